@@ -1,0 +1,49 @@
+# make demo, make test: each makes .venv and all it needs. As root, missing Debian packages are
+# installed; an ordinary user is told which ones are missing.
+
+.DELETE_ON_ERROR:
+.PHONY: demo test lint types contracts wheel check clean
+
+python := .venv/bin/python
+# Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
+inside := unshare --net $(if $(filter 0,$(shell id -u)),,--user --map-root-user)
+
+demo: .venv/run
+	.venv/bin/treason demo
+
+test: .venv/dev
+	.venv/bin/coverage erase
+	$(inside) .venv/bin/coverage run -m pytest $(PYTEST)
+	.venv/bin/coverage combine --quiet
+	.venv/bin/coverage report
+
+lint: .venv/dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: .venv/dev
+	.venv/bin/mypy
+
+contracts: .venv/dev
+	.venv/bin/lint-imports --no-logo
+
+wheel: .venv/dev
+	rm -rf build dist
+	$(python) -m build --wheel
+	$(python) tests/wheel.py dist/*.whl
+
+check: lint types contracts test wheel
+
+.venv/run: pyproject.toml
+	.ci/packages python3-venv iproute2 util-linux nftables libnftables1
+	test -x $(python) || python3 -m venv .venv
+	$(python) -m pip install --quiet --editable .
+	touch $@
+
+.venv/dev: .venv/run
+	.ci/packages gcc libc6-dev python3-dev
+	$(python) -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist .coverage* *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""The built-in backends. Each is a plugin of its own."""

@@ -1,0 +1,64 @@
+"""The seam to libnftables: the only place that runs nft commands.
+
+Each call has a context of its own, so nothing is answered from an old cache. Commands reach the
+kernel of the calling thread's network namespace. libnftables.so.1 is loaded at the first call.
+"""
+
+import ctypes
+import json
+from typing import Any, Final
+
+from reconciler import BackendError
+
+_SONAME: Final = "libnftables.so.1"
+
+
+def run(script: str) -> None:
+    """Carry out the commands as one transaction."""
+    _command(_context(), script)
+
+
+def structure() -> str:
+    """List every table without elements and counters.
+
+    ``list table`` would read all elements even when it prints none (FAQ of large sets: seconds),
+    and in JSON nft 1.0.6 prints a wrong word for a table's flags.
+    """
+    context = _context()
+    context.set_terse_output(True)
+    context.set_stateless_output(True)
+    context.set_numeric_prio_output(True)
+    context.set_numeric_symbol_output(True)
+    return _command(context, "list ruleset")
+
+
+def elements(table: str, name: str) -> list[Any]:
+    """List a set's elements as libnftables-json(5) describes them."""
+    context = _context()
+    context.set_json_output(True)
+    listed = json.loads(_command(context, f"list set {table} {name}"))["nftables"]
+    found: list[Any] = next(item["set"] for item in listed if "set" in item).get("elem", [])
+    return found
+
+
+def _context() -> Any:  # noqa: ANN401 - the module `nftables` has no types
+    try:
+        ctypes.CDLL(_SONAME)
+    except OSError:
+        raise BackendError(
+            f"nftables: {_SONAME} is not installed", "install it: apt-get install libnftables1"
+        ) from None
+    import nftables  # noqa: PLC0415 - loaded only where the firewall is touched
+
+    return nftables.Nftables()
+
+
+def _command(context: Any, command: str) -> str:  # noqa: ANN401 - see above
+    code, output, error = context.cmd(command)
+    if code != 0:
+        reason = next((line for line in error.splitlines() if line.strip()), f"error {code}")
+        raise BackendError(
+            f"nftables: {reason.removeprefix('Error: ')}",
+            "run as root, or with CAP_NET_ADMIN" if "not permitted" in reason else "",
+        )
+    return str(output)

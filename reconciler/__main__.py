@@ -1,0 +1,5 @@
+"""Run ``python -m reconciler`` as ``treason``."""
+
+from reconciler.cli import main
+
+main()

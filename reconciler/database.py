@@ -1,0 +1,180 @@
+"""The one place that opens the database file, makes its schema, and says what is wrong with it.
+
+A rollback journal is used, because a WAL database cannot be opened without creating files, and a
+check must create none.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from reconciler.errors import StoreError
+
+_APPLICATION_ID: Final = 0x54524541  # "TREA"
+_MIGRATIONS: Final = (
+    """
+    CREATE TABLE bans (
+        network TEXT NOT NULL PRIMARY KEY,
+        since INTEGER NOT NULL,
+        until INTEGER,
+        origin TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE offences (
+        id INTEGER PRIMARY KEY,
+        address TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        peer_port INTEGER,
+        local_port INTEGER,
+        time REAL NOT NULL,
+        count INTEGER NOT NULL,
+        evidence TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX offences_by_address ON offences (address, time);
+    CREATE TABLE history (
+        id INTEGER PRIMARY KEY,
+        time INTEGER NOT NULL,
+        action TEXT NOT NULL CHECK (action IN ('ban', 'unban', 'expiry')),
+        network TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE cursors (
+        source TEXT NOT NULL PRIMARY KEY,
+        cursor TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+
+
+def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
+    """Open the database, waiting up to ``timeout`` seconds for its lock. Raise `StoreError`.
+
+    For writing, a missing file is created with mode 0600. For reading nothing is created, and a
+    missing file is an empty database.
+    """
+    with told(path):
+        return _writable(path, timeout) if write else _readable(path, timeout)
+
+
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn what SQLite or the system say into a `StoreError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise StoreError(
+                f"{path}: the database's directory does not exist",
+                f"create it: install -d -m 0700 {path.parent}",
+            ) from None
+        raise StoreError(f"{path}: cannot open the database: {error.strerror}") from None
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        what, hint = _SAID.get(code, (str(error), ""))
+        raise StoreError(f"{path}: {what}", hint) from None
+
+
+_SAID: Final = {
+    sqlite3.SQLITE_BUSY: (
+        "the database is locked by another program",
+        "try again when it has finished; nothing was changed",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "the database is read-only",
+        "allow writing to the file and to its directory; nothing was changed",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "cannot open the database",
+        "check that the file and its directory exist and that you may use them",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        "this is no SQLite database",
+        "name another file under [treason] database, or move this one away",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        "the database is damaged",
+        "restore it from a backup, or move it away to begin anew; nothing was changed",
+    ),
+    sqlite3.SQLITE_FULL: (
+        "the disk is full",
+        "free some space and run again; nothing was changed",
+    ),
+}
+
+
+def _writable(path: Path, timeout: float) -> sqlite3.Connection:
+    """Open for writing; create what is missing, and bring an older schema up to date."""
+    _create(path)
+    connection = _connect(path, "rw", timeout)
+    if _version(connection, path) < len(_MIGRATIONS):
+        connection.execute(
+            "BEGIN IMMEDIATE"
+        )  # and look again: another process may have been faster
+        _migrate(connection, _version(connection, path))
+        connection.execute("COMMIT")
+    return connection
+
+
+def _readable(path: Path, timeout: float) -> sqlite3.Connection:
+    """Open for reading; where there is nothing to read, give an empty database in memory."""
+    if path.exists():
+        connection = _connect(path, "ro", timeout)
+        if _version(connection, path):
+            return connection
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    _migrate(connection, 0)
+    return connection
+
+
+def _create(path: Path) -> None:
+    """Create the file for its directory's owner, if it is missing."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return
+    try:
+        if os.geteuid() == 0:
+            owner = path.parent.stat()
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    finally:
+        os.close(descriptor)
+
+
+def _connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=timeout, isolation_level=None
+    )
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    for script in _MIGRATIONS[version:]:
+        for statement in script.split(";"):
+            connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    """Give the version of the schema, 0 for an empty file; refuse what is not ours."""
+    version, application, tables = connection.execute(
+        "SELECT (SELECT user_version FROM pragma_user_version),"
+        " (SELECT application_id FROM pragma_application_id),"
+        " (SELECT count(*) FROM sqlite_schema)"
+    ).fetchone()
+    if application != _APPLICATION_ID and (version or application or tables):
+        raise StoreError(
+            f"{path}: this SQLite database was not made by treason",
+            "name another file under [treason] database",
+        )
+    if version > len(_MIGRATIONS):
+        raise StoreError(
+            f"{path}: the database has schema {version}, this program knows {len(_MIGRATIONS)}",
+            "install the newer treason that wrote it",
+        )
+    return int(version)

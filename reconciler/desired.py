@@ -1,0 +1,57 @@
+"""Desired state as set algebra: what is banned, minus what must never be."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+
+from reconciler.model import Desired
+from reconciler.network import Network
+
+
+def desired(bans: Iterable[Network], exempt: Iterable[Network]) -> Desired:
+    """Collapse the bans and cut the exempt networks out of them."""
+    passed = collapse(exempt)
+    return Desired(frozenset(subtract(collapse(bans), passed)), frozenset(passed))
+
+
+def collapse(networks: Iterable[Network]) -> list[Network]:
+    """Sort, and leave out every network that lies inside another."""
+    kept: list[Network] = []
+    end = -1
+    for network in sorted(networks):
+        if network > end:
+            kept.append(network)
+            end = network.end
+    return kept
+
+
+def subtract(networks: Iterable[Network], holes: Sequence[Network]) -> Iterator[Network]:
+    """Yield what is left of ``networks`` without ``holes``; both are collapsed."""
+    for network in networks:
+        if covered(network, holes):
+            continue
+        inside = holes[bisect_left(holes, network) : bisect_right(holes, network.end)]
+        if inside:
+            yield from _split(network, inside)
+        else:
+            yield network
+
+
+def covered(network: Network, by: Sequence[Network]) -> bool:
+    """Whether a network of the collapsed ``by`` holds all of it."""
+    index = bisect_right(by, network)
+    return index > 0 and network <= by[index - 1].end
+
+
+def overlaps(network: Network, others: Sequence[Network]) -> bool:
+    """Whether a network of the collapsed ``others`` shares an address with it."""
+    index = bisect_left(others, network)
+    inside = index < len(others) and others[index] <= network.end
+    return inside or covered(network, others)
+
+
+def _split(network: Network, holes: Sequence[Network]) -> Iterator[Network]:
+    if not holes:
+        yield network
+    elif holes[0] != network:
+        for half in network.halves:
+            yield from _split(half, [hole for hole in holes if half <= hole <= half.end])

@@ -1,0 +1,31 @@
+"""Durations as people write them: ``90s``, ``10m``, ``1h``, ``30d``, ``permanent``."""
+
+import re
+from typing import Final
+
+from reconciler.errors import InvalidDuration
+
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LONGEST: Final = 100 * 365 * 86400
+
+
+def parse(text: object) -> int | None:
+    """Give the seconds, None for ``permanent``; raise `InvalidDuration` otherwise."""
+    if text == "permanent":
+        return None
+    match = re.fullmatch(r"([1-9][0-9]{0,10})([smhd])", text) if isinstance(text, str) else None
+    if match is None or (seconds := int(match[1]) * _SECONDS[match[2]]) > _LONGEST:
+        raise InvalidDuration(
+            f"{text!r} is no duration", "write it like 90s, 10m, 1h, 30d or permanent"
+        )
+    return seconds
+
+
+def finite(text: object) -> int:
+    """Give the seconds of a duration that ends."""
+    seconds = parse(text)
+    if seconds is None:
+        raise InvalidDuration("'permanent' does not end", "write it like 90s, 10m, 1h or 30d")
+    return seconds
+
+

@@ -1,0 +1,78 @@
+"""What a plugin gives: descriptors that name a source or a backend, and the objects they make."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from attrs import field, frozen
+from attrs.validators import matches_re
+
+from reconciler.model import Observed, Plan, Record
+
+_NAME = matches_re(r"[a-z][a-z0-9_-]*")
+
+
+class Source(Protocol):
+    """Reads kernel messages. It is made for one pass and read once."""
+
+    def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+        """Yield what came after ``cursor`` (None: all there is), in order, without waiting.
+
+        A record whose text holds none of the ``needles`` may be left out.
+        Raise `SourceUnreadable` when it cannot be told what came.
+        """
+
+    def cursor(self) -> str | None:
+        """Give the position behind all that `read` has yielded; None when there is none."""
+
+
+class Backend(Protocol):
+    """Holds what is to be dropped. It owns its objects by name and touches nothing else."""
+
+    def observe(self) -> Observed:
+        """Read everything back; raise `BackendUnreadable` rather than guess."""
+
+    def render(self, plan: Plan) -> str:
+        """Give the exact script or rules that `apply` would send, for people and for tests."""
+
+    def apply(self, plan: Plan) -> None:
+        """Carry out the plan, in one transaction where the platform has them.
+
+        Raise `BackendFailed` when it was refused.
+        """
+
+    def teardown(self) -> None:
+        """Remove all that the backend owns; what is missing is fine."""
+
+
+@frozen
+class NoSettings:
+    """The schema of a plugin that has nothing to set."""
+
+
+@frozen
+class SourcePlugin:
+    """A kind of source.
+
+    ``factory`` gets an instance of ``schema``, an attrs class, filled from the table
+    ``[source.NAME]``. ``argument`` names the field that ``--source NAME:ARGUMENT`` sets. A schema
+    with a field ``trusted: bool`` gets True when a person named the argument on the command line.
+    """
+
+    name: str = field(validator=_NAME)
+    factory: Callable[[Any], Source]
+    schema: type[Any] = NoSettings
+    argument: str | None = None
+
+
+@frozen
+class BackendPlugin:
+    """A kind of backend.
+
+    ``factory`` gets an instance of ``schema``, an attrs class, filled from the table
+    ``[backend.NAME]``. ``argument`` names the field that ``--backend NAME:ARGUMENT`` sets.
+    """
+
+    name: str = field(validator=_NAME)
+    factory: Callable[[Any], Backend]
+    schema: type[Any] = NoSettings
+    argument: str | None = None

@@ -1,0 +1,240 @@
+"""A pass: scan the sources, and let every backend hold what is desired.
+
+Level-triggered: what a backend holds is read each time, never deduced from what was done before.
+One source or backend that fails does not stop the others.
+"""
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Final
+
+from attrs import field, frozen
+
+from reconciler.detect import RULES, Rule, detect
+from reconciler.errors import BackendFailed, TreasonError
+from reconciler.interfaces import Backend, Source
+from reconciler.model import Ban, Desired, Offence, Plan
+from reconciler.network import Network
+from reconciler.plan import GUARDED_FROM, plan, unexplained
+from reconciler.policy import Policy, decide
+from reconciler.store import Store
+
+ROUNDS: Final = 3
+"""How often a backend is read and corrected in one pass before it counts as not converging."""
+
+_SHOWN: Final = 10
+
+
+@frozen
+class Reading:
+    """What one source brought.
+
+    ``offences`` counts messages, ``refused`` those that nobody vouches for; ``examples`` are a
+    few of the refused ones. ``error`` is empty unless it could not be read.
+    """
+
+    source: str
+    offences: int = 0
+    refused: int = 0
+    examples: tuple[str, ...] = ()
+    bans: tuple[Ban, ...] = ()
+    error: str = ""
+    trace: str = field(default="", repr=False)
+
+
+class State(Enum):
+    """How a backend stands at the end of a pass."""
+
+    IN_SYNC = "in sync"
+    DRIFT = "drift"
+    CHANGED = "changed"
+    REMOVED = "removed"
+    FAILED = "failed"
+
+
+@frozen
+class Outcome:
+    """How a backend stands, and the plan that was needed; ``script`` is the plan as it is sent."""
+
+    backend: str
+    state: State
+    plan: Plan | None = None
+    script: str = ""
+    error: str = ""
+    trace: str = field(default="", repr=False)
+
+
+@frozen
+class Guard:
+    """Refuses plans that lift too much without a known cause.
+
+    ``share`` is the largest part of what is enforced that may go unexplained; ``lifted`` gives
+    the networks whose bans were lifted. It is asked only when it matters.
+    """
+
+    share: float
+    lifted: Callable[[], Iterable[Network]]
+
+    def refusal(self, plan: Plan, enforced: int) -> str:
+        """Say why the plan is refused, in one or two lines; empty if it may go ahead."""
+        limit = self.share * enforced
+        if enforced < GUARDED_FROM or len(plan.banned.remove) <= limit:
+            return ""
+        lost = unexplained(plan, self.lifted())
+        if len(lost) <= limit:
+            return ""
+        some = ", ".join(map(str, lost[:3])) + (", ..." if lost[3:] else "")
+        return (
+            f"refused: it would lift {len(lost)} of {enforced} networks that nobody unbanned or"
+            f" whitelisted ({some})\n"
+            "  is the database the right one? `treason list` shows it; --force lifts them anyway"
+        )
+
+
+@frozen
+class Scanner:
+    """Reads sources from their cursors; stores offences, bans and cursors if ``write``.
+
+    ``userspace`` believes records that the kernel did not write.
+    """
+
+    store: Store
+    policy: Policy
+    now: int
+    write: bool
+    userspace: bool = False
+    rules: Sequence[Rule] = RULES
+
+    def scan(self, sources: Mapping[str, Callable[[], Source]]) -> Iterator[Reading]:
+        """Read every source."""
+        for name, make in sources.items():
+            try:
+                yield self._read(name, make())
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+                yield Reading(name, error=_said(error, name), trace=_trace(error))
+
+    def _read(self, name: str, source: Source) -> Reading:
+        offences: list[Offence] = []
+        examples: list[str] = []
+        refused = 0
+        needles = [rule.needle for rule in self.rules]
+        for record in source.read(self.store.cursor(name), needles):
+            offence = detect(record, self.rules)
+            if offence is None:
+                continue
+            if offence.trusted or self.userspace:
+                offences.append(offence)
+            else:
+                refused += offence.count
+                examples += [offence.evidence] if len(examples) < _SHOWN else []
+        bans = self._bans(offences)
+        if self.write:
+            self.store.remember(name, source.cursor(), offences, bans, self.now)
+        return Reading(name, sum(o.count for o in offences), refused, tuple(examples), tuple(bans))
+
+    def _bans(self, offences: Sequence[Offence]) -> list[Ban]:
+        """Decide, and leave out what adds nothing: a longer ban is never shortened."""
+        addresses = {offence.address for offence in offences}
+        earlier: list[Offence] = []
+        if offences and self.policy.threshold > 1:
+            first = min(self.now if o.time is None else o.time for o in offences)
+            earlier = self.store.offences(addresses, first - self.policy.window)
+        known = self.store.until(addresses, self.now)
+        return [
+            ban
+            for ban in decide(offences, earlier, self.policy, self.now)
+            if ban.network not in known or _later(ban.until, known[ban.network])
+        ]
+
+
+def enforce(
+    backends: Mapping[str, Callable[[], Backend]],
+    desired: Desired,
+    guard: Guard | None,
+    *,
+    check: bool,
+    render: bool = False,
+) -> Iterator[Outcome]:
+    """Make every backend hold what is desired, and read back that it does.
+
+    With ``check`` they are only compared. ``render`` fills the outcome's script. Without a guard
+    any plan goes ahead.
+    """
+    for name, make in backends.items():
+        try:
+            step = _compare if check else _converge
+            yield step(name, make(), desired, guard, render)
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the pass goes on
+            yield Outcome(name, State.FAILED, error=_said(error, name), trace=_trace(error))
+
+
+def teardown(backends: Mapping[str, Callable[[], Backend]]) -> Iterator[Outcome]:
+    """Let every backend remove what it owns."""
+    for name, make in backends.items():
+        try:
+            make().teardown()
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the others go on
+            yield Outcome(name, State.FAILED, error=_said(error, name), trace=_trace(error))
+        else:
+            yield Outcome(name, State.REMOVED)
+
+
+def _later(until: int | None, known: int | None) -> bool:
+    return known is not None and (until is None or until > known)
+
+
+def _compare(
+    name: str, backend: Backend, desired: Desired, guard: Guard | None, render: bool
+) -> Outcome:
+    observed = backend.observe()
+    needed = plan(desired, observed)
+    if needed is None:
+        return Outcome(name, State.IN_SYNC)
+    refusal = guard.refusal(needed, len(observed.banned)) if guard else ""
+    script = backend.render(needed) if render else ""
+    return Outcome(name, State.DRIFT, needed, script, error=refusal)
+
+
+def _converge(
+    name: str, backend: Backend, desired: Desired, guard: Guard | None, render: bool
+) -> Outcome:
+    """Read, correct and read again, until nothing is left to correct."""
+    first: Plan | None = None
+    script, failure = "", ""
+    for _ in range(ROUNDS):
+        observed = backend.observe()
+        needed = plan(desired, observed)
+        if needed is None:
+            return Outcome(name, State.CHANGED if first else State.IN_SYNC, first, script)
+        if guard and (refusal := guard.refusal(needed, len(observed.banned))):
+            return Outcome(name, State.FAILED, needed, error=f"{name}: {refusal}")
+        if first is None:
+            first = needed
+            script = backend.render(needed) if render else ""
+        try:
+            backend.apply(needed)
+            failure = ""
+        except BackendFailed as error:
+            failure = str(error)  # somebody may have changed it in between: read again
+    if not failure and plan(desired, backend.observe()) is None:
+        return Outcome(name, State.CHANGED, first, script)
+    return Outcome(
+        name,
+        State.FAILED,
+        first,
+        script,
+        error=failure
+        or f"{name}: still differs after {ROUNDS} corrections\n"
+        "  another program may be changing it; --check --diff shows what is left",
+    )
+
+
+def _said(error: Exception, name: str) -> str:
+    if isinstance(error, TreasonError):
+        return str(error)
+    return f"{name}: the plugin failed: {type(error).__name__}: {error}\n  -v shows where"
+
+
+def _trace(error: Exception) -> str:
+    return "" if isinstance(error, TreasonError) else "".join(traceback.format_exception(error))

@@ -1,0 +1,87 @@
+"""Find the plugins, one by one, so that a broken one is named and the others work."""
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+import pluggy
+from attrs import frozen
+
+from reconciler import hookspecs
+from reconciler.errors import PluginError
+from reconciler.interfaces import BackendPlugin, SourcePlugin
+
+Descriptor = TypeVar("Descriptor", SourcePlugin, BackendPlugin)
+
+
+@frozen
+class Plugins:
+    """What was found: the kinds by their names, and what is wrong with each broken plugin."""
+
+    sources: Mapping[str, SourcePlugin]
+    backends: Mapping[str, BackendPlugin]
+    broken: tuple[str, ...] = ()
+
+
+def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
+    """Load every entry point of the group ``treason``.
+
+    Raise `PluginError` when two plugins provide one name.
+    """
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    broken: list[str] = []
+    for entry_point in entry_points(group=hookspecs.PROJECT) if found is None else found:
+        try:
+            _register(manager, entry_point)
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is named
+            broken.append(f"plugin {entry_point.name!r} ({entry_point.value}): {_said(error)}")
+    sources = _collect(manager.hook.treason_sources, SourcePlugin, broken)
+    backends = _collect(manager.hook.treason_backends, BackendPlugin, broken)
+    return Plugins(sources, backends, tuple(broken))
+
+
+def _register(manager: pluggy.PluginManager, entry_point: EntryPoint) -> None:
+    plugin = entry_point.load()
+    manager.register(plugin, name=entry_point.name)
+    try:
+        manager.check_pending()
+    except pluggy.PluginValidationError:
+        manager.unregister(plugin)
+        raise
+
+
+def _collect(
+    hook: pluggy.HookCaller, kind: type[Descriptor], broken: list[str]
+) -> dict[str, Descriptor]:
+    """Call each plugin by itself; one that fails does not silence the others."""
+    provided: dict[str, Descriptor] = {}
+    provider: dict[str, str] = {}
+    implementation: Any  # pluggy types what a hook returns as object
+    for implementation in hook.get_hookimpls():
+        plugin = implementation.plugin_name
+        try:
+            descriptors: list[object] = [*implementation.function()]
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is named
+            broken.append(f"plugin {plugin!r}, hook {hook.name}: {_said(error)}")
+            continue
+        for descriptor in descriptors:
+            if not isinstance(descriptor, kind):
+                broken.append(
+                    f"plugin {plugin!r}, hook {hook.name}: {descriptor!r} is no {kind.__name__}"
+                )
+            elif descriptor.name in provided:
+                raise PluginError(
+                    f"{descriptor.name!r} is provided by two plugins: "
+                    f"{provider[descriptor.name]!r} and {plugin!r}",
+                    "uninstall one of them",
+                )
+            else:
+                provided[descriptor.name] = descriptor
+                provider[descriptor.name] = plugin
+    return provided
+
+
+def _said(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

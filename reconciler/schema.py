@@ -1,0 +1,96 @@
+"""Fill attrs classes from TOML tables, and say of every wrong key where it stands and why."""
+
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import attrs
+
+T = TypeVar("T")
+
+_KINDS = {
+    str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    list: "a list",
+    tuple: "a list",
+    dict: "a table",
+}
+_ORIGINS = {Mapping: dict}
+_READ = "read"
+
+
+class Refused(Exception):
+    """The table does not fit; ``problems`` has a line for each key."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+
+def setting(default: T, read: Callable[[object], T], **more: Any) -> T:
+    """Declare a field that ``read`` makes from the TOML value; it raises ValueError to refuse."""
+    return attrs.field(default=default, metadata={_READ: read}, **more)  # type: ignore[no-any-return]  # attrs types fields as what they hold
+
+
+def fill(cls: type[T], table: Mapping[str, Any], where: str) -> T:
+    """Build the attrs class ``cls``; ``where`` names file and table. Raise `Refused`.
+
+    A field made by `setting`, or with an attrs converter, takes what that takes; any other takes
+    what its annotation says. Nested attrs classes are tables.
+    """
+    hints = get_type_hints(cls)
+    fields = {attribute.name: attribute for attribute in attrs.fields(cls)}  # type: ignore[arg-type]  # T is an attrs class by contract
+    problems = [f"{where} {unknown('key', key, fields)}" for key in table if key not in fields]
+    values: dict[str, Any] = {}
+    for name, attribute in fields.items():
+        place = f"{where} [{name}]" if attrs.has(hints[name]) else f"{where} {name}:"
+        try:
+            if name in table:
+                values[name] = _value(table[name], attribute, hints[name], place)
+            elif attribute.default is attrs.NOTHING:
+                problems.append(f"{place} is missing")
+        except Refused as error:
+            problems += error.problems
+        except (ValueError, TypeError) as error:
+            problems.append(f"{place} {error}")
+    if not problems:
+        try:
+            return cls(**values)
+        except (ValueError, TypeError) as error:
+            problems.append(f"{where} {error.args[0] if error.args else error}")
+    raise Refused(problems)
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that nobody knows the name, and give the nearest one that somebody does."""
+    near = get_close_matches(name, list(known), 1)
+    return f"unknown {kind} {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _value(value: Any, attribute: "attrs.Attribute[Any]", hint: Any, place: str) -> Any:
+    if _READ in attribute.metadata:
+        return attribute.metadata[_READ](value)
+    return value if attribute.converter is not None else _typed(value, hint, place)
+
+
+def _typed(value: Any, hint: Any, place: str) -> Any:
+    """Hold a TOML value against an annotation; a list becomes a tuple."""
+    if hint is Any:
+        return value
+    if get_origin(hint) in {Union, types.UnionType}:
+        hint = next(arm for arm in get_args(hint) if arm is not type(None))
+    kind = dict if attrs.has(hint) else _ORIGINS.get(get_origin(hint), get_origin(hint)) or hint
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not (list if kind is tuple else kind):
+        raise TypeError(f"must be {_KINDS.get(kind, kind)}, not {_KINDS.get(type(value), value)}")
+    if attrs.has(hint):
+        return fill(hint, dict(value), place)
+    if isinstance(value, list):
+        return tuple(_typed(item, get_args(hint)[0], place) for item in value)
+    if isinstance(value, dict):
+        return {key: _typed(item, get_args(hint)[1], place) for key, item in value.items()}
+    return value

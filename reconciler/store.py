@@ -1,0 +1,197 @@
+"""The memory: bans, offences, history and cursors in one SQLite file.
+
+Networks are stored as canonical text, times as seconds since the epoch.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reconciler.database import connect, told
+from reconciler.errors import InvalidNetwork
+from reconciler.model import Ban, Offence
+from reconciler.network import Network
+
+
+class Store:
+    """An open database. Every method that writes is one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    def bans(self, now: int) -> Iterator[Ban]:
+        """Yield the active bans, in the order of their text."""
+        with told(self._path):
+            rows = self._connection.execute(
+                "SELECT network, since, until, origin, reason FROM bans"
+                " WHERE until IS NULL OR until > ? ORDER BY network",
+                (now,),
+            )
+            for text, *rest in rows:
+                if (network := _network(text)) is not None:
+                    yield Ban(network, *rest)
+
+    def banned(self, now: int) -> tuple[list[Network], list[str]]:
+        """Give the networks of the active bans, and the rows that are no valid network."""
+        networks: list[Network] = []
+        invalid: list[str] = []
+        with told(self._path):
+            rows = self._connection.execute(
+                "SELECT network FROM bans WHERE until IS NULL OR until > ?", (now,)
+            )
+            for (text,) in rows:
+                if (network := _network(text)) is None:
+                    invalid.append(text)
+                else:
+                    networks.append(network)
+        return networks, invalid
+
+    def until(self, networks: Iterable[Network], now: int) -> dict[Network, int | None]:
+        """Give the end of each of these bans that is active."""
+        with told(self._path):
+            rows = self._connection.execute(
+                "SELECT network, until FROM bans"
+                " WHERE (until IS NULL OR until > ?)"
+                " AND network IN (SELECT value FROM json_each(?))",
+                (now, _json(networks)),
+            )
+            return {Network.parse(text): until for text, until in rows}
+
+    def lifted(self) -> list[Network]:
+        """Give every network whose ban was ever lifted: unbanned, or expired."""
+        with told(self._path):
+            rows = self._connection.execute(
+                "SELECT DISTINCT network FROM history WHERE action IN ('unban', 'expiry')"
+            )
+            return [network for (text,) in rows if (network := _network(text)) is not None]
+
+    def offences(self, addresses: Iterable[Network], since: float) -> list[Offence]:
+        """Give the stored offences of these addresses from ``since`` on."""
+        with told(self._path):
+            rows = self._connection.execute(
+                "SELECT address, rule, evidence, peer_port, local_port, time, count FROM offences"
+                " WHERE address IN (SELECT value FROM json_each(?)) AND time >= ?",
+                (_json(addresses), since),
+            )
+            return [
+                Offence(Network.parse(address), rule, evidence, True, *rest)
+                for address, rule, evidence, *rest in rows
+            ]
+
+    def cursor(self, source: str) -> str | None:
+        """Give the position up to which the source was read."""
+        with told(self._path):
+            row = self._connection.execute(
+                "SELECT cursor FROM cursors WHERE source = ?", (source,)
+            ).fetchone()
+            return None if row is None else str(row[0])
+
+    def remember(
+        self,
+        source: str,
+        cursor: str | None,
+        offences: Iterable[Offence],
+        bans: Iterable[Ban],
+        now: int,
+    ) -> None:
+        """Store what one reading of a source brought, together with the position behind it."""
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT INTO offences (address, rule, peer_port, local_port, time, count, evidence)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    (str(o.address), o.rule, o.peer_port, o.local_port,
+                     now if o.time is None else o.time, o.count, o.evidence)
+                    for o in offences
+                ),
+            )  # fmt: skip
+            self._ban(bans)
+            if cursor is not None:
+                self._connection.execute(
+                    "INSERT INTO cursors VALUES (?, ?)"
+                    " ON CONFLICT (source) DO UPDATE SET cursor = excluded.cursor",
+                    (source, cursor),
+                )
+
+    def ban(self, bans: Iterable[Ban]) -> None:
+        """Store the bans; one of the same network is replaced."""
+        with self._transaction():
+            self._ban(bans)
+
+    def unban(self, networks: Iterable[Network], now: int) -> set[Network]:
+        """Lift the bans of exactly these networks; give those that had one."""
+        with self._transaction():
+            known = set(self.until(networks, now))
+            self._lift(known, "unban", now)
+        return known
+
+    def expire(self, now: int) -> None:
+        """Move the bans that have ended to the history."""
+        if self._ended(now):
+            with self._transaction():
+                self._lift(self._ended(now), "expiry", now)
+
+    def _ended(self, now: int) -> list[Network]:
+        with told(self._path):
+            rows = self._connection.execute("SELECT network FROM bans WHERE until <= ?", (now,))
+            return [network for (text,) in rows if (network := _network(text)) is not None]
+
+    def _lift(self, networks: Iterable[Network], action: str, now: int) -> None:
+        names = _json(networks)
+        self._connection.execute(
+            "INSERT INTO history (time, action, network, reason)"
+            " SELECT ?, ?, network, reason FROM bans"
+            " WHERE network IN (SELECT value FROM json_each(?))",
+            (now, action, names),
+        )
+        self._connection.execute(
+            "DELETE FROM bans WHERE network IN (SELECT value FROM json_each(?))", (names,)
+        )
+
+    def _ban(self, bans: Iterable[Ban]) -> None:
+        rows = [(str(ban.network), ban.since, ban.until, ban.origin, ban.reason) for ban in bans]
+        self._connection.executemany(
+            "INSERT INTO bans VALUES (?, ?, ?, ?, ?) ON CONFLICT (network) DO UPDATE SET"
+            " since = excluded.since, until = excluded.until,"
+            " origin = excluded.origin, reason = excluded.reason",
+            rows,
+        )
+        self._connection.executemany(
+            "INSERT INTO history (action, network, time, reason) VALUES ('ban', ?, ?, ?)",
+            ((network, since, reason) for network, since, _, _, reason in rows),
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with told(self._path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+
+@contextmanager
+def open_store(path: Path, *, write: bool, timeout: float = 5.0) -> Iterator[Store]:
+    """Open the database and close it at the end; see `database.connect`."""
+    connection = connect(path, write=write, timeout=timeout)
+    try:
+        yield Store(connection, path)
+    finally:
+        connection.close()
+
+
+def _network(text: str) -> Network | None:
+    try:
+        return Network.parse(text)
+    except InvalidNetwork:
+        return None
+
+
+def _json(networks: Iterable[Network]) -> str:
+    return json.dumps([str(network) for network in networks])

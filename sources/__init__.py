@@ -1,0 +1,1 @@
+"""The built-in sources. Each module is a plugin of its own."""

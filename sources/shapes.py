@@ -1,0 +1,184 @@
+"""Every shape in which a kernel message stands in a line of text.
+
+A record that carries its own facility is judged by it: 0 is the kernel's (RFC 5424 §6.2.1). A
+bare line carries none; whether it is trusted, the caller says. ``<7>`` counts as bare, since
+``dmesg -r`` of util-linux 2.38 prints it for every facility; ``<15>`` cannot be the kernel's.
+"""
+
+import json
+import re
+from datetime import datetime
+from typing import Any, Final
+
+from reconciler import Record
+
+_KMSG: Final = re.compile(r"([0-9]{1,9}),([0-9]{1,20}),([0-9]{1,20}),[^;]*;(.*)", re.DOTALL)
+_ESCAPE: Final = re.compile(r"\\x([0-9a-f]{2})")
+_PRI: Final = re.compile(r"<([0-9]{1,3})>")
+_RFC5424: Final = re.compile(
+    r"1 (?P<time>\S+) \S+ (?P<tag>\S+) \S+ \S+ (?:-|(?:\[[^\]]*\])+) ?\ufeff?(?P<text>.*)"
+)
+_SYSLOG: Final = re.compile(
+    r"(?P<time>[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,}\S*) "
+    r"\S+ (?P<tag>[^\s:\[]+)(?:\[[0-9]+\])?: (?P<text>.*)"
+)
+_DECODED: Final = re.compile(
+    r"(?P<facility>[a-z0-9]{2,10}) *:(?:emerg|alert|crit|err|warn|notice|info|debug) *: "
+    r"(?P<text>.*)"
+)
+_DMESG_ISO: Final = re.compile(
+    r"(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8},[0-9]{6}[+-][0-9]{2}:[0-9]{2}) (?P<text>.*)"
+)
+_STAMP: Final = re.compile(
+    r"\[(?: *(?P<monotonic>[0-9]+\.[0-9]{6})(?: <[ 0-9.]+>)?"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [0-9]{4}"
+    r"|[A-Z][a-z]{2} ?[0-9]{1,2} [0-9]{2}:[0-9]{2}"
+    r"| *\+[0-9]+\.[0-9]{6})\](?:\[ *[TC][0-9]+\])? "
+)
+_REPEATED: Final = re.compile(r"message repeated ([0-9]{1,9}) times: \[ ?(.*)\]")
+
+
+def parse(line: str, *, trusted: bool) -> Record | None:
+    """Read one line; None if it is another program's, or no record at all.
+
+    ``trusted`` says whether a bare line counts as the kernel's.
+    """
+    if line.startswith(" "):
+        return None  # a continuation of the record before
+    if line.startswith("{"):
+        return _json(line, trusted=trusted)
+    if match := _KMSG.fullmatch(line):
+        return kmsg(line)
+    if match := _PRI.match(line):
+        trusted = trusted and int(match[1]) < 8
+        line = line[match.end() :]
+    return _text(line, trusted=trusted)
+
+
+def kmsg(line: str) -> Record | None:
+    """Read ``PRI,SEQUENCE,MICROSECONDS,FLAGS;text`` (kernel's ABI/testing/dev-kmsg)."""
+    match = _KMSG.fullmatch(line)
+    if match is None:
+        return None
+    facility, level = divmod(int(match[1]), 8)
+    return Record(
+        text=_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), match[4]),
+        carrier="kmsg",
+        trusted=facility == 0,
+        facility=facility,
+        level=level,
+        sequence=int(match[2]),
+        monotonic=int(match[3]) / 1e6,
+    )
+
+
+def _text(line: str, *, trusted: bool) -> Record | None:
+    carrier, facility, time = "dmesg", None, None
+    if match := _RFC5424.fullmatch(line) or _SYSLOG.fullmatch(line):
+        if match["tag"] != "kernel":
+            return None
+        carrier, time, line = "syslog", _epoch(match["time"]), match["text"]
+    elif match := _DECODED.fullmatch(line):
+        facility, line = (0 if match["facility"] == "kern" else 1), match["text"]
+        trusted = facility == 0
+    if match := _DMESG_ISO.fullmatch(line):
+        time, line = _epoch(match["time"]), match["text"]
+    line, monotonic = _unstamped(line)
+    repeated = 1
+    if carrier == "syslog" and (match := _REPEATED.fullmatch(line)):
+        repeated = int(match[1])
+        line, monotonic = _unstamped(match[2])
+    return Record(
+        text=line,
+        carrier=carrier,
+        trusted=trusted,
+        facility=facility,
+        monotonic=monotonic,
+        time=time,
+        repeated=repeated,
+    )
+
+
+def _unstamped(text: str) -> tuple[str, float | None]:
+    """Take off ``[61238.407346] `` and its kin."""
+    if match := _STAMP.match(text):
+        return text[match.end() :], float(match["monotonic"]) if match["monotonic"] else None
+    return text, None
+
+
+def _epoch(text: str) -> float | None:
+    """Read a time that says its zone; one without zone or year is no time to rely on."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return None if time.tzinfo is None else time.timestamp()
+
+
+def _json(line: str, *, trusted: bool) -> Record | None:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entry, dict):
+        return None
+    return _journal(entry) if "MESSAGE" in entry else _dmesg(entry, trusted=trusted)
+
+
+def _journal(entry: dict[str, Any]) -> Record | None:
+    """Read an entry of ``journalctl -o json`` (systemd's JOURNAL_EXPORT_FORMATS).
+
+    journald stamps ``_TRANSPORT=kernel`` on what a process wrote to /dev/kmsg, too, and moves
+    the text before the first colon to the identifier there; it goes back to its place here.
+    """
+    message, identifier = entry["MESSAGE"], entry.get("SYSLOG_IDENTIFIER")
+    if isinstance(message, list) and all(type(b) is int and 0 <= b <= 0xFF for b in message):
+        message = bytes(message).decode(errors="replace")
+    if not isinstance(message, str):
+        return None
+    kernel = entry.get("_TRANSPORT") == "kernel"
+    facility = _number(entry.get("SYSLOG_FACILITY"))
+    if kernel and isinstance(identifier, str) and identifier != "kernel":
+        message = f"{identifier}: {message}"
+    monotonic, time = (
+        None if micros is None else micros / 1e6
+        for micros in map(
+            _number,
+            (entry.get("_SOURCE_MONOTONIC_TIMESTAMP"), entry.get("__REALTIME_TIMESTAMP")),
+        )
+    )
+    return Record(
+        text=message,
+        carrier="journal",
+        trusted=kernel and facility == 0 and identifier == "kernel",
+        facility=facility,
+        level=_number(entry.get("PRIORITY")),
+        monotonic=monotonic,
+        time=time,
+        boot_id=boot if isinstance(boot := entry.get("_BOOT_ID"), str) else None,
+    )
+
+
+def _dmesg(entry: dict[str, Any], *, trusted: bool) -> Record | None:
+    """Read an entry of ``dmesg --json``; with ``-x`` it names the facility."""
+    message, name, priority, time = (entry.get(key) for key in ("msg", "fac", "pri", "time"))
+    if not isinstance(message, str):
+        return None
+    facility = None
+    if isinstance(name, str):
+        facility = 0 if name == "kern" else 1
+    elif type(priority) is int and priority > 7:
+        facility = priority // 8
+    return Record(
+        text=message,
+        carrier="dmesg",
+        trusted=trusted if facility is None else facility == 0,
+        facility=facility,
+        monotonic=float(time) if isinstance(time, int | float) else None,
+    )
+
+
+def _number(text: object) -> int | None:
+    if isinstance(text, str) and re.fullmatch(r"[0-9]{1,20}", text):
+        return int(text)
+    return None

@@ -1,0 +1,81 @@
+"""Detection of the kernel's messages."""
+
+import re
+
+import pytest
+
+from reconciler import Network, Record
+from reconciler.detect import RULES, Rule, detect
+
+U = "3207520931:3207522811"
+
+
+def record(text: str, *, trusted: bool = True) -> Record:
+    """Make a record of the kernel."""
+    return Record(text=text, carrier="kmsg", trusted=trusted)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "address"),
+    [
+        (f"TCP: Treason uncloaked! Peer 192.0.2.1:4638/8080 shrinks window {U}. Repaired.",
+         "treason-uncloaked", "192.0.2.1"),
+        (f"TCP: Peer 192.0.2.1:4638/8080 unexpectedly shrunk window {U} (repaired)",
+         "unexpectedly-shrunk", "192.0.2.1"),
+        (f"Peer 2001:0db8:0000:0000:0000:0000:0000:0001:4638/8080 unexpectedly shrunk window {U}"
+         " (repaired)", "unexpectedly-shrunk", "2001:db8::1"),
+        (f"MPTCP: Peer 192.0.2.1:4638/8080 unexpectedly shrunk window {U} (repaired)",
+         "unexpectedly-shrunk", "192.0.2.1"),
+        (f"Probing zero-window on 192.0.2.1:4638/8080, seq={U}, recv 209ms ago, lasting 1209ms",
+         "probing-zero-window", "192.0.2.1"),
+        (f"Peer 0000:0000:0000:0000:0000:ffff:c000:0201:4638/8080 unexpectedly shrunk window {U}"
+         " (repaired)", "unexpectedly-shrunk", "192.0.2.1"),
+    ],
+)  # fmt: skip
+def test_every_historical_form_names_its_peer(text: str, rule: str, address: str) -> None:
+    """Each form gives rule, canonical address, both ports and the text as evidence."""
+    offence = detect(record(text))
+    assert offence is not None
+    assert (offence.rule, str(offence.address)) == (rule, address)
+    assert (offence.peer_port, offence.local_port) == (4638, 8080)
+    assert offence.evidence == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"usb 1-1: Product: TCP: Treason uncloaked! Peer 1.2.3.4:1/2 shrinks window {U}. Repaired.",
+        f"TCP: Treason uncloaked! Peer 1.2.3.4:1/2 shrinks window {U}. Repaired. more",
+        f"TCP: Treason uncloaked! Peer 1.2.3.4:1/2 shrinks window {U}. Repaired.\n",
+        f"TCP: Treason uncloaked! Peer 1.2.3.4:65536/2 shrinks window {U}. Repaired.",
+        f"TCP: Treason uncloaked! Peer 1.2.3.4:01/2 shrinks window {U}. Repaired.",
+        f"TCP: Treason uncloaked! Peer 256.2.3.4:1/2 shrinks window {U}. Repaired.",
+        f"TCP: Treason uncloaked! Peer 2001:db8::1:1/2 shrinks window {U}. Repaired.",
+        f"TCP: Treason uncloaked! Peer 127.0.0.6:1/2 shrinks window {U}. Repaired.",
+    ],
+)
+def test_near_misses_name_nobody(text: str) -> None:
+    """Words inside other words, impossible peers, and 127.0.0.6 are no offence."""
+    assert detect(record(text)) is None
+
+
+def test_trust_travels_with_the_offence() -> None:
+    """An offence in a record that nobody vouches for says so."""
+    text = f"TCP: Peer 192.0.2.1:1/2 unexpectedly shrunk window {U} (repaired)"
+    offence = detect(record(text, trusted=False))
+    assert offence is not None
+    assert not offence.trusted
+
+
+def test_a_rule_of_ones_own_needs_no_ports() -> None:
+    """A rule that names only an address yields an offence without ports."""
+    rule = Rule("martian", re.compile(r"martian source \S+ from (?P<address>\S+), on .*"), "martian")
+    offence = detect(record("martian source 10.0.0.1 from 192.0.2.1, on dev eth0"), [*RULES, rule])
+    assert offence is not None
+    assert (offence.rule, offence.address) == ("martian", Network.parse("192.0.2.1"))
+    assert offence.peer_port is None
+
+
+def test_messages_of_a_million_digits_end_soon() -> None:
+    """A hostile text costs no more than its length."""
+    assert detect(record("TCP: Peer " + "1." * 500_000 + " unexpectedly shrunk window")) is None

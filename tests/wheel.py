@@ -1,0 +1,41 @@
+"""Check a built wheel: what it holds, and that it works alone in an empty virtual environment."""
+
+import subprocess
+import sys
+import tempfile
+import venv
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("reconciler", "backends", "sources")
+
+
+def contents(wheel: Path) -> None:
+    """Every module of the three packages and nothing else but the metadata."""
+    names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
+    expected = {
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.name == "py.typed" or path.suffix == ".py"
+    }
+    if names != expected:
+        sys.exit(f"the wheel holds or lacks: {sorted(names ^ expected)}")
+
+
+def installation(wheel: Path) -> None:
+    """The command runs, and finds its own plugins, where nothing else is installed."""
+    with tempfile.TemporaryDirectory() as directory:
+        venv.create(directory, with_pip=True)
+        bin_ = Path(directory, "bin")
+        run = [bin_ / "python", "-m", "pip", "install", "--quiet", wheel]
+        subprocess.run(run, check=True)
+        subprocess.run([bin_ / "treason", "--version"], check=True, cwd="/")
+        subprocess.run([bin_ / "treason", "demo"], check=True, cwd="/", stdout=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    contents(Path(sys.argv[1]))
+    installation(Path(sys.argv[1]))
+    print(f"{sys.argv[1]}: holds what it must, and works alone")
