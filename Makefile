@@ -41,7 +41,7 @@ check: lint types contracts test wheel
 	touch $@
 
 .venv/dev: .venv/run
-	.ci/packages gcc libc6-dev python3-dev
+	.ci/packages gcc libc6-dev python3-dev strace
 	$(python) -m pip install --quiet --editable '.[dev]'
 	touch $@
 

@@ -73,8 +73,8 @@ def told(path: Path) -> Iterator[None]:
             ) from None
         raise StoreError(f"{path}: cannot open the database: {error.strerror}") from None
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        what, hint = _SAID.get(code, (str(error), ""))
+        code = getattr(error, "sqlite_errorcode", 0)
+        what, hint = _SAID.get(code) or _SAID.get(code & 0xFF, (str(error), ""))
         raise StoreError(f"{path}: {what}", hint) from None
 
 
@@ -86,6 +86,10 @@ _SAID: Final = {
     sqlite3.SQLITE_READONLY: (
         "the database is read-only",
         "allow writing to the file and to its directory; nothing was changed",
+    ),
+    sqlite3.SQLITE_READONLY_ROLLBACK: (
+        "an interrupted write waits to be undone",
+        "run a command that may write, such as `treason reconcile`; it undoes it first",
     ),
     sqlite3.SQLITE_CANTOPEN: (
         "cannot open the database",

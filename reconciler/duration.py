@@ -27,5 +27,3 @@ def finite(text: object) -> int:
     if seconds is None:
         raise InvalidDuration("'permanent' does not end", "write it like 90s, 10m, 1h or 30d")
     return seconds
-
-

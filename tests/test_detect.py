@@ -69,7 +69,9 @@ def test_trust_travels_with_the_offence() -> None:
 
 def test_a_rule_of_ones_own_needs_no_ports() -> None:
     """A rule that names only an address yields an offence without ports."""
-    rule = Rule("martian", re.compile(r"martian source \S+ from (?P<address>\S+), on .*"), "martian")
+    rule = Rule(
+        "martian", re.compile(r"martian source \S+ from (?P<address>\S+), on .*"), "martian"
+    )
     offence = detect(record("martian source 10.0.0.1 from 192.0.2.1, on dev eth0"), [*RULES, rule])
     assert offence is not None
     assert (offence.rule, offence.address) == ("martian", Network.parse("192.0.2.1"))

@@ -11,7 +11,9 @@ NOW = 1_000_000
 def offence(address: Network, *, port: int | None = 1, time: float | None = NOW) -> Offence:
     """Make an offence of one connection."""
     local = None if port is None else 80
-    return Offence(address, "rule", "text", trusted=True, peer_port=port, local_port=local, time=time)
+    return Offence(
+        address, "rule", "text", trusted=True, peer_port=port, local_port=local, time=time
+    )
 
 
 def test_by_default_one_offence_is_a_permanent_ban() -> None:

@@ -1,0 +1,94 @@
+"""Composition: names and arguments become sources and backends with checked settings."""
+
+import attrs
+import pytest
+
+from reconciler import BackendPlugin, SourcePlugin, compose
+from reconciler.config import Config, Main
+from reconciler.errors import ConfigError
+from reconciler.plugins import Plugins
+
+
+@attrs.frozen
+class Settings:
+    """A plugin's settings."""
+
+    path: str
+    trusted: bool = False
+
+
+PLUGINS = Plugins(
+    {
+        "file": SourcePlugin("file", lambda s: s, Settings, "path"),
+        "plain": SourcePlugin("plain", lambda s: s),
+    },
+    {"list": BackendPlugin("list", lambda s: s, Settings, "path")},
+    ("plugin 'cloud' (cloud): ImportError: no luck",),
+)
+CONFIG = Config(treason=Main(sources=("file",)), source={"file": {"path": "/log"}})
+
+
+def refused(config: Config, *named: str) -> ConfigError:
+    """Give the refusal."""
+    with pytest.raises(ConfigError) as error:
+        compose.sources(config, PLUGINS, "FILE", named)
+    return error.value
+
+
+def test_the_configured_list_takes_its_tables() -> None:
+    """Without names from the command line the configuration decides."""
+    made = compose.sources(CONFIG, PLUGINS, "FILE")
+    assert {name: make() for name, make in made.items()} == {"file": Settings("/log")}  # type: ignore[comparison-overlap]  # the factory gives its settings
+
+
+def test_an_argument_given_by_hand_is_trusted() -> None:
+    """A person vouches for the file that he names; the list in the file is replaced."""
+    made = compose.sources(CONFIG, PLUGINS, "FILE", ("file:/a", "file:/b"))
+    assert [make() for make in made.values()] == [Settings("/a", True), Settings("/b", True)]
+
+
+def test_a_name_without_argument_is_not_trusted_by_that() -> None:
+    """Only naming the file itself vouches for it."""
+    [make] = compose.sources(CONFIG, PLUGINS, "FILE", ("file",)).values()
+    assert make() == Settings("/log", False)
+
+
+def test_backends_know_no_trust() -> None:
+    """A backend's field of that name is the plugin's own affair."""
+    [make] = compose.backends(CONFIG, PLUGINS, "FILE", ("list:/a",)).values()
+    assert make() == Settings("/a", False)
+
+
+@pytest.mark.parametrize(
+    ("spec", "what"),
+    [
+        ("fiel", "unknown source 'fiel'; did you mean 'file'?"),
+        ("cloud", "unknown source 'cloud'"),
+        ("plain:x", "source 'plain:x': 'plain' takes no argument"),
+        ("file:", "source 'file:': the argument is empty"),
+    ],
+)
+def test_a_wrong_name_is_named(spec: str, what: str) -> None:
+    """Unknown names come with the nearest one; arguments must be wanted, and be there."""
+    assert refused(CONFIG, spec).what == what
+
+
+def test_an_unknown_name_may_be_a_broken_plugin() -> None:
+    """The broken plugins are told with it."""
+    assert "ImportError: no luck" in refused(CONFIG, "cloud").hint
+
+
+def test_missing_and_wrong_settings_are_named() -> None:
+    """The table of a plugin is checked as the rest of the file is."""
+    assert refused(Config(), "file").what == "FILE: [source.file] path: is missing"
+    wrong = Config(source={"file": {"path": 3, "trustd": True}})
+    assert refused(wrong, "file").what.splitlines() == [
+        "FILE: [source.file] unknown key 'trustd'; did you mean 'trusted'?",
+        "FILE: [source.file] path: must be a string, not a whole number",
+    ]
+
+
+def test_a_table_for_nobody_is_refused() -> None:
+    """A misspelt plugin's table would otherwise be silently without effect."""
+    wrong = Config(source={"flie": {}})
+    assert "[source.flie]" in refused(wrong, "plain").what

@@ -1,0 +1,120 @@
+"""The configuration: what is read, and that every mistake is named with its place."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from reconciler import Network
+from reconciler.config import Config, Exemption, load, parse
+from reconciler.errors import ConfigError
+
+SHIPPED = Path(__file__).parent.parent / "conf" / "treason.toml"
+
+
+def refused(text: str, tmp_path: Path) -> str:
+    """Give what is said of a file."""
+    path = tmp_path / "treason.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    assert str(path) in error.value.what
+    return error.value.what.replace(f"{path}: ", "")
+
+
+def test_the_shipped_file_says_what_the_defaults_are() -> None:
+    """As it is shipped, and with every comment taken away, it is the default configuration."""
+    text = SHIPPED.read_text()
+    assert load(SHIPPED) == Config()
+    keys = re.sub(r"^# (?=[a-z_]+ = (?!\[\"172))", "", text, flags=re.MULTILINE)
+    active = keys[: keys.index("# [source.file]")]
+    assert load_text(active) == Config()
+    assert active.count(" = ") > text.count("\n#  = ")
+
+
+def load_text(text: str) -> Config:
+    """Parse a text as a file would be."""
+    return parse(tomllib.loads(text), "text")
+
+
+def test_a_missing_file_is_an_error_only_if_it_was_named(tmp_path: Path) -> None:
+    """The default file may be absent, a named one must exist."""
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        load(tmp_path / "absent.toml")
+
+
+def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
+    """Durations, networks with and without comment, lists, tables of plugins."""
+    path = tmp_path / "treason.toml"
+    path.write_text(
+        '[policy]\nthreshold = 3\nwindow = "1h"\nban_for = "30d"\n'
+        "[treason]\nmax_removals = 1\nmin_prefix = { ipv4 = 8 }\n"
+        '[whitelist]\nnetworks = ["10.0.0.0/8", { network = "::1", comment = "me" }]\n'
+        '[source.file]\npath = "/x"\n'
+    )
+    config = load(path)
+    assert (config.policy.threshold, config.policy.window, config.policy.ban_for) == (
+        3,
+        3600,
+        2592000,
+    )
+    assert config.treason.max_removals == 1.0
+    assert (config.treason.min_prefix.ipv4, config.treason.min_prefix.ipv6) == (8, 32)
+    assert config.whitelist.networks == (
+        Exemption(Network.parse("10.0.0.0/8")),
+        Exemption(Network.parse("::1"), "me"),
+    )
+    assert config.source == {"file": {"path": "/x"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[treason", "malformed TOML"),
+        ("[polcy]", "unknown key 'polcy'; did you mean 'policy'?"),
+        ("[policy]\ntreshold = 3", "[policy] unknown key 'treshold'; did you mean 'threshold'?"),
+        ("[policy]\nthreshold = '3'", "[policy] threshold: must be a whole number, not a string"),
+        ("[policy]\nthreshold = true", "[policy] threshold: must be a whole number, not true"),
+        ("[policy]\nthreshold = 0", "[policy] 'threshold' must be >= 1: 0"),
+        ("[policy]\nwindow = 600", "[policy] window: 600 is no duration"),
+        ("[policy]\nwindow = 'permanent'", "[policy] window: 'permanent' does not end"),
+        ("policy = 3", "[policy] must be a table, not a whole number"),
+        ("[treason]\nsources = 'kmsg'", "[treason] sources: must be a list, not a string"),
+        ("[treason]\nsources = [1]", "[treason] sources: must be a string, not a whole number"),
+        ("[treason]\ndatabase = 'x.db'", "[treason] database: 'x.db' is no absolute path"),
+        ("[treason]\nmax_removals = nan", "[treason] 'max_removals' must be >= 0: nan"),
+        ("[treason.min_prefix]\nipv4 = 33", "[treason] [min_prefix] 'ipv4' must be <= 32: 33"),
+        ("[whitelist]\nnetworks = ['010.0.0.1']", "[whitelist] networks: '010.0.0.1' is not an IP"),
+        ("[whitelist]\nnetworks = [7]", "[whitelist] networks: 7 is neither a network nor"),
+        ("[whitelist]\nnetworks = 'x'", "[whitelist] networks: must be a list of networks"),
+        ("[source]\nfile = 3", "source: must be a table, not a whole number"),
+    ],
+)
+def test_a_mistake_is_named_with_its_place(text: str, said: str, tmp_path: Path) -> None:
+    """File, table, key and reason; the nearest known key if there is one."""
+    assert refused(text, tmp_path).startswith(said)
+
+
+def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+    """Two mistakes are two lines."""
+    said = refused("[policy]\nthreshold = 0.5\nwindow = '1'\n[trust]\nusrspace = true", tmp_path)
+    assert [line for line in said.splitlines() if line.startswith("[")] == [
+        "[trust] unknown key 'usrspace'; did you mean 'userspace'?",
+        "[policy] threshold: must be a whole number, not a number",
+        "[policy] window: '1' is no duration",
+    ]
+
+
+def test_bytes_that_are_no_text_are_malformed(tmp_path: Path) -> None:
+    """A file that is not UTF-8 is refused, not half read."""
+    path = tmp_path / "treason.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="malformed TOML"):
+        load(path)
+
+
+def test_a_directory_is_no_configuration(tmp_path: Path) -> None:
+    """What cannot be read is named with the system's reason."""
+    with pytest.raises(ConfigError, match="cannot read the configuration: Is a directory"):
+        load(tmp_path)

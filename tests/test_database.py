@@ -1,0 +1,168 @@
+"""Opening the database: what is created, and what is said of every way it can be wrong."""
+
+import os
+import shutil
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from reconciler import Network
+from reconciler.database import connect
+from reconciler.errors import StoreError
+from reconciler.execute import run
+from reconciler.model import Ban
+from reconciler.store import open_store
+
+
+def refusal(path: Path, *, write: bool, timeout: float = 1) -> str:
+    """Open and read; give what is said, without the path, which holds the test's own words."""
+    with (
+        pytest.raises(StoreError) as refused,
+        open_store(path, write=write, timeout=timeout) as store,
+    ):
+        store.banned(0)
+    assert refused.value.what.startswith(f"{path}: ")
+    return refused.value.what.removeprefix(f"{path}: ")
+
+
+BAN = Ban(Network.parse("192.0.2.1"), 1, None, "manual")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database with one ban."""
+    made = tmp_path / "treason.db"
+    with open_store(made, write=True) as store:
+        store.ban([BAN])
+    return made
+
+
+def test_a_new_database_is_for_its_owner_alone(path: Path) -> None:
+    """The file is made with mode 0600."""
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
+def test_what_root_makes_belongs_to_the_owner_of_the_directory(tmp_path: Path) -> None:
+    """A pass by hand as root does not lock out the service's own user."""
+    os.chown(tmp_path, 65534, 65534)
+    connect(tmp_path / "new.db", write=True, timeout=1).close()
+    assert (tmp_path / "new.db").stat().st_uid == 65534
+
+
+def test_reading_a_missing_database_creates_nothing(tmp_path: Path) -> None:
+    """It reads as empty, even where its directory is missing."""
+    with open_store(tmp_path / "no" / "treason.db", write=False) as store:
+        assert list(store.bans(0)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
+    """A file that was created but never written reads as empty, and can be written."""
+    path = tmp_path / "treason.db"
+    path.touch()
+    with open_store(path, write=False) as store:
+        assert list(store.bans(0)) == []
+    assert path.stat().st_size == 0
+    with open_store(path, write=True) as store:
+        store.ban([BAN])
+        assert list(store.bans(0)) == [BAN]
+
+
+def test_a_missing_directory_is_named_with_the_remedy(tmp_path: Path) -> None:
+    """Writing does not make the directory; it says how to."""
+    with pytest.raises(StoreError) as refused:
+        connect(tmp_path / "no" / "treason.db", write=True, timeout=1)
+    assert refused.value.what.endswith("the database's directory does not exist")
+    assert f"install -d -m 0700 {tmp_path}/no" in refused.value.hint
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_a_locked_database_is_waited_for_and_then_named(path: Path, write: bool) -> None:
+    """While another program holds it, neither reading nor writing guesses."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    said = refusal(path, write=write, timeout=0.05)
+    other.close()
+    assert said == "the database is locked by another program"
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_garbage_is_named_and_left_alone(path: Path, write: bool) -> None:
+    """A file that is no database is refused, and stays as it is."""
+    content = b"not a database at all, but long enough to be looked at" * 20
+    path.write_bytes(content)
+    assert refusal(path, write=write) == "this is no SQLite database"
+    assert path.read_bytes() == content
+
+
+def test_a_damaged_database_is_named(path: Path) -> None:
+    """A file whose pages are overwritten is an error, not an empty list of bans."""
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    assert refusal(path, write=False) == "the database is damaged"
+
+
+def test_a_truncated_database_is_named(path: Path) -> None:
+    """A file that lost its end is an error, too."""
+    os.truncate(path, path.stat().st_size // 2)
+    assert refusal(path, write=False) == "the database is damaged"
+
+
+def test_somebody_elses_database_is_refused(tmp_path: Path) -> None:
+    """An SQLite file that treason did not make is neither read nor changed."""
+    path = tmp_path / "other.db"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE recipes (name)")
+    other.close()
+    before = path.read_bytes()
+    for write in (True, False):
+        assert refusal(path, write=write) == "this SQLite database was not made by treason"
+    assert path.read_bytes() == before
+
+
+def test_a_newer_schema_is_refused(path: Path) -> None:
+    """A database of a newer program is not touched by an older one."""
+    with sqlite3.connect(path) as newer:
+        newer.execute("PRAGMA user_version = 99")
+    newer.close()
+    assert "schema 99" in refusal(path, write=True)
+
+
+def test_an_interrupted_write_is_not_read_as_if_complete(path: Path, tmp_path: Path) -> None:
+    """A check cannot roll back what a killed program left; it says so. A write does it."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("PRAGMA cache_size = 1")
+    writer.execute("BEGIN IMMEDIATE")
+    rows = ((f"10.0.{i >> 8}.{i & 255}",) for i in range(9999))
+    writer.executemany("INSERT INTO bans VALUES (?, 1, NULL, 'x', '')", rows)
+    for name in ("treason.db", "treason.db-journal"):
+        shutil.copy(tmp_path / name, copy / name)
+    writer.close()
+    crashed = copy / "treason.db"
+    assert refusal(crashed, write=False) == "an interrupted write waits to be undone"
+    with open_store(crashed, write=True) as store:
+        assert store.banned(0) == ([BAN.network], [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    """What was stored before the disk was full is there, and nothing of what was refused."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)])
+    try:
+        with open_store(disk / "treason.db", write=True) as store:
+            store.ban([BAN])
+            many = [Ban(Network.of(4, i, 32), 1, None, "x", "y" * 50) for i in range(9999)]
+            with pytest.raises(StoreError) as refused:
+                store.ban(many)
+            assert refused.value.what.endswith(": the disk is full")
+            assert store.banned(0) == ([BAN.network], [])
+    finally:
+        run(["umount", str(disk)])

@@ -1,0 +1,117 @@
+"""The source file: lines, cursors, and what is no file."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from reconciler import SourceUnreadable
+from sources.file import File, Settings
+
+LINE = "Peer 192.0.2.{}:1/2 unexpectedly shrunk window 3:4 (repaired)"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """A log of two lines."""
+    path = tmp_path / "kern.log"
+    path.write_text("first\nsecond\n")
+    return path
+
+
+def read(log: Path, cursor: str | None = None, *needles: str) -> tuple[list[str], str | None]:
+    """Give the texts that are read, and the cursor behind them."""
+    source = File(Settings(str(log)))
+    return [record.text for record in source.read(cursor, needles)], source.cursor()
+
+
+def append(log: Path, text: str) -> None:
+    """Write at the end."""
+    with log.open("a") as file:
+        file.write(text)
+
+
+def test_each_line_is_read_once(log: Path) -> None:
+    """The cursor resumes behind the last line, also after more was written."""
+    texts, cursor = read(log)
+    assert texts == ["first", "second"]
+    append(log, "third\n")
+    texts, cursor = read(log, cursor)
+    assert texts == ["third"]
+    assert read(log, cursor)[0] == []
+
+
+def test_a_last_line_without_newline_is_read_once(log: Path) -> None:
+    """It counts when it is first seen, and not again when its newline comes."""
+    append(log, "third")
+    texts, cursor = read(log)
+    assert texts == ["first", "second", "third"]
+    texts, cursor = read(log, cursor)
+    assert texts == []
+    append(log, "\nfourth\n")
+    assert read(log, cursor)[0] == ["fourth"]
+
+
+def test_a_line_that_was_cut_is_read_when_it_is_whole(log: Path) -> None:
+    """Its beginning was seen, but the line is another one now."""
+    append(log, "thi")
+    _, cursor = read(log)
+    append(log, "rd\n")
+    assert read(log, cursor)[0] == ["third"]
+
+
+def test_another_file_under_the_name_is_read_from_its_beginning(log: Path) -> None:
+    """After a rotation nothing of the new file is skipped."""
+    _, cursor = read(log)
+    log.rename(log.with_suffix(".1"))
+    log.write_text("new\n")
+    assert read(log, cursor)[0] == ["new"]
+
+
+def test_a_shorter_file_is_read_from_its_beginning(log: Path) -> None:
+    """After a truncation, too."""
+    _, cursor = read(log)
+    os.truncate(log, 0)
+    append(log, "new\n")
+    assert read(log, cursor)[0] == ["new"]
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "1:2:3", "::::", "1:2:x:0"])
+def test_a_garbage_cursor_reads_everything(log: Path, cursor: str) -> None:
+    """A cursor of another program or file is no position."""
+    assert read(log, cursor)[0] == ["first", "second"]
+
+
+def test_only_lines_with_a_needle_are_given(log: Path) -> None:
+    """The others are skipped, but lie behind the cursor."""
+    texts, cursor = read(log, None, "sec")
+    assert texts == ["second"]
+    assert read(log, cursor)[0] == []
+
+
+def test_long_lines_and_bytes_that_are_no_text_are_endured(log: Path) -> None:
+    """A megabyte without a newline is skipped, the lines around it are read."""
+    log.write_bytes(b"a\0b\n" + b"x" * (1 << 20) + b"\n" + b"\xff\xfe\nlast\n")
+    texts, cursor = read(log)
+    assert [text for text in texts if text] == ["a\0b", "\ufffd\ufffd", "last"]
+    assert read(log, cursor)[0] == []
+
+
+def test_a_pipe_is_read_to_its_end_and_has_no_cursor(tmp_path: Path) -> None:
+    """As a shell's ``<(dmesg)`` gives it."""
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"first\nsecond\n")
+    os.close(write_end)
+    assert read(Path(f"/dev/fd/{read_end}")) == (["first", "second"], None)
+    os.close(read_end)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("/nonexistent/log", "No such file"), ("/", "Is a directory"), ("/dev/zero", "is not a file"),
+     ("a\0b", "null byte")],
+)  # fmt: skip
+def test_what_is_no_file_is_unreadable(path: str, said: str) -> None:
+    """It is named with the reason, never read as empty."""
+    with pytest.raises(SourceUnreadable, match=said):
+        list(File(Settings(path)).read(None, ()))

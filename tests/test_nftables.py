@@ -1,0 +1,206 @@
+"""The backend nftables, on the real kernel in a namespace of its own."""
+
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+
+from backends.nftables import Nftables, library
+from reconciler import BackendFailed, BackendUnreadable, Desired, Network, Observed, Plan
+from reconciler.desired import desired
+from reconciler.plan import plan
+
+Nft = Callable[..., str]
+
+WANTED = desired(
+    map(Network.parse, ("192.0.2.7", "198.51.100.0/24", "2001:db8::7", "2001:db8:7::/48")),
+    map(Network.parse, ("198.51.100.9", "2001:db8:7::9")),
+)
+
+DAMAGES = {
+    "an element deleted": "delete element inet treason banned4 { 192.0.2.7 }",
+    "a foreign element": 'add element inet treason banned4 { 203.0.113.9 comment "a, b }" }',
+    "a foreign network": "add element inet treason banned4_nets { 203.0.113.0/24 }",
+    "a foreign range": "add element inet treason banned4_nets { 203.0.113.3-203.0.113.9 }",
+    "a foreign pass": "add element inet treason passed6 { 2001:db8:1::1 }",
+    "a network deleted": "delete element inet treason passed4 { 198.51.100.9 }",
+    "a set flushed": "flush set inet treason banned6_nets",
+    "the chain flushed": "flush chain inet treason prerouting",
+    "an accept inserted first": "insert rule inet treason prerouting accept",
+    "a rule twice": 'add rule inet treason prerouting iif "lo" accept',
+    "a rule deleted": None,
+    "the policy changed": "add chain inet treason prerouting { policy drop; }",
+    "the chain deleted": "delete chain inet treason prerouting",
+    "the chain unhooked": (
+        "delete chain inet treason prerouting; add chain inet treason prerouting;"
+        ' add rule inet treason prerouting iif "lo" accept'
+    ),
+    "a foreign chain": "add chain inet treason foreign",
+    "a foreign set": "add set inet treason foreign { type ipv4_addr; }",
+    "the table dormant": "add table inet treason { flags dormant; }",
+    "the table deleted": "delete table inet treason",
+    "another set type": (
+        "delete chain inet treason prerouting; delete set inet treason banned4;"
+        " add set inet treason banned4 { type ipv6_addr; size 65536; }"
+    ),
+    "a set without size": (
+        "delete chain inet treason prerouting; delete set inet treason banned4;"
+        " add set inet treason banned4 { type ipv4_addr; }"
+    ),
+    "a set with other flags": (
+        "delete chain inet treason prerouting; delete set inet treason banned4;"
+        " add set inet treason banned4 { type ipv4_addr; size 65536; flags timeout; }"
+    ),
+    "the whole ruleset flushed": "flush ruleset",
+}
+
+
+def needed(state: Desired = WANTED) -> Plan | None:
+    """Give the plan that would be needed now."""
+    return plan(state, Nftables().observe())
+
+
+def enforce(state: Desired = WANTED) -> Plan:
+    """Make the kernel hold the state."""
+    made = needed(state)
+    assert made is not None
+    Nftables().apply(made)
+    return made
+
+
+def test_the_kernel_holds_exactly_what_is_desired(host: None, nft: Nft) -> None:
+    """Read by nft itself: hosts in hash sets, networks and the whitelist in interval sets."""
+    enforce()
+    held = {}
+    for name in ("banned4", "banned6", "banned4_nets", "banned6_nets", "passed4", "passed6"):
+        *_, listed = json.loads(nft(f"list set inet treason {name}", "-j"))["nftables"]
+        held[name] = listed["set"].get("elem", [])
+    assert sorted(held["banned4"]) == ["192.0.2.7", "198.51.100.8"]  # .8 is what is left beside .9
+    assert sorted(held["banned6"]) == ["2001:db8:7::8", "2001:db8::7"]
+    assert {"prefix": {"addr": "198.51.100.128", "len": 25}} in held["banned4_nets"]
+    assert {"prefix": {"addr": "2001:db8:7:8000::", "len": 49}} in held["banned6_nets"]
+    assert held["passed4"] == ["198.51.100.9"]
+    assert held["passed6"] == ["2001:db8:7::9"]
+    assert needed() is None
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_every_damage_is_seen_and_repaired(damage: str, host: None, nft: Nft) -> None:
+    """Drift, one repair, in sync; the listing is as it was and a foreign table is untouched."""
+    enforce()
+    nft("add table inet other; add chain inet other c { type filter hook input priority 0; }")
+    nft(
+        "add set inet other s { type ipv4_addr; flags interval; }; add element inet other s { 10.0.0.0/8 }"
+    )
+    healthy, other = nft("list table inet treason", "-s"), nft("list table inet other")
+    nft(DAMAGES[damage] or f"delete rule inet treason prerouting handle {_handle(nft)}")
+    assert needed() is not None
+    enforce()
+    assert needed() is None
+    assert sorted(nft("list table inet treason", "-s").split()) == sorted(healthy.split())
+    if damage != "the whole ruleset flushed":
+        assert nft("list table inet other") == other
+
+
+def _handle(nft: Nft) -> str:
+    listing = nft("list chain inet treason prerouting", "-a")
+    match = re.search(r"banned6 counter .* # handle ([0-9]+)", listing)
+    assert match is not None
+    return match[1]
+
+
+def test_a_damaged_chain_is_replaced_without_touching_the_sets(host: None, nft: Nft) -> None:
+    """The script names no element and no set."""
+    enforce()
+    nft("flush chain inet treason prerouting")
+    made = needed()
+    assert made is not None
+    script = Nftables().render(made)
+    assert "element" not in script
+    assert "set inet" not in script
+
+
+def test_one_change_is_one_line(host: None) -> None:
+    """Removing a host and adding a network sends just that, removals first."""
+    enforce()
+    other = Desired(
+        WANTED.banned - {Network.parse("192.0.2.7")} | {Network.parse("203.0.113.0/24")},
+        WANTED.passed,
+    )
+    made = needed(other)
+    assert made is not None
+    assert Nftables().render(made) == (
+        "delete element inet treason banned4 { 192.0.2.7 }\n"
+        "add element inet treason banned4_nets { 203.0.113.0/24 }\n"
+    )
+
+
+def test_a_network_is_split_around_a_new_exemption_in_one_transaction(host: None) -> None:
+    """The wide network goes and its parts come, although they overlap."""
+    enforce(desired([Network.parse("10.0.0.0/8")], []))
+    split = desired([Network.parse("10.0.0.0/8")], [Network.parse("10.1.2.3")])
+    enforce(split)
+    assert needed(split) is None
+
+
+def test_sets_grow_before_they_are_full(host: None, nft: Nft) -> None:
+    """A hash set has at least twice the size of what it holds, and never less than 65536."""
+    enforce()
+    assert nft("list ruleset").count("size 65536") == 2
+    many = Desired(frozenset(Network.of(4, 0x0B000000 + i, 32) for i in range(40_000)))
+    enforce(many)
+    assert needed(many) is None
+    assert "size 131072" in nft("list ruleset")
+
+
+def test_the_edges_of_the_address_space_are_read_back(host: None) -> None:
+    """The first and the last network of each family, and a half of each."""
+    texts = ("0.0.0.0/8", "255.255.255.0/24", "128.0.0.0/2", "::/8", "ff00::/8", "255.0.0.1")
+    edges = desired(map(Network.parse, texts), [])
+    enforce(edges)
+    assert needed(edges) is None
+
+
+def test_teardown_removes_the_table_alone_and_may_be_repeated(host: None, nft: Nft) -> None:
+    """What is missing is fine; others' tables stay."""
+    nft("add table inet other")
+    enforce()
+    Nftables().teardown()
+    Nftables().teardown()
+    assert nft("list tables") == "table inet other\n"
+
+
+def test_a_refused_change_leaves_everything_as_it_was(host: None, nft: Nft) -> None:
+    """One element that is not there aborts the transaction, and is a typed error."""
+    enforce()
+    made = needed(Desired(frozenset({Network.parse("203.0.113.1")})))
+    assert made is not None
+    nft("delete element inet treason banned4 { 192.0.2.7 }")
+    before = nft("list ruleset")
+    with pytest.raises(BackendFailed, match="No such file"):
+        Nftables().apply(made)
+    assert nft("list ruleset") == before
+
+
+def test_an_unreadable_kernel_is_an_error_not_an_empty_one(mocker: object, host: None) -> None:
+    """Where libnftables may not ask, observe raises and tells the remedy."""
+    context = mocker.patch.object(library, "_context").return_value  # type: ignore[attr-defined]  # pytest-mock's fixture
+    context.cmd.return_value = (1, "", "\nError: cache failed: Operation not permitted\n")
+    with pytest.raises(BackendUnreadable, match="Operation not permitted") as refused:
+        Nftables().observe()
+    assert "CAP_NET_ADMIN" in refused.value.hint
+
+
+def test_a_machine_without_libnftables_is_told_what_to_install(mocker: object) -> None:
+    """The package is named."""
+    mocker.patch("ctypes.CDLL", side_effect=OSError)  # type: ignore[attr-defined]  # pytest-mock's fixture
+    with pytest.raises(BackendUnreadable, match="libnftables.so.1") as refused:
+        Nftables().observe()
+    assert "libnftables1" in refused.value.hint
+
+
+def test_an_empty_table_is_in_sync_with_nothing(host: None) -> None:
+    """Nothing desired still means the table stands, ready."""
+    enforce(Desired())
+    assert Nftables().observe() == Observed()

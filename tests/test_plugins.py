@@ -1,0 +1,97 @@
+"""Plugins: found one by one, the broken ones named, names never taken twice."""
+
+import sys
+import types
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from reconciler import BackendPlugin, SourcePlugin, hookimpl
+from reconciler.errors import PluginError
+from reconciler.plugins import load
+
+
+@pytest.fixture
+def plugin() -> Iterator[Callable[..., EntryPoint]]:
+    """Make an entry point of a module with the given hooks."""
+    made: list[str] = []
+
+    def make(name: str, **hooks: Callable[[], object]) -> EntryPoint:
+        module = types.ModuleType(f"made_{name}")
+        for hook, function in hooks.items():
+            function.__name__ = hook
+            setattr(module, hook, hookimpl(function))
+        sys.modules[module.__name__] = module
+        made.append(module.__name__)
+        return EntryPoint(name, module.__name__, "treason")
+
+    yield make
+    for name in made:
+        del sys.modules[name]
+
+
+def nothing(_settings: object) -> None:
+    """Be a factory."""
+
+
+def test_the_built_ins_are_found_by_their_entry_points() -> None:
+    """They register as anybody's plugin does."""
+    found = load()
+    assert {"kmsg", "file"} <= set(found.sources)
+    assert "nftables" in found.backends
+    assert found.broken == ()
+
+
+def test_one_broken_import_is_named_and_the_others_work(plugin: Callable[..., EntryPoint]) -> None:
+    """An entry point without a module does not silence its neighbour."""
+    good = plugin("good", treason_backends=lambda: [BackendPlugin("cloud", nothing)])
+    found = load([EntryPoint("bad", "no_such_module", "treason"), good])
+    assert set(found.backends) == {"cloud"}
+    [said] = found.broken
+    assert "'bad'" in said
+    assert "No module named 'no_such_module'" in said
+
+
+def test_a_hook_that_raises_is_named_and_the_others_work(plugin: Callable[..., EntryPoint]) -> None:
+    """A failure inside a hook is that plugin's alone."""
+
+    def fails() -> object:
+        raise RuntimeError("no\nluck")
+
+    good = plugin("good", treason_backends=lambda: [BackendPlugin("cloud", nothing)])
+    found = load([plugin("bad", treason_backends=fails), good])
+    assert set(found.backends) == {"cloud"}
+    assert found.broken == ("plugin 'bad', hook treason_backends: RuntimeError: no luck",)
+
+
+def test_a_misspelt_hook_is_found_at_start(plugin: Callable[..., EntryPoint]) -> None:
+    """A hook that does not exist is named, and its plugin left out."""
+    found = load(
+        [plugin("bad", treason_backend=lambda: []), plugin("good", treason_sources=lambda: [])]
+    )
+    [said] = found.broken
+    assert "'bad'" in said
+    assert "treason_backend" in said
+
+
+def test_a_hook_that_gives_something_else_is_named(plugin: Callable[..., EntryPoint]) -> None:
+    """Only descriptors of the right kind count."""
+    found = load([plugin("bad", treason_backends=lambda: [SourcePlugin("x", nothing), None])])
+    assert found.backends == {}
+    assert len(found.broken) == 2
+    assert all("is no BackendPlugin" in said for said in found.broken)
+
+
+def test_two_providers_of_one_name_are_an_error_naming_both(
+    plugin: Callable[..., EntryPoint],
+) -> None:
+    """Nobody's plugin wins by accident."""
+    both = [
+        plugin(n, treason_backends=lambda: [BackendPlugin("cloud", nothing)]) for n in ("a", "b")
+    ]
+    with pytest.raises(PluginError) as refused:
+        load(both)
+    assert "'cloud'" in refused.value.what
+    assert "'a'" in refused.value.what
+    assert "'b'" in refused.value.what

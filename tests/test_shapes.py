@@ -1,0 +1,166 @@
+"""The shapes of kernel messages in lines of text."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from harness import DATA
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.detect import detect
+from sources import shapes
+
+TEXT = "TCP: Peer 192.0.2.1:1/2 unexpectedly shrunk window 3:4 (repaired)"
+SAMPLES = [json.loads(line) for line in (DATA / "kernel-messages.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "sample", SAMPLES, ids=[f"{i}-{s['carrier']}" for i, s in enumerate(SAMPLES)]
+)
+def test_every_sample_yields_exactly_what_it_must(sample: dict[str, object]) -> None:
+    """Address, ports, form and count of each trusted offence; nothing else."""
+    record = shapes.parse(str(sample["text"]), trusted=True)
+    offence = detect(record) if record else None
+    found = (
+        [
+            {
+                "address": str(offence.address),
+                "peer_port": offence.peer_port,
+                "local_port": offence.local_port,
+                "form": offence.rule,
+                "count": offence.count,
+            }
+        ]
+        if offence and offence.trusted
+        else []
+    )
+    assert found == sample["expect"], sample["why"]
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "",
+        "[    1.234567] ",
+        "[    1.234567 <    0.000012>] ",
+        "[    1.234567][  T123] ",
+        "[Sun Nov 22 12:51:59 2026] ",
+        "[Nov22 12:51] ",
+        "[  +0.000004] ",
+        "<7>[    1.234567] ",
+        "<7>",
+        "kern  :debug : [    1.234567] ",
+        "2026-11-22T12:51:59,123456+00:00 ",
+        "Nov 22 12:51:59 web1 kernel: ",
+        "Nov  2 12:51:59 web1 kernel: [    1.234567] ",
+        "2026-11-22T12:51:59.123456+00:00 web1 kernel: ",
+        "<7>Nov 22 12:51:59 web1 kernel: ",
+        "<7>1 2026-11-22T12:51:59.123456Z web1 kernel - - - ",
+        '<7>1 2026-11-22T12:51:59Z web1 kernel - - [x@1 a="b"] ',
+        "7,1,1,-;",
+    ],
+)
+def test_every_prefix_is_taken_off(prefix: str) -> None:
+    """What stands before the message in each shape is no part of it."""
+    record = shapes.parse(prefix + TEXT, trusted=True)
+    assert record is not None
+    assert (record.text, record.trusted) == (TEXT, True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"Nov 22 12:51:59 web1 sshd[7]: {TEXT}",
+        f"Nov 22 12:51:59 web1 kernel[7]x: {TEXT}",
+        f"<7>1 2026-11-22T12:51:59Z web1 sshd - - - {TEXT}",
+        f" {TEXT}",
+        "{",
+        "{}",
+        "[]",
+        '{"MESSAGE": null, "_TRANSPORT": "kernel"}',
+        '{"MESSAGE": [300], "_TRANSPORT": "kernel"}',
+        '{"msg": 3}',
+        '{"a": ' + "[" * 100_000,
+    ],
+)
+def test_what_is_not_the_kernels_is_no_offence(line: str) -> None:
+    """Other programs' lines, continuations and broken JSON name nobody."""
+    record = shapes.parse(line, trusted=True)
+    assert record is None or detect(record) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "trusted"),
+    [
+        (f"<15>[    1.234567] {TEXT}", False),
+        (f"user  :debug : {TEXT}", False),
+        (f"15,1,1,-;{TEXT}", False),
+        (json.dumps({"fac": "user", "pri": "debug", "msg": TEXT}), False),
+        (json.dumps({"pri": 15, "msg": TEXT}), False),
+        (f"kern  :debug : {TEXT}", True),
+        (f"7,1,1,-;{TEXT}", True),
+        (json.dumps({"fac": "kern", "pri": "debug", "msg": TEXT}), True),
+    ],
+)
+def test_a_record_with_its_own_facility_is_judged_by_it(line: str, trusted: bool) -> None:
+    """Whether the caller trusts bare lines makes no difference."""
+    for caller in (True, False):
+        record = shapes.parse(line, trusted=caller)
+        assert record is not None
+        assert record.trusted is trusted
+
+
+@pytest.mark.parametrize("line", [TEXT, f"<7>{TEXT}", f"Nov 22 12:51:59 h kernel: {TEXT}"])
+def test_a_bare_line_is_trusted_as_the_caller_says(line: str) -> None:
+    """``<7>`` is bare, too: an old dmesg prints it for every facility."""
+    for caller in (True, False):
+        record = shapes.parse(line, trusted=caller)
+        assert record is not None
+        assert record.trusted is caller
+
+
+def test_what_a_process_wrote_into_the_journal_is_put_together_and_refused() -> None:
+    """journald moves the words before the colon; the record is whole again, and untrusted."""
+    identifier, message = TEXT.split(": ", 1)
+    entry = {"_TRANSPORT": "kernel", "SYSLOG_FACILITY": "1", "SYSLOG_IDENTIFIER": identifier}
+    record = shapes.parse(json.dumps(entry | {"MESSAGE": message}), trusted=True)
+    assert record is not None
+    assert (record.text, record.trusted) == (TEXT, False)
+
+
+def test_a_message_of_bytes_is_text() -> None:
+    """journald writes a message that is not UTF-8 as a list of bytes."""
+    entry = {"_TRANSPORT": "kernel", "SYSLOG_FACILITY": "0", "SYSLOG_IDENTIFIER": "kernel"}
+    record = shapes.parse(json.dumps(entry | {"MESSAGE": list(TEXT.encode())}), trusted=False)
+    assert record is not None
+    assert (record.text, record.trusted) == (TEXT, True)
+
+
+def test_times_are_told_where_the_carrier_tells_them() -> None:
+    """A time with a zone is one; a time without year or zone is none."""
+    time = datetime(2026, 11, 22, 12, 51, 59, tzinfo=UTC).timestamp()
+    for line in (
+        f"2026-11-22T12:51:59+00:00 h kernel: {TEXT}",
+        f"2026-11-22T13:51:59,000000+01:00 {TEXT}",
+    ):
+        record = shapes.parse(line, trusted=True)
+        assert record is not None
+        assert record.time == time
+    bare = shapes.parse(f"Nov 22 12:51:59 h kernel: [ 7.500000] {TEXT}", trusted=True)
+    assert bare is not None
+    assert (bare.time, bare.monotonic) == (None, 7.5)
+
+
+def test_escapes_of_the_kernel_are_undone() -> None:
+    r"""``\x0a`` is a line break, ``\x5c`` a backslash."""
+    record = shapes.kmsg(r"6,1,1,-;a\x0ab\x5cc")
+    assert record is not None
+    assert record.text == "a\nb\\c"
+
+
+@given(st.text())
+def test_any_text_ends_without_an_error(text: str) -> None:
+    """Whatever a stranger writes, there is a record or none."""
+    record = shapes.parse(text, trusted=True)
+    assert record is None or detect(record) is None

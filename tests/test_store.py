@@ -1,0 +1,86 @@
+"""The store: what is remembered, lifted, and kept together."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler import Network
+from reconciler.model import Ban, Offence
+from reconciler.store import Store, open_store
+
+A, B, NET = map(Network.parse, ("192.0.2.1", "2001:db8::1", "192.0.2.0/24"))
+NOW = 1_000_000
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store."""
+    with open_store(tmp_path / "treason.db", write=True) as opened:
+        yield opened
+
+
+def ban(network: Network, until: int | None = None) -> Ban:
+    """Make a ban."""
+    return Ban(network, NOW, until, "manual", "because")
+
+
+def test_bans_are_kept_as_they_were(store: Store) -> None:
+    """Network, times, origin and reason come back."""
+    bans = [ban(A), ban(B, NOW + 60)]
+    store.ban(bans)
+    assert list(store.bans(NOW)) == bans
+    assert sorted(store.banned(NOW)[0]) == [A, B]
+
+
+def test_a_ban_ends_with_its_last_second(store: Store) -> None:
+    """At ``until`` a ban is active no more, and expiry moves it to the history."""
+    store.ban([ban(A, NOW + 60)])
+    assert store.banned(NOW + 59) == ([A], [])
+    assert store.banned(NOW + 60) == ([], [])
+    assert store.lifted() == []
+    store.expire(NOW + 60)
+    assert store.lifted() == [A]
+
+
+def test_lifting_one_of_two_overlapping_bans_keeps_the_other(store: Store) -> None:
+    """Each ban stands by itself; unbanning tells which there were."""
+    store.ban([ban(A), ban(NET)])
+    assert store.unban([A, B], NOW) == {A}
+    assert store.banned(NOW)[0] == [NET]
+    assert store.lifted() == [A]
+
+
+def test_rows_that_are_no_network_are_reported(store: Store, tmp_path: Path) -> None:
+    """A row that somebody else wrote wrongly is kept, told, and enforced by nobody."""
+    store.ban([ban(A)])
+    with sqlite3.connect(tmp_path / "treason.db") as other:
+        other.execute("INSERT INTO bans VALUES ('010.0.0.1', 1, NULL, 'x', '')")
+    other.close()
+    assert store.banned(NOW) == ([A], ["010.0.0.1"])
+    assert [each.network for each in store.bans(NOW)] == [A]
+
+
+def test_offences_and_cursor_are_stored_together_or_not_at_all(store: Store) -> None:
+    """A failure while offences are written leaves neither them nor the cursor."""
+
+    def broken() -> Iterator[Offence]:
+        yield Offence(A, "rule", "text", trusted=True, time=NOW)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        store.remember("kmsg", "boot:7", broken(), [ban(A)], NOW)
+    assert store.cursor("kmsg") is None
+    assert store.offences([A], 0) == []
+    store.remember("kmsg", "boot:7", [], [], NOW)
+    assert store.cursor("kmsg") == "boot:7"
+
+
+def test_offences_are_found_by_address_and_time(store: Store) -> None:
+    """Offences of other addresses, and older ones, are left out."""
+    offences = [
+        Offence(n, "rule", "text", trusted=True, time=t) for n, t in ((A, 5), (A, 9), (B, 9))
+    ]
+    store.remember("kmsg", None, offences, [], NOW)
+    assert store.offences([A], 6) == [offences[1]]
