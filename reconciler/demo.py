@@ -1,7 +1,7 @@
 """The demonstration: from a kernel message to a dropped packet, in a namespace of its own.
 
-`tell` starts this module anew inside a new network namespace (and, for an ordinary user, a user
-namespace in which that user is root), so nothing that it does can reach the machine.
+`tell` starts this module anew inside a new network namespace (where that is not allowed, inside a
+user namespace in which the user is root), so nothing that it does can reach the machine.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Final
 import click
 
 from reconciler.errors import TreasonError
-from reconciler.execute import run
+from reconciler.execute import CommandFailed, run
 from reconciler.netns import WITNESS4, Wire
 
 LOG: Final = """\
@@ -43,21 +43,26 @@ networks = [{{ network = "172.16.0.0/12", comment = "our own" }}]
 
 
 def tell() -> int:
-    """Run the demonstration; give 0 if all came as told. Does not return when it succeeds."""
-    own = (
-        ["unshare", "--net"]
-        if os.geteuid() == 0
-        else ["unshare", "--user", "--map-root-user", "--net"]
-    )
-    try:
-        run([*own, "true"])
-    except TreasonError as error:
-        raise TreasonError(
-            f"cannot make a network namespace: {error.what}",
-            "run the demo as root, or allow user namespaces",
-        ) from None
+    """Run the demonstration in a process that takes the place of this one."""
+    own = _unshare()
     sys.stdout.flush()
     os.execvp(own[0], [*own, sys.executable, "-m", __name__])  # noqa: S606 - takes our place
+
+
+def _unshare() -> list[str]:
+    """Find a way to a network namespace: directly, or as root of a user namespace."""
+    ways = (["unshare", "--net"], ["unshare", "--user", "--map-root-user", "--net"])
+    for way in ways:
+        try:
+            run([*way, "true"])
+        except CommandFailed as error:
+            failure = error
+        else:
+            return way
+    raise TreasonError(
+        f"cannot make a network namespace: {failure.what}",
+        "run the demo as root, or allow user namespaces",
+    )
 
 
 def story() -> None:

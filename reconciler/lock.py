@@ -17,7 +17,7 @@ def held(path: Path, timeout: float) -> Iterator[None]:
     The file stays: removing it would let two passes hold two different files. Raise `LockError`.
     """
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise LockError(

@@ -24,6 +24,8 @@ ROUNDS: Final = 3
 """How often a backend is read and corrected in one pass before it counts as not converging."""
 
 _SHOWN: Final = 10
+_ANYTHING: Final = (Exception, SystemExit)
+"""What a plugin may raise; the pass tells it and goes on with the others."""
 
 
 @frozen
@@ -111,7 +113,7 @@ class Scanner:
         for name, make in sources.items():
             try:
                 yield self._read(name, make())
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            except _ANYTHING as error:
                 yield Reading(name, error=_said(error, name), trace=_trace(error))
 
     def _read(self, name: str, source: Source) -> Reading:
@@ -165,7 +167,7 @@ def enforce(
         try:
             step = _compare if check else _converge
             yield step(name, make(), desired, guard, render)
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the pass goes on
+        except _ANYTHING as error:
             yield Outcome(name, State.FAILED, error=_said(error, name), trace=_trace(error))
 
 
@@ -174,7 +176,7 @@ def teardown(backends: Mapping[str, Callable[[], Backend]]) -> Iterator[Outcome]
     for name, make in backends.items():
         try:
             make().teardown()
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the others go on
+        except _ANYTHING as error:
             yield Outcome(name, State.FAILED, error=_said(error, name), trace=_trace(error))
         else:
             yield Outcome(name, State.REMOVED)
@@ -230,11 +232,11 @@ def _converge(
     )
 
 
-def _said(error: Exception, name: str) -> str:
+def _said(error: BaseException, name: str) -> str:
     if isinstance(error, TreasonError):
         return str(error)
     return f"{name}: the plugin failed: {type(error).__name__}: {error}\n  -v shows where"
 
 
-def _trace(error: Exception) -> str:
+def _trace(error: BaseException) -> str:
     return "" if isinstance(error, TreasonError) else "".join(traceback.format_exception(error))

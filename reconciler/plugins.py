@@ -34,7 +34,7 @@ def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
     for entry_point in entry_points(group=hookspecs.PROJECT) if found is None else found:
         try:
             _register(manager, entry_point)
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is named
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises is named
             broken.append(f"plugin {entry_point.name!r} ({entry_point.value}): {_said(error)}")
     sources = _collect(manager.hook.treason_sources, SourcePlugin, broken)
     backends = _collect(manager.hook.treason_backends, BackendPlugin, broken)
@@ -62,7 +62,7 @@ def _collect(
         plugin = implementation.plugin_name
         try:
             descriptors: list[object] = [*implementation.function()]
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is named
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises is named
             broken.append(f"plugin {plugin!r}, hook {hook.name}: {_said(error)}")
             continue
         for descriptor in descriptors:
@@ -82,6 +82,6 @@ def _collect(
     return provided
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

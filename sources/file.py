@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from attrs import frozen
 
@@ -40,11 +40,17 @@ class File:
         sought = [needle.encode() for needle in needles]
         try:
             with self._open() as stream:
+                spread: dict[str, Any] = {}
                 for line in self._lines(stream, cursor):
-                    if sought and not any(needle in line for needle in sought):
+                    if line.startswith(b"   "):
+                        spread |= shapes.member(_text(line))
+                        record = shapes.dmesg(spread, trusted=self._trusted)
+                        spread = {} if record else spread
+                    elif sought and not any(needle in line for needle in sought):
                         continue
-                    text = line.rstrip(b"\r\n").decode(errors="replace")
-                    if record := shapes.parse(text, trusted=self._trusted):
+                    else:
+                        record = shapes.parse(_text(line), trusted=self._trusted)
+                    if record:
                         yield record
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
@@ -79,6 +85,10 @@ class File:
                 yield line
             offset, tail = (offset + length, 0) if line.endswith(b"\n") else (offset, length)
         self._cursor = f"{identity}:{offset}:{tail}"
+
+
+def _text(line: bytes) -> str:
+    return line.rstrip(b"\r\n").decode(errors="replace")
 
 
 def _resume(cursor: str | None, identity: str, size: int) -> tuple[int, int]:

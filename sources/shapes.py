@@ -35,6 +35,7 @@ _STAMP: Final = re.compile(
     r"|[A-Z][a-z]{2} ?[0-9]{1,2} [0-9]{2}:[0-9]{2}"
     r"| *\+[0-9]+\.[0-9]{6})\](?:\[ *[TC][0-9]+\])? "
 )
+_MEMBER: Final = re.compile(r' +"(fac|pri|time|msg)": +(.*?),?')
 _REPEATED: Final = re.compile(r"message repeated ([0-9]{1,9}) times: \[ ?(.*)\]")
 
 
@@ -53,6 +54,37 @@ def parse(line: str, *, trusted: bool) -> Record | None:
         trusted = trusted and int(match[1]) < 8
         line = line[match.end() :]
     return _text(line, trusted=trusted)
+
+
+def member(line: str) -> dict[str, Any]:
+    """Read the one member of a record that stands in a line of ``dmesg --json``, if there is one.
+
+    That output spreads a record over four lines; the message comes last.
+    """
+    match = _MEMBER.fullmatch(line)
+    try:
+        return {match[1]: json.loads(match[2])} if match else {}
+    except ValueError:
+        return {}
+
+
+def dmesg(entry: dict[str, Any], *, trusted: bool) -> Record | None:
+    """Read a record of ``dmesg --json``; with ``-x`` it names the facility."""
+    message, name, priority, time = (entry.get(key) for key in ("msg", "fac", "pri", "time"))
+    if not isinstance(message, str):
+        return None
+    facility = None
+    if isinstance(name, str):
+        facility = 0 if name == "kern" else 1
+    elif type(priority) is int and priority > 7:
+        facility = priority // 8
+    return Record(
+        text=message,
+        carrier="dmesg",
+        trusted=trusted if facility is None else facility == 0,
+        facility=facility,
+        monotonic=float(time) if isinstance(time, int | float) else None,
+    )
 
 
 def kmsg(line: str) -> Record | None:
@@ -122,7 +154,7 @@ def _json(line: str, *, trusted: bool) -> Record | None:
         return None
     if not isinstance(entry, dict):
         return None
-    return _journal(entry) if "MESSAGE" in entry else _dmesg(entry, trusted=trusted)
+    return _journal(entry) if "MESSAGE" in entry else dmesg(entry, trusted=trusted)
 
 
 def _journal(entry: dict[str, Any]) -> Record | None:
@@ -156,25 +188,6 @@ def _journal(entry: dict[str, Any]) -> Record | None:
         monotonic=monotonic,
         time=time,
         boot_id=boot if isinstance(boot := entry.get("_BOOT_ID"), str) else None,
-    )
-
-
-def _dmesg(entry: dict[str, Any], *, trusted: bool) -> Record | None:
-    """Read an entry of ``dmesg --json``; with ``-x`` it names the facility."""
-    message, name, priority, time = (entry.get(key) for key in ("msg", "fac", "pri", "time"))
-    if not isinstance(message, str):
-        return None
-    facility = None
-    if isinstance(name, str):
-        facility = 0 if name == "kern" else 1
-    elif type(priority) is int and priority > 7:
-        facility = priority // 8
-    return Record(
-        text=message,
-        carrier="dmesg",
-        trusted=trusted if facility is None else facility == 0,
-        facility=facility,
-        monotonic=float(time) if isinstance(time, int | float) else None,
     )
 
 

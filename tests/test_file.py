@@ -97,6 +97,26 @@ def test_long_lines_and_bytes_that_are_no_text_are_endured(log: Path) -> None:
     assert read(log, cursor)[0] == []
 
 
+@pytest.mark.parametrize(
+    ("facility", "trusted"), [('"fac": "kern",', True), ('"fac": "user",', False)]
+)
+def test_a_record_spread_over_lines_is_put_together(
+    log: Path, facility: str, trusted: bool
+) -> None:
+    """``dmesg --json`` writes each member into a line of its own; the facility counts."""
+    text = LINE.format(1)
+    log.write_text(
+        '{\n   "dmesg": [\n      {\n'
+        f'         {facility}\n         "pri": "debug",\n         "time":     1.500000,\n'
+        f'         "msg": "{text}"\n      }},{{\n         "msg": "other"\n      }}\n   ]\n}}\n'
+    )
+    records = list(File(Settings(str(log), trusted=False)).read(None, ["window"]))
+    assert [(r.text, r.trusted, r.monotonic) for r in records] == [
+        (text, trusted, 1.5),
+        ("other", False, None),
+    ]
+
+
 def test_a_pipe_is_read_to_its_end_and_has_no_cursor(tmp_path: Path) -> None:
     """As a shell's ``<(dmesg)`` gives it."""
     read_end, write_end = os.pipe()

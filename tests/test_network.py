@@ -42,7 +42,7 @@ def test_text_is_read_canonically(text: str, canonical: str) -> None:
 )  # fmt: skip
 def test_other_text_is_refused(text: str) -> None:
     """What is no canonical address or network is refused by name."""
-    with pytest.raises(InvalidNetwork, match="is not an IP address|has a prefix longer"):
+    with pytest.raises(InvalidNetwork, match=r"is not an IP address|has a prefix longer"):
         Network.parse(text)
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from pytest_mock import MockerFixture
 
 from backends.nftables import Nftables, library
 from reconciler import BackendFailed, BackendUnreadable, Desired, Network, Observed, Plan
@@ -90,9 +91,7 @@ def test_every_damage_is_seen_and_repaired(damage: str, host: None, nft: Nft) ->
     """Drift, one repair, in sync; the listing is as it was and a foreign table is untouched."""
     enforce()
     nft("add table inet other; add chain inet other c { type filter hook input priority 0; }")
-    nft(
-        "add set inet other s { type ipv4_addr; flags interval; }; add element inet other s { 10.0.0.0/8 }"
-    )
+    nft("add set inet other s { type ipv4_addr; flags interval; elements = { 10.0.0.0/8 }; }")
     healthy, other = nft("list table inet treason", "-s"), nft("list table inet other")
     nft(DAMAGES[damage] or f"delete rule inet treason prerouting handle {_handle(nft)}")
     assert needed() is not None
@@ -183,19 +182,21 @@ def test_a_refused_change_leaves_everything_as_it_was(host: None, nft: Nft) -> N
     assert nft("list ruleset") == before
 
 
-def test_an_unreadable_kernel_is_an_error_not_an_empty_one(mocker: object, host: None) -> None:
+def test_an_unreadable_kernel_is_an_error_not_an_empty_one(
+    mocker: MockerFixture, host: None
+) -> None:
     """Where libnftables may not ask, observe raises and tells the remedy."""
-    context = mocker.patch.object(library, "_context").return_value  # type: ignore[attr-defined]  # pytest-mock's fixture
+    context = mocker.patch.object(library, "_context").return_value
     context.cmd.return_value = (1, "", "\nError: cache failed: Operation not permitted\n")
     with pytest.raises(BackendUnreadable, match="Operation not permitted") as refused:
         Nftables().observe()
     assert "CAP_NET_ADMIN" in refused.value.hint
 
 
-def test_a_machine_without_libnftables_is_told_what_to_install(mocker: object) -> None:
+def test_a_machine_without_libnftables_is_told_what_to_install(mocker: MockerFixture) -> None:
     """The package is named."""
-    mocker.patch("ctypes.CDLL", side_effect=OSError)  # type: ignore[attr-defined]  # pytest-mock's fixture
-    with pytest.raises(BackendUnreadable, match="libnftables.so.1") as refused:
+    mocker.patch("ctypes.CDLL", side_effect=OSError)
+    with pytest.raises(BackendUnreadable, match=r"libnftables\.so\.1") as refused:
         Nftables().observe()
     assert "libnftables1" in refused.value.hint
 

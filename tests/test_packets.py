@@ -43,7 +43,7 @@ def apply(state: Desired) -> None:
 def test_a_genuine_kernel_record_becomes_a_dropped_packet(
     kmsg: Callable[[str], None], wire: Cable, tmp_path: Path
 ) -> None:
-    """The kernel itself writes the record (facility 0); nothing is trusted that it did not write."""
+    """The kernel itself writes the record; nothing is trusted that it did not write."""
     cable = wire(OFFENDER, OTHER)
     cursor = Kmsg()
     list(cursor.read(None, ()))
@@ -100,7 +100,7 @@ def test_whoever_is_whitelisted_inside_a_banned_network_passes(wire: Cable) -> N
 
 
 def test_neighbour_discovery_lives_inside_a_banned_network(wire: Cable) -> None:
-    """A ban that holds the neighbours' own addresses does not keep either side from finding them."""
+    """A ban of the neighbours' own addresses keeps neither side from finding the other."""
     cable = wire("2001:db8:7::1")
     apply(desired([Network.parse("2001:db8::/32")], []))
 

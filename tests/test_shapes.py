@@ -121,7 +121,7 @@ def test_a_bare_line_is_trusted_as_the_caller_says(line: str) -> None:
 
 
 def test_what_a_process_wrote_into_the_journal_is_put_together_and_refused() -> None:
-    """journald moves the words before the colon; the record is whole again, and untrusted."""
+    """Journald moves the words before the colon; the record is whole again, and untrusted."""
     identifier, message = TEXT.split(": ", 1)
     entry = {"_TRANSPORT": "kernel", "SYSLOG_FACILITY": "1", "SYSLOG_IDENTIFIER": identifier}
     record = shapes.parse(json.dumps(entry | {"MESSAGE": message}), trusted=True)
@@ -130,7 +130,7 @@ def test_what_a_process_wrote_into_the_journal_is_put_together_and_refused() -> 
 
 
 def test_a_message_of_bytes_is_text() -> None:
-    """journald writes a message that is not UTF-8 as a list of bytes."""
+    """Journald writes a message that is not UTF-8 as a list of bytes."""
     entry = {"_TRANSPORT": "kernel", "SYSLOG_FACILITY": "0", "SYSLOG_IDENTIFIER": "kernel"}
     record = shapes.parse(json.dumps(entry | {"MESSAGE": list(TEXT.encode())}), trusted=False)
     assert record is not None

@@ -29,8 +29,9 @@ def installation(wheel: Path) -> None:
     with tempfile.TemporaryDirectory() as directory:
         venv.create(directory, with_pip=True)
         bin_ = Path(directory, "bin")
-        run = [bin_ / "python", "-m", "pip", "install", "--quiet", wheel]
-        subprocess.run(run, check=True)
+        subprocess.run(
+            [str(bin_ / "python"), "-m", "pip", "install", "--quiet", str(wheel)], check=True
+        )
         subprocess.run([bin_ / "treason", "--version"], check=True, cwd="/")
         subprocess.run([bin_ / "treason", "demo"], check=True, cwd="/", stdout=subprocess.DEVNULL)
 

@@ -177,7 +177,7 @@ def _chain() -> Iterator[str]:
 
 
 def _elements(verb: str, into: Set, networks: Iterable[Network]) -> Iterator[str]:
-    members = ", ".join(map(str, into.members(networks)))
+    members = ", ".join(map(str, sorted(into.members(networks))))
     if members:
         yield f"{verb} element {TABLE} {into.name} {{ {members} }}"
 
