@@ -7,7 +7,7 @@ check must create none.
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -113,22 +113,24 @@ _SAID: Final = {
 def _writable(path: Path, timeout: float) -> sqlite3.Connection:
     """Open for writing; create what is missing, and bring an older schema up to date."""
     _create(path)
-    connection = _connect(path, "rw", timeout)
-    if _version(connection, path) < len(_MIGRATIONS):
-        connection.execute(
-            "BEGIN IMMEDIATE"
-        )  # and look again: another process may have been faster
-        _migrate(connection, _version(connection, path))
-        connection.execute("COMMIT")
-    return connection
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(_open(path, "rw", timeout)))
+        if _version(connection, path) < len(_MIGRATIONS):
+            connection.execute("BEGIN IMMEDIATE")  # and look again: another may have been faster
+            _migrate(connection, _version(connection, path))
+            connection.execute("COMMIT")
+        stack.pop_all()
+        return connection
 
 
 def _readable(path: Path, timeout: float) -> sqlite3.Connection:
     """Open for reading; where there is nothing to read, give an empty database in memory."""
     if path.exists():
-        connection = _connect(path, "ro", timeout)
-        if _version(connection, path):
-            return connection
+        with ExitStack() as stack:
+            connection = stack.enter_context(closing(_open(path, "ro", timeout)))
+            if _version(connection, path):
+                stack.pop_all()
+                return connection
     connection = sqlite3.connect(":memory:", isolation_level=None)
     _migrate(connection, 0)
     return connection
@@ -148,7 +150,7 @@ def _create(path: Path) -> None:
         os.close(descriptor)
 
 
-def _connect(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
+def _open(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=timeout, isolation_level=None
     )
