@@ -115,6 +115,7 @@ def _writable(path: Path, timeout: float) -> sqlite3.Connection:
     _create(path)
     with ExitStack() as stack:
         connection = stack.enter_context(closing(_open(path, "rw", timeout)))
+        connection.execute("PRAGMA synchronous = FULL")
         if _version(connection, path) < len(_MIGRATIONS):
             connection.execute("BEGIN IMMEDIATE")  # and look again: another may have been faster
             _migrate(connection, _version(connection, path))
@@ -151,11 +152,8 @@ def _create(path: Path) -> None:
 
 
 def _open(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
-    connection = sqlite3.connect(
-        f"file:{quote(str(path))}?mode={mode}", uri=True, timeout=timeout, isolation_level=None
-    )
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
+    name = f"file:{quote(str(path))}?mode={mode}"
+    return sqlite3.connect(name, uri=True, timeout=timeout, isolation_level=None)
 
 
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
