@@ -116,12 +116,13 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
     Exits with 0 when every backend holds it, read back and compared; with 1 on any error; with
     --check, 2 means that something differs.
     """
+    sources = {} if no_scan else session.sources(source_names)
     backends = session.backends(backend_names)
     with (
         nullcontext() if check else session.lock(lock_timeout),
         session.store(write=not check) as store,
     ):
-        readings = [] if no_scan else session.scan(store, source_names, write=not check)
+        readings = list(session.scanner(store, write=not check).scan(sources))
         if not check:
             store.expire(session.now)
         banned, invalid = store.banned(session.now)
@@ -155,8 +156,9 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
 @click.pass_obj
 def scan(session: Session, source_names: tuple[str, ...], lock_timeout: float, form: str) -> int:
     """Read the sources and store the bans that follow; touch no firewall."""
+    sources = session.sources(source_names)
     with session.lock(lock_timeout), session.store(write=True) as store:
-        readings = session.scan(store, source_names, write=True)
+        readings = list(session.scanner(store, write=True).scan(sources))
     if form == "json":
         click.echo(output.dump({"sources": output.readings_json(readings)}))
     else:

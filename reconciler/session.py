@@ -10,8 +10,8 @@ import click
 
 from reconciler import compose, config, lock, output, plugins
 from reconciler.desired import collapse
-from reconciler.interfaces import Backend
-from reconciler.loop import Reading, Scanner
+from reconciler.interfaces import Backend, Source
+from reconciler.loop import Scanner
 from reconciler.network import Network
 from reconciler.store import Store, open_store
 
@@ -61,12 +61,14 @@ class Session:
         """Give makers of the backends."""
         return compose.backends(self.config, self.plugins, self.where, named)
 
-    def scan(self, store: Store, named: tuple[str, ...], *, write: bool) -> list[Reading]:
-        """Read the sources."""
-        sources = compose.sources(self.config, self.plugins, self.where, named)
+    def sources(self, named: tuple[str, ...]) -> dict[str, Callable[[], Source]]:
+        """Give makers of the sources."""
+        return compose.sources(self.config, self.plugins, self.where, named)
+
+    def scanner(self, store: Store, *, write: bool) -> Scanner:
+        """Give what reads sources into the store."""
         userspace = self.config.trust.userspace
-        scanner = Scanner(store, self.config.policy, self.now, write, userspace)
-        return list(scanner.scan(sources))
+        return Scanner(store, self.config.policy, self.now, write, userspace)
 
 
 def warn(text: str) -> None:

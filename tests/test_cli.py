@@ -292,6 +292,14 @@ def test_a_refused_value_ends_with_1_and_changes_nothing(case: str, place: Place
     assert (place.snapshot(), nft("list ruleset")) == (before, ruleset)
 
 
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refused_value_creates_nothing(case: str, place: Place) -> None:
+    """Neither database nor lock, where there were none."""
+    before = place.snapshot()
+    assert place.treason(*REFUSED[case][0]).code == 1
+    assert place.snapshot() == before
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["recncile"], ["reconcile", "--chek"], ["ban"], ["list", "-o", "xml"], ["reconcile", "x"]],
