@@ -126,7 +126,7 @@ def _writable(path: Path, timeout: float) -> sqlite3.Connection:
 
 def _readable(path: Path, timeout: float) -> sqlite3.Connection:
     """Open for reading; where there is nothing to read, give an empty database in memory."""
-    if path.exists():
+    if _exists(path):
         with ExitStack() as stack:
             connection = stack.enter_context(closing(_open(path, "ro", timeout)))
             if _version(connection, path):
@@ -135,6 +135,15 @@ def _readable(path: Path, timeout: float) -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:", isolation_level=None)
     _migrate(connection, 0)
     return connection
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is a file; one that may not be looked at is an error, not a missing one."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _create(path: Path) -> None:

@@ -59,6 +59,11 @@ def test_reading_a_missing_database_creates_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_database_that_may_not_be_looked_at_is_not_a_missing_one(path: Path) -> None:
+    """Reading below what is no directory is an error, where a missing directory is empty."""
+    assert refusal(path / "treason.db", write=False) == "cannot open the database: Not a directory"
+
+
 def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
     """A file that was created but never written reads as empty, and can be written."""
     path = tmp_path / "treason.db"
