@@ -1,4 +1,4 @@
-"""The one place that opens the database file, makes its schema, and says what is wrong with it.
+"""The one place that opens the database file, and says what is wrong with it.
 
 A rollback journal is used, because a WAL database cannot be opened without creating files, and a
 check must create none.
@@ -13,41 +13,7 @@ from typing import Final
 from urllib.parse import quote
 
 from reconciler.errors import StoreError
-
-_APPLICATION_ID: Final = 0x54524541  # "TREA"
-_MIGRATIONS: Final = (
-    """
-    CREATE TABLE bans (
-        network TEXT NOT NULL PRIMARY KEY,
-        since INTEGER NOT NULL,
-        until INTEGER,
-        origin TEXT NOT NULL,
-        reason TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE offences (
-        id INTEGER PRIMARY KEY,
-        address TEXT NOT NULL,
-        rule TEXT NOT NULL,
-        peer_port INTEGER,
-        local_port INTEGER,
-        time REAL NOT NULL,
-        count INTEGER NOT NULL,
-        evidence TEXT NOT NULL
-    ) STRICT;
-    CREATE INDEX offences_by_address ON offences (address, time);
-    CREATE TABLE history (
-        id INTEGER PRIMARY KEY,
-        time INTEGER NOT NULL,
-        action TEXT NOT NULL CHECK (action IN ('ban', 'unban', 'expiry')),
-        network TEXT NOT NULL,
-        reason TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE cursors (
-        source TEXT NOT NULL PRIMARY KEY,
-        cursor TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    """,
-)
+from reconciler.migrations import APPLICATION_ID, VERSION, adoptable, migrate
 
 
 def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
@@ -116,25 +82,28 @@ def _writable(path: Path, timeout: float) -> sqlite3.Connection:
     with ExitStack() as stack:
         connection = stack.enter_context(closing(_open(path, "rw", timeout)))
         connection.execute("PRAGMA synchronous = FULL")
-        if _version(connection, path) < len(_MIGRATIONS):
+        if _version(connection, path) < VERSION:
             connection.execute("BEGIN IMMEDIATE")  # and look again: another may have been faster
-            _migrate(connection, _version(connection, path))
+            migrate(connection, _version(connection, path))
             connection.execute("COMMIT")
         stack.pop_all()
         return connection
 
 
 def _readable(path: Path, timeout: float) -> sqlite3.Connection:
-    """Open for reading; where there is nothing to read, give an empty database in memory."""
+    """Open for reading; an older schema is read as it would migrate, from a copy in memory."""
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    version = 0
     if _exists(path):
         with ExitStack() as stack:
             connection = stack.enter_context(closing(_open(path, "ro", timeout)))
-            if _version(connection, path):
+            version = _version(connection, path)
+            if version == VERSION:
                 stack.pop_all()
                 return connection
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    _migrate(connection, 0)
-    return connection
+            connection.backup(copy)
+    migrate(copy, version)
+    return copy
 
 
 def _exists(path: Path) -> bool:
@@ -165,14 +134,6 @@ def _open(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
     return sqlite3.connect(name, uri=True, timeout=timeout, isolation_level=None)
 
 
-def _migrate(connection: sqlite3.Connection, version: int) -> None:
-    for script in _MIGRATIONS[version:]:
-        for statement in script.split(";"):
-            connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
-
-
 def _version(connection: sqlite3.Connection, path: Path) -> int:
     """Give the version of the schema, 0 for an empty file; refuse what is not ours."""
     version, application, tables = connection.execute(
@@ -180,14 +141,15 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         " (SELECT application_id FROM pragma_application_id),"
         " (SELECT count(*) FROM sqlite_schema)"
     ).fetchone()
-    if application != _APPLICATION_ID and (version or application or tables):
+    ours = application == APPLICATION_ID or not (version or application or tables)
+    if not (ours or adoptable(connection)):
         raise StoreError(
             f"{path}: this SQLite database was not made by treason",
             "name another file under [treason] database",
         )
-    if version > len(_MIGRATIONS):
+    if version > VERSION:
         raise StoreError(
-            f"{path}: the database has schema {version}, this program knows {len(_MIGRATIONS)}",
+            f"{path}: the database has schema {version}, this program knows {VERSION}",
             "install the newer treason that wrote it",
         )
     return int(version)

@@ -171,3 +171,83 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
             assert store.banned(0) == ([BAN.network], [])
     finally:
         run(["umount", str(disk)])
+
+
+SCRIPT = "create table badips (addedtime datetime, ip varchar(15) constraint u_ip unique);"
+
+
+@pytest.fixture
+def original(tmp_path: Path) -> Path:
+    """The database of the original script."""
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as database:
+        database.execute("create table badips (addedtime datetime, ip varchar(15))")
+        database.executemany(
+            "insert into badips values (?, ?)",
+            [
+                ("2012-03-04 05:06:07", "192.0.2.1"),
+                ("2011-01-01 00:00:00", "192.0.2.1"),
+                ("2013-01-01 00:00:00", "2001:DB8::1"),
+                ("no time", "192.0.2.2"),
+                ("2014-01-01 00:00:00", "192.0.2.300"),
+                ("2014-01-01 00:00:00", None),
+            ],
+        )
+    database.close()
+    return path
+
+
+def test_the_original_database_is_adopted_in_place(original: Path) -> None:
+    """Times are kept, duplicates collapse to the earliest, what is no network is reported."""
+    with open_store(original, write=True) as store:
+        bans = {str(ban.network): ban for ban in store.bans(0)}
+        assert store.banned(0)[1] == ["192.0.2.300"]
+    assert set(bans) == {"192.0.2.1", "192.0.2.2", "2001:db8::1"}
+    assert bans["192.0.2.1"].since == 1293840000
+    assert bans["192.0.2.1"].until is None
+    assert bans["192.0.2.1"].origin == "badips"
+
+
+def test_the_original_database_is_read_as_it_would_be_adopted(original: Path) -> None:
+    """A check sees the bans, and leaves the file to the byte."""
+    before = original.read_bytes()
+    with open_store(original, write=False) as store:
+        assert len(store.banned(0)[0]) == 3
+    assert original.read_bytes() == before
+    assert [path.name for path in original.parent.iterdir()] == ["old.db"]
+
+
+def test_the_scripts_own_statements_go_on_working(original: Path) -> None:
+    """Its SELECT and its INSERT, also of what is there already."""
+    with open_store(original, write=True):
+        pass
+    with sqlite3.connect(original) as database:
+        for ip in ("1.2.3.4", "1.2.3.4", "192.0.2.1"):
+            database.execute(f"insert into badips values (datetime('now'), '{ip}');")  # noqa: S608 - the script's words
+        ips = [ip for (ip,) in database.execute("select distinct ip from badips;")]
+    database.close()
+    assert ips == ["1.2.3.4", "192.0.2.1", "192.0.2.2", "192.0.2.300", "2001:db8::1"]
+    with open_store(original, write=True) as store:
+        [ban] = [ban for ban in store.bans(0) if str(ban.network) == "1.2.3.4"]
+    assert ban.until is None
+    assert ban.since > 1_700_000_000
+
+
+def test_adoption_happens_once(original: Path) -> None:
+    """What is unbanned afterwards does not come back."""
+    with open_store(original, write=True) as store:
+        store.unban([BAN.network], 2)
+    with open_store(original, write=True) as store:
+        assert BAN.network not in store.banned(0)[0]
+
+
+def test_a_hundred_thousand_rows_are_adopted(tmp_path: Path) -> None:
+    """All of them, in one transaction."""
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as database:
+        database.execute(SCRIPT)
+        rows = ((f"11.{i >> 16}.{i >> 8 & 255}.{i & 255}",) for i in range(100_000))
+        database.executemany("insert into badips values ('2012-03-04 05:06:07', ?)", rows)
+    database.close()
+    with open_store(path, write=True) as store:
+        assert len(store.banned(0)[0]) == 100_000
