@@ -3,6 +3,7 @@
 These names are the public interface. A plugin needs no other.
 """
 
+from reconciler import execute, files
 from reconciler.errors import (
     BackendError,
     BackendFailed,
@@ -35,5 +36,7 @@ __all__ = [
     "SourcePlugin",
     "SourceUnreadable",
     "TreasonError",
+    "execute",
+    "files",
     "hookimpl",
 ]

@@ -11,17 +11,19 @@ from reconciler.config import Config
 from reconciler.errors import ConfigError
 from reconciler.interfaces import Backend, BackendPlugin, Source, SourcePlugin
 from reconciler.plugins import Plugins
+from reconciler.schema import Problem
+from reconciler.toml_file import TomlFile
 
 
 def sources(
-    config: Config, plugins: Plugins, where: str, named: Sequence[str] = ()
+    config: Config, plugins: Plugins, file: TomlFile, named: Sequence[str] = ()
 ) -> dict[str, Callable[[], Source]]:
     """Give makers of the sources, by the names that people gave them.
 
     ``named`` are ``NAME`` or ``NAME:ARGUMENT`` from the command line and replace the configured
-    list. ``where`` names the configuration file. Raise `ConfigError` for what is refused.
+    list. ``file`` is the configuration file. Raise `ConfigError` for what is refused.
     """
-    kind = _Kind("source", plugins.sources, config.source, plugins.broken, where)
+    kind = _Kind("source", plugins.sources, config.source, plugins.broken, file)
     return {
         spec: kind.maker(spec, {"trusted": True} if spec in named else {})
         for spec in named or config.treason.sources
@@ -29,10 +31,10 @@ def sources(
 
 
 def backends(
-    config: Config, plugins: Plugins, where: str, named: Sequence[str] = ()
+    config: Config, plugins: Plugins, file: TomlFile, named: Sequence[str] = ()
 ) -> dict[str, Callable[[], Backend]]:
     """Give makers of the backends; see `sources`."""
-    kind = _Kind("backend", plugins.backends, config.backend, plugins.broken, where)
+    kind = _Kind("backend", plugins.backends, config.backend, plugins.broken, file)
     return {spec: kind.maker(spec, {}) for spec in named or config.treason.backends}
 
 
@@ -44,18 +46,19 @@ class _Kind:
     known: Mapping[str, SourcePlugin | BackendPlugin]
     tables: Mapping[str, dict[str, Any]]
     broken: Sequence[str]
-    where: str
+    file: TomlFile
 
     def __attrs_post_init__(self) -> None:
         for name in self.tables:
             if name not in self.known:
-                raise self._unknown(name, f"{self.where}: [{self.noun}.{name}]: ")
+                problem = Problem((self.noun,), name, self._unknown(name))
+                raise self.file.refusal([problem], self._hint())
 
     def maker(self, spec: str, by_hand: Mapping[str, Any]) -> Callable[[], Any]:
         """Check the settings of one; ``by_hand`` are those that an argument given by hand adds."""
         name, colon, argument = spec.partition(":")
         if name not in self.known:
-            raise self._unknown(name, "")
+            raise ConfigError(self._unknown(name), self._hint())
         plugin = self.known[name]
         table = dict(self.tables.get(name, {}))
         if colon:
@@ -72,14 +75,15 @@ class _Kind:
             table |= {key: value for key, value in by_hand.items() if key in fields}
             table[plugin.argument] = argument
         try:
-            settings = schema.fill(plugin.schema, table, f"{self.where}: [{self.noun}.{name}]")
+            settings = schema.fill(plugin.schema, table, (self.noun, name))
         except schema.Refused as error:
-            raise ConfigError("\n".join(error.problems)) from None
+            raise self.file.refusal(error.problems) from None
         return partial(plugin.factory, settings)
 
-    def _unknown(self, name: str, place: str) -> ConfigError:
-        culprits = "; ".join(self.broken)
-        return ConfigError(
-            place + schema.unknown(self.noun, name, self.known),
-            f"broken: {culprits}" if culprits else f"known: {', '.join(sorted(self.known))}",
-        )
+    def _unknown(self, name: str) -> str:
+        return schema.unknown(self.noun, name, self.known)
+
+    def _hint(self) -> str:
+        if self.broken:
+            return f"broken: {'; '.join(self.broken)}"
+        return f"known: {', '.join(sorted(self.known))}"

@@ -1,6 +1,5 @@
 """The configuration: one TOML file, checked as a whole before anything is done."""
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +8,12 @@ from attrs import Factory, field, frozen
 from attrs.validators import and_, ge, le
 
 from reconciler import schema
-from reconciler.errors import ConfigError
 from reconciler.network import Network
 from reconciler.policy import Policy
+from reconciler.protection import Protect
 from reconciler.schema import setting
+from reconciler.toml_file import TomlFile
+from reconciler.whitelist import Whitelist
 
 DEFAULT = Path("/etc/treason/treason.toml")
 
@@ -37,14 +38,19 @@ class MinPrefix:
 
 @frozen
 class Main:
-    """``[treason]``. ``max_removals`` is a share of what is enforced."""
+    """``[treason]``.
 
-    database: Path = setting(Path("/var/lib/treason/treason.db"), _path)
-    lock: Path = setting(Path("/run/treason/lock"), _path)
+    ``max_removals`` is a share of what is enforced; ``max_new_bans`` counts those of one pass, 0
+    is no limit.
+    """
+
+    database: Path = setting(Path("/var/lib/treason/treason.db"), _path, str)
+    lock: Path = setting(Path("/run/treason/lock"), _path, str)
     sources: tuple[str, ...] = ("kmsg",)
     backends: tuple[str, ...] = ("nftables",)
     max_removals: float = field(default=0.3, validator=and_(ge(0), le(1)))
     min_prefix: MinPrefix = Factory(MinPrefix)
+    max_new_bans: int = field(default=0, validator=ge(0))
 
 
 @frozen
@@ -55,38 +61,6 @@ class Trust:
 
 
 @frozen
-class Exemption:
-    """A whitelisted network, and why."""
-
-    network: Network
-    comment: str = ""
-
-
-def _exemptions(rows: object) -> tuple[Exemption, ...]:
-    if isinstance(rows, list):
-        return tuple(_exemption(row) for row in rows)
-    raise ValueError("must be a list of networks")
-
-
-def _exemption(row: object) -> Exemption:
-    match row:
-        case str() as network:
-            return Exemption(Network.parse(network))
-        case {"network": str() as network, **rest} if set(rest) <= {"comment"}:
-            comment = rest.get("comment", "")
-            if isinstance(comment, str):
-                return Exemption(Network.parse(network), comment)
-    raise ValueError(f"{row!r} is neither a network nor {{network = ..., comment = ...}}")
-
-
-@frozen
-class Whitelist:
-    """``[whitelist]``."""
-
-    networks: tuple[Exemption, ...] = setting((), _exemptions)
-
-
-@frozen
 class Config:
     """The whole file; ``source`` and ``backend`` hold the plugins' own tables by name."""
 
@@ -94,32 +68,14 @@ class Config:
     trust: Trust = Factory(Trust)
     policy: Policy = Factory(Policy)
     whitelist: Whitelist = Factory(Whitelist)
+    protect: Protect = Factory(Protect)
     source: Mapping[str, dict[str, Any]] = field(factory=dict)
     backend: Mapping[str, dict[str, Any]] = field(factory=dict)
 
 
-def load(path: Path | None) -> Config:
-    """Read the file; without a path the default one, which may be absent. Raise `ConfigError`."""
+def parse(file: TomlFile) -> Config:
+    """Check what was read. Raise `ConfigError` with every problem."""
     try:
-        data = tomllib.loads((path or DEFAULT).read_bytes().decode())
-    except FileNotFoundError:
-        if path is None:
-            return Config()
-        raise ConfigError(
-            f"{path}: no such configuration file", "name an existing one with --config"
-        ) from None
-    except OSError as error:
-        raise ConfigError(
-            f"{path or DEFAULT}: cannot read the configuration: {error.strerror}"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path or DEFAULT}: malformed TOML: {error}") from None
-    return parse(data, str(path or DEFAULT))
-
-
-def parse(data: Mapping[str, Any], where: str) -> Config:
-    """Check the parsed TOML; ``where`` names the file. Raise `ConfigError` with every problem."""
-    try:
-        return schema.fill(Config, data, f"{where}:")
+        return schema.fill(Config, file.data)
     except schema.Refused as error:
-        raise ConfigError("\n".join(error.problems)) from None
+        raise file.refusal(error.problems) from None

@@ -104,7 +104,7 @@ def _scenes(wire: Wire) -> None:
     _treason("reconcile", "--check")
     _treason("list")
     _say("Whoever is whitelisted is never dropped, even if banned by hand:")
-    _treason("ban", "172.16.5.0/24", "--for", "1h")
+    _treason("ban", "--force", "172.16.5.0/24", "--for", "1h")
     _treason("reconcile")
     _packets(wire, others, f"{PARTNER} still passes:")
     _say("All came as told. The namespace ends here, and with it all that was made in it.")

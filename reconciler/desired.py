@@ -7,10 +7,13 @@ from reconciler.model import Desired
 from reconciler.network import Network
 
 
-def desired(bans: Iterable[Network], exempt: Iterable[Network]) -> Desired:
-    """Collapse the bans and cut the exempt networks out of them."""
-    passed = collapse(exempt)
-    return Desired(frozenset(subtract(collapse(bans), passed)), frozenset(passed))
+def desired(
+    bans: Iterable[Network], whitelist: Iterable[Network], protected: Iterable[Network] = ()
+) -> Desired:
+    """Collapse the bans and cut out what is exempt; the whitelist is passed ahead as well."""
+    passed = collapse(whitelist)
+    exempt = collapse([*passed, *protected])
+    return Desired(frozenset(subtract(collapse(bans), exempt)), frozenset(passed))
 
 
 def collapse(networks: Iterable[Network]) -> list[Network]:

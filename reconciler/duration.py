@@ -27,3 +27,11 @@ def finite(text: object) -> int:
     if seconds is None:
         raise InvalidDuration("'permanent' does not end", "write it like 90s, 10m, 1h or 30d")
     return seconds
+
+
+def render(seconds: int | None) -> str:
+    """Give the shortest exact form, in the largest unit that divides it."""
+    if seconds is None:
+        return "permanent"
+    unit = next(unit for unit in "dhms" if seconds % _SECONDS[unit] == 0)
+    return f"{seconds // _SECONDS[unit]}{unit}"

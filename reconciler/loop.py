@@ -98,7 +98,8 @@ class Guard:
 class Scanner:
     """Reads sources from their cursors; stores offences, bans and cursors if ``write``.
 
-    ``userspace`` believes records that the kernel did not write.
+    ``userspace`` believes records that the kernel did not write. A source that would bring the
+    pass over ``max_new_bans`` (0: no limit) is refused as a whole, and read again next time.
     """
 
     store: Store
@@ -106,17 +107,21 @@ class Scanner:
     now: int
     write: bool
     userspace: bool = False
+    max_new_bans: int = 0
     rules: Sequence[Rule] = RULES
 
     def scan(self, sources: Mapping[str, Callable[[], Source]]) -> Iterator[Reading]:
         """Read every source."""
+        made = 0
         for name, make in sources.items():
             try:
-                yield self._read(name, make())
+                reading = self._read(name, make(), made)
+                made += len(reading.bans)
+                yield reading
             except _ANYTHING as error:
                 yield Reading(name, error=_said(error, name), trace=_trace(error))
 
-    def _read(self, name: str, source: Source) -> Reading:
+    def _read(self, name: str, source: Source, made: int) -> Reading:
         offences: list[Offence] = []
         examples: list[str] = []
         refused = 0
@@ -131,6 +136,12 @@ class Scanner:
                 refused += offence.count
                 examples += [offence.evidence] if len(examples) < _SHOWN else []
         bans = self._bans(offences)
+        if self.max_new_bans and made + len(bans) > self.max_new_bans:
+            raise TreasonError(
+                f"{name}: refused: {len(bans)} new bans, max_new_bans allows {self.max_new_bans}"
+                f" in a pass ({bans[0].network}, ...)",
+                "nothing of it was stored; look with `treason scan -v`, --force stores it",
+            )
         if self.write:
             self.store.remember(name, source.cursor(), offences, bans, self.now)
         return Reading(name, sum(o.count for o in offences), refused, tuple(examples), tuple(bans))

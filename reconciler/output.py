@@ -4,11 +4,15 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 from reconciler.loop import Outcome, Reading, State
 from reconciler.model import Ban, Plan
 from reconciler.network import Network
+from reconciler.store import Event
+from reconciler.unified import unified
+from reconciler.whitelist import Exemption
 
 FORMAT_VERSION: Final = 1
 """Grows when a key of the JSON output changes its meaning or goes away."""
@@ -26,7 +30,7 @@ def plain_lines(text: str) -> str:
     return "\n".join(map(plain, text.split("\n")))
 
 
-def iso(time: int | None) -> str | None:
+def iso(time: float | None) -> str | None:
     """Give epoch seconds as ISO 8601 in UTC."""
     return (
         None if time is None else datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -66,18 +70,20 @@ def readings_json(readings: Iterable[Reading]) -> list[dict[str, Any]]:
     ]
 
 
-def outcomes_text(outcomes: Iterable[Outcome], *, every: bool) -> Iterator[str]:
-    """Tell how the backends stand, with the plan; ``every`` leaves no line of it out."""
+def outcomes_text(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
+    """Tell how the backends stand, with the plan: its first lines, or all as a unified diff."""
     for outcome in outcomes:
         if outcome.plan is None:
             if outcome.state is not State.FAILED:
                 yield f"{outcome.backend}: {outcome.state.value}"
             continue
         yield f"{outcome.backend}: {outcome.state.value}: {_summary(outcome, outcome.plan)}"
-        lines = list(_changes(outcome.plan))
-        yield from lines if every else lines[:_SHOWN]
-        if len(lines) > _SHOWN and not every:
-            yield f"  and {len(lines) - _SHOWN} more; --diff shows all"
+        if diff:
+            yield from unified(outcome.plan, outcome.backend)
+        else:
+            yield from islice(_changes(outcome.plan), _SHOWN)
+            if (more := _size(outcome.plan) - _SHOWN) > 0:
+                yield f"  and {more} more; --diff shows all"
         yield from outcome.script.splitlines()
 
 
@@ -94,32 +100,39 @@ def outcomes_json(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
     ]
 
 
-def bans_text(bans: Sequence[Ban]) -> Iterator[str]:
-    """List bans: a table where somebody looks, plain columns in a pipe."""
-    rows = [
-        (
-            str(ban.network),
-            iso(ban.since) or "",
-            iso(ban.until) or "permanent",
-            ban.origin,
-            plain(ban.reason),
-        )
-        for ban in bans
-    ]
-    titles = ("network", "since", "until", "origin", "reason")
+def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """List rows: a table where somebody looks, plain columns with tabs in a pipe."""
+    shown = [[plain(cell) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        yield from ("\t".join(row) for row in rows)
+        yield from ("\t".join(row) for row in shown)
         return
     from rich.console import Console  # noqa: PLC0415 - only where somebody looks
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(*titles, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*map(Text, row))
+    drawn = Table(*titles, box=None, pad_edge=False)
+    for row in shown:
+        drawn.add_row(*map(Text, row))
     with (console := Console()).capture() as capture:
-        console.print(table)
+        console.print(drawn)
     yield capture.get().rstrip("\n")
+
+
+def bans_text(bans: Iterable[Ban]) -> Iterator[str]:
+    """List bans."""
+    return table(
+        ("network", "since", "until", "origin", "reason"),
+        (
+            (
+                str(ban.network),
+                iso(ban.since) or "",
+                iso(ban.until) or "permanent",
+                ban.origin,
+                ban.reason,
+            )
+            for ban in bans
+        ),
+    )
 
 
 def bans_json(bans: Iterable[Ban]) -> list[dict[str, Any]]:
@@ -136,6 +149,30 @@ def bans_json(bans: Iterable[Ban]) -> list[dict[str, Any]]:
     ]
 
 
+def events_text(events: Iterable[Event]) -> Iterator[str]:
+    """List the history."""
+    rows = ((iso(e.time) or "", e.action, e.network, e.reason) for e in events)
+    return table(("time", "action", "network", "reason"), rows)
+
+
+def events_json(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """List the history."""
+    return [
+        {"time": iso(e.time), "action": e.action, "network": e.network, "reason": e.reason}
+        for e in events
+    ]
+
+
+def exemptions_text(entries: Iterable[Exemption]) -> Iterator[str]:
+    """List what is exempt, and why."""
+    return table(("network", "comment"), ((str(e.network), e.comment) for e in entries))
+
+
+def exemptions_json(entries: Iterable[Exemption]) -> list[dict[str, Any]]:
+    """List what is exempt, and why."""
+    return [{"network": str(e.network), "comment": e.comment} for e in entries]
+
+
 def _summary(outcome: Outcome, plan: Plan) -> str:
     done = outcome.state is State.CHANGED
     parts = (
@@ -146,6 +183,11 @@ def _summary(outcome: Outcome, plan: Plan) -> str:
         (len(plan.passed.remove), "to pass no more", "passed no more"),
     )
     return ", ".join(f"{number} {past if done else what}" for number, what, past in parts if number)
+
+
+def _size(plan: Plan) -> int:
+    changes = (*(plan.banned.add, plan.banned.remove), *(plan.passed.add, plan.passed.remove))
+    return len(plan.repairs) + sum(map(len, changes))
 
 
 def _changes(plan: Plan) -> Iterator[str]:

@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 import pluggy
-from attrs import frozen
+from attrs import field, frozen
 
 from reconciler import hookspecs
 from reconciler.errors import PluginError
@@ -16,11 +16,15 @@ Descriptor = TypeVar("Descriptor", SourcePlugin, BackendPlugin)
 
 @frozen
 class Plugins:
-    """What was found: the kinds by their names, and what is wrong with each broken plugin."""
+    """What was found: the kinds by their names, and what is wrong with each broken plugin.
+
+    ``providers`` names the plugin that brought ``("source" or "backend", name)``.
+    """
 
     sources: Mapping[str, SourcePlugin]
     backends: Mapping[str, BackendPlugin]
     broken: tuple[str, ...] = ()
+    providers: Mapping[tuple[str, str], str] = field(factory=dict)
 
 
 def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
@@ -31,14 +35,16 @@ def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     broken: list[str] = []
+    providers: dict[tuple[str, str], str] = {}
     for entry_point in entry_points(group=hookspecs.PROJECT) if found is None else found:
         try:
             _register(manager, entry_point)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises is named
             broken.append(f"plugin {entry_point.name!r} ({entry_point.value}): {_said(error)}")
-    sources = _collect(manager.hook.treason_sources, SourcePlugin, broken)
-    backends = _collect(manager.hook.treason_backends, BackendPlugin, broken)
-    return Plugins(sources, backends, tuple(broken))
+    hooks = manager.hook
+    sources = _collect("source", hooks.treason_sources, SourcePlugin, providers, broken)
+    backends = _collect("backend", hooks.treason_backends, BackendPlugin, providers, broken)
+    return Plugins(sources, backends, tuple(broken), providers)
 
 
 def _register(manager: pluggy.PluginManager, entry_point: EntryPoint) -> None:
@@ -52,11 +58,14 @@ def _register(manager: pluggy.PluginManager, entry_point: EntryPoint) -> None:
 
 
 def _collect(
-    hook: pluggy.HookCaller, kind: type[Descriptor], broken: list[str]
+    noun: str,
+    hook: pluggy.HookCaller,
+    kind: type[Descriptor],
+    providers: dict[tuple[str, str], str],
+    broken: list[str],
 ) -> dict[str, Descriptor]:
     """Call each plugin by itself; one that fails does not silence the others."""
     provided: dict[str, Descriptor] = {}
-    provider: dict[str, str] = {}
     implementation: Any  # pluggy types what a hook returns as object
     for implementation in hook.get_hookimpls():
         plugin = implementation.plugin_name
@@ -73,12 +82,12 @@ def _collect(
             elif descriptor.name in provided:
                 raise PluginError(
                     f"{descriptor.name!r} is provided by two plugins: "
-                    f"{provider[descriptor.name]!r} and {plugin!r}",
+                    f"{providers[noun, descriptor.name]!r} and {plugin!r}",
                     "uninstall one of them",
                 )
             else:
                 provided[descriptor.name] = descriptor
-                provider[descriptor.name] = plugin
+                providers[noun, descriptor.name] = plugin
     return provided
 
 

@@ -20,8 +20,8 @@ class Policy:
     """
 
     threshold: int = field(default=1, validator=ge(1))
-    window: int = setting(600, duration.finite)
-    ban_for: int | None = setting(None, duration.parse)
+    window: int = setting(600, duration.finite, duration.render)
+    ban_for: int | None = setting(None, duration.parse, duration.render)
 
 
 def decide(

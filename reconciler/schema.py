@@ -1,5 +1,6 @@
 """Fill attrs classes from TOML tables, and say of every wrong key where it stands and why."""
 
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -19,49 +20,84 @@ _KINDS = {
     dict: "a table",
 }
 _ORIGINS = {Mapping: dict}
-_READ = "read"
+_READ, _WRITE = "read", "write"
 
 
-class Refused(Exception):
-    """The table does not fit; ``problems`` has a line for each key."""
+@attrs.frozen
+class Problem:
+    """What is wrong with a key: the tables above it, its name, and why."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("; ".join(problems))
+    tables: tuple[str, ...]
+    key: str
+    reason: str
+
+    def __str__(self) -> str:
+        table = f"[{'.'.join(self.tables)}] " if self.tables else ""
+        return f"{table}{self.reason}"
+
+
+class Refused(Exception):  # carries every problem at once
+    """The table does not fit; ``problems`` has one for each wrong key."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(map(str, problems)))
         self.problems = tuple(problems)
 
 
-def setting(default: T, read: Callable[[object], T], **more: Any) -> T:
-    """Declare a field that ``read`` makes from the TOML value; it raises ValueError to refuse."""
-    return attrs.field(default=default, metadata={_READ: read}, **more)  # type: ignore[no-any-return]  # attrs types fields as what they hold
+def setting(
+    default: T,
+    read: Callable[[object], T],
+    write: Callable[[T], object] | None = None,
+) -> T:
+    """Declare a field that ``read`` makes from the TOML value; it raises ValueError to refuse.
+
+    ``write`` gives the TOML value back, where it is not the field's own.
+    """
+    return attrs.field(default=default, metadata={_READ: read, _WRITE: write})
 
 
-def fill(cls: type[T], table: Mapping[str, Any], where: str) -> T:
-    """Build the attrs class ``cls``; ``where`` names file and table. Raise `Refused`.
+def fill(cls: type[T], table: Mapping[str, Any], tables: tuple[str, ...] = ()) -> T:
+    """Build the attrs class ``cls``; ``tables`` name where the table stands. Raise `Refused`.
 
     A field made by `setting`, or with an attrs converter, takes what that takes; any other takes
     what its annotation says. Nested attrs classes are tables.
     """
     hints = get_type_hints(cls)
     fields = {attribute.name: attribute for attribute in attrs.fields(cls)}  # type: ignore[arg-type]  # T is an attrs class by contract
-    problems = [f"{where} {unknown('key', key, fields)}" for key in table if key not in fields]
+    problems = [
+        Problem(tables, key, unknown("key", key, fields)) for key in table if key not in fields
+    ]
     values: dict[str, Any] = {}
     for name, attribute in fields.items():
-        place = f"{where} [{name}]" if attrs.has(hints[name]) else f"{where} {name}:"
         try:
             if name in table:
-                values[name] = _value(table[name], attribute, hints[name], place)
+                values[name] = _value(table[name], attribute, hints[name], (*tables, name))
             elif attribute.default is attrs.NOTHING:
-                problems.append(f"{place} is missing")
+                problems.append(Problem(tables, name, f"{name}: is missing"))
         except Refused as error:
             problems += error.problems
         except (ValueError, TypeError) as error:
-            problems.append(f"{place} {error}")
+            problems.append(Problem(tables, name, f"{name}: {error}"))
     if not problems:
         try:
             return cls(**values)
         except (ValueError, TypeError) as error:
-            problems.append(f"{where} {error.args[0] if error.args else error}")
+            said = str(error.args[0] if error.args else error)
+            named = re.match(r"'(\w+)' ", said)  # attrs' validators begin with the field's name
+            problems.append(Problem(tables, named[1] if named else "", said))
     raise Refused(problems)
+
+
+def plain(settings: Any) -> dict[str, Any]:
+    """Give the TOML values of an attrs instance: what `fill` would read."""
+    values = {}
+    for attribute in attrs.fields(type(settings)):
+        value = getattr(settings, attribute.name)
+        write = attribute.metadata.get(_WRITE)
+        if write is not None:
+            value = write(value)
+        values[attribute.name] = plain(value) if attrs.has(type(value)) else value
+    return values
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
@@ -70,13 +106,15 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def _value(value: Any, attribute: "attrs.Attribute[Any]", hint: Any, place: str) -> Any:
+def _value(
+    value: Any, attribute: "attrs.Attribute[Any]", hint: Any, tables: tuple[str, ...]
+) -> Any:
     if _READ in attribute.metadata:
         return attribute.metadata[_READ](value)
-    return value if attribute.converter is not None else _typed(value, hint, place)
+    return value if attribute.converter is not None else _typed(value, hint, tables)
 
 
-def _typed(value: Any, hint: Any, place: str) -> Any:
+def _typed(value: Any, hint: Any, tables: tuple[str, ...]) -> Any:
     """Hold a TOML value against an annotation; a list becomes a tuple."""
     if hint is Any:
         return value
@@ -88,9 +126,9 @@ def _typed(value: Any, hint: Any, place: str) -> Any:
     if type(value) is not (list if kind is tuple else kind):
         raise TypeError(f"must be {_KINDS.get(kind, kind)}, not {_KINDS.get(type(value), value)}")
     if attrs.has(hint):
-        return fill(hint, dict(value), place)
+        return fill(hint, dict(value), tables)
     if isinstance(value, list):
-        return tuple(_typed(item, get_args(hint)[0], place) for item in value)
+        return tuple(_typed(item, get_args(hint)[0], tables) for item in value)
     if isinstance(value, dict):
-        return {key: _typed(item, get_args(hint)[1], place) for key, item in value.items()}
+        return {key: _typed(item, get_args(hint)[1], tables) for key, item in value.items()}
     return value

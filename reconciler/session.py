@@ -1,19 +1,21 @@
 """What every command needs, made when it is first asked for."""
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 
 import click
 
-from reconciler import compose, config, lock, output, plugins
-from reconciler.desired import collapse
+from reconciler import compose, config, lock, output, plugins, toml_file, whitelist
 from reconciler.interfaces import Backend, Source
-from reconciler.loop import Scanner
+from reconciler.loop import Guard, Scanner
 from reconciler.network import Network
+from reconciler.protection import CLIENT_KEPT, protected, ssh_client
 from reconciler.store import Store, open_store
+from reconciler.toml_file import TomlFile
+from reconciler.whitelist import Exemption
 
 
 class Session:
@@ -23,15 +25,20 @@ class Session:
         self._named = named
         self.now = int(time.time())
 
-    @property
-    def where(self) -> str:
-        """How messages name the configuration file."""
-        return self._named or str(config.DEFAULT)
+    @cached_property
+    def path(self) -> Path:
+        """The configuration file, which need not exist unless it was named."""
+        return config.DEFAULT if self._named is None else Path(self._named)
+
+    @cached_property
+    def file(self) -> TomlFile:
+        """What the configuration file says."""
+        return toml_file.read(self.path, required=self._named is not None)
 
     @cached_property
     def config(self) -> config.Config:
         """The configuration; what is only for tests is warned of."""
-        loaded = config.load(None if self._named is None else Path(self._named))
+        loaded = config.parse(self.file)
         if loaded.trust.userspace:
             warn("[trust] userspace = true believes what any process writes; use it for tests only")
         return loaded
@@ -45,13 +52,29 @@ class Session:
         return found
 
     @cached_property
-    def exempt(self) -> list[Network]:
-        """The whitelist."""
-        return collapse(entry.network for entry in self.config.whitelist.networks)
+    def whitelist(self) -> list[Exemption]:
+        """The entries of both files."""
+        written = whitelist.load(whitelist.beside(self.path))
+        return [*self.config.whitelist.networks, *written.networks]
 
-    def store(self, *, write: bool) -> AbstractContextManager[Store]:
-        """Open the database."""
-        return open_store(self.config.treason.database, write=write)
+    def protection(self, store: Store) -> list[Exemption]:
+        """Give what is protected without being listed."""
+        clients = store.clients(self.now)
+        if self._client is not None:
+            clients.append(self._client)
+        return protected(self.config.protect, clients)
+
+    @contextmanager
+    def store(self, *, write: bool) -> Iterator[Store]:
+        """Open the database; who came through ssh to write is remembered."""
+        with open_store(self.config.treason.database, write=write) as store:
+            if write and self._client is not None:
+                store.meet(self._client, self.now + CLIENT_KEPT, self.now)
+            yield store
+
+    @cached_property
+    def _client(self) -> Network | None:
+        return ssh_client() if self.config.protect.ssh_client else None
 
     def lock(self, timeout: float) -> AbstractContextManager[None]:
         """Keep other passes away."""
@@ -59,16 +82,30 @@ class Session:
 
     def backends(self, named: tuple[str, ...]) -> dict[str, Callable[[], Backend]]:
         """Give makers of the backends."""
-        return compose.backends(self.config, self.plugins, self.where, named)
+        return compose.backends(self.config, self.plugins, self.file, named)
+
+    def guard(self, store: Store) -> Guard:
+        """Give what refuses to lift too much."""
+
+        def causes() -> list[Network]:
+            return [*store.lifted(), *(entry.network for entry in self.protection(store))]
+
+        return Guard(self.config.treason.max_removals, causes)
 
     def sources(self, named: tuple[str, ...]) -> dict[str, Callable[[], Source]]:
         """Give makers of the sources."""
-        return compose.sources(self.config, self.plugins, self.where, named)
+        return compose.sources(self.config, self.plugins, self.file, named)
 
-    def scanner(self, store: Store, *, write: bool) -> Scanner:
-        """Give what reads sources into the store."""
-        userspace = self.config.trust.userspace
-        return Scanner(store, self.config.policy, self.now, write, userspace)
+    def scanner(self, store: Store, *, write: bool, force: bool) -> Scanner:
+        """Give what reads sources into the store; ``force`` lifts the limit of new bans."""
+        return Scanner(
+            store,
+            self.config.policy,
+            self.now,
+            write,
+            self.config.trust.userspace,
+            0 if force else self.config.treason.max_new_bans,
+        )
 
 
 def warn(text: str) -> None:

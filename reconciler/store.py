@@ -9,10 +9,33 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from attrs import frozen
+
 from reconciler.database import connect, told
 from reconciler.errors import InvalidNetwork
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
+
+
+@frozen
+class Event:
+    """A line of the history: what happened to which network, when (epoch seconds), and why."""
+
+    time: int
+    action: str
+    network: str
+    reason: str
+
+
+@frozen
+class Counts:
+    """How much is stored; ``last_offence`` is in epoch seconds, ``sources`` have a cursor."""
+
+    permanent: int
+    temporary: int
+    offences: int
+    last_offence: float | None
+    sources: tuple[str, ...] = ()
 
 
 class Store:
@@ -133,6 +156,46 @@ class Store:
         if self._ended(now):
             with self._transaction():
                 self._lift(self._ended(now), "expiry", now)
+
+    def clients(self, now: int) -> list[Network]:
+        """Give the ssh clients that are remembered."""
+        with told(self._path):
+            rows = self._connection.execute("SELECT address FROM clients WHERE until > ?", (now,))
+            return [Network.parse(text) for (text,) in rows]
+
+    def meet(self, client: Network, until: int, now: int) -> None:
+        """Remember an ssh client, and forget those whose time has come."""
+        with self._transaction():
+            self._connection.execute("DELETE FROM clients WHERE until <= ?", (now,))
+            self._connection.execute(
+                "INSERT INTO clients VALUES (?, ?)"
+                " ON CONFLICT (address) DO UPDATE SET until = excluded.until",
+                (str(client), until),
+            )
+
+    def history(self, network: Network | None, limit: int) -> list[Event]:
+        """Give the last events, of all networks or of one, the latest first."""
+        with told(self._path):
+            rows = self._connection.execute(
+                "SELECT time, action, network, reason FROM history"
+                " WHERE ?1 IS NULL OR network = ?1 ORDER BY id DESC LIMIT ?2",
+                (None if network is None else str(network), limit),
+            )
+            return [Event(*row) for row in rows]
+
+    def counts(self, now: int) -> Counts:
+        """Count what is stored."""
+        with told(self._path):
+            row = self._connection.execute(
+                "SELECT (SELECT count(*) FROM bans WHERE until IS NULL),"
+                " (SELECT count(*) FROM bans WHERE until > ?),"
+                " (SELECT count(*) FROM offences), (SELECT max(time) FROM offences)",
+                (now,),
+            ).fetchone()
+            cursors = self._connection.execute("SELECT source FROM cursors ORDER BY source")
+            permanent, temporary, offences, last = row
+            sources = tuple(str(source) for (source,) in cursors)
+            return Counts(permanent, temporary, offences, last, sources)
 
     def _ended(self, now: int) -> list[Network]:
         with told(self._path):

@@ -1,6 +1,7 @@
 """Composition: names and arguments become sources and backends with checked settings."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import attrs
 import pytest
@@ -9,6 +10,7 @@ from reconciler import BackendPlugin, SourcePlugin, compose
 from reconciler.config import Config, Main
 from reconciler.errors import ConfigError
 from reconciler.plugins import Plugins
+from reconciler.toml_file import TomlFile
 
 
 @attrs.frozen
@@ -27,6 +29,7 @@ PLUGINS = Plugins(
     {"list": BackendPlugin("list", lambda s: s, Settings, "path")},
     ("plugin 'cloud' (cloud): ImportError: no luck",),
 )
+FILE = TomlFile(Path("FILE"))
 CONFIG = Config(treason=Main(sources=("file",)), source={"file": {"path": "/log"}})
 
 
@@ -38,19 +41,19 @@ def settings(maker: Callable[[], object]) -> object:
 def refused(config: Config, *named: str) -> ConfigError:
     """Give the refusal."""
     with pytest.raises(ConfigError) as error:
-        compose.sources(config, PLUGINS, "FILE", named)
+        compose.sources(config, PLUGINS, FILE, named)
     return error.value
 
 
 def test_the_configured_list_takes_its_tables() -> None:
     """Without names from the command line the configuration decides."""
-    made = compose.sources(CONFIG, PLUGINS, "FILE")
+    made = compose.sources(CONFIG, PLUGINS, FILE)
     assert {name: settings(make) for name, make in made.items()} == {"file": Settings("/log")}
 
 
 def test_an_argument_given_by_hand_is_trusted() -> None:
     """A person vouches for the file that he names; the list in the file is replaced."""
-    made = compose.sources(CONFIG, PLUGINS, "FILE", ("file:/a", "file:/b"))
+    made = compose.sources(CONFIG, PLUGINS, FILE, ("file:/a", "file:/b"))
     assert [settings(make) for make in made.values()] == [
         Settings("/a", True),
         Settings("/b", True),
@@ -59,13 +62,13 @@ def test_an_argument_given_by_hand_is_trusted() -> None:
 
 def test_a_name_without_argument_is_not_trusted_by_that() -> None:
     """Only naming the file itself vouches for it."""
-    [make] = compose.sources(CONFIG, PLUGINS, "FILE", ("file",)).values()
+    [make] = compose.sources(CONFIG, PLUGINS, FILE, ("file",)).values()
     assert settings(make) == Settings("/log", False)
 
 
 def test_backends_know_no_trust() -> None:
     """A backend's field of that name is the plugin's own affair."""
-    [make] = compose.backends(CONFIG, PLUGINS, "FILE", ("list:/a",)).values()
+    [make] = compose.backends(CONFIG, PLUGINS, FILE, ("list:/a",)).values()
     assert settings(make) == Settings("/a", False)
 
 
@@ -101,4 +104,4 @@ def test_missing_and_wrong_settings_are_named() -> None:
 def test_a_table_for_nobody_is_refused() -> None:
     """A misspelt plugin's table would otherwise be silently without effect."""
     wrong = Config(source={"flie": {}})
-    assert "[source.flie]" in refused(wrong, "plain").what
+    assert refused(wrong, "plain").what.startswith("FILE: [source] unknown source 'flie'")

@@ -6,11 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from reconciler import Network
-from reconciler.config import Config, Exemption, load, parse
+from reconciler import Network, toml_file
+from reconciler.config import Config, parse
 from reconciler.errors import ConfigError
+from reconciler.settings import default_text
+from reconciler.toml_file import TomlFile
+from reconciler.whitelist import Exemption
 
 SHIPPED = Path(__file__).parent.parent / "conf" / "treason.toml"
+
+
+def load(path: Path) -> Config:
+    """Read and check a file that must exist."""
+    return parse(toml_file.read(path, required=True))
 
 
 def refused(text: str, tmp_path: Path) -> str:
@@ -20,22 +28,27 @@ def refused(text: str, tmp_path: Path) -> str:
     with pytest.raises(ConfigError) as error:
         load(path)
     assert str(path) in error.value.what
-    return error.value.what.replace(f"{path}: ", "")
+    return re.sub(rf"^{re.escape(str(path))}(:[0-9]+)?: ", "", error.value.what, flags=re.MULTILINE)
+
+
+def test_the_shipped_file_is_what_init_renders() -> None:
+    """The defaults stand in the code alone; the file is their rendering."""
+    assert SHIPPED.read_text() == default_text()
 
 
 def test_the_shipped_file_says_what_the_defaults_are() -> None:
-    """As it is shipped, and with every comment taken away, it is the default configuration."""
-    text = SHIPPED.read_text()
+    """As it is shipped, and with every key's comment sign taken away, it is the default."""
     assert load(SHIPPED) == Config()
-    keys = re.sub(r"^# (?=[a-z_]+ = (?!\[\"172))", "", text, flags=re.MULTILINE)
-    active = keys[: keys.index("# [source.file]")]
+    text = SHIPPED.read_text().partition("# [source.file]")[0]
+    active = re.sub(r"^# (?=[a-z_0-9]+ = (?!\[\"172))", "", text, flags=re.MULTILINE)
     assert load_text(active) == Config()
-    assert active.count(" = ") > text.count("\n#  = ")
+    keys = sum(map(len, tomllib.loads(active).values()))
+    assert keys == 18
 
 
 def load_text(text: str) -> Config:
     """Parse a text as a file would be."""
-    return parse(tomllib.loads(text), "text")
+    return parse(TomlFile(Path("text"), text, tomllib.loads(text)))
 
 
 def test_a_missing_file_is_an_error_only_if_it_was_named(tmp_path: Path) -> None:
@@ -79,12 +92,12 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
         ("[policy]\nthreshold = 0", "[policy] 'threshold' must be >= 1: 0"),
         ("[policy]\nwindow = 600", "[policy] window: 600 is no duration"),
         ("[policy]\nwindow = 'permanent'", "[policy] window: 'permanent' does not end"),
-        ("policy = 3", "[policy] must be a table, not a whole number"),
+        ("policy = 3", "policy: must be a table, not a whole number"),
         ("[treason]\nsources = 'kmsg'", "[treason] sources: must be a list, not a string"),
         ("[treason]\nsources = [1]", "[treason] sources: must be a string, not a whole number"),
         ("[treason]\ndatabase = 'x.db'", "[treason] database: 'x.db' is no absolute path"),
         ("[treason]\nmax_removals = nan", "[treason] 'max_removals' must be >= 0: nan"),
-        ("[treason.min_prefix]\nipv4 = 33", "[treason] [min_prefix] 'ipv4' must be <= 32: 33"),
+        ("[treason.min_prefix]\nipv4 = 33", "[treason.min_prefix] 'ipv4' must be <= 32: 33"),
         ("[whitelist]\nnetworks = ['010.0.0.1']", "[whitelist] networks: '010.0.0.1' is not an IP"),
         ("[whitelist]\nnetworks = [7]", "[whitelist] networks: 7 is neither a network nor"),
         ("[whitelist]\nnetworks = 'x'", "[whitelist] networks: must be a list of networks"),
@@ -106,6 +119,18 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
     ]
 
 
+def test_a_mistake_is_told_with_its_line(tmp_path: Path) -> None:
+    """Also inside an inline table."""
+    path = tmp_path / "treason.toml"
+    path.write_text('# head\n[policy]\n\nthreshold = 0\n[treason]\nmin_prefix = { ipv4 = "x" }\n')
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    assert [line.split(" ")[0] for line in error.value.what.splitlines()] == [
+        f"{path}:6:",
+        f"{path}:4:",
+    ]
+
+
 def test_bytes_that_are_no_text_are_malformed(tmp_path: Path) -> None:
     """A file that is not UTF-8 is refused, not half read."""
     path = tmp_path / "treason.toml"
@@ -116,5 +141,5 @@ def test_bytes_that_are_no_text_are_malformed(tmp_path: Path) -> None:
 
 def test_a_directory_is_no_configuration(tmp_path: Path) -> None:
     """What cannot be read is named with the system's reason."""
-    with pytest.raises(ConfigError, match="cannot read the configuration: Is a directory"):
+    with pytest.raises(ConfigError, match="cannot read the file: Is a directory"):
         load(tmp_path)

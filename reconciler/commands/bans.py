@@ -1,0 +1,106 @@
+"""The commands about bans: ban, unban, list, history."""
+
+import click
+
+from reconciler import duration, output
+from reconciler.desired import collapse, covered, overlaps
+from reconciler.errors import ConfigError
+from reconciler.model import Ban
+from reconciler.network import Network
+from reconciler.options import OK, emit, output_format, verbosity
+from reconciler.session import Session
+from reconciler.whitelist import Exemption
+
+_networks = click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+
+
+@click.command()
+@_networks
+@click.option("--for", "length", default="permanent", show_default=True, metavar="DURATION",
+              help="How long: 90s, 10m, 1h, 30d, permanent.")  # fmt: skip
+@click.option("--reason", default="", help="Why; kept with the ban.")
+@click.option("--force", is_flag=True, help="Even if it is too wide, or exempt.")
+@verbosity
+@click.pass_obj
+def ban(session: Session, networks: tuple[str, ...], length: str, reason: str, force: bool) -> int:
+    """Store bans of addresses or networks; the next pass enforces them."""
+    seconds = duration.parse(length)
+    until = None if seconds is None else session.now + seconds
+    bans = [Ban(Network.parse(text), session.now, until, "manual", reason) for text in networks]
+    with session.store(write=False) as store:
+        exempt = [*session.whitelist, *session.protection(store)]
+    if not force:
+        for each in bans:
+            _refuse(session, each.network, exempt)
+    with session.store(write=True) as store:
+        store.ban(bans)
+    end = "for good" if until is None else f"until {output.iso(until)}"
+    for each in bans:
+        click.echo(f"{each.network}: banned {end}{_note(each.network, exempt)}")
+    return OK
+
+
+@click.command()
+@_networks
+@verbosity
+@click.pass_obj
+def unban(session: Session, networks: tuple[str, ...]) -> int:
+    """Lift bans; the next pass enforces that. Other bans that overlap stay."""
+    wanted = [Network.parse(text) for text in networks]
+    with session.store(write=True) as store:
+        lifted = store.unban(wanted, session.now)
+        left = collapse(store.banned(session.now)[0])
+    for network in wanted:
+        note = "unbanned" if network in lifted else "had no ban of its own"
+        still = "; a wider ban still holds" if covered(network, left) else ""
+        click.echo(f"{network}: {note}{still}")
+    return OK
+
+
+@click.command("list")
+@output_format
+@verbosity
+@click.pass_obj
+def list_(session: Session, form: str) -> int:
+    """List the bans that are stored and have not ended."""
+    with session.store(write=False) as store:
+        bans = sorted(store.bans(session.now), key=lambda each: each.network)
+    emit(form, {"bans": output.bans_json(bans)}, output.bans_text(bans))
+    return OK
+
+
+@click.command()
+@click.argument("network", required=False)
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@output_format
+@verbosity
+@click.pass_obj
+def history(session: Session, network: str | None, limit: int, form: str) -> int:
+    """Tell what was banned, unbanned and expired, the latest first."""
+    wanted = None if network is None else Network.parse(network)
+    with session.store(write=False) as store:
+        events = store.history(wanted, limit)
+    emit(form, {"events": output.events_json(events)}, output.events_text(events))
+    return OK
+
+
+def _refuse(session: Session, network: Network, exempt: list[Exemption]) -> None:
+    if not session.config.treason.min_prefix.allows(network):
+        raise ConfigError(
+            f"{network} is wider than [treason] min_prefix allows",
+            "ban a narrower network, or say --force",
+        )
+    for entry in exempt:
+        if covered(network, [entry.network]):
+            raise ConfigError(
+                f"{network} is exempt ({entry.network}: {output.plain(entry.comment)}), "
+                "so a ban would not be enforced",
+                "remove the exemption first, or store the ban anyway with --force",
+            )
+
+
+def _note(network: Network, exempt: list[Exemption]) -> str:
+    inside = collapse(entry.network for entry in exempt)
+    if covered(network, inside):
+        return "; exempt, so it is not enforced"
+    return "; exempt addresses inside stay open" if overlaps(network, inside) else ""

@@ -1,0 +1,72 @@
+"""The commands about the whitelist."""
+
+import click
+
+from reconciler import output
+from reconciler import whitelist as files
+from reconciler.network import Network
+from reconciler.options import OK, emit, lock_timeout, output_format, verbosity
+from reconciler.session import Session
+from reconciler.whitelist import Exemption
+
+
+@click.group()
+def whitelist() -> None:
+    """Name networks that are never dropped.
+
+    `add` and `remove` write whitelist.toml beside the configuration; the configuration itself is
+    never rewritten.
+    """
+
+
+@whitelist.command()
+@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@click.option("--comment", default="", help="Why; kept with the entry.")
+@lock_timeout
+@verbosity
+@click.pass_obj
+def add(session: Session, networks: tuple[str, ...], comment: str, lock_timeout: float) -> int:
+    """Add networks; the next pass lifts what they are banned for."""
+    wanted = [Network.parse(text) for text in networks]
+    path = files.beside(session.path)
+    with session.lock(lock_timeout):
+        kept = {entry.network: entry for entry in files.load(path).networks}
+        kept |= {network: Exemption(network, comment) for network in wanted}
+        files.save(path, kept.values(), mode=0o644)
+    for network in wanted:
+        click.echo(f"{network}: whitelisted")
+    return OK
+
+
+@whitelist.command()
+@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@lock_timeout
+@verbosity
+@click.pass_obj
+def remove(session: Session, networks: tuple[str, ...], lock_timeout: float) -> int:
+    """Remove networks that `add` added."""
+    wanted = [Network.parse(text) for text in networks]
+    path = files.beside(session.path)
+    with session.lock(lock_timeout):
+        kept = {entry.network: entry for entry in files.load(path).networks}
+        found = [network for network in wanted if kept.pop(network, None)]
+        if found:
+            files.save(path, kept.values(), mode=0o644)
+    by_hand = {entry.network for entry in session.config.whitelist.networks}
+    for network in wanted:
+        note = "removed" if network in found else f"not in {path}"
+        still = f"; still whitelisted in {session.path}" if network in by_hand else ""
+        click.echo(f"{network}: {note}{still}")
+    return OK
+
+
+@whitelist.command("list")
+@output_format
+@verbosity
+@click.pass_obj
+def list_(session: Session, form: str) -> int:
+    """List the entries of both files."""
+    entries = sorted(session.whitelist, key=lambda entry: entry.network)
+    value = {"networks": output.exemptions_json(entries)}
+    emit(form, value, output.exemptions_text(entries))
+    return OK

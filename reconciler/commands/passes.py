@@ -1,0 +1,152 @@
+"""The commands that read sources and firewalls: reconcile, scan, teardown, export."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import click
+
+from reconciler import loop, output, snapshot
+from reconciler.desired import desired
+from reconciler.model import Desired
+from reconciler.options import (
+    DRIFT,
+    ERROR,
+    OK,
+    backend_names,
+    code_of,
+    complain_of,
+    emit,
+    lock_timeout,
+    output_format,
+    show,
+    source_names,
+    verbose,
+    verbosity,
+)
+from reconciler.session import Session, complain, warn
+from reconciler.store import Store
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Change nothing; exit with 2 if something differs.")
+@click.option("--diff", is_flag=True, help="Print every change, as a unified diff.")
+@source_names
+@backend_names
+@click.option("--observed", metavar="FILE", help="Check against what `treason export` wrote.")
+@click.option("--no-scan", is_flag=True, help="Read no source; enforce what is stored.")
+@click.option("--full", is_flag=True, help="Compare every element, as each pass does so far.")
+@click.option("--force", is_flag=True, help="Ban and lift however much the pass says.")
+@lock_timeout
+@output_format
+@verbosity
+@click.pass_obj
+def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    session: Session,
+    check: bool,
+    diff: bool,
+    source_names: tuple[str, ...],
+    backend_names: tuple[str, ...],
+    observed: str | None,
+    no_scan: bool,
+    full: bool,  # noqa: ARG001 - every pass is a full one
+    force: bool,
+    lock_timeout: float,
+    form: str,
+) -> int:
+    """Scan the sources, then make the firewall hold what is desired.
+
+    Exits with 0 when every backend holds it, read back and compared; with 1 on any error; with
+    --check, 2 means that something differs.
+    """
+    if observed is not None and not check:
+        raise click.UsageError("--observed goes with --check")
+    sources = {} if no_scan else session.sources(source_names)
+    backends = session.backends(backend_names)
+    if observed is not None:
+        backends = snapshot.backends(Path(observed), backends)
+    session.whitelist  # noqa: B018 - read it now: nothing is opened if it is wrong
+    with (
+        nullcontext() if check else session.lock(lock_timeout),
+        session.store(write=not check) as store,
+    ):
+        readings = list(session.scanner(store, write=not check, force=force).scan(sources))
+        if not check:
+            store.expire(session.now)
+        wanted = _wanted(session, store, readings)
+        guard = None if force else session.guard(store)
+        outcomes = list(loop.enforce(backends, wanted, guard, check=check, render=verbose()))
+    code = code_of(readings, outcomes)
+    result = {OK: "in sync" if check else "converged", DRIFT: "drift", ERROR: "error"}[code]
+    value = {
+        "check": check,
+        "result": result,
+        "sources": output.readings_json(readings),
+        "backends": output.outcomes_json(outcomes),
+    }
+    lines = [
+        *output.readings_text(readings, verbose=verbose()),
+        *output.outcomes_text(outcomes, diff=diff),
+    ]
+    emit(form, value, lines)
+    complain_of(readings, outcomes)
+    return code
+
+
+@click.command()
+@source_names
+@click.option("--force", is_flag=True, help="Store more than max_new_bans.")
+@lock_timeout
+@output_format
+@verbosity
+@click.pass_obj
+def scan(
+    session: Session, source_names: tuple[str, ...], force: bool, lock_timeout: float, form: str
+) -> int:
+    """Read the sources and store the bans that follow; touch no firewall."""
+    sources = session.sources(source_names)
+    with session.lock(lock_timeout), session.store(write=True) as store:
+        readings = list(session.scanner(store, write=True, force=force).scan(sources))
+    value = {"sources": output.readings_json(readings)}
+    emit(form, value, output.readings_text(readings, verbose=verbose()))
+    complain_of(readings, [])
+    return code_of(readings, [])
+
+
+@click.command()
+@backend_names
+@lock_timeout
+@verbosity
+@click.pass_obj
+def teardown(session: Session, backend_names: tuple[str, ...], lock_timeout: float) -> int:
+    """Remove all that treason made in the firewall; the stored bans stay."""
+    backends = session.backends(backend_names)
+    with session.lock(lock_timeout):
+        outcomes = list(loop.teardown(backends))
+    show(output.outcomes_text(outcomes, diff=False))
+    complain_of([], outcomes)
+    return code_of([], outcomes)
+
+
+@click.command()
+@click.option("--observed", is_flag=True, required=True, help="What the firewalls really hold.")
+@backend_names
+@verbosity
+@click.pass_obj
+def export(session: Session, observed: bool, backend_names: tuple[str, ...]) -> int:  # noqa: ARG001 - required
+    """Print what the firewalls hold, for `reconcile --check --observed`."""
+    text, errors = snapshot.take(session.backends(backend_names))
+    click.echo(text)
+    for error in errors:
+        complain(error)
+    return ERROR if errors else OK
+
+
+def _wanted(session: Session, store: Store, readings: list[loop.Reading]) -> Desired:
+    banned, invalid = store.banned(session.now)
+    if invalid:
+        warn(f"{len(invalid)} stored bans are no networks, so not enforced: {invalid[0]!r}")
+    return desired(
+        [*banned, *(ban.network for reading in readings for ban in reading.bans)],
+        (entry.network for entry in session.whitelist),
+        (entry.network for entry in session.protection(store)),
+    )

@@ -1,0 +1,56 @@
+"""The commands about the configuration and the plugins."""
+
+import click
+import tomli_w
+
+from reconciler import output, schema, settings
+from reconciler.options import ERROR, OK, emit, output_format, show, verbosity
+from reconciler.session import Session
+
+
+@click.group()
+def config() -> None:
+    """Check or show the configuration."""
+
+
+@config.command()
+@verbosity
+@click.pass_obj
+def check(session: Session) -> int:
+    """Check the configuration, the whitelist and the plugins' settings; tell every mistake."""
+    problems = settings.problems(session)
+    show(problems)
+    if not problems:
+        click.echo(f"{session.path}: right")
+    return ERROR if problems else OK
+
+
+@config.command("show")
+@output_format
+@verbosity
+@click.pass_obj
+def show_(session: Session, form: str) -> int:
+    """Show what is in force: the defaults, changed by the file."""
+    value = schema.plain(session.config)
+    emit(form, {"config": value}, [tomli_w.dumps(value).rstrip()])
+    return OK
+
+
+@click.command()
+@output_format
+@verbosity
+@click.pass_obj
+def plugins(session: Session, form: str) -> int:
+    """List the kinds of source and backend, and what is broken."""
+    found = session.plugins
+    rows = [
+        (kind, name, provider)
+        for kind, known in (("source", found.sources), ("backend", found.backends))
+        for name, provider in sorted((name, found.providers[kind, name]) for name in known)
+    ]
+    value = {
+        "plugins": [{"kind": k, "name": n, "provider": p} for k, n, p in rows],
+        "broken": list(found.broken),
+    }
+    emit(form, value, output.table(("kind", "name", "provider"), rows))
+    return OK

@@ -1,0 +1,68 @@
+"""The command that tells how things stand."""
+
+from typing import Any
+
+import click
+
+from reconciler import loop, output
+from reconciler.desired import desired
+from reconciler.options import ERROR, OK, emit, output_format, verbosity
+from reconciler.session import Session
+
+
+@click.command()
+@click.option("--protection", is_flag=True, help="List what is protected, and why.")
+@output_format
+@verbosity
+@click.pass_obj
+def status(session: Session, protection: bool, form: str) -> int:
+    """Tell what is stored, what is exempt, and whether each backend holds it."""
+    backends = session.backends(())
+    with session.store(write=False) as store:
+        counts = store.counts(session.now)
+        protected = session.protection(store)
+        banned, invalid = store.banned(session.now)
+    if protection:
+        listed = {"protection": output.exemptions_json(protected)}
+        emit(form, listed, output.exemptions_text(protected))
+        return OK
+    wanted = desired(
+        banned,
+        (entry.network for entry in session.whitelist),
+        (entry.network for entry in protected),
+    )
+    outcomes = list(loop.enforce(backends, wanted, None, check=True))
+    states: list[dict[str, Any]] = [
+        {"backend": o.backend, "state": o.state.value, "error": o.error or None} for o in outcomes
+    ]
+    value: dict[str, Any] = {
+        "database": str(session.config.treason.database),
+        "bans": {
+            "permanent": counts.permanent,
+            "temporary": counts.temporary,
+            "invalid": len(invalid),
+        },
+        "offences": counts.offences,
+        "last_offence": output.iso(counts.last_offence),
+        "whitelisted": len(session.whitelist),
+        "protected": len(protected),
+        "desired": len(wanted.banned),
+        "sources": list(counts.sources),
+        "backends": states,
+    }
+    emit(form, value, _lines(value))
+    return ERROR if any(outcome.error for outcome in outcomes) else OK
+
+
+def _lines(value: dict[str, Any]) -> list[str]:
+    bans = value["bans"]
+    invalid = f", {bans['invalid']} that are no networks" if bans["invalid"] else ""
+    return [
+        f"database   {value['database']}",
+        f"bans       {bans['permanent']} permanent, {bans['temporary']} with an end{invalid}",
+        f"offences   {value['offences']}, the last {value['last_offence'] or 'never'}",
+        f"exempt     {value['whitelisted']} whitelisted, {value['protected']} protected",
+        f"desired    {value['desired']} networks to drop",
+        f"read       {', '.join(value['sources']) or 'no source yet'}",
+        *(f"{each['backend']:<10} {each['error'] or each['state']}" for each in value["backends"]),
+    ]

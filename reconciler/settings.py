@@ -1,0 +1,114 @@
+"""The configuration as text: the commented default file, and what is wrong with a file."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import tomli_w
+
+from reconciler import schema
+from reconciler.config import Config
+from reconciler.errors import TreasonError
+from reconciler.session import Session
+
+_TEXT: Final = """\
+# The configuration of treason. Every value below is the default; take the "#" away to change one.
+# Durations are written 90s, 10m, 1h, 30d or permanent.
+
+[treason]
+# {treason.database}
+# {treason.lock}
+
+# Where kernel messages are read: kmsg (/dev/kmsg), dmesg (the command), file (a saved log).
+# {treason.sources}
+
+# What is to drop the banned: nftables, file (a blocklist for other programs).
+# {treason.backends}
+
+# A pass that would lift more than this share of what is enforced, and finds no unban, expiry or
+# exemption that explains it, is refused without --force. It guards from 10 networks up.
+# {treason.max_removals}
+
+# A source that brings a pass over so many new bans is refused without --force; 0 is no limit.
+# {treason.max_new_bans}
+
+# The shortest prefixes that `treason ban` takes without --force.
+# {treason.min_prefix}
+
+[trust]
+# Believe records that any process wrote to /dev/kmsg. For tests only.
+# {trust.userspace}
+
+[policy]
+# So many connections of one peer, within the window, make a ban of this length.
+# {policy.threshold}
+# {policy.window}
+# {policy.ban_for}
+
+[whitelist]
+# Never dropped, and passed ahead of the drop: a network, or a network with a comment. More stand
+# in whitelist.toml beside this file: `treason whitelist add` writes them.
+# networks = ["172.16.0.0/12", {{ network = "198.51.100.7", comment = "office" }}]
+# {whitelist.networks}
+
+[protect]
+# Never dropped either, read anew at each pass; `treason status --protection` lists them.
+# {protect.loopback}
+# {protect.link_local}
+# {protect.own_addresses}
+# {protect.gateways}
+# {protect.resolvers}
+# Who ran a command through ssh, for 12 hours.
+# {protect.ssh_client}
+
+# The log, and whether its lines count as the kernel's although they do not tell their facility.
+# [source.file]
+# path = "/var/log/kern.log"
+# trusted = false
+
+# The blocklist, one network in a line, and what to run after a change.
+# [backend.file]
+# path = "/etc/nginx/treason.list"
+# command = ["systemctl", "reload", "nginx"]
+"""
+
+
+class _Table:
+    """Gives each setting as the line that sets it."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self._values = values
+
+    def __getattr__(self, name: str) -> str:
+        value = self._values[name]
+        if isinstance(value, dict):
+            inside = ", ".join(tomli_w.dumps({key: v}).strip() for key, v in value.items())
+            return f"{name} = {{ {inside} }}"
+        if isinstance(value, list | tuple):
+            return f"{name} = [{', '.join(_one(v) for v in value)}]"
+        return f"{name} = {_one(value)}"
+
+
+def _one(value: object) -> str:
+    return tomli_w.dumps({"x": value}).strip().removeprefix("x = ")
+
+
+def default_text() -> str:
+    """Give the file that `treason init` writes: every key with its default, as a comment."""
+    tables = {name: _Table(values) for name, values in schema.plain(Config()).items()}
+    return _TEXT.format(**tables)
+
+
+def problems(session: Session) -> list[str]:
+    """Give every mistake in the configuration, the whitelist and the plugins' settings."""
+    found: list[str] = []
+    steps: tuple[Callable[[], object], ...] = (
+        lambda: session.whitelist,
+        lambda: session.sources(()),
+        lambda: session.backends(()),
+    )
+    for step in steps:
+        try:
+            step()
+        except TreasonError as error:
+            found += [line for line in str(error).splitlines() if line not in found]
+    return found

@@ -1,0 +1,96 @@
+"""What firewalls held at some time, in a file: for checks where no firewall can be asked."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from reconciler.errors import BackendUnreadable, ConfigError, TreasonError
+from reconciler.interfaces import Backend
+from reconciler.model import Damage, Observed, Plan
+from reconciler.network import Network
+
+FORMAT_VERSION = 1
+
+
+@frozen
+class Recorded:
+    """A backend that holds what the file says, and can only be read."""
+
+    observed: Observed
+
+    def observe(self) -> Observed:
+        """Give what was observed then."""
+        return self.observed
+
+    def render(self, plan: Plan) -> str:  # noqa: ARG002 - the protocol's signature
+        """Give nothing: there is no firewall to speak to."""
+        return ""
+
+    def apply(self, plan: Plan) -> None:  # noqa: ARG002
+        """Refuse."""
+        raise TreasonError("a snapshot cannot be changed")
+
+    def teardown(self) -> None:
+        """Refuse."""
+        raise TreasonError("a snapshot cannot be changed")
+
+
+def take(backends: Mapping[str, Callable[[], Backend]]) -> tuple[str, list[str]]:
+    """Observe every backend; give the file's text, and what went wrong."""
+    found: dict[str, Any] = {}
+    errors: list[str] = []
+    for name, make in backends.items():
+        try:
+            found[name] = _dumped(make().observe())
+        except TreasonError as error:
+            errors.append(str(error))
+    return json.dumps({"format_version": FORMAT_VERSION, "backends": found}, indent=1), errors
+
+
+def backends(path: Path, chosen: Iterable[str]) -> dict[str, Callable[[], Backend]]:
+    """Give makers of the recorded backends for the chosen names. Raise `ConfigError`."""
+    try:
+        data = json.loads(path.read_bytes())
+        version = data["format_version"]
+        held = {name: _loaded(entry) for name, entry in data["backends"].items()}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the snapshot: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigError(
+            f"{path}: this is no snapshot: {' '.join(str(error).split())}",
+            "make one with: treason export --observed",
+        ) from None
+    if version != FORMAT_VERSION:
+        raise ConfigError(f"{path}: the snapshot has format {version}, known is {FORMAT_VERSION}")
+    return {name: _maker(name, held, path) for name in chosen}
+
+
+def _maker(name: str, held: Mapping[str, Observed], path: Path) -> Callable[[], Backend]:
+    def make() -> Backend:
+        if name not in held:
+            raise BackendUnreadable(f"{path}: the snapshot has no backend {name!r}")
+        return Recorded(held[name])
+
+    return make
+
+
+def _dumped(observed: Observed) -> dict[str, Any]:
+    return {
+        "banned": [str(network) for network in sorted(observed.banned)],
+        "passed": None
+        if observed.passed is None
+        else [str(network) for network in sorted(observed.passed)],
+        "damage": [{"subject": d.subject, "problem": d.problem} for d in observed.damage],
+    }
+
+
+def _loaded(entry: dict[str, Any]) -> Observed:
+    passed = entry["passed"]
+    return Observed(
+        frozenset(map(Network.parse, entry["banned"])),
+        None if passed is None else frozenset(map(Network.parse, passed)),
+        tuple(Damage(str(d["subject"]), str(d["problem"])) for d in entry["damage"]),
+    )

@@ -1,0 +1,67 @@
+"""A TOML file that people write: read as a whole, and every mistake told with its line."""
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from reconciler.errors import ConfigError
+from reconciler.schema import Problem
+
+
+@frozen
+class TomlFile:
+    """A file that was read. One that is absent has no text and no data."""
+
+    path: Path
+    text: str = field(default="", repr=False)
+    data: Mapping[str, Any] = field(factory=dict, repr=False)
+
+    def refusal(self, problems: Sequence[Problem], hint: str = "") -> ConfigError:
+        """Make the error that tells every problem, each in its line."""
+        return ConfigError("\n".join(map(self._told, problems)), hint)
+
+    def _told(self, problem: Problem) -> str:
+        line = _line(self.text, (*problem.tables, problem.key))
+        return f"{self.path}{f':{line}' if line else ''}: {problem}"
+
+
+def read(path: Path, *, required: bool) -> TomlFile:
+    """Read the file; an absent one is empty unless it is ``required``. Raise `ConfigError`."""
+    try:
+        text = path.read_bytes().decode()
+        return TomlFile(path, text, tomllib.loads(text))
+    except FileNotFoundError:
+        if not required:
+            return TomlFile(path)
+        raise ConfigError(
+            f"{path}: no such configuration file",
+            "name an existing one with --config, or make one: treason init",
+        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the file: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: malformed TOML: {error}") from None
+
+
+def _line(text: str, key: tuple[str, ...]) -> int | None:
+    """Find the line that sets a key, or the nearest table or inline table around it."""
+    current: tuple[str, ...] = ()
+    best, depth = None, 0
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[+([^\]]+)\]", line):
+            current = found = _names(header[1])
+        elif assignment := re.match(r"\s*([\w.\"'-]+)\s*=", line):
+            found = (*current, *_names(assignment[1]))
+        else:
+            continue
+        if found == key[: len(found)] and len(found) > depth:
+            best, depth = number, len(found)
+    return best
+
+
+def _names(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip(" \"'") for part in dotted.split("."))

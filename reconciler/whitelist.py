@@ -1,0 +1,82 @@
+"""The whitelist: entries written by hand in the configuration, and those that commands write.
+
+The latter stand in ``whitelist.toml`` beside the configuration, so that no program ever rewrites a
+file that a person keeps.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import tomli_w
+from attrs import frozen
+
+from reconciler import files, schema, toml_file
+from reconciler.errors import ConfigError
+from reconciler.network import Network
+from reconciler.schema import setting
+
+
+@frozen
+class Exemption:
+    """A network that is never dropped, and why."""
+
+    network: Network
+    comment: str = ""
+
+
+def _exemptions(rows: object) -> tuple[Exemption, ...]:
+    if isinstance(rows, list):
+        return tuple(_exemption(row) for row in rows)
+    raise ValueError("must be a list of networks")
+
+
+def _exemption(row: object) -> Exemption:
+    match row:
+        case str() as network:
+            return Exemption(Network.parse(network))
+        case {"network": str() as network, **rest} if set(rest) <= {"comment"}:
+            comment = rest.get("comment", "")
+            if isinstance(comment, str):
+                return Exemption(Network.parse(network), comment)
+    raise ValueError(f"{row!r} is neither a network nor {{network = ..., comment = ...}}")
+
+
+def _rows(entries: Iterable[Exemption]) -> list[dict[str, str]]:
+    return [
+        {"network": str(entry.network)} | ({"comment": entry.comment} if entry.comment else {})
+        for entry in sorted(entries, key=lambda entry: entry.network)
+    ]
+
+
+@frozen
+class Whitelist:
+    """``[whitelist]``: networks that are never dropped, and that are passed ahead of the drop."""
+
+    networks: tuple[Exemption, ...] = setting((), _exemptions, _rows)
+
+
+def beside(config: Path) -> Path:
+    """Name the file that commands write, for a configuration file."""
+    return config.with_name("whitelist.toml")
+
+
+def load(path: Path) -> Whitelist:
+    """Read the file that commands write; a missing one is empty. Raise `ConfigError`.
+
+    What cannot be read is an error: an unknown whitelist is not an empty one.
+    """
+    file = toml_file.read(path, required=False)
+    try:
+        return schema.fill(Whitelist, file.data)
+    except schema.Refused as error:
+        raise file.refusal(error.problems) from None
+
+
+def save(path: Path, entries: Iterable[Exemption], *, mode: int) -> None:
+    """Replace the file that commands write. Raise `ConfigError`."""
+    rows = tomli_w.dumps({"networks": _rows(entries)})
+    text = "# Written by `treason whitelist add` and `remove`.\n" + rows
+    try:
+        files.replace(path, text, mode=mode)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot write the whitelist: {error.strerror}") from None
