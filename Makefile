@@ -2,7 +2,7 @@
 # installed; an ordinary user is told which ones are missing.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test lint types contracts wheel check clean
+.PHONY: demo test test-system lint types contracts wheel check clean
 
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
@@ -12,10 +12,16 @@ demo: .venv/run
 	.venv/bin/treason demo
 
 test: .venv/dev
+	mkdir -p .cache
 	.venv/bin/coverage erase
-	$(inside) .venv/bin/coverage run -m pytest $(PYTEST)
+	$(inside) .venv/bin/coverage run -m pytest --basetemp=.cache/pytest $(PYTEST)
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
+
+# As root: boots a real Debian with systemd in a container without network, see tests/system/.
+test-system: wheel
+	.ci/packages debootstrap systemd-container
+	$(python) tests/system/make.py dist/*.whl
 
 lint: .venv/dev
 	.venv/bin/ruff check .
@@ -46,4 +52,4 @@ check: lint types contracts test wheel
 	touch $@
 
 clean:
-	rm -rf .venv build dist .coverage* *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .cache build dist .coverage* *.egg-info .pytest_cache .mypy_cache .ruff_cache

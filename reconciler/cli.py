@@ -4,6 +4,9 @@ Exit codes: 0 done or in sync, 1 error, 2 drift (``reconcile --check``), 64 for 
 command line alone (EX_USAGE of sysexits.h).
 """
 
+import errno
+import io
+import os
 import sys
 from importlib import import_module
 from typing import Final
@@ -51,8 +54,11 @@ class _Lazy(click.Group):
 
 def main() -> None:
     """Run the command line, and end with its exit code."""
+    _settle_streams()
     try:
-        code = cli.main(prog_name="treason", standalone_mode=False)
+        code = cli.main(args=_arguments(), prog_name="treason", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.UsageError as error:
         error.show()
         code = USAGE
@@ -65,7 +71,33 @@ def main() -> None:
     except click.Abort:
         complain("interrupted")
         code = ERROR
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        complain("cannot write the output: the device is full; what was done stays done")
+        sys.stdout = None  # or Python tries again at its end
+        code = ERROR
     sys.exit(code)
+
+
+def _settle_streams() -> None:
+    """Let no file take the place of a closed stream, and no character fail to be written."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _arguments() -> list[str]:
+    """Give the arguments as text that can be stored and printed, whatever bytes they are."""
+    return [
+        argument.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        for argument in sys.argv[1:]
+    ]
 
 
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})

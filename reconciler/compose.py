@@ -78,6 +78,11 @@ class _Kind:
             settings = schema.fill(plugin.schema, table, (self.noun, name))
         except schema.Refused as error:
             raise self.file.refusal(error.problems) from None
+        except Exception as error:  # noqa: BLE001 - the plugin's own code; it is named
+            raise ConfigError(
+                f"{self.noun} {name!r}: its settings failed: {type(error).__name__}: {error}",
+                "this is a mistake in the plugin",
+            ) from None
         return partial(plugin.factory, settings)
 
     def _unknown(self, name: str) -> str:

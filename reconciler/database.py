@@ -6,6 +6,7 @@ check must create none.
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -78,10 +79,14 @@ _SAID: Final = {
 
 def _writable(path: Path, timeout: float) -> sqlite3.Connection:
     """Open for writing; create what is missing, and bring an older schema up to date."""
-    _create(path)
+    _distrust(path.parent)
+    if not _exists(path):
+        _create(path)
     with ExitStack() as stack:
         connection = stack.enter_context(closing(_open(path, "rw", timeout)))
         connection.execute("PRAGMA synchronous = FULL")
+        if _is_wal(path):
+            connection.execute("PRAGMA journal_mode = DELETE")
         if _version(connection, path) < VERSION:
             connection.execute("BEGIN IMMEDIATE")  # and look again: another may have been faster
             migrate(connection, _version(connection, path))
@@ -95,6 +100,11 @@ def _readable(path: Path, timeout: float) -> sqlite3.Connection:
     copy = sqlite3.connect(":memory:", isolation_level=None)
     version = 0
     if _exists(path):
+        if _is_wal(path):
+            raise StoreError(
+                f"{path}: the database is in WAL mode, and cannot be read without writing",
+                "run a command that may write, such as `treason reconcile`; it sets it back",
+            )
         with ExitStack() as stack:
             connection = stack.enter_context(closing(_open(path, "ro", timeout)))
             version = _version(connection, path)
@@ -107,12 +117,31 @@ def _readable(path: Path, timeout: float) -> sqlite3.Connection:
 
 
 def _exists(path: Path) -> bool:
-    """Whether there is a file; one that may not be looked at is an error, not a missing one."""
+    """Whether there is a file; what may not be looked at, or is no file, is an error."""
     try:
-        path.stat()
+        mode = path.stat().st_mode
     except FileNotFoundError:
+        if os.path.lexists(path):
+            raise StoreError(f"{path}: the link to the database leads nowhere") from None
         return False
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"{path}: the database is no regular file", "name one under [treason]")
     return True
+
+
+def _is_wal(path: Path) -> bool:
+    """Whether reading would create files (SQLite's file format, §1.3.3)."""
+    with path.open("rb") as file:
+        return file.read(20)[18:] == b"\x02\x02"
+
+
+def _distrust(directory: Path) -> None:
+    """Refuse, as root, a directory where anybody can put another file in the database's place."""
+    if os.geteuid() == 0 and directory.stat().st_mode & stat.S_IWOTH:
+        raise StoreError(
+            f"{directory}: everybody may write to the database's directory",
+            f"close it: chmod o-w {directory}",
+        )
 
 
 def _create(path: Path) -> None:

@@ -27,6 +27,8 @@ TCP: Treason uncloaked! Peer 218.14.17.182:4771/8080 shrinks window 2946511037:2
 OFFENDERS: Final = ("117.79.83.112", "218.14.17.182")
 PARTNER: Final = "172.16.5.4"
 
+_PYTHON: Final = (sys.executable, "-P")  # never from the directory where somebody happens to be
+
 _CONFIG: Final = """\
 [treason]
 database = "{directory}/treason.db"
@@ -46,7 +48,7 @@ def tell() -> int:
     """Run the demonstration in a process that takes the place of this one."""
     own = _unshare()
     sys.stdout.flush()
-    os.execvp(own[0], [*own, sys.executable, "-m", __name__])  # noqa: S606 - takes our place
+    os.execvp(own[0], [*own, *_PYTHON, "-m", __name__])  # noqa: S606 - takes our place
 
 
 def _unshare() -> list[str]:
@@ -127,7 +129,7 @@ def _packets(wire: Wire, expected: set[str], text: str) -> None:
 
 def _treason(*arguments: str, code: int = 0) -> None:
     click.echo(f"$ treason {shlex.join(arguments)}")
-    _show([sys.executable, "-m", "reconciler", *arguments], code)
+    _show([*_PYTHON, "-m", "reconciler", *arguments], code)
     click.echo(f"(exit code {code})")
 
 

@@ -4,20 +4,24 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler.errors import LockError
 
 
 @contextmanager
-def held(path: Path, timeout: float) -> Iterator[None]:
+def held(path: Path, timeout: float, like: Path | None = None) -> Iterator[None]:
     """Hold the lock, waiting up to ``timeout`` seconds; a missing directory is made.
 
-    The file stays: removing it would let two passes hold two different files. Raise `LockError`.
+    What root makes is given to the owner of ``like``, so that a service with a user of its own
+    can use it. The file stays: removing it would let two passes hold two different files. Raise
+    `LockError`.
     """
     try:
+        made = [] if path.parent.is_dir() else [path.parent]
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made += [] if os.path.lexists(path) else [path]
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise LockError(
@@ -25,10 +29,20 @@ def held(path: Path, timeout: float) -> Iterator[None]:
             "run as root, or set [treason] lock to a path that you may write",
         ) from None
     try:
+        _give(made, like)
         _wait(descriptor, path, timeout)
         yield
     finally:
         os.close(descriptor)
+
+
+def _give(made: list[Path], like: Path | None) -> None:
+    if os.geteuid() != 0 or like is None:
+        return
+    with suppress(OSError):  # a directory that is missing has no owner to give to
+        owner = like.stat()
+        for path in made:
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _wait(descriptor: int, path: Path, timeout: float) -> None:
@@ -37,7 +51,7 @@ def _wait(descriptor: int, path: Path, timeout: float) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= end:
+            if not time.monotonic() < end:
                 raise LockError(
                     f"{path}: another pass of treason is running",
                     f"waited {timeout:g} s; try again, or wait longer with --lock-timeout",

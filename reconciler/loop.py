@@ -7,9 +7,10 @@ One source or backend that fails does not stop the others.
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
+from functools import partial
 from typing import Final
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from reconciler.detect import RULES, Rule, detect
 from reconciler.errors import BackendFailed, TreasonError
@@ -24,8 +25,6 @@ ROUNDS: Final = 3
 """How often a backend is read and corrected in one pass before it counts as not converging."""
 
 _SHOWN: Final = 10
-_ANYTHING: Final = (Exception, SystemExit)
-"""What a plugin may raise; the pass tells it and goes on with the others."""
 
 
 @frozen
@@ -94,7 +93,7 @@ class Guard:
         )
 
 
-@frozen
+@define
 class Scanner:
     """Reads sources from their cursors; stores offences, bans and cursors if ``write``.
 
@@ -109,19 +108,21 @@ class Scanner:
     userspace: bool = False
     max_new_bans: int = 0
     rules: Sequence[Rule] = RULES
+    _offences: list[Offence] = field(factory=list, init=False)
+    _bans: dict[Network, int | None] = field(factory=dict, init=False)
 
     def scan(self, sources: Mapping[str, Callable[[], Source]]) -> Iterator[Reading]:
         """Read every source."""
-        made = 0
         for name, make in sources.items():
-            try:
-                reading = self._read(name, make(), made)
-                made += len(reading.bans)
-                yield reading
-            except _ANYTHING as error:
-                yield Reading(name, error=_said(error, name), trace=_trace(error))
+            yield self._guarded(name, make)
 
-    def _read(self, name: str, source: Source, made: int) -> Reading:
+    def _guarded(self, name: str, make: Callable[[], Source]) -> Reading:
+        try:
+            return self._read(name, make())
+        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
+            return Reading(name, error=_said(error, name), trace=_trace(error))
+
+    def _read(self, name: str, source: Source) -> Reading:
         offences: list[Offence] = []
         examples: list[str] = []
         refused = 0
@@ -135,8 +136,8 @@ class Scanner:
             else:
                 refused += offence.count
                 examples += [offence.evidence] if len(examples) < _SHOWN else []
-        bans = self._bans(offences)
-        if self.max_new_bans and made + len(bans) > self.max_new_bans:
+        bans = self._decide(offences)
+        if self.max_new_bans and len(self._bans) + len(bans) > self.max_new_bans:
             raise TreasonError(
                 f"{name}: refused: {len(bans)} new bans, max_new_bans allows {self.max_new_bans}"
                 f" in a pass ({bans[0].network}, ...)",
@@ -144,16 +145,23 @@ class Scanner:
             )
         if self.write:
             self.store.remember(name, source.cursor(), offences, bans, self.now)
+        else:
+            self._offences += offences
+        self._bans |= {ban.network: ban.until for ban in bans}
         return Reading(name, sum(o.count for o in offences), refused, tuple(examples), tuple(bans))
 
-    def _bans(self, offences: Sequence[Offence]) -> list[Ban]:
-        """Decide, and leave out what adds nothing: a longer ban is never shortened."""
+    def _decide(self, offences: Sequence[Offence]) -> list[Ban]:
+        """Decide, and leave out what adds nothing: a longer ban is never shortened.
+
+        What is not stored, because nothing is, counts as if it were.
+        """
         addresses = {offence.address for offence in offences}
         earlier: list[Offence] = []
         if offences and self.policy.threshold > 1:
             first = min(self.now if o.time is None else o.time for o in offences)
             earlier = self.store.offences(addresses, first - self.policy.window)
-        known = self.store.until(addresses, self.now)
+            earlier += [o for o in self._offences if o.address in addresses]
+        known = self.store.until(addresses, self.now) | self._bans
         return [
             ban
             for ban in decide(offences, earlier, self.policy, self.now)
@@ -174,23 +182,32 @@ def enforce(
     With ``check`` they are only compared. ``render`` fills the outcome's script. Without a guard
     any plan goes ahead.
     """
+    step = _compare if check else _converge
     for name, make in backends.items():
-        try:
-            step = _compare if check else _converge
-            yield step(name, make(), desired, guard, render)
-        except _ANYTHING as error:
-            yield Outcome(name, State.FAILED, error=_said(error, name), trace=_trace(error))
+        yield _guarded(name, partial(_made, make, partial(step, name, desired, guard, render)))
 
 
 def teardown(backends: Mapping[str, Callable[[], Backend]]) -> Iterator[Outcome]:
     """Let every backend remove what it owns."""
     for name, make in backends.items():
-        try:
-            make().teardown()
-        except _ANYTHING as error:
-            yield Outcome(name, State.FAILED, error=_said(error, name), trace=_trace(error))
-        else:
-            yield Outcome(name, State.REMOVED)
+        yield _guarded(name, partial(_made, make, partial(_remove, name)))
+
+
+def _guarded(name: str, work: Callable[[], Outcome]) -> Outcome:
+    """Turn whatever one backend raises into its outcome, so that the others go on."""
+    try:
+        return work()
+    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
+        return Outcome(name, State.FAILED, error=_said(error, name), trace=_trace(error))
+
+
+def _made(make: Callable[[], Backend], work: Callable[[Backend], Outcome]) -> Outcome:
+    return work(make())
+
+
+def _remove(name: str, backend: Backend) -> Outcome:
+    backend.teardown()
+    return Outcome(name, State.REMOVED)
 
 
 def _later(until: int | None, known: int | None) -> bool:
@@ -198,7 +215,7 @@ def _later(until: int | None, known: int | None) -> bool:
 
 
 def _compare(
-    name: str, backend: Backend, desired: Desired, guard: Guard | None, render: bool
+    name: str, desired: Desired, guard: Guard | None, render: bool, backend: Backend
 ) -> Outcome:
     observed = backend.observe()
     needed = plan(desired, observed)
@@ -210,7 +227,7 @@ def _compare(
 
 
 def _converge(
-    name: str, backend: Backend, desired: Desired, guard: Guard | None, render: bool
+    name: str, desired: Desired, guard: Guard | None, render: bool, backend: Backend
 ) -> Outcome:
     """Read, correct and read again, until nothing is left to correct."""
     first: Plan | None = None
@@ -244,9 +261,13 @@ def _converge(
 
 
 def _said(error: BaseException, name: str) -> str:
+    """Say what a plugin raised; only the person at the keyboard ends the pass."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
     if isinstance(error, TreasonError):
         return str(error)
-    return f"{name}: the plugin failed: {type(error).__name__}: {error}\n  -v shows where"
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{name}: the plugin failed: {said}\n  -v shows where"
 
 
 def _trace(error: BaseException) -> str:

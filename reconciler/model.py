@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from attrs import field, frozen
+from attrs.validators import deep_iterable, instance_of, optional
 
 from reconciler.network import Network
 
@@ -84,9 +85,11 @@ class Observed:
     of an object that must be made anew are not listed: they are to be added again.
     """
 
-    banned: frozenset[Network] = frozenset()
-    passed: frozenset[Network] | None = frozenset()
-    damage: tuple[Damage, ...] = ()
+    banned: frozenset[Network] = field(default=frozenset(), validator=instance_of(frozenset))
+    passed: frozenset[Network] | None = field(
+        factory=frozenset, validator=optional(instance_of(frozenset))
+    )
+    damage: tuple[Damage, ...] = field(default=(), validator=deep_iterable(instance_of(Damage)))
 
 
 @frozen

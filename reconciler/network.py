@@ -29,10 +29,22 @@ class Network(int):
 
     @classmethod
     def parse(cls, text: str) -> "Network":
+        """Read what a person or the kernel's log wrote; raise `InvalidNetwork`.
+
+        As `exact`, but an IPv4-mapped IPv6 network (RFC 4291 §2.5.5.2) is the IPv4 network that
+        it stands for.
+        """
+        network = cls.exact(text)
+        mapped = network.version == 6 and network.address >> 32 << 32 == _MAPPED
+        if mapped and network.length >= _MAPPED_LENGTH:
+            return cls.of(4, network.address & 0xFFFFFFFF, network.length - _MAPPED_LENGTH)
+        return network
+
+    @classmethod
+    def exact(cls, text: str) -> "Network":
         """Read ``192.0.2.1``, ``192.0.2.0/24``, ``2001:db8::/32``; raise `InvalidNetwork`.
 
-        Refused: leading zeros, host bits behind the prefix, zones (``%eth0``), names. An
-        IPv4-mapped IPv6 network (RFC 4291 §2.5.5.2) is the IPv4 network that it stands for.
+        Refused: leading zeros, host bits behind the prefix, zones (``%eth0``), names.
         """
         address, slash, suffix = text.partition("/")
         version = 6 if ":" in address else 4
@@ -47,8 +59,6 @@ class Network(int):
             raise InvalidNetwork(
                 f"{text!r} has host bits set", f"write {network} for the network it lies in"
             )
-        if length >= _MAPPED_LENGTH and version == 6 and number >> 32 << 32 == _MAPPED:
-            return cls.of(4, number & 0xFFFFFFFF, length - _MAPPED_LENGTH)
         return cls.of(version, number, length)
 
     @property

@@ -1,6 +1,6 @@
 """What the commands share: options, exit codes, and how they speak."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import click
@@ -61,10 +61,10 @@ def emit(form: str, value: dict[str, Any], lines: Iterable[str]) -> None:
         show(lines)
 
 
-def code_of(readings: Iterable[Reading], outcomes: Iterable[Outcome]) -> int:
+def code_of(readings: Sequence[Reading], outcomes: Sequence[Outcome]) -> int:
     """Give the exit code of a pass."""
     states = {outcome.state for outcome in outcomes}
-    if State.FAILED in states or any(reading.error for reading in readings):
+    if any(outcome.error for outcome in outcomes) or any(reading.error for reading in readings):
         return ERROR
     return DRIFT if State.DRIFT in states else OK
 

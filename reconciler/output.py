@@ -32,9 +32,12 @@ def plain_lines(text: str) -> str:
 
 def iso(time: float | None) -> str | None:
     """Give epoch seconds as ISO 8601 in UTC."""
-    return (
-        None if time is None else datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    )
+    if time is None:
+        return None
+    try:
+        return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        return f"@{time:.0f}"  # a year that no calendar has
 
 
 def dump(value: dict[str, Any]) -> str:
@@ -84,7 +87,7 @@ def outcomes_text(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
             yield from islice(_changes(outcome.plan), _SHOWN)
             if (more := _size(outcome.plan) - _SHOWN) > 0:
                 yield f"  and {more} more; --diff shows all"
-        yield from outcome.script.splitlines()
+        yield from map(plain, outcome.script.splitlines())
 
 
 def outcomes_json(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
@@ -103,14 +106,15 @@ def outcomes_json(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """List rows: a table where somebody looks, plain columns with tabs in a pipe."""
     shown = [[plain(cell) for cell in row] for row in rows]
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         yield from ("\t".join(row) for row in shown)
         return
     from rich.console import Console  # noqa: PLC0415 - only where somebody looks
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Column, Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    drawn = Table(*titles, box=None, pad_edge=False)
+    first, *others = titles
+    drawn = Table(Column(first, no_wrap=True, overflow="fold"), *others, box=None, pad_edge=False)
     for row in shown:
         drawn.add_row(*map(Text, row))
     with (console := Console()).capture() as capture:
@@ -191,7 +195,7 @@ def _size(plan: Plan) -> int:
 
 
 def _changes(plan: Plan) -> Iterator[str]:
-    yield from (f"  ! {repair}" for repair in plan.repairs)
+    yield from (f"  ! {plain(str(repair))}" for repair in plan.repairs)
     for sign, networks, what in (
         ("+", plan.banned.add, ""),
         ("-", plan.banned.remove, ""),

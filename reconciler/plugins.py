@@ -49,7 +49,8 @@ def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
 
 def _register(manager: pluggy.PluginManager, entry_point: EntryPoint) -> None:
     plugin = entry_point.load()
-    manager.register(plugin, name=entry_point.name)
+    taken = manager.has_plugin(entry_point.name)
+    manager.register(plugin, name=entry_point.value if taken else entry_point.name)
     try:
         manager.check_pending()
     except pluggy.PluginValidationError:

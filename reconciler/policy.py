@@ -1,6 +1,6 @@
 """Decide which offences make a ban. Pure: every input, the time included, is an argument."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 
 from attrs import field, frozen
@@ -49,14 +49,20 @@ def decide(
 
 def _reaches(offences: list[Offence], policy: Policy, now: int) -> bool:
     """Whether some window holds enough distinct connections."""
-    if policy.threshold == 1:
-        return True
-    times: dict[object, float] = {}
     timeline = sorted((now if o.time is None else o.time, i) for i, o in enumerate(offences))
+    window: deque[tuple[float, object]] = deque()
+    held: Counter[object] = Counter()
     for time, index in timeline:
         offence = offences[index]
-        connection = (offence.peer_port, offence.local_port)
-        times[index if offence.peer_port is None else connection] = time
-        if sum(time - seen <= policy.window for seen in times.values()) >= policy.threshold:
+        told = offence.peer_port is not None
+        connection = (offence.peer_port, offence.local_port) if told else index
+        window.append((time, connection))
+        held[connection] += 1
+        while time - window[0][0] > policy.window:
+            _, old = window.popleft()
+            held[old] -= 1
+            if not held[old]:
+                del held[old]
+        if len(held) >= policy.threshold:
             return True
     return False

@@ -77,6 +77,7 @@ Description=Reconcile the firewall with treason's bans each minute
 [Timer]
 OnCalendar=minutely
 RandomizedDelaySec=10
+FixedRandomDelay=yes
 AccuracySec=1
 Persistent=yes
 

@@ -128,7 +128,13 @@ def _typed(value: Any, hint: Any, tables: tuple[str, ...]) -> Any:
     if attrs.has(hint):
         return fill(hint, dict(value), tables)
     if isinstance(value, list):
-        return tuple(_typed(item, get_args(hint)[0], tables) for item in value)
+        return tuple(_typed(item, _arm(hint, 0), tables) for item in value)
     if isinstance(value, dict):
-        return {key: _typed(item, get_args(hint)[1], tables) for key, item in value.items()}
+        return {key: _typed(item, _arm(hint, 1), tables) for key, item in value.items()}
     return value
+
+
+def _arm(hint: Any, index: int) -> Any:
+    """Give an argument of ``tuple[X, ...]`` or ``dict[str, X]``; without one anything goes."""
+    arms = get_args(hint)
+    return arms[index] if arms else Any

@@ -23,7 +23,11 @@ class Session:
 
     def __init__(self, named: str | None) -> None:
         self._named = named
-        self.now = int(time.time())
+
+    @cached_property
+    def now(self) -> int:
+        """The time of the pass, in epoch seconds: when it is first asked for, behind the lock."""
+        return int(time.time())
 
     @cached_property
     def path(self) -> Path:
@@ -78,7 +82,8 @@ class Session:
 
     def lock(self, timeout: float) -> AbstractContextManager[None]:
         """Keep other passes away."""
-        return lock.held(self.config.treason.lock, timeout)
+        settings = self.config.treason
+        return lock.held(settings.lock, timeout, like=settings.database.parent)
 
     def backends(self, named: tuple[str, ...]) -> dict[str, Callable[[], Backend]]:
         """Give makers of the backends."""

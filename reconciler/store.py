@@ -5,7 +5,7 @@ Networks are stored as canonical text, times as seconds since the epoch.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,12 +84,16 @@ class Store:
             return {Network.parse(text): until for text, until in rows}
 
     def lifted(self) -> list[Network]:
-        """Give every network whose ban was ever lifted: unbanned, or expired."""
+        """Give every network whose last event was that its ban was lifted: unbanned, or expired."""
         with told(self._path):
-            rows = self._connection.execute(
-                "SELECT DISTINCT network FROM history WHERE action IN ('unban', 'expiry')"
+            rows = self._connection.execute(  # with max(), SQLite takes action from that very row
+                "SELECT network, action, max(id) FROM history GROUP BY network"
             )
-            return [network for (text,) in rows if (network := _network(text)) is not None]
+            return [
+                network
+                for text, action, _ in rows
+                if action != "ban" and (network := _network(text)) is not None
+            ]
 
     def offences(self, addresses: Iterable[Network], since: float) -> list[Offence]:
         """Give the stored offences of these addresses from ``since`` on."""
@@ -146,10 +150,11 @@ class Store:
 
     def unban(self, networks: Iterable[Network], now: int) -> set[Network]:
         """Lift the bans of exactly these networks; give those that had one."""
+        wanted = set(networks)
         with self._transaction():
-            known = set(self.until(networks, now))
-            self._lift(known, "unban", now)
-        return known
+            rows = [text for text in self._named(wanted) if _network(text) in wanted]
+            self._lift(rows, "unban", now)
+        return {network for text in rows if (network := _network(text)) is not None}
 
     def expire(self, now: int) -> None:
         """Move the bans that have ended to the history."""
@@ -197,13 +202,23 @@ class Store:
             sources = tuple(str(source) for (source,) in cursors)
             return Counts(permanent, temporary, offences, last, sources)
 
-    def _ended(self, now: int) -> list[Network]:
+    def _named(self, networks: Collection[Network]) -> list[str]:
+        """Give the rows of these networks, also where another hand wrote them otherwise."""
+        names = _json(networks)
+        rows = self._connection.execute(
+            "SELECT network FROM bans WHERE network IN (SELECT value FROM json_each(?))", (names,)
+        ).fetchall()
+        if len(rows) < len(networks):
+            rows = self._connection.execute("SELECT network FROM bans").fetchall()
+        return [text for (text,) in rows]
+
+    def _ended(self, now: int) -> list[str]:
         with told(self._path):
             rows = self._connection.execute("SELECT network FROM bans WHERE until <= ?", (now,))
-            return [network for (text,) in rows if (network := _network(text)) is not None]
+            return [text for (text,) in rows]
 
-    def _lift(self, networks: Iterable[Network], action: str, now: int) -> None:
-        names = _json(networks)
+    def _lift(self, rows: list[str], action: str, now: int) -> None:
+        names = json.dumps(rows)
         self._connection.execute(
             "INSERT INTO history (time, action, network, reason)"
             " SELECT ?, ?, network, reason FROM bans"

@@ -43,7 +43,7 @@ def read(path: Path, *, required: bool) -> TomlFile:
         ) from None
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the file: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: malformed TOML: {error}") from None
 
 

@@ -16,7 +16,9 @@ def unified(plan: Plan, name: str) -> Iterator[str]:
     """Yield the lines of the diff, as ``diff -U 0`` prints them (POSIX, diff -u)."""
     added = _lines(1, "banned", plan.banned.add) | _lines(2, "passed", plan.passed.add)
     removed = _lines(1, "banned", plan.banned.remove) | _lines(2, "passed", plan.passed.remove)
-    removed |= {(0, rank, f"damaged {damage}") for rank, damage in enumerate(plan.repairs)}
+    removed |= {
+        (0, rank, f"damaged {ascii(str(damage))[1:-1]}") for rank, damage in enumerate(plan.repairs)
+    }
     kept = _lines(1, "banned", plan.desired.banned) | _lines(2, "passed", plan.desired.passed)
     yield f"--- {name} (observed)"
     yield f"+++ {name} (desired)"

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Final
 
@@ -34,22 +35,15 @@ class File:
         self._path = settings.path
         self._trusted = settings.trusted
         self._cursor: str | None = None
+        self._spread: dict[str, Any] | None = None
 
     def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
         """Yield the kernel's records that hold a needle."""
         sought = [needle.encode() for needle in needles]
         try:
             with self._open() as stream:
-                spread: dict[str, Any] = {}
                 for line in self._lines(stream, cursor):
-                    if line.startswith(b"   "):
-                        spread |= shapes.member(_text(line))
-                        record = shapes.dmesg(spread, trusted=self._trusted)
-                        spread = {} if record else spread
-                    elif sought and not any(needle in line for needle in sought):
-                        continue
-                    else:
-                        record = shapes.parse(_text(line), trusted=self._trusted)
+                    record = self._record(line, sought)
                     if record:
                         yield record
         except (OSError, ValueError) as error:
@@ -62,8 +56,25 @@ class File:
         """Give the file's identity and the position in it; None for a pipe."""
         return self._cursor
 
+    def _record(self, line: bytes, sought: Sequence[bytes]) -> Record | None:
+        """Read a line; one of ``dmesg --json``, which begins with ``{``, is a part of a record."""
+        if self._spread is not None:
+            if line.startswith(b"   "):
+                self._spread |= shapes.member(_text(line))
+                record = shapes.dmesg(self._spread, trusted=self._trusted)
+                self._spread = {} if record or b"{" in line else self._spread
+                return record
+            self._spread = None
+        if line.rstrip() == b"{":
+            self._spread = {}
+        elif not sought or any(needle in line for needle in sought):
+            return shapes.parse(_text(line), trusted=self._trusted)
+        return None
+
     def _open(self) -> BinaryIO:
         if self._path == "-":
+            if sys.stdin is None:
+                raise SourceUnreadable("standard input is closed", "pipe a log into it")
             return os.fdopen(os.dup(0), "rb")
         stream = open(self._path, "rb")  # noqa: PTH123, SIM115 - a path like /dev/fd/63; the caller closes
         mode = os.fstat(stream.fileno()).st_mode

@@ -1,14 +1,17 @@
 """Every shape in which a kernel message stands in a line of text.
 
-A record that carries its own facility is judged by it: 0 is the kernel's (RFC 5424 §6.2.1). A
-bare line carries none; whether it is trusted, the caller says. ``<7>`` counts as bare, since
-``dmesg -r`` of util-linux 2.38 prints it for every facility; ``<15>`` cannot be the kernel's.
+Whether the text is trusted at all, the caller says. A facility in a record can only take trust
+away: 0 is the kernel's (RFC 5424 §6.2.1), but whoever can get a line into a file can write that,
+too. ``<7>`` tells nothing, since ``dmesg -r`` of util-linux 2.38 prints it for every facility;
+``<15>`` cannot be the kernel's.
 """
 
 import json
 import re
 from datetime import datetime
 from typing import Any, Final
+
+from attrs import evolve
 
 from reconciler import Record
 
@@ -42,14 +45,14 @@ _REPEATED: Final = re.compile(r"message repeated ([0-9]{1,9}) times: \[ ?(.*)\]"
 def parse(line: str, *, trusted: bool) -> Record | None:
     """Read one line; None if it is another program's, or no record at all.
 
-    ``trusted`` says whether a bare line counts as the kernel's.
+    ``trusted`` says whether the text is believed at all.
     """
     if line.startswith(" "):
         return None  # a continuation of the record before
     if line.startswith("{"):
         return _json(line, trusted=trusted)
-    if match := _KMSG.fullmatch(line):
-        return kmsg(line)
+    if record := kmsg(line):
+        return evolve(record, trusted=record.trusted and trusted)
     if match := _PRI.match(line):
         trusted = trusted and int(match[1]) < 8
         line = line[match.end() :]
@@ -81,9 +84,9 @@ def dmesg(entry: dict[str, Any], *, trusted: bool) -> Record | None:
     return Record(
         text=message,
         carrier="dmesg",
-        trusted=trusted if facility is None else facility == 0,
+        trusted=trusted and facility in {None, 0},
         facility=facility,
-        monotonic=float(time) if isinstance(time, int | float) else None,
+        monotonic=time if isinstance(time, float) else None,
     )
 
 
@@ -112,7 +115,7 @@ def _text(line: str, *, trusted: bool) -> Record | None:
         carrier, time, line = "syslog", _epoch(match["time"]), match["text"]
     elif match := _DECODED.fullmatch(line):
         facility, line = (0 if match["facility"] == "kern" else 1), match["text"]
-        trusted = facility == 0
+        trusted = trusted and facility == 0
     if match := _DMESG_ISO.fullmatch(line):
         time, line = _epoch(match["time"]), match["text"]
     line, monotonic = _unstamped(line)
@@ -154,10 +157,11 @@ def _json(line: str, *, trusted: bool) -> Record | None:
         return None
     if not isinstance(entry, dict):
         return None
-    return _journal(entry) if "MESSAGE" in entry else dmesg(entry, trusted=trusted)
+    read = _journal if "MESSAGE" in entry else dmesg
+    return read(entry, trusted=trusted)
 
 
-def _journal(entry: dict[str, Any]) -> Record | None:
+def _journal(entry: dict[str, Any], *, trusted: bool) -> Record | None:
     """Read an entry of ``journalctl -o json`` (systemd's JOURNAL_EXPORT_FORMATS).
 
     journald stamps ``_TRANSPORT=kernel`` on what a process wrote to /dev/kmsg, too, and moves
@@ -182,7 +186,7 @@ def _journal(entry: dict[str, Any]) -> Record | None:
     return Record(
         text=message,
         carrier="journal",
-        trusted=kernel and facility == 0 and identifier == "kernel",
+        trusted=trusted and kernel and facility == 0 and identifier == "kernel",
         facility=facility,
         level=_number(entry.get("PRIORITY")),
         monotonic=monotonic,

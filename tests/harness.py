@@ -1,6 +1,7 @@
 """The command line run in this process, in a directory of the test's own."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import pytest
 from reconciler.cli import main
 
 DATA = Path(__file__).parent / "data"
+REAL_ROOT = os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split()[2] != "1"
+"""Whether we are root of the machine, not of a user namespace that holds nobody else."""
+
 SEED = """\
 TCP: Treason uncloaked! Peer 117.79.83.112:4638/8080 shrinks window 3207520931:3207522811. Repaired.
 TCP: Treason uncloaked! Peer 218.14.17.182:4771/8080 shrinks window 2946511037:2946513358. Repaired.

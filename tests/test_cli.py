@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -176,6 +177,7 @@ def test_a_lost_database_does_not_open_the_gates(place: Place, nft: Nft) -> None
     before = nft("list ruleset")
     copy = place.database.read_bytes()
     place.database.unlink()
+    assert place.treason("reconcile", "--check", "--no-scan").code == 1
     refused = place.treason("reconcile", "--no-scan")
     assert refused.code == 1
     assert "it would lift 20 of 20 networks" in refused.err
@@ -420,11 +422,54 @@ def test_a_closed_pipe_ends_quietly(place: Place) -> None:
     assert error == b""
 
 
+def test_a_full_device_is_an_error_without_a_traceback(place: Place, nft: Nft) -> None:
+    """The work is done, its report is lost: exit code 1, one line."""
+    command = [sys.executable, "-m", "reconciler", "--config", str(place.config), "reconcile"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*command, "--no-scan"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "device is full" in done.stderr
+
+
+def test_closed_streams_are_endured(place: Place) -> None:
+    """No file takes their place, and a closed standard input is no empty log."""
+    base = f"{shlex.quote(sys.executable)} -m reconciler --config {shlex.quote(str(place.config))}"
+    for ending, code in (("list >&-", 0), ("list 2>&-", 0), ("scan --source file:- <&-", 1)):
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{base} {ending}"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+
+
+def test_bytes_that_are_no_text_are_kept_visible(place: Place) -> None:
+    """An argument may hold anything that a shell lets through."""
+    command = [sys.executable, "-m", "reconciler", "--config", str(place.config)]
+    for arguments in (
+        [b"ban", b"1.2.3.4", b"--reason", b"\xff"],
+        [b"scan", b"--source", b"file:/\xff"],
+    ):
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+        assert "Traceback" not in done.stderr
+    assert "\\xff" in place.treason("list").out
+
+
+def test_nobody_elses_code_is_run(place: Place, tmp_path: Path) -> None:
+    """The demo ignores modules in the directory where somebody happens to be."""
+    (tmp_path / "shlex.py").write_text("raise SystemExit('planted')")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("treason"), "demo"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, "planted" in done.stdout + done.stderr) == (0, False)
+
+
 def test_on_a_terminal_the_list_is_a_table(place: Place) -> None:
     """With titles, and no tabs."""
     place.treason("ban", "192.0.2.7")
     command = [sys.executable, "-m", "reconciler", "--config", str(place.config), "list"]
-    shown = run(["script", "-qec", " ".join(command), "/dev/null"]).output
+    shown = run(["script", "-qec", shlex.join(command), "/dev/null"]).output
     assert "network" in shown
     assert "192.0.2.7" in shown
     assert "\t" not in shown

@@ -85,6 +85,8 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("[treason", "malformed TOML"),
+        ("x = " + "[" * 5000, "malformed TOML"),
+        ("x = " + "9" * 5000, "malformed TOML"),
         ("[polcy]", "unknown key 'polcy'; did you mean 'policy'?"),
         ("[policy]\ntreshold = 3", "[policy] unknown key 'treshold'; did you mean 'threshold'?"),
         ("[policy]\nthreshold = '3'", "[policy] threshold: must be a whole number, not a string"),

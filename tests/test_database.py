@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from harness import REAL_ROOT
 
 from reconciler import Network
 from reconciler.database import connect
@@ -44,12 +45,23 @@ def test_a_new_database_is_for_its_owner_alone(path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files for others")
+@pytest.mark.skipif(not REAL_ROOT, reason="only root can make files for others")
 def test_what_root_makes_belongs_to_the_owner_of_the_directory(tmp_path: Path) -> None:
     """A pass by hand as root does not lock out the service's own user."""
     os.chown(tmp_path, 65534, 65534)
     connect(tmp_path / "new.db", write=True, timeout=1).close()
     assert (tmp_path / "new.db").stat().st_uid == 65534
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it is refused to root")
+def test_a_directory_open_to_everybody_is_refused_to_root(path: Path) -> None:
+    """Anybody could put another database in its place."""
+    before = path.read_bytes()
+    path.parent.chmod(0o777)
+    with pytest.raises(StoreError) as refused:
+        connect(path, write=True, timeout=1)
+    assert refused.value.what == f"{path.parent}: everybody may write to the database's directory"
+    assert path.read_bytes() == before
 
 
 def test_reading_a_missing_database_creates_nothing(tmp_path: Path) -> None:
@@ -62,6 +74,31 @@ def test_reading_a_missing_database_creates_nothing(tmp_path: Path) -> None:
 def test_a_database_that_may_not_be_looked_at_is_not_a_missing_one(path: Path) -> None:
     """Reading below what is no directory is an error, where a missing directory is empty."""
     assert refusal(path / "treason.db", write=False) == "cannot open the database: Not a directory"
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_what_is_no_file_is_not_an_empty_database(tmp_path: Path, write: bool) -> None:
+    """A link that leads nowhere, a device, a pipe and a directory are errors."""
+    for name, target in {"nowhere": "absent", "null": "/dev/null", "directory": "/"}.items():
+        (tmp_path / name).symlink_to(target)
+    os.mkfifo(tmp_path / "pipe")
+    assert "leads nowhere" in refusal(tmp_path / "nowhere", write=write)
+    for name in ("null", "directory", "pipe"):
+        assert "no regular file" in refusal(tmp_path / name, write=write)
+
+
+def test_a_wal_database_is_not_read_by_writing(path: Path) -> None:
+    """A check would have to create files beside it; a command that writes sets it back."""
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+    database.close()
+    names = sorted(path.parent.iterdir())
+    assert "WAL mode" in refusal(path, write=False)
+    assert sorted(path.parent.iterdir()) == names
+    with open_store(path, write=True) as store:
+        assert store.banned(0)[0] == [BAN.network]
+    with open_store(path, write=False) as store:
+        assert store.banned(0)[0] == [BAN.network]
 
 
 def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
@@ -155,12 +192,12 @@ def test_an_interrupted_write_is_not_read_as_if_complete(path: Path, tmp_path: P
         assert store.banned(0) == ([BAN.network], [])
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
+@pytest.mark.skipif(not REAL_ROOT, reason="mounting a small file system needs root")
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     """What was stored before the disk was full is there, and nothing of what was refused."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)])
+    run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs", str(disk)])
     try:
         with open_store(disk / "treason.db", write=True) as store:
             store.ban([BAN])

@@ -1,5 +1,6 @@
 """The pass: what it does when sources and backends fail, lie or disagree."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from reconciler import (
     SourceUnreadable,
 )
 from reconciler.loop import ROUNDS, Guard, Outcome, Reading, Scanner, State, enforce, teardown
+from reconciler.model import Ban
 from reconciler.policy import Policy
 from reconciler.store import Store, open_store
 
@@ -146,14 +148,22 @@ def test_one_failing_backend_does_not_stop_the_next() -> None:
         def observe(self) -> Observed:
             return 1 // 0  # type: ignore[return-value]  # that is the bug
 
+    class Exits(Memory):
+        def apply(self, plan: Plan) -> None:
+            sys.exit(0)
+
+    class Wrong(Memory):
+        def observe(self) -> Observed:
+            return Observed(damage=("a text",))  # type: ignore[arg-type]  # that is the mistake
+
     good = Memory()
     outcomes = list(
         enforce(
-            {"a": Unreadable, "b": Buggy, "c": lambda: good},
+            {"a": Unreadable, "b": Buggy, "d": Exits, "e": Wrong, "c": lambda: good},
             Desired(frozenset({A})), None, check=False,
         )
     )  # fmt: skip
-    assert [o.state for o in outcomes] == [State.FAILED, State.FAILED, State.CHANGED]
+    assert [o.state for o in outcomes] == [State.FAILED] * 4 + [State.CHANGED]
     assert outcomes[0].error == "no permission\n  be root"
     assert not outcomes[0].trace
     assert "ZeroDivisionError" in outcomes[1].error
@@ -257,6 +267,49 @@ def test_the_threshold_is_reached_across_passes(store: Store) -> None:
     assert scan(store, Fixed([shrunk("192.0.2.1")], position=None), policy=policy).bans == ()
     second = Fixed([Record(text=other, carrier="kmsg", trusted=True)], position=None)
     assert [ban.network for ban in scan(store, second, policy=policy).bans] == [A]
+
+
+def test_sources_of_one_pass_add_up_in_a_check_as_well(store: Store) -> None:
+    """What one source told helps to reach the threshold in the next, stored or not."""
+    other = "Peer 192.0.2.1:9/2 unexpectedly shrunk window 3:4 (repaired)"
+    sources = {
+        "a": lambda: Fixed([shrunk("192.0.2.1")], position=None),
+        "b": lambda: Fixed([Record(text=other, carrier="x", trusted=True)] * 2, position=None),
+        "c": lambda: Fixed([shrunk("192.0.2.1")], position=None),
+    }
+    for write in (False, True):
+        readings = list(Scanner(store, Policy(threshold=2), NOW, write).scan(sources))
+        assert [len(reading.bans) for reading in readings] == [0, 1, 0]
+
+
+def test_too_many_new_bans_are_refused_as_a_whole(store: Store) -> None:
+    """Over all sources of a pass; nothing of the refused source is stored, its cursor stays."""
+    first = Fixed([shrunk("192.0.2.1")])
+    second = Fixed([shrunk("192.0.2.2"), shrunk("192.0.2.3")])
+    scanner = Scanner(store, Policy(), NOW, write=True, max_new_bans=2)
+    fine, refused = scanner.scan({"a": lambda: first, "b": lambda: second})
+    assert len(fine.bans) == 1
+    assert "2 new bans, max_new_bans allows 2" in refused.error
+    assert store.banned(NOW) == ([A], [])
+    assert store.cursor("b") is None
+
+
+def test_many_offences_of_one_address_are_decided_soon(store: Store) -> None:
+    """Time grows with the offences, not with their square."""
+    many = [
+        Record(text=shrunk("192.0.2.1").text, carrier="x", trusted=True, time=i * 700.0)
+        for i in range(50_000)
+    ]
+    reading = scan(store, Fixed(many, position=None), policy=Policy(threshold=2), write=False)
+    assert (reading.offences, reading.bans) == (50_000, ())
+
+
+def test_a_ban_that_was_lifted_and_made_again_explains_nothing(store: Store) -> None:
+    """Only a lift that is the last event of its network does."""
+    store.ban([Ban(A, NOW, None, "x"), Ban(B, NOW, None, "x")])
+    store.unban([A, B], NOW)
+    store.ban([Ban(A, NOW, None, "x")])
+    assert store.lifted() == [B]
 
 
 def test_an_unreadable_source_stops_no_other_and_stores_nothing(store: Store) -> None:

@@ -2,14 +2,19 @@
 
 import json
 import re
+import subprocess
+import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from harness import REAL_ROOT
 from pytest_mock import MockerFixture
 
 from backends.nftables import Nftables, library
 from reconciler import BackendFailed, BackendUnreadable, Desired, Network, Observed, Plan
 from reconciler.desired import desired
+from reconciler.execute import run
 from reconciler.plan import plan
 
 Nft = Callable[..., str]
@@ -24,6 +29,10 @@ DAMAGES = {
     "a foreign element": 'add element inet treason banned4 { 203.0.113.9 comment "a, b }" }',
     "a foreign network": "add element inet treason banned4_nets { 203.0.113.0/24 }",
     "a foreign range": "add element inet treason banned4_nets { 203.0.113.3-203.0.113.9 }",
+    "a host among the networks": "add element inet treason banned4_nets { 203.0.113.9 }",
+    "a mapped element": "add element inet treason banned6 { ::ffff:203.0.113.9 }",
+    "a mapped network": "add element inet treason passed6 { ::ffff:0:0/96 }",
+    "a catch-all element": "add element inet treason banned4 { * }",
     "a foreign pass": "add element inet treason passed6 { 2001:db8:1::1 }",
     "a network deleted": "delete element inet treason passed4 { 198.51.100.9 }",
     "a set flushed": "flush set inet treason banned6_nets",
@@ -143,6 +152,7 @@ def test_a_network_is_split_around_a_new_exemption_in_one_transaction(host: None
     assert needed(split) is None
 
 
+@pytest.mark.skipif(not REAL_ROOT, reason="a user namespace allows small transactions only")
 def test_sets_grow_before_they_are_full(host: None, nft: Nft) -> None:
     """A hash set has at least twice the size of what it holds, and never less than 65536."""
     enforce()
@@ -159,6 +169,49 @@ def test_the_edges_of_the_address_space_are_read_back(host: None) -> None:
     edges = desired(map(Network.parse, texts), [])
     enforce(edges)
     assert needed(edges) is None
+
+
+def test_a_desired_host_in_the_wrong_set_is_drift(host: None, nft: Nft) -> None:
+    """It is not enough that some set holds it."""
+    enforce()
+    nft("delete element inet treason banned4 { 192.0.2.7 }")
+    nft("add element inet treason banned6 { ::ffff:192.0.2.7 }")
+    assert needed() is not None
+    enforce()
+    assert needed() is None
+
+
+def test_foreign_comments_may_hold_anything(host: None, nft: Nft, tmp_path: Path) -> None:
+    """Neither bytes that are no text nor a line break that imitates our table disturb us."""
+    script = tmp_path / "foreign.nft"
+    script.write_bytes(
+        b'table inet aaa { comment "\ntable inet treason {\n\tx\n}\n"\n'
+        b' chain c { counter comment "caf\xe9"; }\n}\n'
+    )
+    run(["nft", "-f", str(script)])
+    enforce()
+    assert needed() is None
+
+
+def test_a_table_that_a_program_owns_is_told(host: None) -> None:
+    """It is there, it is not ours to change, and the error says so."""
+    owner = subprocess.Popen(["nft", "-i"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert owner.stdin is not None
+    owner.stdin.write(b"add table inet treason { flags owner; }\n")
+    owner.stdin.flush()
+    try:
+        for _ in range(200):
+            if (made := needed()) and "is missing" not in str(made.repairs[0]):
+                break
+            threading.Event().wait(0.02)
+        assert made is not None
+        assert "flags owner" in str(made.repairs)
+        with pytest.raises(BackendFailed) as refused:
+            Nftables().apply(made)
+        assert "no other program may own the table" in refused.value.hint
+    finally:
+        owner.stdin.close()
+        owner.wait()
 
 
 def test_teardown_removes_the_table_alone_and_may_be_repeated(host: None, nft: Nft) -> None:

@@ -11,6 +11,7 @@ from reconciler import (
     BackendPlugin,
     BackendUnreadable,
     Damage,
+    InvalidNetwork,
     Network,
     Observed,
     Plan,
@@ -32,7 +33,7 @@ class Nftables:
             held: dict[bool, set[Network]] = {True: set(), False: set()}
             for each in layout.SETS:
                 if each.type in (listing or {}).get(f"set {each.name}", ()):
-                    members, strange = _members(library.elements(layout.TABLE, each.name))
+                    members, strange = _members(each, library.elements(layout.TABLE, each.name))
                     held[each.banned].update(members)
                     damage += [Damage(f"set {each.name}", f"holds {what}") for what in strange]
         return Observed(frozenset(held[True]), frozenset(held[False]), tuple(damage))
@@ -55,24 +56,33 @@ class Nftables:
             library.run(f"add table {layout.TABLE}\ndelete table {layout.TABLE}\n")
 
 
-def _members(elements: Iterable[Any]) -> tuple[list[Network], list[str]]:
-    """Read elements as libnftables-json(5) writes them: the networks, and what is none."""
+def _members(into: layout.Set, elements: Iterable[Any]) -> tuple[list[Network], list[str]]:
+    """Read elements as libnftables-json(5) writes them: the right ones, and what is none."""
     networks: list[Network] = []
     strange: list[str] = []
     for element in elements:
-        value = (
-            element["elem"]["val"] if "elem" in element and isinstance(element, dict) else element
-        )
-        match value:
-            case str():
-                networks.append(Network.parse(value))
-            case {"prefix": {"addr": str(address), "len": int(length)}}:
-                networks.append(Network.parse(f"{address}/{length}"))
-            case {"range": [first, last]}:
-                strange.append(f"{first}-{last}, which is no network")
-            case _:
-                strange.append(f"{value!r}, which is no network")
+        text = _written(element)
+        try:
+            network = Network.exact(text)
+        except InvalidNetwork:
+            strange.append(f"{text}, which is no network")
+            continue
+        if into.takes(network):
+            networks.append(network)
+        else:
+            strange.append(f"{text}, which belongs elsewhere")
     return networks, strange
+
+
+def _written(element: Any) -> str:  # noqa: ANN401 - JSON
+    match element:
+        case {"elem": {"val": value}}:
+            return _written(value)
+        case {"prefix": {"addr": address, "len": length}}:
+            return f"{address}/{length}"
+        case {"range": [first, last]}:
+            return f"{first}-{last}"
+    return str(element)
 
 
 @contextmanager

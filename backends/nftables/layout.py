@@ -51,14 +51,15 @@ class Set:
         """Its definition; ``size`` counts for a hash only."""
         return [self.type, "flags interval" if self.interval else f"size {size}"]
 
+    def takes(self, network: Network) -> bool:
+        """Whether the network belongs into this set."""
+        return network.version == self.version and (
+            not self.banned or network.is_host is not self.interval
+        )
+
     def members(self, networks: Iterable[Network]) -> Iterator[Network]:
         """Yield those of the networks that belong into this set."""
-        return (
-            network
-            for network in networks
-            if network.version == self.version
-            and (not self.banned or network.is_host is not self.interval)
-        )
+        return filter(self.takes, networks)
 
 
 SETS: Final = (
@@ -76,12 +77,14 @@ Listing = Mapping[str, Sequence[str]]
 
 def parse(ruleset: str) -> Listing | None:
     """Find the table in what ``nft -s -t -y list ruleset`` prints; None if it is missing."""
-    block = re.search(rf"^table {TABLE} {{\n(.*?)^}}$", ruleset, re.DOTALL | re.MULTILINE)
+    # A comment may hold line breaks, and so imitate anything.
+    ruleset = re.sub(r'"[^"]*"', lambda quoted: quoted[0].replace("\n", " "), ruleset)
+    block = re.search(rf"^table {TABLE} {{( # .*)?\n((?:.*\n)*?)}}$", ruleset, re.MULTILINE)
     if block is None:
         return None
-    listing: dict[str, list[str]] = {"": []}
+    listing: dict[str, list[str]] = {"": [block[1].strip()] if block[1] else []}
     current = ""
-    for line in block[1].splitlines():
+    for line in block[2].splitlines():
         if not line.startswith("\t\t"):
             opened = re.fullmatch(r"\t(\S+ \S+) {", line)
             current = opened[1] if opened else ""

@@ -6,11 +6,16 @@ kernel of the calling thread's network namespace. libnftables.so.1 is loaded at 
 
 import ctypes
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from reconciler import BackendError
 
 _SONAME: Final = "libnftables.so.1"
+_HINTS: Final = {
+    "not permitted": "run as root, or with CAP_NET_ADMIN; no other program may own the table",
+    "Message too long": "in a user namespace net.core.wmem_max limits what fits into a transaction",
+}
 
 
 def run(script: str) -> None:
@@ -21,8 +26,8 @@ def run(script: str) -> None:
 def structure() -> str:
     """List every table without elements and counters.
 
-    ``list table`` would read all elements even when it prints none (FAQ of large sets: seconds),
-    and in JSON nft 1.0.6 prints a wrong word for a table's flags.
+    ``list table`` would read all elements even when it prints none (seconds for large sets), and
+    in JSON nft 1.0.6 prints a wrong word for a table's flags.
     """
     context = _context()
     context.set_terse_output(True)
@@ -50,7 +55,15 @@ def _context() -> Any:  # noqa: ANN401 - the module `nftables` has no types
         ) from None
     import nftables  # noqa: PLC0415 - loaded only where the firewall is touched
 
-    return nftables.Nftables()
+    context = nftables.Nftables()
+    for buffer in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
+        setattr(context, buffer, _readable(getattr(context, buffer)))
+    return context
+
+
+def _readable(buffer: Callable[[object], bytes]) -> Callable[[object], bytes]:
+    """Make what the library prints UTF-8, which the module expects: comments may be anything."""
+    return lambda context: buffer(context).decode(errors="replace").encode()
 
 
 def _command(context: Any, command: str) -> str:  # noqa: ANN401 - see above
@@ -59,6 +72,6 @@ def _command(context: Any, command: str) -> str:  # noqa: ANN401 - see above
         reason = next((line for line in error.splitlines() if line.strip()), f"error {code}")
         raise BackendError(
             f"nftables: {reason.removeprefix('Error: ')}",
-            "run as root, or with CAP_NET_ADMIN" if "not permitted" in reason else "",
+            next((hint for word, hint in _HINTS.items() if word in reason), ""),
         )
     return str(output)

@@ -1,0 +1,121 @@
+"""What the booted system tests of itself: the first boot, and the boot after it."""
+
+import re
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from reconciler.netns import Wire
+from reconciler.protection import CLIENT_KEPT
+
+REPORT = Path("/opt/treason/report")
+OFFENDER, OTHER = "117.79.83.112", "203.0.113.5"
+RECORD = f"<7>TCP: Treason uncloaked! Peer {OFFENDER}:4638/8080 shrinks window 1:2. Repaired.\n"
+
+
+def say(text: str) -> None:
+    """Write a line of the report."""
+    with REPORT.open("a") as report:
+        report.write(f"{text}\n")
+
+
+def run(*argv: str) -> str:
+    """Run a command that must succeed."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (argv, done.returncode, done.stdout, done.stderr)
+    return done.stdout
+
+
+def until(what: str, happens: Callable[[], bool], seconds: int) -> None:
+    """Wait for something, and say how long it took."""
+    start = time.monotonic()
+    while not happens():
+        assert time.monotonic() - start < seconds, f"{what}: not within {seconds} s"
+        time.sleep(0.2)
+    say(f"{what}: after {time.monotonic() - start:.1f} s")
+
+
+def banned() -> bool:
+    """Whether the kernel holds the offender."""
+    listing = subprocess.run(["nft", "list", "ruleset"], capture_output=True, text=True, check=True)
+    return OFFENDER in listing.stdout
+
+
+def when(unit: str, what: str) -> int:
+    """Give a time of a unit, in microseconds since boot."""
+    return int(run("systemctl", "show", "--value", "-p", what, unit))
+
+
+def first_boot() -> None:
+    """Install, ban by the timer, survive a stop and a reload of nftables."""
+    Path("/etc/treason").mkdir()
+    Path("/etc/treason/treason.toml").write_text("[trust]\nuserspace = true\n")
+    say(run("treason", "init", "--systemd").rstrip())
+    assert run("systemctl", "is-active", "treason.timer").strip() == "active"
+    wire = Wire([OFFENDER, OTHER])
+    assert wire.arriving([OFFENDER, OTHER]) == {OFFENDER, OTHER}
+    with Path("/dev/kmsg").open("w") as kmsg:
+        kmsg.write(RECORD)
+    until("the timer's pass banned the offender", banned, 75)
+    assert wire.arriving([OFFENDER, OTHER]) == {OTHER}
+    say("its packets are dropped, another's arrive")
+    run("systemctl", "stop", "treason.timer", "treason.service", "treason-restore.service")
+    assert banned()
+    say("stopped: what is enforced stays")
+    run("systemctl", "start", "nftables.service")
+    until("started nftables: restored", banned, 10)
+    run("systemctl", "restart", "nftables.service")
+    until("restarted nftables: restored", banned, 10)
+    run("systemctl", "reload", "nftables.service")
+    until("reloaded nftables: restored", banned, 10)
+    unit = run("systemctl", "show", "treason.service")
+    user = re.search(r"^User=(.*)$", unit, re.MULTILINE)
+    assert user is not None
+    owner = Path("/var/lib/treason/treason.db").stat()
+    assert (owner.st_uid != 0, owner.st_mode & 0o777) == (True, 0o600)
+    say(f"the services run as {user[1]}, the database is theirs")
+    say(run("treason", "ban", "198.51.100.0/24").rstrip())
+    run("systemctl", "start", "treason.service")
+    assert "198.51.100.0/24" in run("nft", "list", "ruleset")
+    say("root's command and the service share the database")
+    assert CLIENT_KEPT > 0
+
+
+def second_boot() -> None:
+    """Enforced before the network, and the units can be taken away."""
+    assert banned()
+    restored = when("treason-restore.service", "ActiveEnterTimestampMonotonic")
+    network = when("network.target", "ActiveEnterTimestampMonotonic")
+    assert 0 < restored <= network, (restored, network)
+    say(f"rebooted: enforced {(network - restored) / 1000:.0f} ms before network.target")
+    wire = Wire([OFFENDER, OTHER])
+    assert wire.arriving([OFFENDER, OTHER]) == {OTHER}
+    say(run("treason", "init", "--systemd", "--undo").rstrip())
+    assert not list(Path("/etc/systemd/system").rglob("treason*"))
+    assert banned()
+    say("units removed: what is enforced stays")
+
+
+def main() -> None:
+    """Run the part of this boot, then go on to the next or off."""
+    after = REPORT.exists()
+    try:
+        (second_boot if after else first_boot)()
+    except Exception:  # noqa: BLE001 - whatever it is belongs into the report
+        say(traceback.format_exc())
+        say(subprocess.run(
+            ["journalctl", "-b", "--no-pager", "-n", "60", "-u", "treason*"],
+            capture_output=True, text=True, check=False,
+        ).stdout)  # fmt: skip
+        run("systemctl", "poweroff")
+        sys.exit(1)
+    if after:
+        say("all as expected")
+    run("systemctl", "poweroff" if after else "reboot")
+
+
+if __name__ == "__main__":
+    main()

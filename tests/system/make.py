@@ -1,0 +1,81 @@
+"""Boot a real Debian with real systemd, and let it test itself: `make test-system`.
+
+As root. The base system is made once, by debootstrap, and cached; each run works on a copy.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "treason-system"
+SUITE = "bookworm"
+PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,nftables,iproute2,util-linux"
+MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
+MINUTES = 8
+
+
+def run(*argv: object, **options: object) -> None:
+    """Run a command that must succeed."""
+    subprocess.run([str(word) for word in argv], check=True, **options)  # type: ignore[call-overload]  # options by name
+
+
+def base() -> Path:
+    """The cached system; it is made under another name first, so that a half one is never used."""
+    made = CACHE / SUITE
+    if not made.is_dir():
+        CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix="part.", dir=CACHE))
+        part.chmod(0o755)
+        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, part, MIRROR)
+        part.rename(made)
+    return made
+
+
+def install(system: Path, wheel: Path) -> None:
+    """Put the wheel with all it needs into a virtual environment of the system's own Python."""
+    wheels = system / "wheels"
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
+    run(*pip, "--python-version=3.11", "--dest", wheels, wheel)
+    inside = ["chroot", system]
+    run(*inside, "python3", "-m", "venv", "/opt/treason")
+    offline = ["--no-index", "--find-links", "/wheels"]
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    run(*inside, "/opt/treason/bin/pip", "install", "-q", *offline, "treason", env=environment)
+    (system / "usr/bin/treason").symlink_to("/opt/treason/bin/treason")
+    shutil.copy(HERE / "inside.py", system / "opt/treason/inside.py")
+    unit = system / "etc/systemd/system/self-test.service"
+    unit.write_text((HERE / "self-test.service").read_text())
+    run(*inside, "systemctl", "enable", "--quiet", "self-test.service", env=environment)
+
+
+def boot(system: Path) -> None:
+    """Boot it until it powers itself off; it reboots once on the way."""
+    run(
+        "timeout", "--signal=KILL", f"{MINUTES}m",
+        "systemd-nspawn", "--quiet", "--private-network", "--register=no", "--keep-unit",
+        "--capability=CAP_NET_ADMIN,CAP_SYSLOG", "--bind=/dev/kmsg", "--console=pipe",
+        "--boot", "--directory", system,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Make it, boot it, tell what it found."""
+    with tempfile.TemporaryDirectory(prefix="run.", dir=base().parent) as directory:
+        system = Path(directory, "system")
+        run("cp", "--archive", "--reflink=auto", CACHE / SUITE, system)
+        install(system, Path(sys.argv[1]).resolve())
+        boot(system)
+        report = system / "opt/treason/report"
+        print(report.read_text() if report.exists() else "the system wrote no report")
+        if not report.exists() or not report.read_text().endswith("all as expected\n"):
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
