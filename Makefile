@@ -47,7 +47,7 @@ check: lint types contracts test wheel
 	touch $@
 
 .venv/dev: .venv/run
-	.ci/packages gcc libc6-dev python3-dev strace
+	.ci/packages gcc libc6-dev python3-dev strace patch systemd sqlite3
 	$(python) -m pip install --quiet --editable '.[dev]'
 	touch $@
 

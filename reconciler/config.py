@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 from attrs.validators import and_, ge, le
 
 from reconciler import schema
@@ -19,9 +19,9 @@ DEFAULT = Path("/etc/treason/treason.toml")
 
 
 def _path(text: object) -> Path:
-    if isinstance(text, str) and "\0" not in text and Path(text).is_absolute():
+    if isinstance(text, str) and text and "\0" not in text:
         return Path(text)
-    raise ValueError(f"{text!r} is no absolute path")
+    raise ValueError(f"{text!r} is no path")
 
 
 @frozen
@@ -74,8 +74,13 @@ class Config:
 
 
 def parse(file: TomlFile) -> Config:
-    """Check what was read. Raise `ConfigError` with every problem."""
+    """Check what was read; relative paths start at the file. Raise `ConfigError`."""
     try:
-        return schema.fill(Config, file.data)
+        config = schema.fill(Config, file.data)
     except schema.Refused as error:
         raise file.refusal(error.problems) from None
+    here = file.path.absolute().parent
+    main = config.treason
+    return evolve(
+        config, treason=evolve(main, database=here / main.database, lock=here / main.lock)
+    )

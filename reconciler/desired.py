@@ -20,23 +20,36 @@ def collapse(networks: Iterable[Network]) -> list[Network]:
     """Sort, and leave out every network that lies inside another."""
     kept: list[Network] = []
     end = -1
-    for network in sorted(networks):
+    for network in sorted(set(networks)):
         if network > end:
             kept.append(network)
-            end = network.end
+            if not network.is_host:
+                end = network.end
     return kept
 
 
-def subtract(networks: Iterable[Network], holes: Sequence[Network]) -> Iterator[Network]:
-    """Yield what is left of ``networks`` without ``holes``; both are collapsed."""
-    for network in networks:
-        if covered(network, holes):
-            continue
-        inside = holes[bisect_left(holes, network) : bisect_right(holes, network.end)]
-        if inside:
-            yield from _split(network, inside)
+def subtract(networks: Sequence[Network], holes: Sequence[Network]) -> list[Network]:
+    """Give what is left of ``networks`` without ``holes``; both are collapsed.
+
+    The time grows with the holes: what lies between two of them is copied as a whole.
+    """
+    left: list[Network] = []
+    start = index = 0
+    while index < len(holes):
+        hole = holes[index]
+        at = bisect_left(networks, hole, start)
+        if at > start and hole <= networks[at - 1].end:
+            outer = networks[at - 1]
+            behind = bisect_right(holes, outer.end, index)
+            left += networks[start : at - 1]
+            left += _split(outer, holes[index:behind])
+            start, index = at, behind
         else:
-            yield network
+            left += networks[start:at]
+            start = bisect_right(networks, hole.end, at)
+            index += 1
+    left += networks[start:]
+    return left
 
 
 def covered(network: Network, by: Sequence[Network]) -> bool:

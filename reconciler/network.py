@@ -79,7 +79,8 @@ class Network(int):
     @property
     def is_host(self) -> bool:
         """Whether it is a single address."""
-        return self.length == self.bits
+        length = self & 0xFF
+        return length == 128 or (length == 32 and self < _V6)
 
     @property
     def address(self) -> int:

@@ -15,6 +15,7 @@ _TEXT: Final = """\
 # Durations are written 90s, 10m, 1h, 30d or permanent.
 
 [treason]
+# A relative path starts at the directory of this file.
 # {treason.database}
 # {treason.lock}
 

@@ -46,7 +46,7 @@ class Dmesg:
             self._last = micros
             if needles and not any(needle in line for needle in needles):
                 continue
-            if record := shapes.parse(line, trusted=False):
+            if record := shapes.parse(line, trusted=True):
                 yield record
 
     def cursor(self) -> str | None:

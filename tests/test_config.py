@@ -51,6 +51,13 @@ def load_text(text: str) -> Config:
     return parse(TomlFile(Path("text"), text, tomllib.loads(text)))
 
 
+def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
+    """Wherever the command is run."""
+    path = tmp_path / "treason.toml"
+    path.write_text('[treason]\ndatabase = "state/treason.db"\n')
+    assert load(path).treason.database == tmp_path / "state" / "treason.db"
+
+
 def test_a_missing_file_is_an_error_only_if_it_was_named(tmp_path: Path) -> None:
     """The default file may be absent, a named one must exist."""
     with pytest.raises(ConfigError, match="no such configuration file"):
@@ -97,7 +104,8 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
         ("policy = 3", "policy: must be a table, not a whole number"),
         ("[treason]\nsources = 'kmsg'", "[treason] sources: must be a list, not a string"),
         ("[treason]\nsources = [1]", "[treason] sources: must be a string, not a whole number"),
-        ("[treason]\ndatabase = 'x.db'", "[treason] database: 'x.db' is no absolute path"),
+        ("[treason]\ndatabase = ''", "[treason] database: '' is no path"),
+        ('[treason]\nlock = "a\\u0000b"', "[treason] lock: 'a\\x00b' is no path"),
         ("[treason]\nmax_removals = nan", "[treason] 'max_removals' must be >= 0: nan"),
         ("[treason.min_prefix]\nipv4 = 33", "[treason.min_prefix] 'ipv4' must be <= 32: 33"),
         ("[whitelist]\nnetworks = ['010.0.0.1']", "[whitelist] networks: '010.0.0.1' is not an IP"),

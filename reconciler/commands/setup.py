@@ -30,7 +30,7 @@ def init(session: Session, systemd: bool, undo: bool) -> int:
         return OK
     if systemd:
         schedule.check()
-    _configuration(session.path)
+    write_configuration(session.path)
     _database(session)
     if systemd:
         for line in schedule.install(session.path):
@@ -47,7 +47,8 @@ def demo() -> int:
     return story.tell()
 
 
-def _configuration(path: Path) -> None:
+def write_configuration(path: Path) -> None:
+    """Write the default configuration, unless there is one. Raise `ConfigError`."""
     try:
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         if os.path.lexists(path):

@@ -1,0 +1,115 @@
+"""The backend file: a blocklist that is always whole."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from backends.file import File, Settings
+from reconciler import BackendFailed, BackendUnreadable, Network, Observed, Plan
+from reconciler.desired import desired
+from reconciler.plan import plan
+
+NETWORKS = ("192.0.2.9", "192.0.2.10", "10.0.0.0/8", "2001:db8::/32")
+WANTED = desired(map(Network.parse, NETWORKS), [Network.parse("10.1.0.0/16")])
+
+
+def needed(backend: File) -> Plan | None:
+    """Give the plan that would be needed now."""
+    return plan(WANTED, backend.observe())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the list is to be."""
+    return tmp_path / "list"
+
+
+def enforce(path: Path, *command: str) -> None:
+    """Make the list hold what is desired."""
+    backend = File(Settings(str(path), command))
+    made = needed(backend)
+    assert made is not None
+    backend.apply(made)
+    assert needed(backend) is None
+
+
+def test_the_list_is_canonical_and_sorted(path: Path) -> None:
+    """One network in a line, the whitelist cut out, readable by everybody."""
+    enforce(path)
+    lines = path.read_text().splitlines()
+    assert lines[-3:] == ["192.0.2.9", "192.0.2.10", "2001:db8::/32"]
+    assert "10.0.0.0/16" in lines
+    assert "10.1.0.0/16" not in lines
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "",
+        "192.0.2.9\n",
+        "garbage\n" * 9,
+        "192.0.2.10\n192.0.2.9\n",
+        "192.0.2.9",
+        "\xff",
+        "9.9.9.9\n",
+    ],
+)
+def test_every_other_content_is_drift_and_replaced(path: Path, damage: str) -> None:
+    """Also the right networks in another order, or without the last newline."""
+    enforce(path)
+    right = path.read_text()
+    path.write_text(damage, encoding="latin-1")
+    enforce(path)
+    assert path.read_text() == right
+    path.write_text("".join(sorted(right.splitlines(keepends=True), reverse=True)))
+    enforce(path)
+    assert path.read_text() == right
+
+
+def test_the_command_runs_after_a_change(path: Path, tmp_path: Path) -> None:
+    """And finds the new list."""
+    enforce(path, "cp", str(path), str(tmp_path / "seen"))
+    assert (tmp_path / "seen").read_text() == path.read_text()
+
+
+@pytest.mark.parametrize("old", [None, "9.9.9.9\n"])
+def test_a_command_that_fails_puts_the_old_list_back(path: Path, old: str | None) -> None:
+    """So the next pass sees drift, and tries again."""
+    if old is not None:
+        path.write_text(old)
+    backend = File(Settings(str(path), ("false",)))
+    made = needed(backend)
+    assert made is not None
+    with pytest.raises(BackendFailed, match="the command failed"):
+        backend.apply(made)
+    assert (path.read_text() if path.exists() else None) == old
+
+
+def test_what_cannot_be_read_or_written_is_an_error(tmp_path: Path) -> None:
+    """A directory in its place is not an empty list; a missing one is named."""
+    with pytest.raises(BackendUnreadable, match="Is a directory"):
+        File(Settings(str(tmp_path))).observe()
+    missing = File(Settings(str(tmp_path / "no" / "list")))
+    made = needed(missing)
+    assert made is not None
+    with pytest.raises(BackendFailed, match="cannot write it: No such file"):
+        missing.apply(made)
+
+
+def test_teardown_removes_the_list_and_may_be_repeated(path: Path) -> None:
+    """What is missing is fine."""
+    enforce(path)
+    for _ in range(2):
+        File(Settings(str(path))).teardown()
+    assert not path.exists()
+
+
+def test_an_empty_list_is_in_sync_with_nothing(path: Path) -> None:
+    """The file stands, without a line."""
+    backend = File(Settings(str(path)))
+    made = plan(desired([], []), backend.observe())
+    assert made is not None
+    backend.apply(made)
+    assert backend.observe() == Observed(passed=None)

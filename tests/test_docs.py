@@ -1,0 +1,105 @@
+"""The documents: their commands run, their tables are complete."""
+
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from harness import Place
+
+from reconciler.cli import _COMMANDS
+from reconciler.execute import run
+
+ROOT = Path(__file__).parent.parent
+HOW_TO = ROOT / "docs" / "how-to"
+BIN = Path(sys.executable).parent
+
+Nft = Callable[..., str]
+
+
+def jobs() -> dict[str, list[str]]:
+    """Give the commands of each ready job, without the installation."""
+    text = (HOW_TO / "check-in-a-pipeline.md").read_text()
+    found = {}
+    for title, block in re.findall(
+        r"^## (\S+).*?```yaml\n(.*?)```", text, re.DOTALL | re.MULTILINE
+    ):
+        lines = re.findall(r"- (?:run: )?((?:treason|pip) .*)", block)
+        assert lines[0] == "pip install treason"
+        found[title] = lines[1:]
+    return found
+
+
+@pytest.mark.parametrize("title", ["GitHub", "GitLab"])
+def test_the_jobs_commands_do_what_they_say(title: str, place: Place, nft: Nft) -> None:
+    """In sync with what was exported; drift once the whitelist changes; nothing is written."""
+    firewall = place.path / "firewall"
+    firewall.mkdir()
+    place.treason("ban", "192.0.2.0/24")
+    place.treason("reconcile", "--no-scan")
+    (firewall / "observed.json").write_text(place.treason("export", "--observed").out)
+    (firewall / "treason.db").write_bytes(place.database.read_bytes())
+    (firewall / "treason.toml").write_text(
+        '[treason]\ndatabase = "treason.db"\n[protect]\nown_addresses = false\n'
+        "gateways = false\nresolvers = false\nssh_client = false\n"
+    )
+
+    def codes() -> list[int]:
+        return [
+            subprocess.run(
+                ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--",
+                 BIN / "treason", *line.split()[1:]],
+                cwd=place.path, capture_output=True, check=False,
+            ).returncode
+            for line in jobs()[title]
+        ]  # fmt: skip
+
+    before = sorted(path.name for path in firewall.iterdir())
+    assert codes() == [0, 0]
+    (firewall / "whitelist.toml").write_text('networks = ["192.0.2.7"]\n')
+    assert codes() == [0, 2]
+    assert sorted(path.name for path in firewall.iterdir()) == sorted([*before, "whitelist.toml"])
+
+
+def test_the_script_is_replaced_as_told(place: Place, nft: Nft) -> None:
+    """The how-to's commands on the script's own database."""
+    with sqlite3.connect(place.database) as database:
+        database.execute(
+            "create table badips (addedtime datetime, ip varchar(15) constraint u_ip unique);"
+        )
+        database.execute("insert into badips values (datetime('now'), '117.79.83.112');")
+    database.close()
+    text = (HOW_TO / "replace-the-script.md").read_text()
+    commands = re.findall(r"^ {7}treason (.*)$", text, re.MULTILINE)
+    assert [place.treason(*_words(line)).code for line in commands] == [2, 0, 0, 0]
+    assert "117.79.83.112" in nft("list ruleset")
+    ips = run(["sqlite3", str(place.database), "select distinct ip from badips;"]).output
+    assert ips == "117.79.83.112\n"
+
+
+def _words(line: str) -> list[str]:
+    return [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', line)]
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    """And the README names none that does not exist."""
+    text = (ROOT / "README.md").read_text()
+    named = set(re.findall(r"^    treason ([a-z]+)\b", text, re.MULTILINE))
+    assert named == set(_COMMANDS)
+
+
+def test_every_module_of_the_core_stands_in_the_guide() -> None:
+    """Where a newcomer finds the place to change."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    modules = {path.name for path in (ROOT / "reconciler").glob("*.py")} - {"__main__.py"}
+    assert {name for name in modules if name not in text} == set()
+
+
+def test_links_lead_somewhere() -> None:
+    """Every relative link in a document names a file."""
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), (path.name, target)

@@ -1,0 +1,64 @@
+"""Every JSON output, held against the schema that is written down."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from harness import Place
+
+SCHEMA = Path(__file__).parent.parent / "docs" / "reference" / "json.schema.json"
+COMMANDS = {
+    "reconcile": ["reconcile"],
+    "scan": ["scan"],
+    "list": ["list"],
+    "history": ["history"],
+    "whitelist": ["whitelist", "list"],
+    "status": ["status"],
+    "protection": ["status", "--protection"],
+    "config": ["config", "show"],
+    "plugins": ["plugins"],
+}
+
+
+def hold(value: Any, name: str) -> None:
+    """Hold a result against the schema of its command."""
+    schema = json.loads(SCHEMA.read_text())
+    jsonschema.validate(value, schema | {"$ref": f"#/$defs/{name}"})
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_prints_what_is_written_down(
+    name: str, place: Place, seed_log: Path, nft: Callable[..., str]
+) -> None:
+    """Empty at first, then with something in every list."""
+    place.configure(
+        f'[source.file]\npath = "{seed_log}"\ntrusted = true', main='sources = ["file"]'
+    )
+    command = [*COMMANDS[name], "-o", "json"]
+    hold(place.treason(*command).json, name)
+    place.treason("ban", "192.0.2.7", "--for", "1h")
+    place.treason("whitelist", "add", "198.51.100.0/24", "--comment", "office")
+    seed_log.write_text(seed_log.read_text() + seed_log.read_text().replace("117.", "116."))
+    nft("flush ruleset")
+    hold(place.treason(*command).json, name)
+
+
+def test_drift_and_errors_have_the_same_shape(place: Place, nft: Callable[..., str]) -> None:
+    """A check with drift, and one with an unreadable source."""
+    hold(place.treason("reconcile", "--check", "--no-scan", "-o", "json").json, "reconcile")
+    broken = ("--source", "file:/nonexistent", "-o", "json")
+    result = place.treason("reconcile", *broken)
+    assert result.json["result"] == "error"
+    hold(result.json, "reconcile")
+
+
+def test_the_snapshot_has_its_shape(place: Place, nft: Callable[..., str]) -> None:
+    """Of a backend that passes networks ahead, and of one that cannot."""
+    blocklist = f"file:{place.path}/list"
+    place.treason("reconcile", "--no-scan", "--backend", "nftables", "--backend", blocklist)
+    value = place.treason("export", "--observed", "--backend", "nftables", "--backend", blocklist)
+    hold(value.json, "export")
+    assert value.json["backends"][blocklist]["passed"] is None

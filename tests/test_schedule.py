@@ -1,0 +1,75 @@
+"""The systemd units: as shipped, valid, sandboxed; and their installation."""
+
+import re
+from pathlib import Path
+
+import pytest
+from harness import Place
+from pytest_mock import MockerFixture
+
+from reconciler import config, schedule
+from reconciler.execute import run
+
+SHIPPED = Path(__file__).parent.parent / "conf" / "systemd"
+
+
+def test_the_shipped_units_are_what_init_renders() -> None:
+    """Their text stands in the code alone."""
+    rendered = schedule.units(schedule.COMMAND, config.DEFAULT)
+    assert {path.name: path.read_text() for path in SHIPPED.iterdir()} == rendered
+
+
+def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path) -> None:
+    """`systemd-analyze verify` says nothing."""
+    for name, text in schedule.units("/bin/true", config.DEFAULT).items():
+        (tmp_path / name).write_text(text)
+    done = run(["systemd-analyze", "verify", *map(str, sorted(tmp_path.iterdir()))])
+    assert done.output + done.error == ""
+
+
+@pytest.mark.parametrize("name", ["treason.service", "treason-restore.service"])
+def test_the_exposure_is_at_most_2_2(name: str) -> None:
+    """As `systemd-analyze security` counts; lower is better."""
+    done = run(["systemd-analyze", "security", "--offline=true", str(SHIPPED / name)])
+    [level] = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", done.output)
+    assert float(level) <= 2.2
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, mocker: MockerFixture) -> list[list[str]]:
+    """A directory for units, and the commands that systemctl would get."""
+    directory = tmp_path / "units"
+    directory.mkdir()
+    mocker.patch.object(schedule, "DIRECTORY", directory)
+    mocker.patch("os.geteuid", return_value=0)
+    called: list[list[str]] = []
+    mocker.patch.object(schedule, "run", side_effect=called.append)
+    return called
+
+
+def test_init_installs_and_undo_removes(place: Place, systemctl: list[list[str]]) -> None:
+    """The units name the configuration; the stored bans stay."""
+    place.treason("ban", "192.0.2.7")
+    result = place.treason("init", "--systemd")
+    assert result.code == 0, result.err
+    service = (schedule.DIRECTORY / "treason.service").read_text()
+    assert f"--config {place.config} reconcile\n" in service
+    assert ["systemctl", "enable", "--now", "treason.timer"] in systemctl
+    undone = place.treason("init", "--systemd", "--undo")
+    assert undone.code == 0
+    assert list(schedule.DIRECTORY.iterdir()) == []
+    assert ["systemctl", "disable", "--now", "treason.timer"] in systemctl
+    assert not [argv for argv in systemctl if "treason.service" in argv]
+    assert place.treason("list").out.startswith("192.0.2.7\t")
+
+
+def test_without_systemd_nothing_is_made(
+    place: Place, mocker: MockerFixture, tmp_path: Path
+) -> None:
+    """The refusal names the line for cron."""
+    mocker.patch.object(schedule, "DIRECTORY", tmp_path / "none")
+    before = place.snapshot()
+    result = place.treason("init", "--systemd")
+    assert result.code == 1
+    assert "* * * * * root treason reconcile" in result.err
+    assert place.snapshot() == before
