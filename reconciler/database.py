@@ -97,23 +97,31 @@ def _writable(path: Path, timeout: float) -> sqlite3.Connection:
 
 def _readable(path: Path, timeout: float) -> sqlite3.Connection:
     """Open for reading; an older schema is read as it would migrate, from a copy in memory."""
-    copy = sqlite3.connect(":memory:", isolation_level=None)
-    version = 0
-    if _exists(path):
-        if _is_wal(path):
-            raise StoreError(
-                f"{path}: the database is in WAL mode, and cannot be read without writing",
-                "run a command that may write, such as `treason reconcile`; it sets it back",
-            )
-        with ExitStack() as stack:
-            connection = stack.enter_context(closing(_open(path, "ro", timeout)))
-            version = _version(connection, path)
-            if version == VERSION:
-                stack.pop_all()
-                return connection
-            connection.backup(copy)
-    migrate(copy, version)
-    return copy
+    if not _exists(path):
+        return _migrated(None, 0)
+    if _is_wal(path):
+        raise StoreError(
+            f"{path}: the database is in WAL mode, and cannot be read without writing",
+            "run a command that may write, such as `treason reconcile`; it sets it back",
+        )
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(_open(path, "ro", timeout)))
+        version = _version(connection, path)
+        if version < VERSION:
+            return _migrated(connection, version)
+        stack.pop_all()
+        return connection
+
+
+def _migrated(original: sqlite3.Connection | None, version: int) -> sqlite3.Connection:
+    """Copy a database, or nothing, into memory, and bring the copy up to date."""
+    with ExitStack() as stack:
+        copy = stack.enter_context(closing(sqlite3.connect(":memory:", isolation_level=None)))
+        if original is not None:
+            original.backup(copy)
+        migrate(copy, version)
+        stack.pop_all()
+        return copy
 
 
 def _exists(path: Path) -> bool:
