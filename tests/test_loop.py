@@ -156,14 +156,17 @@ def test_one_failing_backend_does_not_stop_the_next() -> None:
         def observe(self) -> Observed:
             return Observed(damage=("a text",))  # type: ignore[arg-type]  # that is the mistake
 
+    def unmade() -> Memory:
+        raise OSError("no such cloud")
+
     good = Memory()
     outcomes = list(
         enforce(
-            {"a": Unreadable, "b": Buggy, "d": Exits, "e": Wrong, "c": lambda: good},
+            {"a": Unreadable, "b": Buggy, "d": Exits, "e": Wrong, "f": unmade, "c": lambda: good},
             Desired(frozenset({A})), None, check=False,
         )
     )  # fmt: skip
-    assert [o.state for o in outcomes] == [State.FAILED] * 4 + [State.CHANGED]
+    assert [o.state for o in outcomes] == [State.FAILED] * 5 + [State.CHANGED]
     assert outcomes[0].error == "no permission\n  be root"
     assert not outcomes[0].trace
     assert "ZeroDivisionError" in outcomes[1].error
