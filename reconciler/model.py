@@ -1,9 +1,9 @@
 """The values that travel from a source to the firewall. All are frozen; none does anything."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from attrs import field, frozen
-from attrs.validators import deep_iterable, instance_of, optional
+from attrs.validators import deep_iterable, instance_of
 
 from reconciler.network import Network
 
@@ -77,19 +77,35 @@ class Damage:
         return f"{self.subject}: {self.problem}"
 
 
+def _banned(networks: Iterable[Network]) -> frozenset[Network]:
+    held = frozenset(networks)
+    strange = next((network for network in held if type(network) is not Network), None)
+    if strange is not None:
+        raise TypeError(f"Observed holds {strange!r}, which is no Network")
+    return held
+
+
+def _passed(networks: Iterable[Network] | None) -> frozenset[Network] | None:
+    return None if networks is None else _banned(networks)
+
+
+def _damage(damage: Iterable[Damage]) -> tuple[Damage, ...]:
+    return tuple(damage)
+
+
 @frozen
 class Observed:
-    """What a backend really holds.
+    """What a backend really holds; any collections of networks and damage will do.
 
     ``passed`` is None where the platform has nothing to pass ahead (a plain blocklist). Elements
-    of an object that must be made anew are not listed: they are to be added again.
+    of an object that must be made anew need not be listed: they are to be added again.
     """
 
-    banned: frozenset[Network] = field(default=frozenset(), validator=instance_of(frozenset))
-    passed: frozenset[Network] | None = field(
-        factory=frozenset, validator=optional(instance_of(frozenset))
+    banned: frozenset[Network] = field(default=(), converter=_banned)
+    passed: frozenset[Network] | None = field(default=(), converter=_passed)
+    damage: tuple[Damage, ...] = field(
+        default=(), converter=_damage, validator=deep_iterable(instance_of(Damage))
     )
-    damage: tuple[Damage, ...] = field(default=(), validator=deep_iterable(instance_of(Damage)))
 
 
 @frozen

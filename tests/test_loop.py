@@ -154,7 +154,7 @@ def test_one_failing_backend_does_not_stop_the_next() -> None:
 
     class Wrong(Memory):
         def observe(self) -> Observed:
-            return Observed(damage=("a text",))  # type: ignore[arg-type]  # that is the mistake
+            return Observed(["192.0.2.1"])  # type: ignore[list-item]  # that is the mistake
 
     def unmade() -> Memory:
         raise OSError("no such cloud")
