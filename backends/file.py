@@ -1,11 +1,13 @@
 """A blocklist in a file, for nginx, HAProxy, pf and others to include. It needs no privilege."""
 
+import stat
 from pathlib import Path
 from typing import Final
 
 from attrs import field, frozen
 
 from reconciler import (
+    BackendError,
     BackendFailed,
     BackendPlugin,
     BackendUnreadable,
@@ -24,10 +26,10 @@ _TELLING: Final = 3
 """Bad lines told one by one; the repair is the same for more."""
 
 
-def _absolute(text: str) -> str:
-    if "\0" in text or not text:
-        raise ValueError(f"{text!r} is no path")
-    return text
+def _absolute(text: object) -> str:
+    if isinstance(text, str) and "\0" not in text and Path(text).is_absolute():
+        return text
+    raise ValueError(f"{text!r} is no absolute path")
 
 
 @frozen
@@ -45,27 +47,36 @@ class File:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._path = Path(settings.path)
+        self._path = Path(settings.path).resolve()
         self._command = settings.command
+        self._pending = self._path.with_name(f".{self._path.name}.pending")
 
     def observe(self) -> Observed:
         """Read the list; a missing one, or one with other lines or another order, is damaged."""
+        subject = str(self._path)
         text = self._read()
         if text is None:
-            return Observed(passed=None, damage=(Damage(str(self._path), "is missing"),))
+            return Observed(passed=None, damage=[Damage(subject, "is missing")])
         networks: list[Network] = []
         bad: list[str] = []
-        for number, line in enumerate(text.split("\n")[:-1], 1):
+        for number, line in enumerate(text.splitlines(), 1):
             try:
-                networks.append(Network.parse(line))
+                networks.append(Network.parse(line.strip()))
             except InvalidNetwork:
                 bad.append(f"line {number} is no network: {line[:40]!r}")
+        if bad and not networks:
+            raise BackendUnreadable(
+                f"{subject}: this is no blocklist: {bad[0]}",
+                "name another file in [backend.file], or remove this one",
+            )
         if len(bad) > _TELLING:
             bad[_TELLING:] = [f"and {len(bad) - _TELLING} more"]
         held = frozenset(networks)
         if not bad and text != _text(held):
             bad.append("is not in canonical form")
-        return Observed(held, None, tuple(Damage(str(self._path), what) for what in bad))
+        if self._pending.exists():
+            bad.append("has changed, and its command has not been run yet")
+        return Observed(held, None, [Damage(subject, what) for what in bad])
 
     def render(self, plan: Plan) -> str:
         """Give the whole new content."""
@@ -74,45 +85,50 @@ class File:
     def apply(self, plan: Plan) -> None:
         """Replace the file at once, and run the command.
 
-        If the command fails, the old content is put back: so the next pass tries again.
+        A mark beside the list says that the command is to be run. It goes away when that was
+        done, so a pass that was interrupted, or whose command failed, is made up for.
         """
-        old = self._read()
-        self._write(self.render(plan))
+        if self._command:
+            self._write(self._pending, "")
+        self._write(self._path, self.render(plan))
         if not self._command:
             return
         try:
             execute.run(self._command)
         except TreasonError as error:
-            if old is None:
-                self.teardown()
-            else:
-                self._write(old)
-            raise BackendFailed(
-                f"{self._path}: put back as it was, because the command failed: {error.what}",
-                "mend the command in [backend.file]",
+            raise BackendError(
+                f"{self._path}: replaced, but its command failed: {error.what}",
+                "mend the command in [backend.file]; the next pass runs it again",
             ) from None
+        self._remove(self._pending)
 
     def teardown(self) -> None:
         """Remove the file."""
+        self._remove(self._pending)
+        self._remove(self._path)
+
+    def _remove(self, path: Path) -> None:
         try:
-            self._path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         except OSError as error:
-            raise BackendFailed(f"{self._path}: cannot remove it: {error.strerror}") from None
+            raise BackendFailed(f"{path}: cannot remove it: {error.strerror}") from None
 
     def _read(self) -> str | None:
         try:
+            if not stat.S_ISREG(self._path.stat().st_mode):
+                raise BackendUnreadable(f"{self._path}: is no regular file")
             return self._path.read_bytes().decode(errors="replace")
         except FileNotFoundError:
             return None
         except OSError as error:
             raise BackendUnreadable(f"{self._path}: cannot read it: {error.strerror}") from None
 
-    def _write(self, text: str) -> None:
+    def _write(self, path: Path, text: str) -> None:
         try:
-            files.replace(self._path, text, mode=0o644)
+            files.replace(path, text, mode=0o644)
         except OSError as error:
             raise BackendFailed(
-                f"{self._path}: cannot write it: {error.strerror}",
+                f"{path}: cannot write it: {error.strerror}",
                 "make its directory, and allow writing there",
             ) from None
 

@@ -24,10 +24,16 @@ def sources(
     list. ``file`` is the configuration file. Raise `ConfigError` for what is refused.
     """
     kind = _Kind("source", plugins.sources, config.source, plugins.broken, file)
-    return {
-        spec: kind.maker(spec, {"trusted": True} if spec in named else {})
-        for spec in named or config.treason.sources
-    }
+    return kind.makers(named, config.treason.sources, {"trusted": True})
+
+
+def every_table(config: Config, plugins: Plugins, file: TomlFile) -> list[Callable[[], object]]:
+    """Give a check for each plugin's table in the file, also of those that are not in use."""
+    kinds = (
+        _Kind("source", plugins.sources, config.source, plugins.broken, file),
+        _Kind("backend", plugins.backends, config.backend, plugins.broken, file),
+    )
+    return [partial(kind.maker, name, {}) for kind in kinds for name in kind.tables]
 
 
 def backends(
@@ -35,7 +41,7 @@ def backends(
 ) -> dict[str, Callable[[], Backend]]:
     """Give makers of the backends; see `sources`."""
     kind = _Kind("backend", plugins.backends, config.backend, plugins.broken, file)
-    return {spec: kind.maker(spec, {}) for spec in named or config.treason.backends}
+    return kind.makers(named, config.treason.backends, {})
 
 
 @attrs.frozen
@@ -53,6 +59,18 @@ class _Kind:
             if name not in self.known:
                 problem = Problem((self.noun,), name, self._unknown(name))
                 raise self.file.refusal([problem], self._hint())
+
+    def makers(
+        self, named: Sequence[str], listed: Sequence[str], by_hand: Mapping[str, Any]
+    ) -> dict[str, Callable[[], Any]]:
+        """Make those that the command line names, or else those that the file lists."""
+        if named:
+            return {spec: self.maker(spec, by_hand) for spec in named}
+        for spec in listed:
+            if (name := spec.partition(":")[0]) not in self.known:
+                problem = Problem(("treason",), f"{self.noun}s", self._unknown(name))
+                raise self.file.refusal([problem], self._hint())
+        return {spec: self.maker(spec, {}) for spec in listed}
 
     def maker(self, spec: str, by_hand: Mapping[str, Any]) -> Callable[[], Any]:
         """Check the settings of one; ``by_hand`` are those that an argument given by hand adds."""

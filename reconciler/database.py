@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import quote
 
 from reconciler.errors import StoreError
-from reconciler.migrations import APPLICATION_ID, VERSION, adoptable, migrate
+from reconciler.migrations import APPLICATION_ID, VERSION, adoptable, collisions, migrate
 
 
 def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
@@ -85,9 +85,10 @@ def _writable(path: Path, timeout: float) -> sqlite3.Connection:
     with ExitStack() as stack:
         connection = stack.enter_context(closing(_open(path, "rw", timeout)))
         connection.execute("PRAGMA synchronous = FULL")
+        version = _version(connection, path)
         if _is_wal(path):
             connection.execute("PRAGMA journal_mode = DELETE")
-        if _version(connection, path) < VERSION:
+        if version < VERSION:
             connection.execute("BEGIN IMMEDIATE")  # and look again: another may have been faster
             migrate(connection, _version(connection, path))
             connection.execute("COMMIT")
@@ -178,12 +179,20 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         " (SELECT application_id FROM pragma_application_id),"
         " (SELECT count(*) FROM sqlite_schema)"
     ).fetchone()
-    ours = application == APPLICATION_ID or not (version or application or tables)
-    if not (ours or adoptable(connection)):
-        raise StoreError(
-            f"{path}: this SQLite database was not made by treason",
-            "name another file under [treason] database",
-        )
+    if application != APPLICATION_ID:
+        if not (version or application or tables):
+            return 0
+        if not adoptable(connection):
+            raise StoreError(
+                f"{path}: this SQLite database was not made by treason",
+                "name another file under [treason] database",
+            )
+        if names := collisions(connection):
+            raise StoreError(
+                f"{path}: cannot adopt badips: there are other tables named {', '.join(names)}",
+                "rename them, or copy badips into a database of its own",
+            )
+        return 0  # whatever the script's owner used user_version for
     if version > VERSION:
         raise StoreError(
             f"{path}: the database has schema {version}, this program knows {VERSION}",

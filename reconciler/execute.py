@@ -2,7 +2,9 @@
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Sequence
+from typing import IO
 
 from attrs import frozen
 
@@ -24,24 +26,34 @@ class Completed:
 
 def run(argv: Sequence[str], *, codes: Sequence[int] = (0,), timeout: float = 60.0) -> Completed:
     """Run a program without input; raise `CommandFailed` unless it ends with one of ``codes``."""
-    try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            timeout=timeout,
-            encoding="utf-8",
-            errors="replace",
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-        )
-    except FileNotFoundError:
-        raise CommandFailed(
-            f"{argv[0]}: no such program", "install the package that holds it"
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise CommandFailed(f"{' '.join(argv)}: did not end within {timeout:g} s") from None
-    if done.returncode not in codes:
-        said = done.stderr.strip() or done.stdout.strip()
-        raise CommandFailed(f"{' '.join(argv)}: ended with {done.returncode}: {said}")
-    return Completed(done.returncode, done.stdout, done.stderr)
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as error:
+        # Files, not pipes: what the program leaves running would hold a pipe open.
+        try:
+            done = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=error,
+                check=False,
+                timeout=timeout,
+                env={**os.environ, "LC_ALL": "C.UTF-8"},
+            )
+        except FileNotFoundError:
+            raise CommandFailed(
+                f"{argv[0]}: no such program", "install the package that holds it"
+            ) from None
+        except (OSError, ValueError) as failure:
+            reason = getattr(failure, "strerror", None) or failure
+            raise CommandFailed(f"{argv[0]}: cannot be run: {reason}") from None
+        except subprocess.TimeoutExpired:
+            raise CommandFailed(f"{' '.join(argv)}: did not end within {timeout:g} s") from None
+        completed = Completed(done.returncode, _text(output), _text(error))
+    if completed.code not in codes:
+        said = completed.error.strip() or completed.output.strip()
+        raise CommandFailed(f"{' '.join(argv)}: ended with {completed.code}: {said}")
+    return completed
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")

@@ -5,7 +5,7 @@ One source or backend that fails does not stop the others.
 """
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from typing import Final
@@ -17,7 +17,7 @@ from reconciler.errors import BackendFailed, TreasonError
 from reconciler.interfaces import Backend, Source
 from reconciler.model import Ban, Desired, Offence, Plan
 from reconciler.network import Network
-from reconciler.plan import GUARDED_FROM, plan, unexplained
+from reconciler.plan import GUARDED_FROM, Causes, plan, unexplained
 from reconciler.policy import Policy, decide
 from reconciler.store import Store
 
@@ -70,19 +70,19 @@ class Outcome:
 class Guard:
     """Refuses plans that lift too much without a known cause.
 
-    ``share`` is the largest part of what is enforced that may go unexplained; ``lifted`` gives
-    the networks whose bans were lifted. It is asked only when it matters.
+    ``share`` is the largest part of what is enforced that may go unexplained; ``causes`` is asked
+    only when it matters.
     """
 
     share: float
-    lifted: Callable[[], Iterable[Network]]
+    causes: Callable[[], Causes]
 
     def refusal(self, plan: Plan, enforced: int) -> str:
         """Say why the plan is refused, in one or two lines; empty if it may go ahead."""
         limit = self.share * enforced
         if enforced < GUARDED_FROM or len(plan.banned.remove) <= limit:
             return ""
-        lost = unexplained(plan, self.lifted())
+        lost = unexplained(plan, self.causes())
         if len(lost) <= limit:
             return ""
         some = ", ".join(map(str, lost[:3])) + (", ..." if lost[3:] else "")
@@ -139,9 +139,9 @@ class Scanner:
         bans = self._decide(offences)
         if self.max_new_bans and len(self._bans) + len(bans) > self.max_new_bans:
             raise TreasonError(
-                f"{name}: refused: {len(bans)} new bans, max_new_bans allows {self.max_new_bans}"
-                f" in a pass ({bans[0].network}, ...)",
-                "nothing of it was stored; look with `treason scan -v`, --force stores it",
+                f"{name}: refused: {len(bans)} new bans after {len(self._bans)},"
+                f" max_new_bans allows {self.max_new_bans} in a pass ({bans[0].network}, ...)",
+                "nothing of it was stored, it is read again next time; --force stores it",
             )
         if self.write:
             self.store.remember(name, source.cursor(), offences, bans, self.now)

@@ -48,14 +48,15 @@ _SECOND: Final = (
     """CREATE VIEW badips (addedtime, ip) AS
         SELECT datetime(since, 'unixepoch'), network FROM bans
         WHERE until IS NULL OR until > CAST(strftime('%s', 'now') AS INTEGER)""",
-    """CREATE TRIGGER badips_insert INSTEAD OF INSERT ON badips BEGIN
+    """CREATE TRIGGER badips_insert INSTEAD OF INSERT ON badips WHEN NEW.ip IS NOT NULL BEGIN
         INSERT INTO history (time, action, network, reason)
             SELECT CAST(strftime('%s', 'now') AS INTEGER), 'ban', NEW.ip, 'inserted into badips'
-            WHERE NEW.ip IS NOT NULL AND NOT EXISTS (SELECT 1 FROM bans WHERE network = NEW.ip);
+            WHERE NOT EXISTS (SELECT 1 FROM bans WHERE network = NEW.ip AND until IS NULL);
+        UPDATE bans SET until = NULL, origin = 'badips', reason = 'inserted into badips'
+            WHERE network = NEW.ip AND until IS NOT NULL;
         INSERT OR IGNORE INTO bans
             SELECT NEW.ip, CAST(coalesce(strftime('%s', NEW.addedtime), strftime('%s', 'now'))
-                AS INTEGER), NULL, 'badips', 'inserted into badips'
-            WHERE NEW.ip IS NOT NULL;
+                AS INTEGER), NULL, 'badips', 'inserted into badips';
     END""",
     # Whoever ran treason through ssh is not to be locked out for some time.
     """CREATE TABLE clients (
@@ -73,40 +74,60 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
 
     A database of the original script is adopted: its rows become bans, its table goes.
     """
-    adopted = adoptable(connection)
-    if adopted:
-        connection.execute("ALTER TABLE badips RENAME TO badips_of_the_script")
+    rows = _script_rows(connection) if adoptable(connection) else None
+    if rows is not None:
+        connection.execute("DROP TABLE badips")
     for step in _STEPS[version:]:
         for statement in step:
             connection.execute(statement)
-    if adopted:
-        _adopt(connection)
+    if rows is not None:
+        _adopt(connection, rows)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def adoptable(connection: sqlite3.Connection) -> bool:
-    """Whether this is the original script's database: ``badips``, a time and an address."""
+    """Whether this is the original script's database: ``badips`` with an ``ip`` and a time."""
     ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-    columns = connection.execute(
-        "SELECT count(*) FROM pragma_table_info('badips') JOIN sqlite_schema AS s"
-        " ON s.name = 'badips' AND s.type = 'table'"
-    ).fetchone()[0]
-    return not ours and columns == 2
+    return not ours and len(_columns(connection)) == 2 and "ip" in _columns(connection)
 
 
-def _adopt(connection: sqlite3.Connection) -> None:
+def collisions(connection: sqlite3.Connection) -> list[str]:
+    """Give the names of a foreign database that adoption would need for itself."""
+    names = connection.execute("SELECT lower(name) FROM sqlite_schema WHERE type != 'index'")
+    return sorted(
+        {name for (name,) in names} & {"bans", "offences", "history", "cursors", "clients"}
+    )
+
+
+def _columns(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute(
+        "SELECT lower(c.name) FROM sqlite_schema AS s JOIN pragma_table_info(s.name) AS c"
+        " WHERE s.type = 'table' AND s.name = 'badips' COLLATE NOCASE"
+    )
+    return [name for (name,) in rows]
+
+
+def _script_rows(connection: sqlite3.Connection) -> list[tuple[str, int | None]]:
+    """Read the script's rows: each address as text, its time in epoch seconds if it is one."""
+    [time_column] = [name for name in _columns(connection) if name != "ip"]
+    quoted = time_column.replace('"', '""')
+    found = []
+    for ip, since in connection.execute(
+        f"SELECT CAST(ip AS BLOB), CAST(strftime('%s', \"{quoted}\") AS INTEGER) FROM badips"  # noqa: S608 - quoted
+    ):
+        if ip is not None:
+            found.append((ip.decode(errors="backslashreplace"), since))
+    return found
+
+
+def _adopt(connection: sqlite3.Connection, rows: list[tuple[str, int | None]]) -> None:
     """Make a permanent ban of each address, since the earliest of its times.
 
     A row that is no network becomes a ban as well: it is kept and reported, not enforced.
     """
     earliest: dict[str, int] = {}
     now = int(time.time())
-    rows = connection.execute(
-        "SELECT CAST(ip AS TEXT), CAST(strftime('%s', added) AS INTEGER) FROM ("
-        "SELECT NULL AS added, NULL AS ip WHERE 0 UNION ALL SELECT * FROM badips_of_the_script)"
-        " WHERE ip IS NOT NULL"
-    )
     for ip, since in rows:
         network = _canonical(ip)
         earliest[network] = min(earliest.get(network, now), now if since is None else since)
@@ -117,7 +138,6 @@ def _adopt(connection: sqlite3.Connection) -> None:
         "INSERT INTO history (time, action, network, reason)"
         " SELECT since, 'ban', network, reason FROM bans"
     )
-    connection.execute("DROP TABLE badips_of_the_script")
 
 
 def _canonical(text: str) -> str:

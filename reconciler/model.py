@@ -102,7 +102,7 @@ class Observed:
     """
 
     banned: frozenset[Network] = field(default=(), converter=_banned)
-    passed: frozenset[Network] | None = field(default=(), converter=_passed)
+    passed: frozenset[Network] | None = field(default=frozenset(), converter=_passed)
     damage: tuple[Damage, ...] = field(
         default=(), converter=_damage, validator=deep_iterable(instance_of(Damage))
     )

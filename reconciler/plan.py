@@ -8,12 +8,27 @@
 └──────┴─────────────┴──────┘
 """
 
-from collections.abc import Iterable
 from typing import Final
 
-from reconciler.desired import collapse, overlaps
+from attrs import frozen
+
+from reconciler.desired import collapse, subtract
 from reconciler.model import Change, Desired, Observed, Plan
 from reconciler.network import Network
+
+
+@frozen
+class Causes:
+    """What may explain a removal.
+
+    ``lifted`` and ``banned`` are the networks whose last event was a lift, or a ban; ``exempt``
+    is protected.
+    """
+
+    lifted: frozenset[Network] = frozenset()
+    banned: frozenset[Network] = frozenset()
+    exempt: frozenset[Network] = frozenset()
+
 
 GUARDED_FROM: Final = 10
 """Removals are not guarded while fewer networks than this are enforced."""
@@ -28,14 +43,21 @@ def plan(desired: Desired, observed: Observed) -> Plan | None:
     return Plan(banned, passed, observed.damage, desired)
 
 
-def unexplained(plan: Plan, lifted: Iterable[Network]) -> list[Network]:
+def unexplained(plan: Plan, causes: Causes) -> list[Network]:
     """Give the removals that have no known cause.
 
-    Known causes are a ban that was ``lifted`` (unbanned or expired), an entry of the whitelist,
-    and a network that takes over (the same addresses, cut differently).
+    A removal is explained when every address of it is exempt, dropped by another network (the
+    same addresses, cut differently), or lifted. What a wider lifted ban leaves of a network does
+    not count as lifted if that network had a ban of its own.
     """
-    causes = collapse({*lifted, *plan.desired.passed, *plan.desired.banned})
-    return [network for network in plan.banned.remove if not overlaps(network, causes)]
+    present = [*causes.exempt, *plan.desired.passed, *plan.desired.banned]
+    still = collapse(present)
+    lifted = collapse([*present, *causes.lifted])
+    return [
+        network
+        for network in plan.banned.remove
+        if subtract([network], still if network in causes.banned else lifted)
+    ]
 
 
 def _change(desired: frozenset[Network], observed: frozenset[Network]) -> Change:

@@ -68,6 +68,11 @@ def protected(
             f"{error.filename}: cannot read what to protect: {error.strerror}",
             "allow reading it, or switch that kind off in [protect]",
         ) from None
+    except ValueError as error:
+        raise TreasonError(
+            f"{net}: cannot tell what to protect: {' '.join(str(error).split())}",
+            "switch own_addresses and gateways off in [protect]",
+        ) from None
 
 
 def ssh_client(pid: int | None = None) -> Network | None:
@@ -80,13 +85,13 @@ def ssh_client(pid: int | None = None) -> Network | None:
         process = Path(f"/proc/{pid}")
         try:
             environment = process.joinpath("environ").read_bytes()
-            status = process.joinpath("status").read_text()
+            status = process.joinpath("status").read_bytes()
         except OSError:
             return None
         found = re.search(rb"(?:^|\0)SSH_CONNECTION=([0-9a-fA-F.:]+)", environment)
         if found:
             return _network(found[1].decode())
-        parent = re.search(r"^PPid:\s*([0-9]+)$", status, re.MULTILINE)
+        parent = re.search(rb"^PPid:\s*([0-9]+)$", status, re.MULTILINE)
         pid = int(parent[1]) if parent else 0
     return None
 
@@ -119,7 +124,7 @@ def _resolvers(path: Path) -> Iterator[Network]:
         words = line.split()
         if words[:1] == ["nameserver"] and len(words) > 1:
             network = _network(words[1].partition("%")[0])
-            if network is not None:
+            if network is not None and network.is_host:
                 yield network
 
 

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from reconciler.execute import CommandFailed, run
 
 DIRECTORY: Final = Path("/etc/systemd/system")
 COMMAND: Final = "/usr/bin/treason"
+STATE: Final = Path("/var/lib/treason")
+RUNTIME: Final = Path("/run/treason")
 
 # What both services may do: speak netlink with CAP_NET_ADMIN, read /dev/kmsg with CAP_SYSLOG,
 # write their own state, and nothing else (systemd.exec(5)).
@@ -60,7 +63,7 @@ _SERVICE: Final = (
 Description=Reconcile the firewall with treason's bans
 Documentation=https://pypi.org/project/treason/
 After=nftables.service treason-restore.service
-ConditionPathExists={config}
+ConditionPathExists={condition}
 
 [Service]
 Type=oneshot
@@ -85,8 +88,7 @@ Persistent=yes
 WantedBy=timers.target
 """
 
-# DefaultDependencies=no: this must be done before the network is up. PartOf and the second
-# WantedBy run it again whenever nftables.service is started or reloaded, which flushes everything.
+# DefaultDependencies=no: this must be done before the network is up.
 _RESTORE: Final = (
     """\
 [Unit]
@@ -97,55 +99,75 @@ After=local-fs.target systemd-tmpfiles-setup.service nftables.service
 Before=network-pre.target shutdown.target
 Wants=network-pre.target
 Conflicts=shutdown.target
-PartOf=nftables.service
-ReloadPropagatedFrom=nftables.service
-ConditionPathExists={config}
+ConditionPathExists={condition}
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 ExecStart={command} --config {config} reconcile --no-scan
-ExecReload={command} --config {config} reconcile --no-scan
 TimeoutStartSec=5min
 """
     + _SANDBOX
     + """
 [Install]
-WantedBy=network-pre.target sysinit.target nftables.service
+WantedBy=network-pre.target sysinit.target
 """
 )
+
+# nftables.service flushes everything when it starts and when it reloads. The job is queued, not
+# propagated: a reload of a unit that is still being activated would be dropped.
+_AFTER_NFTABLES: Final = """\
+[Service]
+ExecStartPost=-/usr/bin/systemctl --no-block restart treason-restore.service
+ExecReload=-/usr/bin/systemctl --no-block restart treason-restore.service
+"""
 
 _KMSG: Final = "DeviceAllow=/dev/kmsg r\n"
 
 
 def units(command: str, configuration: Path) -> dict[str, str]:
-    """Give the units' texts by their names."""
+    """Give the units' texts by their paths below the directory of units."""
+    words = {
+        "command": command,
+        "config": _word(str(configuration)),
+        "condition": str(configuration).replace("%", "%%"),
+    }
     return {
-        "treason.service": _SERVICE.format(
-            command=command, config=configuration, capabilities=" CAP_SYSLOG", devices=_KMSG
-        ),
+        "treason.service": _SERVICE.format(**words, capabilities=" CAP_SYSLOG", devices=_KMSG),
         "treason.timer": _TIMER,
         "treason-restore.service": _RESTORE.format(
-            command=command, config=configuration, capabilities="", devices="PrivateDevices=yes\n"
+            **words, capabilities="", devices="PrivateDevices=yes\n"
         ),
+        "nftables.service.d/treason.conf": _AFTER_NFTABLES,
     }
 
 
-def check() -> None:
-    """Refuse where there is no systemd, before anything is made. Raise `TreasonError`."""
+def check(settings: config.Main) -> None:
+    """Refuse what the units could not work with, before anything is made. Raise `TreasonError`."""
     if not DIRECTORY.is_dir():
         raise TreasonError(
             f"{DIRECTORY}: there is no systemd here",
-            "run a pass each minute by cron: * * * * * root treason reconcile",
+            f"run a pass each minute by cron: * * * * * root {_command()} reconcile",
         )
     if os.geteuid() != 0:
         raise TreasonError("only root can install units", "run it with sudo")
+    for path, place in ((settings.database, STATE), (settings.lock, RUNTIME)):
+        if path.parent != place:
+            raise TreasonError(
+                f"{path}: the sandboxed service may write to {place} only",
+                f"move it to {place / path.name}, and name it so in [treason]",
+            )
+    for path in (Path(_command().split()[0]), Path(sys.executable).resolve()):
+        if any(path.is_relative_to(hidden) for hidden in ("/home", "/root", "/run/user", "/tmp")):  # noqa: S108 - compared
+            raise TreasonError(
+                f"{path}: the sandboxed service does not see this directory",
+                "install treason for the whole system, in /opt/treason for instance",
+            )
 
 
 def install(configuration: Path = config.DEFAULT) -> Iterator[str]:
     """Write and enable the units; tell each step."""
-    command = Path(sys.argv[0]).resolve()
-    for name, text in units(str(command), configuration.resolve()).items():
+    for name, text in units(_command(), configuration.absolute()).items():
         _write(DIRECTORY / name, text)
         yield f"{DIRECTORY / name}: written"
     _systemctl("daemon-reload")
@@ -156,21 +178,41 @@ def install(configuration: Path = config.DEFAULT) -> Iterator[str]:
 
 def uninstall() -> Iterator[str]:
     """Disable and remove the units; the bans stay enforced."""
-    check()
     present = [name for name in units(COMMAND, config.DEFAULT) if (DIRECTORY / name).is_file()]
     for name in present:
         stop = ["--now"] if name.endswith(".timer") else []
-        if name != "treason.service":
+        if name in {"treason.timer", "treason-restore.service"}:
             _systemctl("disable", *stop, name)
     for name in present:
-        (DIRECTORY / name).unlink()
-        yield f"{DIRECTORY / name}: removed"
-    _systemctl("daemon-reload")
+        path = DIRECTORY / name
+        path.unlink()
+        if path.parent != DIRECTORY and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+        yield f"{path}: removed"
+    if present:
+        _systemctl("daemon-reload")
     yield "what is enforced stays enforced; `treason teardown` lifts it"
+
+
+def _command() -> str:
+    """Give the words that start this very program, for a unit."""
+    program = Path(sys.argv[0]).absolute()
+    if os.access(program, os.X_OK) and program.is_file():
+        return _word(str(program))
+    return f"{_word(sys.executable)} -P -m reconciler"
+
+
+def _word(text: str) -> str:
+    """Quote a word of a command line as systemd.service(5) reads it."""
+    text = text.replace("%", "%%")
+    if re.fullmatch(r"[\w/.+:@%-]+", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _write(path: Path, text: str) -> None:
     try:
+        path.parent.mkdir(mode=0o755, exist_ok=True)
         files.replace(path, text, mode=0o644)
     except OSError as error:
         raise TreasonError(f"{path}: cannot write the unit: {error.strerror}") from None
@@ -180,6 +222,4 @@ def _systemctl(*arguments: str) -> None:
     try:
         run(["systemctl", *arguments])
     except CommandFailed as error:
-        raise TreasonError(
-            error.what, "the units are written; run it by hand when systemd is up"
-        ) from None
+        raise TreasonError(error.what, "run it again when systemd is up") from None

@@ -1,6 +1,5 @@
 """Fill attrs classes from TOML tables, and say of every wrong key where it stands and why."""
 
-import re
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
@@ -71,21 +70,27 @@ def fill(cls: type[T], table: Mapping[str, Any], tables: tuple[str, ...] = ()) -
     for name, attribute in fields.items():
         try:
             if name in table:
-                values[name] = _value(table[name], attribute, hints[name], (*tables, name))
+                value = _value(table[name], attribute, hints[name], (*tables, name))
+                if attribute.validator is not None and attribute.converter is None:
+                    attribute.validator(None, attribute, value)  # by itself, so that all are told
+                values[name] = value
             elif attribute.default is attrs.NOTHING:
                 problems.append(Problem(tables, name, f"{name}: is missing"))
         except Refused as error:
             problems += error.problems
         except (ValueError, TypeError) as error:
-            problems.append(Problem(tables, name, f"{name}: {error}"))
+            problems.append(Problem(tables, name, f"{name}: {_said(error)}"))
     if not problems:
         try:
             return cls(**values)
         except (ValueError, TypeError) as error:
-            said = str(error.args[0] if error.args else error)
-            named = re.match(r"'(\w+)' ", said)  # attrs' validators begin with the field's name
-            problems.append(Problem(tables, named[1] if named else "", said))
+            problems.append(Problem(tables, "", _said(error)))
     raise Refused(problems)
+
+
+def _said(error: Exception) -> str:
+    """Give the words alone: attrs' validators pass more along."""
+    return str(error.args[0] if len(error.args) > 1 else error)
 
 
 def plain(settings: Any) -> dict[str, Any]:

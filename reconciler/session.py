@@ -12,6 +12,7 @@ from reconciler import compose, config, lock, output, plugins, toml_file, whitel
 from reconciler.interfaces import Backend, Source
 from reconciler.loop import Guard, Scanner
 from reconciler.network import Network
+from reconciler.plan import Causes
 from reconciler.protection import CLIENT_KEPT, protected, ssh_client
 from reconciler.store import Store, open_store
 from reconciler.toml_file import TomlFile
@@ -92,8 +93,11 @@ class Session:
     def guard(self, store: Store) -> Guard:
         """Give what refuses to lift too much."""
 
-        def causes() -> list[Network]:
-            return [*store.lifted(), *(entry.network for entry in self.protection(store))]
+        def causes() -> Causes:
+            events = store.last_events()
+            banned = frozenset(network for network, action in events.items() if action == "ban")
+            exempt = frozenset(entry.network for entry in self.protection(store))
+            return Causes(frozenset(events) - banned, banned, exempt)
 
         return Guard(self.config.treason.max_removals, causes)
 

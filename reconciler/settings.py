@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import tomli_w
 
-from reconciler import schema
+from reconciler import compose, schema
 from reconciler.config import Config
 from reconciler.errors import TreasonError
 from reconciler.session import Session
@@ -102,11 +102,15 @@ def default_text() -> str:
 def problems(session: Session) -> list[str]:
     """Give every mistake in the configuration, the whitelist and the plugins' settings."""
     found: list[str] = []
-    steps: tuple[Callable[[], object], ...] = (
+    steps: list[Callable[[], object]] = [
         lambda: session.whitelist,
         lambda: session.sources(()),
         lambda: session.backends(()),
-    )
+    ]
+    try:
+        steps += compose.every_table(session.config, session.plugins, session.file)
+    except TreasonError as error:
+        found += str(error).splitlines()
     for step in steps:
         try:
             step()

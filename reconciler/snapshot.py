@@ -60,7 +60,7 @@ def backends(path: Path, chosen: Iterable[str]) -> dict[str, Callable[[], Backen
         raise ConfigError(f"{path}: cannot read the snapshot: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
-            f"{path}: this is no snapshot: {' '.join(str(error).split())}",
+            f"{path}: this is no snapshot, or a damaged one ({type(error).__name__})",
             "make one with: treason export --observed",
         ) from None
     if version != FORMAT_VERSION:

@@ -5,7 +5,7 @@ Networks are stored as canonical text, times as seconds since the epoch.
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -57,16 +57,23 @@ class Store:
                 if (network := _network(text)) is not None:
                     yield Ban(network, *rest)
 
-    def banned(self, now: int) -> tuple[list[Network], list[str]]:
-        """Give the networks of the active bans, and the rows that are no valid network."""
+    def banned(
+        self, now: int, allows: Callable[[Network], bool] = bool
+    ) -> tuple[list[Network], list[str]]:
+        """Give the networks of the active bans, and the rows that are not to be enforced.
+
+        Those are no valid network, or came through ``badips`` and are wider than ``allows``.
+        """
         networks: list[Network] = []
         invalid: list[str] = []
         with told(self._path):
             rows = self._connection.execute(
-                "SELECT network FROM bans WHERE until IS NULL OR until > ?", (now,)
+                "SELECT network, origin = 'badips' FROM bans WHERE until IS NULL OR until > ?",
+                (now,),
             )
-            for (text,) in rows:
-                if (network := _network(text)) is None:
+            for text, unguarded in rows:
+                network = _network(text)
+                if network is None or (unguarded and not allows(network)):
                     invalid.append(text)
                 else:
                     networks.append(network)
@@ -83,17 +90,17 @@ class Store:
             )
             return {Network.parse(text): until for text, until in rows}
 
-    def lifted(self) -> list[Network]:
-        """Give every network whose last event was that its ban was lifted: unbanned, or expired."""
+    def last_events(self) -> dict[Network, str]:
+        """Give for every network of the history what happened to it last."""
         with told(self._path):
             rows = self._connection.execute(  # with max(), SQLite takes action from that very row
                 "SELECT network, action, max(id) FROM history GROUP BY network"
             )
-            return [
-                network
+            return {
+                network: str(action)
                 for text, action, _ in rows
-                if action != "ban" and (network := _network(text)) is not None
-            ]
+                if (network := _network(text)) is not None
+            }
 
     def offences(self, addresses: Iterable[Network], since: float) -> list[Offence]:
         """Give the stored offences of these addresses from ``since`` on."""

@@ -35,6 +35,8 @@ def read(path: Path, *, required: bool) -> TomlFile:
         text = path.read_bytes().decode()
         return TomlFile(path, text, tomllib.loads(text))
     except FileNotFoundError:
+        if path.is_symlink():
+            raise ConfigError(f"{path}: the link to the file leads nowhere") from None
         if not required:
             return TomlFile(path)
         raise ConfigError(

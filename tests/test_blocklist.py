@@ -1,12 +1,14 @@
 """The backend file: a blocklist that is always whole."""
 
+import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
 from backends.file import File, Settings
-from reconciler import BackendFailed, BackendUnreadable, Network, Observed, Plan
+from reconciler import BackendError, BackendFailed, BackendUnreadable, Network, Observed, Plan
 from reconciler.desired import desired
 from reconciler.plan import plan
 
@@ -46,21 +48,13 @@ def test_the_list_is_canonical_and_sorted(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [
-        "",
-        "192.0.2.9\n",
-        "garbage\n" * 9,
-        "192.0.2.10\n192.0.2.9\n",
-        "192.0.2.9",
-        "\xff",
-        "9.9.9.9\n",
-    ],
+    ["", "192.0.2.9\n", "192.0.2.10\n192.0.2.9\n", "192.0.2.9", "9.9.9.9\n# mine\n", "9.9.9.9\r\n"],
 )
 def test_every_other_content_is_drift_and_replaced(path: Path, damage: str) -> None:
     """Also the right networks in another order, or without the last newline."""
     enforce(path)
     right = path.read_text()
-    path.write_text(damage, encoding="latin-1")
+    path.write_text(damage, newline="")
     enforce(path)
     assert path.read_text() == right
     path.write_text("".join(sorted(right.splitlines(keepends=True), reverse=True)))
@@ -74,22 +68,40 @@ def test_the_command_runs_after_a_change(path: Path, tmp_path: Path) -> None:
     assert (tmp_path / "seen").read_text() == path.read_text()
 
 
-@pytest.mark.parametrize("old", [None, "9.9.9.9\n"])
-def test_a_command_that_fails_puts_the_old_list_back(path: Path, old: str | None) -> None:
-    """So the next pass sees drift, and tries again."""
-    if old is not None:
-        path.write_text(old)
-    backend = File(Settings(str(path), ("false",)))
+@pytest.mark.parametrize("command", ["false", "/nonexistent", "/etc/passwd"])
+def test_a_command_that_failed_is_run_again_by_the_next_pass(path: Path, command: str) -> None:
+    """Also one that cannot be run at all; until it was, the list is not in sync."""
+    backend = File(Settings(str(path), (command,)))
     made = needed(backend)
     assert made is not None
-    with pytest.raises(BackendFailed, match="the command failed"):
+    with pytest.raises(BackendError, match="its command failed"):
         backend.apply(made)
-    assert (path.read_text() if path.exists() else None) == old
+    assert needed(backend) is not None
+    enforce(path, "true")
+    assert needed(File(Settings(str(path), ("false",)))) is None
+
+
+def test_a_command_may_leave_something_running(path: Path) -> None:
+    """Only its own end counts, not that of what it started."""
+    start = time.monotonic()
+    enforce(path, "sh", "-c", "sleep 5 & exit 0")
+    assert time.monotonic() - start < 4
+
+
+def test_other_peoples_files_are_not_overwritten(tmp_path: Path) -> None:
+    """A file without a single network, a device and a pipe are no blocklist."""
+    (tmp_path / "passwd").write_text("root:x:0:0\n")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("passwd", "pipe", "/dev/null"):
+        with pytest.raises(BackendUnreadable, match=r"no blocklist|no regular file"):
+            File(Settings(str(tmp_path / name))).observe()
+    with pytest.raises(ValueError, match="no absolute path"):
+        Settings("list")
 
 
 def test_what_cannot_be_read_or_written_is_an_error(tmp_path: Path) -> None:
     """A directory in its place is not an empty list; a missing one is named."""
-    with pytest.raises(BackendUnreadable, match="Is a directory"):
+    with pytest.raises(BackendUnreadable, match="is no regular file"):
         File(Settings(str(tmp_path))).observe()
     missing = File(Settings(str(tmp_path / "no" / "list")))
     made = needed(missing)

@@ -233,7 +233,7 @@ def test_the_limit_of_new_bans_is_lifted_by_force(place: Place, seed_log: Path) 
     source = ("--source", f"file:{seed_log}")
     refused = place.treason("scan", *source)
     assert refused.code == 1
-    assert "2 new bans, max_new_bans allows 1" in refused.err
+    assert "2 new bans after 0, max_new_bans allows 1" in refused.err
     assert place.treason("list").out == ""
     assert place.treason("scan", "--force", *source).out.endswith("2 new bans\n")
 

@@ -19,6 +19,7 @@ from reconciler.desired import collapse, desired, overlaps
 from reconciler.loop import Guard, State, enforce
 from reconciler.model import Ban
 from reconciler.netns import Namespace
+from reconciler.plan import Causes
 from reconciler.store import open_store
 
 NETWORKS = st.builds(
@@ -143,7 +144,7 @@ class Machine(RuleBasedStateMachine):
     def _pass(self, make: Callable[[], Nftables]) -> State:
         self.store.expire(self.now)
         wanted = desired(self.store.banned(self.now)[0], self.whitelist)
-        guard = Guard(1.0, self.store.lifted)
+        guard = Guard(1.0, Causes)
         [outcome] = enforce({"it": make}, wanted, guard, check=False)
         return outcome.state
 

@@ -270,6 +270,79 @@ def test_the_scripts_own_statements_go_on_working(original: Path) -> None:
     assert ban.since > 1_700_000_000
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        "create table badips (ip text, addedtime text); insert into badips values (@IP, @NOW)",
+        "create table BADIPS (Date datetime, IP text); insert into badips values (@NOW, @IP)",
+        'create table badips ("a ""b" text, ip text); insert into badips values (@NOW, @IP)',
+        """create table badips (t, ip); insert into badips values (@NOW, @IP);
+           insert into badips values (@NOW, x'ff00'); pragma user_version = 7""",
+        """create table badips (t, ip); create table log (x);
+           create view recent as select ip from badips;
+           create trigger copy after insert on log begin
+               insert into badips values (datetime('now'), new.x); end;
+           insert into log values (@IP)""",
+    ],
+)
+def test_other_shapes_of_the_scripts_table_are_adopted(script: str, tmp_path: Path) -> None:
+    """Columns in another order or case, bytes that are no text, views and triggers of its owner."""
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as database:
+        database.executescript(
+            script.replace("@NOW", "datetime('now')").replace("@IP", "'192.0.2.1'")
+        )
+    database.close()
+    with open_store(path, write=True) as store:
+        networks, invalid = store.banned(0)
+    assert networks == [BAN.network]
+    assert invalid == (["\\xff\x00"] if "ff00" in script else [])
+    if "recent" in script:
+        with sqlite3.connect(path) as database:
+            database.execute("insert into log values ('192.0.2.9')")
+            assert len(database.execute("select * from recent").fetchall()) == 2
+        database.close()
+
+
+def test_names_that_are_taken_are_told(tmp_path: Path) -> None:
+    """Nothing of the file is changed."""
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as database:
+        database.executescript("create table badips (t, ip); create table History (x)")
+    database.close()
+    before = path.read_bytes()
+    for write in (True, False):
+        assert "other tables named history" in refusal(path, write=write)
+    assert path.read_bytes() == before
+
+
+def test_an_insert_into_badips_makes_a_temporary_ban_permanent(tmp_path: Path) -> None:
+    """Also one that has ended but was not lifted yet."""
+    path = tmp_path / "treason.db"
+    for until in (5, 2**40):
+        with open_store(path, write=True) as store:
+            store.ban([Ban(BAN.network, 1, until, "manual")])
+        with sqlite3.connect(path) as database:
+            database.execute("insert into badips values (datetime('now'), '192.0.2.1')")
+        database.close()
+        with open_store(path, write=True) as store:
+            [ban] = store.bans(10)
+        assert (ban.until, ban.origin) == (None, "badips")
+
+
+def test_what_came_through_badips_is_not_enforced_if_it_is_too_wide(original: Path) -> None:
+    """`ban` would have asked for --force."""
+    with open_store(original, write=True):
+        pass
+    with sqlite3.connect(original) as database:
+        database.execute("insert into badips values (datetime('now'), '0.0.0.0/0')")
+    database.close()
+    with open_store(original, write=True) as store:
+        networks, refused = store.banned(0, lambda network: network.length >= 16)
+    assert "0.0.0.0/0" not in map(str, networks)
+    assert sorted(refused) == ["0.0.0.0/0", "192.0.2.300"]
+
+
 def test_adoption_happens_once(original: Path) -> None:
     """What is unbanned afterwards does not come back."""
     with open_store(original, write=True) as store:

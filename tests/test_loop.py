@@ -21,6 +21,7 @@ from reconciler import (
 )
 from reconciler.loop import ROUNDS, Guard, Outcome, Reading, Scanner, State, enforce, teardown
 from reconciler.model import Ban
+from reconciler.plan import Causes
 from reconciler.policy import Policy
 from reconciler.store import Store, open_store
 
@@ -178,12 +179,12 @@ def test_unexplained_removals_are_refused_and_nothing_is_applied() -> None:
     """Losing the database must not open the gates; an explanation or force does."""
     held = frozenset(Network.of(4, i, 32) for i in range(20))
     backend = Memory(held)
-    outcome = pass_(backend, Desired(), Guard(0.3, list))
+    outcome = pass_(backend, Desired(), Guard(0.3, Causes))
     assert outcome.state is State.FAILED
     assert "it would lift 20 of 20" in outcome.error
     assert "--force" in outcome.error
     assert backend.banned == held
-    assert pass_(backend, Desired(), Guard(0.3, lambda: held)).state is State.CHANGED
+    assert pass_(backend, Desired(), Guard(0.3, lambda: Causes(held))).state is State.CHANGED
     backend.banned = held
     assert pass_(backend, Desired()).state is State.CHANGED
 
@@ -191,16 +192,16 @@ def test_unexplained_removals_are_refused_and_nothing_is_applied() -> None:
 def test_a_few_removals_need_no_explanation() -> None:
     """The guard counts from ten networks up, and allows its share."""
     nine = Memory(frozenset(Network.of(4, i, 32) for i in range(9)))
-    assert pass_(nine, Desired(), Guard(0.3, list)).state is State.CHANGED
+    assert pass_(nine, Desired(), Guard(0.3, Causes)).state is State.CHANGED
     ten = Memory(frozenset(Network.of(4, i, 32) for i in range(10)))
     kept = Desired(frozenset(Network.of(4, i, 32) for i in range(7)))
-    assert pass_(ten, kept, Guard(0.3, list)).state is State.CHANGED
+    assert pass_(ten, kept, Guard(0.3, Causes)).state is State.CHANGED
 
 
 def test_a_check_tells_that_a_pass_would_be_refused() -> None:
     """The refusal is part of the drift."""
     backend = Memory(frozenset(Network.of(4, i, 32) for i in range(20)))
-    outcome = pass_(backend, Desired(), Guard(0.3, list), check=True)
+    outcome = pass_(backend, Desired(), Guard(0.3, Causes), check=True)
     assert outcome.state is State.DRIFT
     assert outcome.error.startswith("refused")
 
@@ -292,7 +293,7 @@ def test_too_many_new_bans_are_refused_as_a_whole(store: Store) -> None:
     scanner = Scanner(store, Policy(), NOW, write=True, max_new_bans=2)
     fine, refused = scanner.scan({"a": lambda: first, "b": lambda: second})
     assert len(fine.bans) == 1
-    assert "2 new bans, max_new_bans allows 2" in refused.error
+    assert "2 new bans after 1, max_new_bans allows 2" in refused.error
     assert store.banned(NOW) == ([A], [])
     assert store.cursor("b") is None
 
@@ -312,7 +313,7 @@ def test_a_ban_that_was_lifted_and_made_again_explains_nothing(store: Store) -> 
     store.ban([Ban(A, NOW, None, "x"), Ban(B, NOW, None, "x")])
     store.unban([A, B], NOW)
     store.ban([Ban(A, NOW, None, "x")])
-    assert store.lifted() == [B]
+    assert store.last_events() == {A: "ban", B: "unban"}
 
 
 def test_an_unreadable_source_stops_no_other_and_stores_nothing(store: Store) -> None:

@@ -1,7 +1,7 @@
 """The plan: the smallest change, and what in it has no known cause."""
 
 from reconciler import Change, Damage, Desired, Network, Observed
-from reconciler.plan import plan, unexplained
+from reconciler.plan import Causes, plan, unexplained
 
 A, B, C = (Network.parse(f"192.0.2.{i}") for i in (1, 2, 3))
 
@@ -32,11 +32,30 @@ def test_a_backend_without_passing_needs_no_passes() -> None:
     assert plan(Desired(passed=frozenset({A})), Observed(passed=None)) is None
 
 
-def test_removals_are_explained_by_lifting_whitelist_and_recutting() -> None:
-    """Only what nothing accounts for is unexplained."""
-    wide, half, other = map(Network.parse, ("10.0.0.0/24", "10.0.0.0/25", "10.9.0.0/16"))
-    made = plan(
-        Desired(frozenset({half}), frozenset({B})), Observed(frozenset({wide, A, B, C, other}))
-    )
+WIDE, HALF, OTHER = map(Network.parse, ("10.0.0.0/24", "10.0.0.0/25", "10.9.0.0/16"))
+
+
+def lost(desired: Desired, held: set[Network], causes: Causes) -> list[Network]:
+    """Give what goes without a known cause."""
+    made = plan(desired, Observed(held))
     assert made is not None
-    assert unexplained(made, [A]) == [other, C]
+    return unexplained(made, causes)
+
+
+def test_removals_are_explained_by_lifting_and_whitelist() -> None:
+    """Only what nothing accounts for is unexplained."""
+    causes = Causes(frozenset({A}), frozenset({B, C, OTHER}))
+    assert lost(Desired(passed=frozenset({B})), {A, B, C, OTHER}, causes) == [OTHER, C]
+
+
+def test_what_is_cut_otherwise_is_explained_only_if_it_is_dropped_as_a_whole() -> None:
+    """A half does not stand for the whole."""
+    assert lost(Desired(frozenset({WIDE})), {HALF}, Causes()) == []
+    assert lost(Desired(frozenset({HALF})), {WIDE}, Causes()) == [WIDE]
+
+
+def test_a_lifted_network_explains_its_parts_but_no_ban_of_their_own() -> None:
+    """Whoever was banned by itself is not lifted with the network around it."""
+    assert lost(Desired(), {HALF}, Causes(frozenset({WIDE}))) == []
+    assert lost(Desired(), {HALF}, Causes(frozenset({WIDE}), frozenset({HALF}))) == [HALF]
+    assert lost(Desired(), {HALF}, Causes(exempt=frozenset({WIDE}))) == []

@@ -51,7 +51,10 @@ def test_own_addresses_and_gateways_are_those_of_the_kernel(host: None, tmp_path
 def test_resolvers_are_those_of_resolv_conf(tmp_path: Path) -> None:
     """Zones are cut off, other lines are left alone."""
     path = tmp_path / "resolv.conf"
-    path.write_text("# x\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\nnameserver\nsearch x\n")
+    path.write_text(
+        "# x\nnameserver 192.0.2.53\nnameserver fe80::1%eth0\nnameserver\n"
+        "nameserver 0.0.0.0/0\nsearch x\n"
+    )
     assert reasons(Protect(), resolvers=path)["DNS resolver"] == {"192.0.2.53", "fe80::1"}
 
 
@@ -59,6 +62,14 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     """An unknown protection is not an empty one."""
     with pytest.raises(TreasonError, match="cannot read what to protect"):
         protected(Protect(), [], resolvers=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["route", "if_inet6"])
+def test_what_cannot_be_understood_is_an_error(name: str, tmp_path: Path) -> None:
+    """A kernel that prints otherwise is not a machine without addresses."""
+    (tmp_path / name).write_text("Iface\nzz yy\n")
+    with pytest.raises(TreasonError, match="cannot tell what to protect"):
+        protected(Protect(), [], net=tmp_path)
 
 
 @pytest.mark.parametrize("between", [[], ["env", "-u", "SSH_CONNECTION"]])

@@ -1,6 +1,7 @@
 """The systemd units: as shipped, valid, sandboxed; and their installation."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,14 +17,21 @@ SHIPPED = Path(__file__).parent.parent / "conf" / "systemd"
 def test_the_shipped_units_are_what_init_renders() -> None:
     """Their text stands in the code alone."""
     rendered = schedule.units(schedule.COMMAND, config.DEFAULT)
-    assert {path.name: path.read_text() for path in SHIPPED.iterdir()} == rendered
+    shipped = {
+        str(path.relative_to(SHIPPED)): path.read_text()
+        for path in SHIPPED.rglob("*")
+        if path.is_file()
+    }
+    assert shipped == rendered
 
 
 def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path) -> None:
     """`systemd-analyze verify` says nothing."""
     for name, text in schedule.units("/bin/true", config.DEFAULT).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    done = run(["systemd-analyze", "verify", *map(str, sorted(tmp_path.iterdir()))])
+    found = sorted(str(path) for path in tmp_path.glob("treason*"))
+    done = run(["systemd-analyze", "verify", *found])
     assert done.output + done.error == ""
 
 
@@ -41,6 +49,9 @@ def systemctl(tmp_path: Path, mocker: MockerFixture) -> list[list[str]]:
     directory = tmp_path / "units"
     directory.mkdir()
     mocker.patch.object(schedule, "DIRECTORY", directory)
+    mocker.patch.object(schedule, "STATE", tmp_path)
+    mocker.patch.object(schedule, "RUNTIME", tmp_path)
+    mocker.patch.object(sys, "executable", "/opt/treason/bin/python")
     mocker.patch("os.geteuid", return_value=0)
     called: list[list[str]] = []
     mocker.patch.object(schedule, "run", side_effect=called.append)
@@ -53,7 +64,8 @@ def test_init_installs_and_undo_removes(place: Place, systemctl: list[list[str]]
     result = place.treason("init", "--systemd")
     assert result.code == 0, result.err
     service = (schedule.DIRECTORY / "treason.service").read_text()
-    assert f"--config {place.config} reconcile\n" in service
+    assert f"-m reconciler --config {place.config} reconcile\n" in service
+    assert (schedule.DIRECTORY / "nftables.service.d" / "treason.conf").is_file()
     assert ["systemctl", "enable", "--now", "treason.timer"] in systemctl
     undone = place.treason("init", "--systemd", "--undo")
     assert undone.code == 0
@@ -61,6 +73,31 @@ def test_init_installs_and_undo_removes(place: Place, systemctl: list[list[str]]
     assert ["systemctl", "disable", "--now", "treason.timer"] in systemctl
     assert not [argv for argv in systemctl if "treason.service" in argv]
     assert place.treason("list").out.startswith("192.0.2.7\t")
+
+
+@pytest.mark.parametrize("wrong", ["STATE", "RUNTIME", "executable"])
+def test_what_the_sandbox_could_not_reach_is_refused(
+    wrong: str, place: Place, systemctl: list[list[str]], mocker: MockerFixture, tmp_path: Path
+) -> None:
+    """Nothing is written, and the remedy is told."""
+    if wrong == "executable":
+        mocker.patch.object(sys, "executable", "/root/venv/bin/python")
+    else:
+        mocker.patch.object(schedule, wrong, Path("/var/lib/other"))
+    result = place.treason("init", "--systemd")
+    assert result.code == 1
+    assert "the sandboxed service" in result.err
+    assert (systemctl, list(schedule.DIRECTORY.iterdir())) == ([], [])
+
+
+def test_odd_paths_are_quoted() -> None:
+    """As systemd reads them: spaces, quotes and per cent signs."""
+    texts = schedule.units("/bin/true", Path('/etc/a b%/"c".toml'))
+    assert (
+        'ExecStart=/bin/true --config "/etc/a b%%/\\"c\\".toml" reconcile\n'
+        in texts["treason.service"]
+    )
+    assert 'ConditionPathExists=/etc/a b%%/"c".toml\n' in texts["treason.service"]
 
 
 def test_without_systemd_nothing_is_made(
@@ -71,5 +108,5 @@ def test_without_systemd_nothing_is_made(
     before = place.snapshot()
     result = place.treason("init", "--systemd")
     assert result.code == 1
-    assert "* * * * * root treason reconcile" in result.err
+    assert re.search(r"\* \* \* \* \* root /\S+ .*reconcile", result.err)
     assert place.snapshot() == before

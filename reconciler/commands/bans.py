@@ -3,7 +3,7 @@
 import click
 
 from reconciler import duration, output
-from reconciler.desired import collapse, covered, overlaps
+from reconciler.desired import collapse, covered, overlaps, subtract
 from reconciler.errors import ConfigError
 from reconciler.model import Ban
 from reconciler.network import Network
@@ -71,7 +71,7 @@ def list_(session: Session, form: str) -> int:
 
 @click.command()
 @click.argument("network", required=False)
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True)
 @output_format
 @verbosity
 @click.pass_obj
@@ -90,17 +90,23 @@ def _refuse(session: Session, network: Network, exempt: list[Exemption]) -> None
             f"{network} is wider than [treason] min_prefix allows",
             "ban a narrower network, or say --force",
         )
-    for entry in exempt:
-        if covered(network, [entry.network]):
-            raise ConfigError(
-                f"{network} is exempt ({entry.network}: {output.plain(entry.comment)}), "
-                "so a ban would not be enforced",
-                "remove the exemption first, or store the ban anyway with --force",
-            )
+    if _left(network, exempt):
+        return
+    entry = next(entry for entry in exempt if overlaps(network, [entry.network]))
+    raise ConfigError(
+        f"{network} is exempt ({entry.network}: {output.plain(entry.comment)}), "
+        "so a ban would not be enforced",
+        "remove the exemption first, or store the ban anyway with --force",
+    )
 
 
 def _note(network: Network, exempt: list[Exemption]) -> str:
-    inside = collapse(entry.network for entry in exempt)
-    if covered(network, inside):
+    left = _left(network, exempt)
+    if not left:
         return "; exempt, so it is not enforced"
-    return "; exempt addresses inside stay open" if overlaps(network, inside) else ""
+    return "" if left == [network] else "; exempt addresses inside stay open"
+
+
+def _left(network: Network, exempt: list[Exemption]) -> list[Network]:
+    """Give what of the network is not exempt."""
+    return subtract([network], collapse(entry.network for entry in exempt))

@@ -11,6 +11,7 @@ from reconciler.whitelist import Exemption
 
 
 @click.group()
+@verbosity
 def whitelist() -> None:
     """Name networks that are never dropped.
 
@@ -31,7 +32,9 @@ def add(session: Session, networks: tuple[str, ...], comment: str, lock_timeout:
     path = files.beside(session.path)
     with session.lock(lock_timeout):
         kept = {entry.network: entry for entry in files.load(path).networks}
-        kept |= {network: Exemption(network, comment) for network in wanted}
+        for network in wanted:
+            old = kept.get(network, Exemption(network))
+            kept[network] = Exemption(network, comment or old.comment)
         files.save(path, kept.values(), mode=0o644)
     for network in wanted:
         click.echo(f"{network}: whitelisted")

@@ -142,9 +142,10 @@ def export(session: Session, observed: bool, backend_names: tuple[str, ...]) -> 
 
 
 def _wanted(session: Session, store: Store, readings: list[loop.Reading]) -> Desired:
-    banned, invalid = store.banned(session.now)
+    banned, invalid = store.banned(session.now, session.config.treason.min_prefix.allows)
     if invalid:
-        warn(f"{len(invalid)} stored bans are no networks, so not enforced: {invalid[0]!r}")
+        some = ", ".join(map(repr, invalid[:3])) + (", ..." if invalid[3:] else "")
+        warn(f"{len(invalid)} stored bans are no networks, or too wide, so not enforced: {some}")
     return desired(
         [*banned, *(ban.network for reading in readings for ban in reading.bans)],
         (entry.network for entry in session.whitelist),

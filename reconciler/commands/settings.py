@@ -9,6 +9,7 @@ from reconciler.session import Session
 
 
 @click.group()
+@verbosity
 def config() -> None:
     """Check or show the configuration."""
 

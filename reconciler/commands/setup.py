@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from reconciler import files, schedule, settings
+from reconciler.config import Main
 from reconciler.errors import ConfigError, StoreError
 from reconciler.options import OK, verbosity
 from reconciler.session import Session
@@ -29,7 +30,7 @@ def init(session: Session, systemd: bool, undo: bool) -> int:
             click.echo(line)
         return OK
     if systemd:
-        schedule.check()
+        schedule.check(session.config.treason if session.path.exists() else Main())
     write_configuration(session.path)
     _database(session)
     if systemd:
@@ -50,7 +51,9 @@ def demo() -> int:
 def write_configuration(path: Path) -> None:
     """Write the default configuration, unless there is one. Raise `ConfigError`."""
     try:
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True)
+            path.parent.chmod(0o755)  # whatever the umask: services have users of their own
         if os.path.lexists(path):
             click.echo(f"{path}: kept")
         else:

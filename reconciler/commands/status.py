@@ -21,7 +21,7 @@ def status(session: Session, protection: bool, form: str) -> int:
     with session.store(write=False) as store:
         counts = store.counts(session.now)
         protected = session.protection(store)
-        banned, invalid = store.banned(session.now)
+        banned, invalid = store.banned(session.now, session.config.treason.min_prefix.allows)
     if protection:
         listed = {"protection": output.exemptions_json(protected)}
         emit(form, listed, output.exemptions_text(protected))
