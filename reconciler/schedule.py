@@ -99,6 +99,7 @@ After=local-fs.target systemd-tmpfiles-setup.service nftables.service
 Before=network-pre.target shutdown.target
 Wants=network-pre.target
 Conflicts=shutdown.target
+StartLimitIntervalSec=0
 ConditionPathExists={condition}
 
 [Service]
