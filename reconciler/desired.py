@@ -16,6 +16,11 @@ def desired(
     return Desired(frozenset(subtract(collapse(bans), exempt)), frozenset(passed))
 
 
+def keeping(state: Desired, networks: Iterable[Network]) -> Desired:
+    """Add networks to what is to be dropped; the whitelist still comes first."""
+    return desired([*state.banned, *networks], state.passed)
+
+
 def collapse(networks: Iterable[Network]) -> list[Network]:
     """Sort, and leave out every network that lies inside another."""
     kept: list[Network] = []

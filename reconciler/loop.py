@@ -12,6 +12,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from reconciler.desired import keeping
 from reconciler.detect import RULES, Rule, detect
 from reconciler.errors import BackendFailed, TreasonError
 from reconciler.interfaces import Backend, Source
@@ -77,20 +78,22 @@ class Guard:
     share: float
     causes: Callable[[], Causes]
 
-    def refusal(self, plan: Plan, enforced: int) -> str:
-        """Say why the plan is refused, in one or two lines; empty if it may go ahead."""
+    def lost(self, plan: Plan, enforced: int) -> list[Network]:
+        """Give the removals without a known cause, if they are too many of what is enforced."""
         limit = self.share * enforced
         if enforced < GUARDED_FROM or len(plan.banned.remove) <= limit:
-            return ""
-        lost = unexplained(plan, self.causes())
-        if len(lost) <= limit:
-            return ""
-        some = ", ".join(map(str, lost[:3])) + (", ..." if lost[3:] else "")
-        return (
-            f"refused: it would lift {len(lost)} of {enforced} networks that nobody unbanned or"
-            f" whitelisted ({some})\n"
-            "  is the database the right one? `treason list` shows it; --force lifts them anyway"
-        )
+            return []
+        networks = unexplained(plan, self.causes())
+        return networks if len(networks) > limit else []
+
+
+def _refusal(name: str, lost: Sequence[Network], enforced: int) -> str:
+    some = ", ".join(map(str, lost[:3])) + (", ..." if lost[3:] else "")
+    return (
+        f"{name}: refused to lift {len(lost)} of {enforced} networks that nobody unbanned or"
+        f" whitelisted ({some})\n"
+        "  is the database the right one? `treason list` shows it; --force lifts them anyway"
+    )
 
 
 @define
@@ -221,7 +224,9 @@ def _compare(
     needed = plan(desired, observed)
     if needed is None:
         return Outcome(name, State.IN_SYNC)
-    refusal = guard.refusal(needed, len(observed.banned)) if guard else ""
+    enforced = len(observed.banned)
+    lost = guard.lost(needed, enforced) if guard else []
+    refusal = _refusal(name, lost, enforced) if lost else ""
     script = backend.render(needed) if render else ""
     return Outcome(name, State.DRIFT, needed, script, error=refusal)
 
@@ -229,16 +234,24 @@ def _compare(
 def _converge(
     name: str, desired: Desired, guard: Guard | None, render: bool, backend: Backend
 ) -> Outcome:
-    """Read, correct and read again, until nothing is left to correct."""
+    """Read, correct and read again, until nothing is left to correct.
+
+    What the guard refuses to lift stays enforced; all else goes ahead.
+    """
     first: Plan | None = None
-    script, failure = "", ""
-    for _ in range(ROUNDS):
+    script, refusal, failure = "", "", ""
+    for left in range(ROUNDS, -1, -1):
         observed = backend.observe()
         needed = plan(desired, observed)
+        if needed and guard and (lost := guard.lost(needed, len(observed.banned))):
+            refusal = _refusal(name, lost, len(observed.banned))
+            desired = keeping(desired, lost)
+            guard, needed = None, plan(desired, observed)
         if needed is None:
-            return Outcome(name, State.CHANGED if first else State.IN_SYNC, first, script)
-        if guard and (refusal := guard.refusal(needed, len(observed.banned))):
-            return Outcome(name, State.FAILED, needed, error=f"{name}: {refusal}")
+            done = State.CHANGED if first else State.IN_SYNC
+            return Outcome(name, State.FAILED if refusal else done, first, script, refusal)
+        if not left:
+            break
         if first is None:
             first = needed
             script = backend.render(needed) if render else ""
@@ -247,17 +260,11 @@ def _converge(
             failure = ""
         except BackendFailed as error:
             failure = str(error)  # somebody may have changed it in between: read again
-    if not failure and plan(desired, backend.observe()) is None:
-        return Outcome(name, State.CHANGED, first, script)
-    return Outcome(
-        name,
-        State.FAILED,
-        first,
-        script,
-        error=failure
-        or f"{name}: still differs after {ROUNDS} corrections\n"
-        "  another program may be changing it; --check --diff shows what is left",
+    failure = failure or (
+        f"{name}: still differs after {ROUNDS} corrections\n"
+        "  another program may be changing it; --check --diff shows what is left"
     )
+    return Outcome(name, State.FAILED, first, script, error=failure)
 
 
 def _said(error: BaseException, name: str) -> str:

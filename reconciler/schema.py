@@ -2,7 +2,9 @@
 
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
@@ -59,10 +61,11 @@ def fill(cls: type[T], table: Mapping[str, Any], tables: tuple[str, ...] = ()) -
     """Build the attrs class ``cls``; ``tables`` name where the table stands. Raise `Refused`.
 
     A field made by `setting`, or with an attrs converter, takes what that takes; any other takes
-    what its annotation says. Nested attrs classes are tables.
+    what its annotation says: str, bool, int, float, Path, list[X], tuple[X, ...], dict[str, X],
+    unions of these, and attrs classes, which are tables.
     """
     hints = get_type_hints(cls)
-    fields = {attribute.name: attribute for attribute in attrs.fields(cls)}  # type: ignore[arg-type]  # T is an attrs class by contract
+    fields = {field.alias or field.name: field for field in attrs.fields(cls) if field.init}  # type: ignore[arg-type]  # T is an attrs class by contract
     problems = [
         Problem(tables, key, unknown("key", key, fields)) for key in table if key not in fields
     ]
@@ -70,7 +73,7 @@ def fill(cls: type[T], table: Mapping[str, Any], tables: tuple[str, ...] = ()) -
     for name, attribute in fields.items():
         try:
             if name in table:
-                value = _value(table[name], attribute, hints[name], (*tables, name))
+                value = _value(table[name], attribute, hints[attribute.name], (*tables, name))
                 if attribute.validator is not None and attribute.converter is None:
                     attribute.validator(None, attribute, value)  # by itself, so that all are told
                 values[name] = value
@@ -124,16 +127,26 @@ def _typed(value: Any, hint: Any, tables: tuple[str, ...]) -> Any:
     if hint is Any:
         return value
     if get_origin(hint) in {Union, types.UnionType}:
-        hint = next(arm for arm in get_args(hint) if arm is not type(None))
+        *others, hint = (arm for arm in get_args(hint) if arm is not type(None))
+        for arm in others:
+            with suppress(TypeError, Refused):
+                return _typed(value, arm, tables)
+    if hint is Path and isinstance(value, str):
+        return Path(value)
     kind = dict if attrs.has(hint) else _ORIGINS.get(get_origin(hint), get_origin(hint)) or hint
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not (list if kind is tuple else kind):
         raise TypeError(f"must be {_KINDS.get(kind, kind)}, not {_KINDS.get(type(value), value)}")
+    return _inside(value, hint, kind, tables)
+
+
+def _inside(value: Any, hint: Any, kind: type, tables: tuple[str, ...]) -> Any:
+    """Hold what a table or a list holds against the annotation."""
     if attrs.has(hint):
         return fill(hint, dict(value), tables)
     if isinstance(value, list):
-        return tuple(_typed(item, _arm(hint, 0), tables) for item in value)
+        return kind(_typed(item, _arm(hint, 0), tables) for item in value)
     if isinstance(value, dict):
         return {key: _typed(item, _arm(hint, 1), tables) for key, item in value.items()}
     return value

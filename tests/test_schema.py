@@ -1,0 +1,74 @@
+"""Settings of plugins: every way in which an author may declare them."""
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from reconciler.schema import Refused, fill
+
+
+@attrs.frozen
+class Inner:
+    """A table in a table."""
+
+    zone: str
+
+
+def upper(text: object) -> str:
+    """Convert."""
+    return str(text).upper()
+
+
+@attrs.frozen
+class Settings:
+    """What authors write."""
+
+    token: str
+    _region: str = "here"
+    retries: int = attrs.field(default=3, validator=attrs.validators.ge(0))
+    ratio: float = 0.5
+    directory: Path = Path("/")
+    tags: list[str] = attrs.field(factory=list)
+    pairs: tuple[int, ...] = ()
+    limit: int | str | None = None
+    headers: dict[str, str] = attrs.field(factory=dict)
+    inner: Inner | None = None
+    upper: str = attrs.field(default="x", converter=upper)
+    cache: dict[str, int] = attrs.field(factory=dict, init=False)
+
+
+def test_every_declaration_is_filled() -> None:
+    """Aliases, paths, collections, unions, tables and converters."""
+    table = {
+        "token": "t", "region": "there", "ratio": 1, "directory": "/x", "tags": ["a"],
+        "pairs": [1, 2], "limit": "none", "headers": {"a": "b"}, "inner": {"zone": "z"},
+        "upper": "abc",
+    }  # fmt: skip
+    made = fill(Settings, table)
+    assert made == Settings(
+        "t", "there", 3, 1.0, Path("/x"), ["a"], (1, 2), "none", {"a": "b"}, Inner("z"), "ABC"
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({}, "token: is missing"),
+        ({"token": 3}, "token: must be a string, not a whole number"),
+        ({"token": "t", "cache": {}}, "unknown key 'cache'"),
+        ({"token": "t", "_region": "x"}, "unknown key '_region'; did you mean 'region'?"),
+        ({"token": "t", "retries": -1}, "retries: 'retries' must be >= 0: -1"),
+        ({"token": "t", "tags": [1]}, "tags: must be a string, not a whole number"),
+        ({"token": "t", "limit": 1.5}, "limit: must be a string, not a number"),
+        (
+            {"token": "t", "inner": {"zoen": "z"}},
+            "[inner] unknown key 'zoen'; did you mean 'zone'?",
+        ),
+    ],
+)
+def test_every_mistake_is_named(table: dict[str, object], said: str) -> None:
+    """With the key, and with the table that it stands in."""
+    with pytest.raises(Refused) as refused:
+        fill(Settings, table)
+    assert said in map(str, refused.value.problems)
