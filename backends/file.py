@@ -43,6 +43,8 @@ class Settings:
 class File:
     """One canonical network in a line, in address order, and nothing else.
 
+    A file of which more lines are something else is somebody else's, and left alone.
+
     A list cannot pass anybody ahead of it: the whitelist is cut out of its networks.
     """
 
@@ -63,8 +65,8 @@ class File:
             try:
                 networks.append(Network.parse(line.strip()))
             except InvalidNetwork:
-                bad.append(f"line {number} is no network: {line[:40]!r}")
-        if bad and not networks:
+                bad += [f"line {number} is no network: {line[:40]!r}"] if line.strip() else []
+        if len(bad) > len(networks):
             raise BackendUnreadable(
                 f"{subject}: this is no blocklist: {bad[0]}",
                 "name another file in [backend.file], or remove this one",
@@ -103,7 +105,8 @@ class File:
         self._remove(self._pending)
 
     def teardown(self) -> None:
-        """Remove the file."""
+        """Remove the file, unless it is somebody else's."""
+        self.observe()
         self._remove(self._pending)
         self._remove(self._path)
 

@@ -79,7 +79,8 @@ _SAID: Final = {
 
 def _writable(path: Path, timeout: float) -> sqlite3.Connection:
     """Open for writing; create what is missing, and bring an older schema up to date."""
-    _distrust(path.parent)
+    for directory in {path.parent, path.resolve().parent}:
+        _distrust(directory)
     if not _exists(path):
         _create(path)
     with ExitStack() as stack:
@@ -103,7 +104,7 @@ def _readable(path: Path, timeout: float) -> sqlite3.Connection:
     if _is_wal(path):
         raise StoreError(
             f"{path}: the database is in WAL mode, and cannot be read without writing",
-            "run a command that may write, such as `treason reconcile`; it sets it back",
+            "run `treason reconcile`: it sets it back",
         )
     with ExitStack() as stack:
         connection = stack.enter_context(closing(_open(path, "ro", timeout)))

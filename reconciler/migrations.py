@@ -58,6 +58,7 @@ _SECOND: Final = (
             SELECT NEW.ip, CAST(coalesce(strftime('%s', NEW.addedtime), strftime('%s', 'now'))
                 AS INTEGER), NULL, 'badips', 'inserted into badips';
     END""",
+    "CREATE INDEX bans_untidy ON bans (network) WHERE reason = 'inserted into badips'",
     # Whoever ran treason through ssh is not to be locked out for some time.
     """CREATE TABLE clients (
         address TEXT NOT NULL PRIMARY KEY,
@@ -65,6 +66,7 @@ _SECOND: Final = (
     ) STRICT, WITHOUT ROWID""",
 )
 
+_NAMES: Final = {"bans", "offences", "history", "cursors", "clients", "badips_insert"}
 _STEPS: Final = (_FIRST, _SECOND)
 VERSION: Final = len(_STEPS)
 
@@ -95,9 +97,7 @@ def adoptable(connection: sqlite3.Connection) -> bool:
 def collisions(connection: sqlite3.Connection) -> list[str]:
     """Give the names of a foreign database that adoption would need for itself."""
     names = connection.execute("SELECT lower(name) FROM sqlite_schema WHERE type != 'index'")
-    return sorted(
-        {name for (name,) in names} & {"bans", "offences", "history", "cursors", "clients"}
-    )
+    return sorted({name for (name,) in names} & _NAMES)
 
 
 def _columns(connection: sqlite3.Connection) -> list[str]:
@@ -117,7 +117,8 @@ def _script_rows(connection: sqlite3.Connection) -> list[tuple[str, int | None]]
         f"SELECT CAST(ip AS BLOB), CAST(strftime('%s', \"{quoted}\") AS INTEGER) FROM badips"  # noqa: S608 - quoted
     ):
         if ip is not None:
-            found.append((ip.decode(errors="backslashreplace"), since))
+            known = since is not None and since >= 0  # a bare number would be a Julian day
+            found.append((ip.decode(errors="backslashreplace"), since if known else None))
     return found
 
 
@@ -142,6 +143,6 @@ def _adopt(connection: sqlite3.Connection, rows: list[tuple[str, int | None]]) -
 
 def _canonical(text: str) -> str:
     try:
-        return str(Network.parse(text))
+        return str(Network.parse(text.strip()))
     except InvalidNetwork:
         return text

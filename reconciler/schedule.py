@@ -18,6 +18,7 @@ DIRECTORY: Final = Path("/etc/systemd/system")
 COMMAND: Final = "/usr/bin/treason"
 STATE: Final = Path("/var/lib/treason")
 RUNTIME: Final = Path("/run/treason")
+_HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp")  # noqa: S108 - by ProtectHome, PrivateTmp
 
 # What both services may do: speak netlink with CAP_NET_ADMIN, read /dev/kmsg with CAP_SYSLOG,
 # write their own state, and nothing else (systemd.exec(5)).
@@ -143,7 +144,7 @@ def units(command: str, configuration: Path) -> dict[str, str]:
     }
 
 
-def check(settings: config.Main) -> None:
+def check(settings: config.Main, configuration: Path) -> None:
     """Refuse what the units could not work with, before anything is made. Raise `TreasonError`."""
     if not DIRECTORY.is_dir():
         raise TreasonError(
@@ -158,12 +159,13 @@ def check(settings: config.Main) -> None:
                 f"{path}: the sandboxed service may write to {place} only",
                 f"move it to {place / path.name}, and name it so in [treason]",
             )
-    for path in (Path(_command().split()[0]), Path(sys.executable).resolve()):
-        if any(path.is_relative_to(hidden) for hidden in ("/home", "/root", "/run/user", "/tmp")):  # noqa: S108 - compared
-            raise TreasonError(
-                f"{path}: the sandboxed service does not see this directory",
-                "install treason for the whole system, in /opt/treason for instance",
-            )
+    for path in (_program() or Path(sys.executable), Path(sys.executable), configuration):
+        for seen in (path.absolute(), path.resolve()):
+            if any(seen.is_relative_to(hidden) for hidden in _HIDDEN):
+                raise TreasonError(
+                    f"{seen}: the sandboxed service does not see this directory",
+                    "install treason for the whole system, in /opt/treason for instance",
+                )
 
 
 def install(configuration: Path = config.DEFAULT) -> Iterator[str]:
@@ -195,12 +197,16 @@ def uninstall() -> Iterator[str]:
     yield "what is enforced stays enforced; `treason teardown` lifts it"
 
 
+def _program() -> Path | None:
+    """Give the program that runs, if it can be started by its path."""
+    program = Path(sys.argv[0]).absolute()
+    return program if program.is_file() and os.access(program, os.X_OK) else None
+
+
 def _command() -> str:
     """Give the words that start this very program, for a unit."""
-    program = Path(sys.argv[0]).absolute()
-    if os.access(program, os.X_OK) and program.is_file():
-        return _word(str(program))
-    return f"{_word(sys.executable)} -P -m reconciler"
+    program = _program()
+    return _word(str(program)) if program else f"{_word(sys.executable)} -P -m reconciler"
 
 
 def _word(text: str) -> str:

@@ -74,8 +74,7 @@ def fill(cls: type[T], table: Mapping[str, Any], tables: tuple[str, ...] = ()) -
         try:
             if name in table:
                 value = _value(table[name], attribute, hints[attribute.name], (*tables, name))
-                if attribute.validator is not None and attribute.converter is None:
-                    attribute.validator(None, attribute, value)  # by itself, so that all are told
+                _try(attribute, value)
                 values[name] = value
             elif attribute.default is attrs.NOTHING:
                 problems.append(Problem(tables, name, f"{name}: is missing"))
@@ -89,6 +88,21 @@ def fill(cls: type[T], table: Mapping[str, Any], tables: tuple[str, ...] = ()) -
         except (ValueError, TypeError) as error:
             problems.append(Problem(tables, "", _said(error)))
     raise Refused(problems)
+
+
+def _try(attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    """Convert and validate one field by itself, so that the mistakes of all fields are told.
+
+    What needs the other fields is left to the class itself.
+    """
+    convert: Any = attribute.converter
+    if isinstance(convert, attrs.Converter):
+        return
+    with suppress(AttributeError):
+        if convert is not None:
+            value = convert(value)
+        if attribute.validator is not None:
+            attribute.validator(None, attribute, value)
 
 
 def _said(error: Exception) -> str:

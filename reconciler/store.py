@@ -5,7 +5,7 @@ Networks are stored as canonical text, times as seconds since the epoch.
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -90,17 +90,22 @@ class Store:
             )
             return {Network.parse(text): until for text, until in rows}
 
-    def last_events(self) -> dict[Network, str]:
-        """Give for every network of the history what happened to it last."""
+    def last_events(self, now: int) -> dict[Network, str]:
+        """Give for every network of the history what happened to it last.
+
+        A ban that has ended counts as expired, also while its row is still there.
+        """
         with told(self._path):
             rows = self._connection.execute(  # with max(), SQLite takes action from that very row
                 "SELECT network, action, max(id) FROM history GROUP BY network"
             )
-            return {
+            events = {
                 network: str(action)
                 for text, action, _ in rows
                 if (network := _network(text)) is not None
             }
+        ended = (network for text in self._ended(now) if (network := _network(text)) is not None)
+        return events | dict.fromkeys(ended, "expiry")
 
     def offences(self, addresses: Iterable[Network], since: float) -> list[Offence]:
         """Give the stored offences of these addresses from ``since`` on."""
@@ -159,9 +164,9 @@ class Store:
         """Lift the bans of exactly these networks; give those that had one."""
         wanted = set(networks)
         with self._transaction():
-            rows = [text for text in self._named(wanted) if _network(text) in wanted]
-            self._lift(rows, "unban", now)
-        return {network for text in rows if (network := _network(text)) is not None}
+            known = set(self.until(wanted, now))
+            self._lift([str(network) for network in known], "unban", now)
+        return known
 
     def expire(self, now: int) -> None:
         """Move the bans that have ended to the history."""
@@ -209,15 +214,25 @@ class Store:
             sources = tuple(str(source) for (source,) in cursors)
             return Counts(permanent, temporary, offences, last, sources)
 
-    def _named(self, networks: Collection[Network]) -> list[str]:
-        """Give the rows of these networks, also where another hand wrote them otherwise."""
-        names = _json(networks)
-        rows = self._connection.execute(
-            "SELECT network FROM bans WHERE network IN (SELECT value FROM json_each(?))", (names,)
-        ).fetchall()
-        if len(rows) < len(networks):
-            rows = self._connection.execute("SELECT network FROM bans").fetchall()
-        return [text for (text,) in rows]
+    def tidy(self) -> None:
+        """Write what came in through ``badips`` as everything else is written."""
+        with told(self._path):
+            query = "SELECT network FROM bans WHERE reason = 'inserted into badips'"
+            rows = [text for (text,) in self._connection.execute(query)]
+        if not rows:
+            return
+        with self._transaction():
+            for text in rows:
+                network = _network(text)
+                name = text if network is None else str(network)
+                self._connection.execute(
+                    "INSERT INTO bans SELECT ?, since, NULL, origin, 'came through badips'"
+                    " FROM bans WHERE network = ? ON CONFLICT (network) DO UPDATE SET"
+                    " until = NULL, reason = excluded.reason",
+                    (name, text),
+                )
+                if name != text:
+                    self._connection.execute("DELETE FROM bans WHERE network = ?", (text,))
 
     def _ended(self, now: int) -> list[str]:
         with told(self._path):
@@ -266,7 +281,10 @@ def open_store(path: Path, *, write: bool, timeout: float = 5.0) -> Iterator[Sto
     """Open the database and close it at the end; see `database.connect`."""
     connection = connect(path, write=write, timeout=timeout)
     try:
-        yield Store(connection, path)
+        store = Store(connection, path)
+        if write:
+            store.tidy()
+        yield store
     finally:
         connection.close()
 

@@ -27,7 +27,8 @@ class File:
     """Reads the lines behind the cursor, which is ``DEVICE:INODE:OFFSET:TAIL``.
 
     TAIL is the length of a last line without its newline: it was read already, but stands behind
-    OFFSET, because a writer may be about to complete it. Another file under the name, or one that
+    OFFSET, because a writer may be about to complete it; or of a whole document of ``dmesg
+    --json``, which is read again when it has changed. Another file under the name, or one that
     has become shorter, is read from its beginning. Pipes have no cursor.
     """
 
@@ -36,6 +37,8 @@ class File:
         self._trusted = settings.trusted
         self._cursor: str | None = None
         self._spread: dict[str, Any] | None = None
+        self._document: int | None = None
+        self._start = 0
 
     def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
         """Yield the kernel's records that hold a needle."""
@@ -67,6 +70,7 @@ class File:
             self._spread = None
         if line.rstrip() == b"{":
             self._spread = {}
+            self._document = self._start if self._document is None else self._document
         elif not sought or any(needle in line for needle in sought):
             return shapes.parse(_text(line), trusted=self._trusted)
         return None
@@ -90,11 +94,17 @@ class File:
             return
         identity = f"{status.st_dev}:{status.st_ino}"
         offset, tail = _resume(cursor, identity, status.st_size)
+        if offset + tail == status.st_size:
+            self._cursor = f"{identity}:{offset}:{tail}"
+            return
         stream.seek(offset)
         for line, length in _bounded(stream):
+            self._start = offset
             if len(line.rstrip(b"\n")) != tail:
                 yield line
             offset, tail = (offset + length, 0) if line.endswith(b"\n") else (offset, length)
+        if self._document is not None:
+            offset, tail = self._document, offset + tail - self._document
         self._cursor = f"{identity}:{offset}:{tail}"
 
 

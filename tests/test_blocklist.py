@@ -48,7 +48,15 @@ def test_the_list_is_canonical_and_sorted(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    ["", "192.0.2.9\n", "192.0.2.10\n192.0.2.9\n", "192.0.2.9", "9.9.9.9\n# mine\n", "9.9.9.9\r\n"],
+    [
+        "",
+        "\n\n",
+        "192.0.2.9\n",
+        "192.0.2.10\n192.0.2.9\n",
+        "192.0.2.9",
+        "9.9.9.9\n# mine\n",
+        "9.9.9.9\r\n",
+    ],
 )
 def test_every_other_content_is_drift_and_replaced(path: Path, damage: str) -> None:
     """Also the right networks in another order, or without the last newline."""
@@ -91,10 +99,13 @@ def test_a_command_may_leave_something_running(path: Path) -> None:
 def test_other_peoples_files_are_not_overwritten(tmp_path: Path) -> None:
     """A file without a single network, a device and a pipe are no blocklist."""
     (tmp_path / "passwd").write_text("root:x:0:0\n")
+    (tmp_path / "hosts").write_text("# by hand\n10.0.0.1\nserver {}\n")
     os.mkfifo(tmp_path / "pipe")
-    for name in ("passwd", "pipe", "/dev/null"):
-        with pytest.raises(BackendUnreadable, match=r"no blocklist|no regular file"):
-            File(Settings(str(tmp_path / name))).observe()
+    for name in ("passwd", "hosts", "pipe", "/dev/null"):
+        backend = File(Settings(str(tmp_path / name)))
+        for touch in (backend.observe, backend.teardown):
+            with pytest.raises(BackendUnreadable, match=r"no blocklist|no regular file"):
+                touch()
     with pytest.raises(ValueError, match="no absolute path"):
         Settings("list")
 

@@ -169,6 +169,17 @@ def test_an_expired_ban_leaves_the_kernel(place: Place, nft: Nft) -> None:
     assert place.treason("list").out == ""
 
 
+def test_many_bans_that_end_at_once_are_no_loss(place: Place, nft: Nft) -> None:
+    """Neither for the check, which may not write that they ended, nor for the pass."""
+    place.treason("ban", *(f"192.0.2.{i}" for i in range(20, 40)), "--for", "1h")
+    place.treason("reconcile", "--no-scan")
+    with sqlite3.connect(place.database) as database:
+        database.execute("UPDATE bans SET until = 1")
+    database.close()
+    assert place.treason("reconcile", "--check", "--no-scan").code == 2
+    assert place.treason("reconcile", "--no-scan").code == 0
+
+
 def test_a_lost_database_does_not_open_the_gates(place: Place, nft: Nft) -> None:
     """Without force nothing is lifted; unbanning explains itself."""
     hosts = [f"192.0.2.{i}" for i in range(1, 21)]

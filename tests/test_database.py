@@ -330,6 +330,20 @@ def test_an_insert_into_badips_makes_a_temporary_ban_permanent(tmp_path: Path) -
         assert (ban.until, ban.origin) == (None, "badips")
 
 
+def test_another_spelling_through_badips_is_the_same_ban(path: Path) -> None:
+    """It is written as everything else the next time something is."""
+    with sqlite3.connect(path) as database:
+        for text in ("192.0.2.1/32", "2001:DB8::0001", "no network"):
+            database.execute("insert into badips values (datetime('now'), ?)", (text,))
+    database.close()
+    with open_store(path, write=True) as store:
+        networks, invalid = store.banned(0)
+        assert sorted(map(str, networks)) == ["192.0.2.1", "2001:db8::1"]
+        assert invalid == ["no network"]
+        assert store.unban([BAN.network], 2) == {BAN.network}
+        assert [str(network) for network in store.banned(3)[0]] == ["2001:db8::1"]
+
+
 def test_what_came_through_badips_is_not_enforced_if_it_is_too_wide(original: Path) -> None:
     """`ban` would have asked for --force."""
     with open_store(original, write=True):

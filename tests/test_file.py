@@ -117,6 +117,20 @@ def test_a_record_spread_over_lines_is_put_together(
     ]
 
 
+def test_such_output_is_read_again_when_it_has_changed(log: Path) -> None:
+    """Cut in the middle, or written anew with more in it; not when it is the same."""
+    record = '{{\n         "fac": "kern",\n         "msg": "{}"\n      }}'
+    whole = '{\n   "dmesg": [\n      ' + ",".join(record.format(LINE.format(i)) for i in (1, 2))
+    whole += "\n   ]\n}\n"
+    log.write_text(whole[: whole.index('"msg"')])
+    texts, cursor = read(log)
+    assert texts == []
+    log.write_text(whole)
+    texts, cursor = read(log, cursor, "window")
+    assert texts == [LINE.format(1), LINE.format(2)]
+    assert read(log, cursor, "window")[0] == []
+
+
 def test_indented_lines_are_no_record_outside_of_such_output(log: Path) -> None:
     """Journalctl indents what a process wrote behind a line break: nobody vouches for it."""
     log.write_text(f'h evil[7]: hi\n         "fac": "kern",\n         "msg": "{LINE.format(1)}"\n')

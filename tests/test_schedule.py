@@ -52,6 +52,7 @@ def systemctl(tmp_path: Path, mocker: MockerFixture) -> list[list[str]]:
     mocker.patch.object(schedule, "STATE", tmp_path)
     mocker.patch.object(schedule, "RUNTIME", tmp_path)
     mocker.patch.object(sys, "executable", "/opt/treason/bin/python")
+    mocker.patch.object(schedule, "_HIDDEN", ("/root",))
     mocker.patch("os.geteuid", return_value=0)
     called: list[list[str]] = []
     mocker.patch.object(schedule, "run", side_effect=called.append)

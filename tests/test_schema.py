@@ -36,6 +36,12 @@ class Settings:
     inner: Inner | None = None
     upper: str = attrs.field(default="x", converter=upper)
     cache: dict[str, int] = attrs.field(factory=dict, init=False)
+    top: int = attrs.field(default=9, converter=int)
+
+    @top.validator
+    def _above(self, _attribute: object, value: int) -> None:
+        if value < self.retries:
+            raise ValueError("top lies below retries")
 
 
 def test_every_declaration_is_filled() -> None:
@@ -43,11 +49,11 @@ def test_every_declaration_is_filled() -> None:
     table = {
         "token": "t", "region": "there", "ratio": 1, "directory": "/x", "tags": ["a"],
         "pairs": [1, 2], "limit": "none", "headers": {"a": "b"}, "inner": {"zone": "z"},
-        "upper": "abc",
+        "upper": "abc", "top": "7",
     }  # fmt: skip
     made = fill(Settings, table)
     assert made == Settings(
-        "t", "there", 3, 1.0, Path("/x"), ["a"], (1, 2), "none", {"a": "b"}, Inner("z"), "ABC"
+        "t", "there", 3, 1.0, Path("/x"), ["a"], (1, 2), "none", {"a": "b"}, Inner("z"), "ABC", 7
     )
 
 
@@ -59,6 +65,8 @@ def test_every_declaration_is_filled() -> None:
         ({"token": "t", "cache": {}}, "unknown key 'cache'"),
         ({"token": "t", "_region": "x"}, "unknown key '_region'; did you mean 'region'?"),
         ({"token": "t", "retries": -1}, "retries: 'retries' must be >= 0: -1"),
+        ({"token": "t", "top": "x"}, "top: invalid literal for int() with base 10: 'x'"),
+        ({"token": "t", "top": "1"}, "top lies below retries"),
         ({"token": "t", "tags": [1]}, "tags: must be a string, not a whole number"),
         ({"token": "t", "limit": 1.5}, "limit: must be a string, not a number"),
         (

@@ -30,7 +30,8 @@ def init(session: Session, systemd: bool, undo: bool) -> int:
             click.echo(line)
         return OK
     if systemd:
-        schedule.check(session.config.treason if session.path.exists() else Main())
+        settings = session.config.treason if session.path.exists() else Main()
+        schedule.check(settings, session.path)
     write_configuration(session.path)
     _database(session)
     if systemd:
