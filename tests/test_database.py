@@ -193,6 +193,29 @@ def test_an_interrupted_write_is_not_read_as_if_complete(path: Path, tmp_path: P
 
 
 @pytest.mark.skipif(not REAL_ROOT, reason="mounting a small file system needs root")
+def test_a_read_only_disk_is_told_and_can_be_read(tmp_path: Path) -> None:
+    """Writing is refused with the remedy; a check goes on working."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    run(["mount", "-t", "tmpfs", "-o", "mode=700", "tmpfs", str(disk)])
+    try:
+        path = disk / "treason.db"
+        with open_store(path, write=True) as store:
+            store.ban([BAN])
+        run(["mount", "-o", "remount,ro", str(disk)])
+        with (
+            pytest.raises(StoreError) as refused,
+            open_store(path, write=True) as store,
+        ):
+            store.unban([BAN.network], 2)
+        assert refused.value.what == f"{path}: the database is read-only"
+        with open_store(path, write=False) as store:
+            assert store.banned(0)[0] == [BAN.network]
+    finally:
+        run(["umount", str(disk)])
+
+
+@pytest.mark.skipif(not REAL_ROOT, reason="mounting a small file system needs root")
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     """What was stored before the disk was full is there, and nothing of what was refused."""
     disk = tmp_path / "disk"
