@@ -37,6 +37,7 @@ class File:
         self._trusted = settings.trusted
         self._cursor: str | None = None
         self._spread: dict[str, Any] | None = None
+        self._brace: int | None = None
         self._document: int | None = None
         self._start = 0
 
@@ -60,7 +61,7 @@ class File:
         return self._cursor
 
     def _record(self, line: bytes, sought: Sequence[bytes]) -> Record | None:
-        """Read a line; one of ``dmesg --json``, which begins with ``{``, is a part of a record."""
+        """Read a line; one of ``dmesg --json`` is a part of a record."""
         if self._spread is not None:
             if line.startswith(b"   "):
                 self._spread |= shapes.member(_text(line))
@@ -68,9 +69,12 @@ class File:
                 self._spread = {} if record or b"{" in line else self._spread
                 return record
             self._spread = None
+        brace, self._brace = self._brace, None
         if line.rstrip() == b"{":
+            self._brace = self._start
+        elif brace is not None and line.strip() == b'"dmesg": [':
             self._spread = {}
-            self._document = self._start if self._document is None else self._document
+            self._document = brace if self._document is None else self._document
         elif not sought or any(needle in line for needle in sought):
             return shapes.parse(_text(line), trusted=self._trusted)
         return None

@@ -131,6 +131,15 @@ def test_such_output_is_read_again_when_it_has_changed(log: Path) -> None:
     assert read(log, cursor, "window")[0] == []
 
 
+def test_a_brace_alone_is_no_such_output(log: Path) -> None:
+    """Whoever writes one into a log does not have it read again and again."""
+    append(log, "{\nthird\n")
+    texts, cursor = read(log)
+    assert texts == ["first", "second", "third"]
+    append(log, "fourth\n")
+    assert read(log, cursor)[0] == ["fourth"]
+
+
 def test_indented_lines_are_no_record_outside_of_such_output(log: Path) -> None:
     """Journalctl indents what a process wrote behind a line break: nobody vouches for it."""
     log.write_text(f'h evil[7]: hi\n         "fac": "kern",\n         "msg": "{LINE.format(1)}"\n')
