@@ -123,7 +123,7 @@ class Scanner:
         try:
             return self._read(name, make())
         except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
-            return Reading(name, error=_said(error, name), trace=_trace(error))
+            return Reading(name, error=describe(error, name), trace=_trace(error))
 
     def _read(self, name: str, source: Source) -> Reading:
         offences: list[Offence] = []
@@ -201,7 +201,7 @@ def _guarded(name: str, work: Callable[[], Outcome]) -> Outcome:
     try:
         return work()
     except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
-        return Outcome(name, State.FAILED, error=_said(error, name), trace=_trace(error))
+        return Outcome(name, State.FAILED, error=describe(error, name), trace=_trace(error))
 
 
 def _made(make: Callable[[], Backend], work: Callable[[Backend], Outcome]) -> Outcome:
@@ -267,7 +267,7 @@ def _converge(
     return Outcome(name, State.FAILED, first, script, error=failure)
 
 
-def _said(error: BaseException, name: str) -> str:
+def describe(error: BaseException, name: str) -> str:
     """Say what a plugin raised; only the person at the keyboard ends the pass."""
     if isinstance(error, KeyboardInterrupt):
         raise error

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from reconciler.errors import BackendUnreadable, ConfigError, TreasonError
 from reconciler.interfaces import Backend
+from reconciler.loop import describe
 from reconciler.model import Damage, Observed, Plan
 from reconciler.network import Network
 
@@ -45,8 +46,8 @@ def take(backends: Mapping[str, Callable[[], Backend]]) -> tuple[str, list[str]]
     for name, make in backends.items():
         try:
             found[name] = _dumped(make().observe())
-        except TreasonError as error:
-            errors.append(str(error))
+        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
+            errors.append(describe(error, name))
     return json.dumps({"format_version": FORMAT_VERSION, "backends": found}, indent=1), errors
 
 

@@ -156,13 +156,18 @@ def test_whitelisted_bans_are_told_and_not_enforced(place: Place, nft: Nft) -> N
     assert place.treason("unban", "10.1.2.3").out == "10.1.2.3: unbanned\n"
 
 
+def end_all_bans(place: Place) -> None:
+    """Let every stored ban have ended long ago."""
+    with sqlite3.connect(place.database) as database:
+        database.execute("UPDATE bans SET until = 1")
+    database.close()
+
+
 def test_an_expired_ban_leaves_the_kernel(place: Place, nft: Nft) -> None:
     """The next pass after its end lifts it, without being asked to."""
     place.treason("ban", "192.0.2.7", "--for", "1h")
     place.treason("reconcile", "--no-scan")
-    with sqlite3.connect(place.database) as database:
-        database.execute("UPDATE bans SET until = 1")
-    database.close()
+    end_all_bans(place)
     assert place.treason("reconcile", "--check", "--no-scan").code == 2
     assert place.treason("reconcile", "--no-scan").code == 0
     assert "192.0.2.7" not in nft("list ruleset")
@@ -173,9 +178,7 @@ def test_many_bans_that_end_at_once_are_no_loss(place: Place, nft: Nft) -> None:
     """Neither for the check, which may not write that they ended, nor for the pass."""
     place.treason("ban", *(f"192.0.2.{i}" for i in range(20, 40)), "--for", "1h")
     place.treason("reconcile", "--no-scan")
-    with sqlite3.connect(place.database) as database:
-        database.execute("UPDATE bans SET until = 1")
-    database.close()
+    end_all_bans(place)
     assert place.treason("reconcile", "--check", "--no-scan").code == 2
     assert place.treason("reconcile", "--no-scan").code == 0
 

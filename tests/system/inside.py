@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from reconciler.netns import Wire
-from reconciler.protection import CLIENT_KEPT
 
 REPORT = Path("/opt/treason/report")
 OFFENDER, OTHER = "117.79.83.112", "203.0.113.5"
@@ -85,7 +84,6 @@ def first_boot() -> None:
     run("systemctl", "start", "treason.service")
     assert "198.51.100.0/24" in run("nft", "list", "ruleset")
     say("root's command and the service share the database")
-    assert CLIENT_KEPT > 0
 
 
 def second_boot() -> None:
