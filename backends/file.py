@@ -143,4 +143,9 @@ def _text(networks: frozenset[Network]) -> str:
 @hookimpl
 def treason_backends() -> list[BackendPlugin]:
     """Give the backend ``file``."""
-    return [BackendPlugin("file", File, Settings, argument="path")]
+    return [
+        BackendPlugin(
+            "file", File, Settings, argument="path",
+            claims=lambda settings: [str(Path(settings.path).resolve())],
+        )
+    ]  # fmt: skip

@@ -17,7 +17,7 @@ from reconciler.toml_file import TomlFile
 
 def sources(
     config: Config, plugins: Plugins, file: TomlFile, named: Sequence[str] = ()
-) -> dict[str, Callable[[], Source]]:
+) -> dict[str, partial[Source]]:
     """Give makers of the sources, by the names that people gave them.
 
     ``named`` are ``NAME`` or ``NAME:ARGUMENT`` from the command line and replace the configured
@@ -38,10 +38,31 @@ def every_table(config: Config, plugins: Plugins, file: TomlFile) -> list[Callab
 
 def backends(
     config: Config, plugins: Plugins, file: TomlFile, named: Sequence[str] = ()
-) -> dict[str, Callable[[], Backend]]:
-    """Give makers of the backends; see `sources`."""
+) -> dict[str, partial[Backend]]:
+    """Give makers of the backends; see `sources`.
+
+    Backends that would own the same object are refused.
+    """
     kind = _Kind("backend", plugins.backends, config.backend, plugins.broken, file)
-    return kind.makers(named, config.treason.backends, {})
+    makers = kind.makers(named, config.treason.backends, {})
+    if len(makers) > 1:
+        _keep_apart(makers, plugins.backends)
+    return makers
+
+
+def _keep_apart(makers: Mapping[str, partial[Backend]], known: Mapping[str, BackendPlugin]) -> None:
+    owners: dict[str, str] = {}
+    for spec, make in makers.items():
+        try:
+            claims = known[spec.partition(":")[0]].claims(*make.args)
+        except Exception:  # noqa: BLE001, S112 - the plugin's own code; the backend will tell
+            continue
+        for thing in claims:
+            if (owner := owners.setdefault(thing, spec)) != spec:
+                raise ConfigError(
+                    f"backends {owner!r} and {spec!r} would both own {thing}",
+                    f"use one of them; to move: treason migrate --from {owner} --to {spec}",
+                )
 
 
 @attrs.frozen
@@ -62,7 +83,7 @@ class _Kind:
 
     def makers(
         self, named: Sequence[str], listed: Sequence[str], by_hand: Mapping[str, Any]
-    ) -> dict[str, Callable[[], Any]]:
+    ) -> dict[str, partial[Any]]:
         """Make those that the command line names, or else those that the file lists."""
         if named:
             return {spec: self.maker(spec, by_hand) for spec in named}
@@ -72,7 +93,7 @@ class _Kind:
                 raise self.file.refusal([problem], self._hint())
         return {spec: self.maker(spec, {}) for spec in listed}
 
-    def maker(self, spec: str, by_hand: Mapping[str, Any]) -> Callable[[], Any]:
+    def maker(self, spec: str, by_hand: Mapping[str, Any]) -> partial[Any]:
         """Check the settings of one; ``by_hand`` are those that an argument given by hand adds."""
         name, colon, argument = spec.partition(":")
         if name not in self.known:

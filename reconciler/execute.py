@@ -4,6 +4,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import IO
 
 from attrs import frozen
@@ -24,19 +25,27 @@ class Completed:
     error: str
 
 
-def run(argv: Sequence[str], *, codes: Sequence[int] = (0,), timeout: float = 60.0) -> Completed:
-    """Run a program without input; raise `CommandFailed` unless it ends with one of ``codes``."""
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as error:
+def run(
+    argv: Sequence[str], *, given: str = "", codes: Sequence[int] = (0,), timeout: float = 60.0
+) -> Completed:
+    """Run a program and give it ``given`` to read.
+
+    Raise `CommandFailed` unless it ends with one of ``codes`` within ``timeout`` seconds.
+    """
+    with ExitStack() as stack:
         # Files, not pipes: what the program leaves running would hold a pipe open.
+        text, output, error = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        text.write(given.encode())
+        text.seek(0)
         try:
             done = subprocess.run(
                 argv,
-                stdin=subprocess.DEVNULL,
+                stdin=text,
                 stdout=output,
                 stderr=error,
                 check=False,
                 timeout=timeout,
-                env={**os.environ, "LC_ALL": "C.UTF-8"},
+                env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": search_path()},
             )
         except FileNotFoundError:
             raise CommandFailed(
@@ -52,6 +61,11 @@ def run(argv: Sequence[str], *, codes: Sequence[int] = (0,), timeout: float = 60
         said = completed.error.strip() or completed.output.strip()
         raise CommandFailed(f"{' '.join(argv)}: ended with {completed.code}: {said}")
     return completed
+
+
+def search_path() -> str:
+    """Give PATH with the directories of the system's programs, which cron and users lack."""
+    return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
 def _text(file: IO[bytes]) -> str:

@@ -1,6 +1,6 @@
 """What a plugin gives: descriptors that name a source or a backend, and the objects they make."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 from attrs import field, frozen
@@ -70,9 +70,12 @@ class BackendPlugin:
 
     ``factory`` gets an instance of ``schema``, an attrs class, filled from the table
     ``[backend.NAME]``. ``argument`` names the field that ``--backend NAME:ARGUMENT`` sets.
+    ``claims`` gets the same, and names the objects that the backend owns (``table inet treason``):
+    two backends that would own one object are not used at once.
     """
 
     name: str = field(validator=_NAME)
     factory: Callable[[Any], Backend]
     schema: type[Any] = NoSettings
     argument: str | None = None
+    claims: Callable[[Any], Collection[str]] = field(default=lambda _settings: ())

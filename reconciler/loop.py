@@ -57,7 +57,10 @@ class State(Enum):
 
 @frozen
 class Outcome:
-    """How a backend stands, and the plan that was needed; ``script`` is the plan as it is sent."""
+    """How a backend stands, and the plan that was needed; ``script`` is the plan as it is sent.
+
+    ``notes`` are what the backend has to say besides.
+    """
 
     backend: str
     state: State
@@ -65,6 +68,7 @@ class Outcome:
     script: str = ""
     error: str = ""
     trace: str = field(default="", repr=False)
+    notes: tuple[str, ...] = ()
 
 
 @frozen
@@ -223,12 +227,12 @@ def _compare(
     observed = backend.observe()
     needed = plan(desired, observed)
     if needed is None:
-        return Outcome(name, State.IN_SYNC)
+        return Outcome(name, State.IN_SYNC, notes=observed.notes)
     enforced = len(observed.banned)
     lost = guard.lost(needed, enforced) if guard else []
     refusal = _refusal(name, lost, enforced) if lost else ""
     script = backend.render(needed) if render else ""
-    return Outcome(name, State.DRIFT, needed, script, error=refusal)
+    return Outcome(name, State.DRIFT, needed, script, error=refusal, notes=observed.notes)
 
 
 def _converge(
@@ -249,7 +253,8 @@ def _converge(
             guard, needed = None, plan(desired, observed)
         if needed is None:
             done = State.CHANGED if first else State.IN_SYNC
-            return Outcome(name, State.FAILED if refusal else done, first, script, refusal)
+            state = State.FAILED if refusal else done
+            return Outcome(name, state, first, script, refusal, notes=observed.notes)
         if not left:
             break
         if first is None:
@@ -264,7 +269,7 @@ def _converge(
         f"{name}: still differs after {ROUNDS} corrections\n"
         "  another program may be changing it; --check --diff shows what is left"
     )
-    return Outcome(name, State.FAILED, first, script, error=failure)
+    return Outcome(name, State.FAILED, first, script, error=failure, notes=observed.notes)
 
 
 def describe(error: BaseException, name: str) -> str:

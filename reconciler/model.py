@@ -98,13 +98,17 @@ class Observed:
     """What a backend really holds; any collections of networks and damage will do.
 
     ``passed`` is None where the platform has nothing to pass ahead (a plain blocklist). Elements
-    of an object that must be made anew need not be listed: they are to be added again.
+    of an object that must be made anew need not be listed: they are to be added again. ``notes``
+    are lines for people about what is no damage.
     """
 
     banned: frozenset[Network] = field(default=(), converter=_banned)
     passed: frozenset[Network] | None = field(default=frozenset(), converter=_passed)
     damage: tuple[Damage, ...] = field(
         default=(), converter=_damage, validator=deep_iterable(instance_of(Damage))
+    )
+    notes: tuple[str, ...] = field(
+        default=(), converter=tuple, validator=deep_iterable(instance_of(str))
     )
 
 

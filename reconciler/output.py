@@ -79,6 +79,7 @@ def outcomes_text(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
         if outcome.plan is None:
             if outcome.state is not State.FAILED:
                 yield f"{outcome.backend}: {outcome.state.value}"
+            yield from _notes(outcome)
             continue
         yield f"{outcome.backend}: {outcome.state.value}: {_summary(outcome, outcome.plan)}"
         if diff:
@@ -87,6 +88,7 @@ def outcomes_text(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
             yield from islice(_changes(outcome.plan), _SHOWN)
             if (more := _size(outcome.plan) - _SHOWN) > 0:
                 yield f"  and {more} more; --diff shows all"
+        yield from _notes(outcome)
         yield from map(plain, outcome.script.splitlines())
 
 
@@ -98,6 +100,7 @@ def outcomes_json(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
             "state": outcome.state.value,
             "plan": None if outcome.plan is None else _plan_json(outcome.plan),
             "error": outcome.error or None,
+            "notes": list(outcome.notes),
         }
         for outcome in outcomes
     ]
@@ -175,6 +178,10 @@ def exemptions_text(entries: Iterable[Exemption]) -> Iterator[str]:
 def exemptions_json(entries: Iterable[Exemption]) -> list[dict[str, Any]]:
     """List what is exempt, and why."""
     return [{"network": str(e.network), "comment": e.comment} for e in entries]
+
+
+def _notes(outcome: Outcome) -> Iterator[str]:
+    return (f"  note: {plain(note)}" for note in outcome.notes)
 
 
 def _summary(outcome: Outcome, plan: Plan) -> str:

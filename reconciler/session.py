@@ -1,7 +1,7 @@
 """What every command needs, made when it is first asked for."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -86,7 +86,7 @@ class Session:
         settings = self.config.treason
         return lock.held(settings.lock, timeout, like=settings.database.parent)
 
-    def backends(self, named: tuple[str, ...]) -> dict[str, Callable[[], Backend]]:
+    def backends(self, named: tuple[str, ...]) -> Mapping[str, Callable[[], Backend]]:
         """Give makers of the backends."""
         return compose.backends(self.config, self.plugins, self.file, named)
 
@@ -101,7 +101,7 @@ class Session:
 
         return Guard(self.config.treason.max_removals, causes)
 
-    def sources(self, named: tuple[str, ...]) -> dict[str, Callable[[], Source]]:
+    def sources(self, named: tuple[str, ...]) -> Mapping[str, Callable[[], Source]]:
         """Give makers of the sources."""
         return compose.sources(self.config, self.plugins, self.file, named)
 

@@ -96,4 +96,4 @@ def _raising(kind: type[BackendError]) -> Iterator[None]:
 @hookimpl
 def treason_backends() -> list[BackendPlugin]:
     """Give the backend ``nftables``."""
-    return [BackendPlugin("nftables", Nftables)]
+    return [BackendPlugin("nftables", Nftables, claims=lambda _: [f"table {layout.TABLE}"])]
