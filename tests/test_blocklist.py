@@ -1,19 +1,102 @@
 """The backend file: a blocklist that is always whole."""
 
 import os
+import resource
 import stat
 import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any, ClassVar
+from unittest.mock import patch
 
 import pytest
 
 from backends.file import File, Settings
-from reconciler import BackendError, BackendFailed, BackendUnreadable, Network, Observed, Plan
+from reconciler import (
+    BackendError,
+    BackendFailed,
+    BackendUnreadable,
+    Network,
+    Observed,
+    Plan,
+    files,
+)
 from reconciler.desired import desired
 from reconciler.plan import plan
+from reconciler.testing import BackendContract
 
 NETWORKS = ("192.0.2.9", "192.0.2.10", "10.0.0.0/8", "2001:db8::/32")
 WANTED = desired(map(Network.parse, NETWORKS), [Network.parse("10.1.0.0/16")])
+
+
+class TestFile(BackendContract):
+    """The contract, on a list whose change runs a command."""
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> File:
+        """A list that is not there yet."""
+        self.path = tmp_path / "list"
+        self.allowed = tmp_path / "allowed"
+        self.allowed.touch()
+        return File(Settings(str(self.path), ("test", "-e", str(self.allowed))))
+
+    def rewrite(self, old: str, new: str) -> None:
+        """Edit the list by hand."""
+        self.path.write_text(self.path.read_text().replace(old, new), newline="")
+
+    @contextmanager
+    def moved(self, path: Path) -> Iterator[None]:
+        """Put a directory in the place of a file."""
+        aside = path.rename(path.with_name("aside"))
+        path.mkdir()
+        yield
+        path.rmdir()
+        aside.rename(path)
+
+    @contextmanager
+    def forbidden(self) -> Iterator[None]:
+        """Let the command fail."""
+        self.allowed.unlink()
+        yield
+        self.allowed.touch()
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """A file may have 4096 bytes."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+        yield
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    damages: ClassVar[Mapping[str, Callable[[Any], object]]] = {
+        "a line missing": lambda self: self.rewrite("192.0.2.7\n", ""),
+        "a line too many": lambda self: self.rewrite("192.0.2.7\n", "9.9.9.9\n192.0.2.7\n"),
+        "another order": lambda self: self.rewrite("192.0.2.7\n198", "198.51.100.0/24\n192"),
+        "a comment": lambda self: self.rewrite("192.0.2.7\n", "192.0.2.7\n# by hand\n"),
+        "other line ends": lambda self: self.rewrite("\n", "\r\n"),
+        "a half line": lambda self: self.path.write_text(self.path.read_text()[:-4]),
+        "emptied": lambda self: self.path.write_text(""),
+        "removed": lambda self: self.path.unlink(),
+    }
+    faults: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        "writing": lambda _: patch.object(files, "replace", side_effect=OSError(28, "full")),
+        "the command": lambda self: self.forbidden(),
+    }
+
+    def unreadable(self) -> AbstractContextManager[None]:
+        """A directory stands in its place."""
+        return self.moved(self.path)
+
+    def foreign(self) -> Callable[[], object]:
+        """Another list beside it."""
+        other = self.path.with_name("other")
+        other.write_text("10.0.0.0/8\n")
+        return lambda: (other.read_bytes(), other.stat().st_mtime_ns, other.stat().st_ino)
+
+    def owned(self) -> object:
+        """The whole list."""
+        return self.path.read_bytes()
 
 
 def needed(backend: File) -> Plan | None:
@@ -119,14 +202,6 @@ def test_what_cannot_be_read_or_written_is_an_error(tmp_path: Path) -> None:
     assert made is not None
     with pytest.raises(BackendFailed, match="cannot write it: No such file"):
         missing.apply(made)
-
-
-def test_teardown_removes_the_list_and_may_be_repeated(path: Path) -> None:
-    """What is missing is fine."""
-    enforce(path)
-    for _ in range(2):
-        File(Settings(str(path))).teardown()
-    assert not path.exists()
 
 
 def test_an_empty_list_is_in_sync_with_nothing(path: Path) -> None:

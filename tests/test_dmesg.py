@@ -1,11 +1,13 @@
 """The source dmesg, on the real command and on lines as it prints them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from reconciler import SourceUnreadable
+from reconciler.testing import SourceContract
 from sources.dmesg import Dmesg
 
 LINES = """\
@@ -16,6 +18,45 @@ kern  :info  : [    2.000000] third
 user  :info  : [    2.500000] not the kernel's
 kern  :info  : [    3.000000] fourth
 """
+
+
+class Printed:
+    """A command that prints what it is told."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.path.touch()
+        self.command = ("cat", str(path))
+
+    def write(self, *texts: str) -> None:
+        """Print a record for each, in one and the same microsecond."""
+        with self.path.open("a") as file:
+            file.writelines(f"kern  :info  : [    1.000000] {text}\n" for text in texts)
+
+    def source(self) -> Dmesg:
+        """Run it."""
+        return Dmesg(command=self.command)
+
+
+class TestDmesg(SourceContract):
+    """The contract, on lines as dmesg prints them."""
+
+    @pytest.fixture
+    def carrier(self, tmp_path: Path) -> Printed:
+        """A command of the test's own."""
+        self.printed = Printed(tmp_path / "printed")
+        return self.printed
+
+    @contextmanager
+    def unreadable(self) -> Iterator[None]:
+        """The command fails."""
+        self.printed.command = ("cat", "/nonexistent")
+        yield
+
+    def forge(self, text: str) -> None:
+        """Print the record of a process; the real command is told to leave those out."""
+        with self.printed.path.open("a") as file:
+            file.write(f"user  :info  : [    1.000000] {text}\n")
 
 
 @pytest.fixture

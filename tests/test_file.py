@@ -1,14 +1,55 @@
 """The source file: lines, cursors, and what is no file."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from attrs import frozen
 
 from reconciler import SourceUnreadable
+from reconciler.testing import SourceContract
 from sources.file import File, Settings
 
 LINE = "Peer 192.0.2.{}:1/2 unexpectedly shrunk window 3:4 (repaired)"
+
+
+@frozen
+class Log:
+    """A log file."""
+
+    path: Path
+    trusted: bool
+
+    def write(self, *texts: str) -> None:
+        """Append a line for each."""
+        append(self.path, "".join(f"{text}\n" for text in texts))
+
+    def source(self) -> File:
+        """Read it."""
+        return File(Settings(str(self.path), self.trusted))
+
+
+class TestFile(SourceContract):
+    """The contract, on a log file that is not vouched for."""
+
+    @pytest.fixture
+    def carrier(self, tmp_path: Path) -> Log:
+        """A log of the test's own."""
+        self.log = Log(tmp_path / "kern.log", trusted=False)
+        return self.log
+
+    @contextmanager
+    def unreadable(self) -> Iterator[None]:
+        """A directory stands in its place."""
+        self.log.path.unlink()
+        self.log.path.mkdir()
+        yield
+
+    def forge(self, text: str) -> None:
+        """Write as `logger -t kernel` does."""
+        self.log.write(f"Aug 28 13:16:32 host kernel: [61238.407346] {text}")
 
 
 @pytest.fixture

@@ -1,13 +1,55 @@
 """The source kmsg, on the real /dev/kmsg."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from reconciler import SourceUnreadable
+from reconciler.testing import SourceContract
 from sources.kmsg import Kmsg
+
+
+class Buffer:
+    """The kernel's message buffer, as a process may write it."""
+
+    device = Path("/dev/kmsg")
+
+    def write(self, *texts: str) -> None:
+        """Write a record for each; a descriptor is allowed ten in a burst."""
+        for text in texts:
+            descriptor = os.open("/dev/kmsg", os.O_WRONLY)
+            os.write(descriptor, f"<6>{text}\n".encode())
+            os.close(descriptor)
+
+    def source(self) -> Kmsg:
+        """Read it."""
+        return Kmsg(device=self.device)
+
+
+@pytest.mark.kmsg
+class TestKmsg(SourceContract):
+    """The contract, on the real buffer; it is small, and others read it too."""
+
+    many = 100
+
+    @pytest.fixture
+    def carrier(self, kmsg: Callable[[str], None]) -> Buffer:
+        """The buffer."""
+        self.buffer = Buffer()
+        return self.buffer
+
+    @contextmanager
+    def unreadable(self) -> Iterator[None]:
+        """Another device stands in its place, as in a container."""
+        self.buffer.device = Path("/dev/null")
+        yield
+
+    def forge(self, text: str) -> None:
+        """Write with the kernel's own facility; the kernel changes it."""
+        self.buffer.write(text)
 
 
 @pytest.mark.kmsg

@@ -1,0 +1,18 @@
+"""For authors of plugins: the promises that every source and backend keeps, as pytest classes.
+
+Subclass a contract, give the fixture that it asks for, and run pytest. `Memory` is a backend to
+test against. It needs pytest: ``pip install 'treason[testing]'``.
+"""
+
+import pytest
+
+pytest.register_assert_rewrite(
+    f"{__name__}.backend", f"{__name__}.packets", f"{__name__}.source", f"{__name__}.holding"
+)
+
+from reconciler.testing.backend import EXAMPLE, BackendContract  # noqa: E402 - rewritten from here on
+from reconciler.testing.memory import Memory, Table  # noqa: E402
+from reconciler.testing.packets import PacketContract  # noqa: E402
+from reconciler.testing.source import SourceContract  # noqa: E402
+
+__all__ = ["EXAMPLE", "BackendContract", "Memory", "PacketContract", "SourceContract", "Table"]

@@ -1,0 +1,110 @@
+"""A firewall in memory that behaves as the kernel's do: atomic, and as strict."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from attrs import define, evolve, field, frozen
+
+from reconciler.desired import collapse
+from reconciler.errors import BackendError, BackendFailed, BackendUnreadable
+from reconciler.model import Change, Damage, Observed, Plan
+from reconciler.network import Network
+
+RULES: Final = ("pass loopback", "pass neighbours", "pass whitelisted", "drop banned")
+KIND: Final = "addresses"
+STEPS: Final = ("begin", "remove", "add", "commit", "answer")
+"""The steps of a change, at which it can be made to fail; at ``answer`` it has taken effect."""
+
+
+@frozen
+class Table:
+    """What stands in the firewall under one name; as it is made, it is right and empty."""
+
+    banned: frozenset[Network] = frozenset()
+    passed: frozenset[Network] = frozenset()
+    rules: tuple[str, ...] = RULES
+    kind: str = KIND
+    flags: frozenset[str] = frozenset()
+
+
+@define
+class Memory:
+    """A backend that owns the table ``treason`` and leaves every other in ``tables`` alone.
+
+    A change is carried out as a whole or not at all. Refused are: to remove what is not there, to
+    add what is there or overlaps with it, and more than ``capacity`` networks. Every step in
+    ``faults`` fails: those of `STEPS`, ``observe`` and ``teardown``.
+    """
+
+    capacity: int | None = None
+    tables: dict[str, Table] = field(factory=dict)
+    faults: set[str] = field(factory=set)
+    name: str = "treason"
+
+    def observe(self) -> Observed:
+        """Tell what the table holds, and what is wrong with it."""
+        if "observe" in self.faults:
+            raise BackendUnreadable("memory: cannot be read", "take 'observe' out of its faults")
+        table = self.tables.get(self.name)
+        if table is None:
+            return Observed(damage=[Damage(f"table {self.name}", "is missing")])
+        if table.kind != KIND:
+            return Observed(damage=[Damage(f"table {self.name}", f"holds {table.kind}")])
+        damage = [Damage(f"table {self.name}", f"has the flag {flag!r}") for flag in table.flags]
+        if table.rules != RULES:
+            damage.append(Damage("rules", f"are {', '.join(table.rules) or 'missing'}"))
+        return Observed(table.banned, table.passed, damage)
+
+    def render(self, plan: Plan) -> str:
+        """Give the change, a line for each step."""
+        return "".join(
+            [f"repair {repair}\n" for repair in plan.repairs]
+            + [f"lift {network}\n" for network in plan.banned.remove]
+            + [f"drop {network}\n" for network in plan.banned.add]
+            + [f"pass {network} no more\n" for network in plan.passed.remove]
+            + [f"pass {network}\n" for network in plan.passed.add]
+        )
+
+    def apply(self, plan: Plan) -> None:
+        """Carry out the plan, or refuse it and stay as it was."""
+        self._step("begin", True)
+        table = self.tables.get(self.name, Table())
+        if table.kind != KIND:
+            table = Table()
+        table = evolve(table, rules=RULES, flags=frozenset())
+        self._step("remove", bool(plan.banned.remove or plan.passed.remove))
+        self._step("add", bool(plan.banned.add or plan.passed.add))
+        table = evolve(
+            table,
+            banned=_changed(table.banned, plan.banned),
+            passed=_changed(table.passed, plan.passed),
+        )
+        if self.capacity is not None and len(table.banned) > self.capacity:
+            raise BackendFailed(f"memory: it holds {self.capacity} networks at most")
+        self._step("commit", True)
+        self.tables[self.name] = table
+        if "answer" in self.faults:
+            raise BackendError("memory: the answer was lost")
+
+    def teardown(self) -> None:
+        """Remove the table."""
+        self._step("teardown", True)
+        self.tables.pop(self.name, None)
+
+    def _step(self, name: str, taken: bool) -> None:
+        if taken and name in self.faults:
+            raise BackendFailed(f"memory: {name} failed")
+
+
+def _changed(held: frozenset[Network], change: Change) -> frozenset[Network]:
+    if missing := frozenset(change.remove) - held:
+        raise BackendFailed(f"memory: {_some(missing)} is not there")
+    left = held - frozenset(change.remove)
+    wanted = [*left, *change.add]
+    if len(collapse(wanted)) != len(wanted):
+        raise BackendFailed(f"memory: of {_some(change.add)} one is there, or overlaps")
+    return frozenset(wanted)
+
+
+def _some(networks: Iterable[Network]) -> str:
+    return ", ".join(map(str, sorted(networks)[:3]))

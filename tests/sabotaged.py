@@ -1,0 +1,258 @@
+"""Backends that break one promise each; test_contract.py runs the contract on them."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any, ClassVar
+
+import pytest
+from attrs import evolve
+
+from reconciler import BackendError, BackendUnreadable, Change, Network, Observed, Plan
+from reconciler.testing import BackendContract, Memory, Table
+from reconciler.testing.memory import STEPS
+
+
+def _failing(contract: Any, step: str) -> AbstractContextManager[None]:
+    made: AbstractContextManager[None] = contract.failing(step)
+    return made
+
+
+class MemoryContract(BackendContract):
+    """The contract, on a firewall in memory."""
+
+    kind: ClassVar[Callable[[], Memory]] = Memory
+    beyond = 1_000
+    many = 1_000
+
+    @pytest.fixture
+    def backend(self) -> Memory:
+        """A firewall of the kind that is judged."""
+        self.memory = type(self).kind()
+        return self.memory
+
+    @contextmanager
+    def failing(self, step: str) -> Iterator[None]:
+        """Let a step fail inside the block."""
+        self.memory.faults = {step}
+        yield
+        self.memory.faults = set()
+
+    def unreadable(self) -> Any:
+        """Nothing can be read."""
+        return self.failing("observe")
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Nothing more fits."""
+        self.memory.capacity = 10
+        yield
+        self.memory.capacity = None
+
+    def foreign(self) -> Callable[[], object]:
+        """A table of somebody else's."""
+        self.memory.tables["other"] = Table(flags=frozenset({"theirs"}))
+        return lambda: {k: v for k, v in self.memory.tables.items() if k != "treason"}
+
+    def owned(self) -> object:
+        """Our table."""
+        return self.memory.tables.get("treason")
+
+    def change(self, **what: Any) -> None:
+        """Damage our table."""
+        self.memory.tables["treason"] = evolve(self.memory.tables["treason"], **what)
+
+    def held(self) -> frozenset[Any]:
+        """What our table drops."""
+        return self.memory.tables["treason"].banned
+
+    damages: ClassVar[Mapping[str, Callable[[Any], object]]] = {
+        "missing": lambda self: self.change(banned=frozenset(list(self.held())[1:])),
+        "all missing": lambda self: self.change(banned=frozenset()),
+        "extra": lambda self: self.change(banned=self.held() | {Network.parse("9.9.9.9")}),
+        "wrong order": lambda self: self.change(rules=("drop banned", "pass whitelisted")),
+        "wrong type": lambda self: self.change(kind="ports"),
+        "foreign flag": lambda self: self.change(flags=frozenset({"dormant"})),
+        "the table deleted": lambda self: self.memory.tables.clear(),
+    }
+    faults: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
+        step: partial(_failing, step=step) for step in STEPS
+    }
+
+
+class ForgetsARemoval(Memory):
+    """Lifts nothing."""
+
+    def apply(self, plan: Plan) -> None:
+        """Add, and that is all."""
+        super().apply(evolve(plan, banned=Change(plan.banned.add)))
+
+
+class ReadsEmptyOnError(Memory):
+    """Takes what it cannot read for empty."""
+
+    def observe(self) -> Observed:
+        """Tell nothing, and no error."""
+        try:
+            return super().observe()
+        except BackendUnreadable:
+            return Observed()
+
+
+class FlushesBeforeItAdds(Memory):
+    """Empties the table, and fills it anew."""
+
+    def apply(self, plan: Plan) -> None:
+        """Do so in two transactions."""
+        held = super().observe().banned
+        super().apply(evolve(plan, banned=Change((), sorted(held))))
+        super().apply(evolve(plan, banned=Change(sorted(plan.desired.banned)), passed=Change()))
+
+
+class IgnoresIPv6(Memory):
+    """Knows one family."""
+
+    def apply(self, plan: Plan) -> None:
+        """Add what is IPv4."""
+        add = [network for network in plan.banned.add if network.version == 4]
+        super().apply(evolve(plan, banned=Change(add, plan.banned.remove)))
+
+
+class TouchesForeignObjects(Memory):
+    """Tidies up what is not its own."""
+
+    def apply(self, plan: Plan) -> None:
+        """Take others' flags away."""
+        super().apply(plan)
+        self.tables |= {name: evolve(t, flags=frozenset()) for name, t in self.tables.items()}
+
+
+class AppliesNothing(Memory):
+    """Reports success, always."""
+
+    def apply(self, plan: Plan) -> None:
+        """Do nothing."""
+
+
+class SwallowsFaults(Memory):
+    """Reports success when a step failed."""
+
+    def apply(self, plan: Plan) -> None:
+        """Tell nobody."""
+        try:
+            super().apply(plan)
+        except BackendError:
+            if not self.faults:
+                raise
+
+
+class DropsWhatDoesNotFit(Memory):
+    """Takes what fits, and reports success."""
+
+    def apply(self, plan: Plan) -> None:
+        """Cut the plan to size."""
+        add = plan.banned.add
+        if self.capacity is not None:
+            add = add[: self.capacity - len(self.tables["treason"].banned)]
+        super().apply(evolve(plan, banned=Change(add, plan.banned.remove)))
+
+
+class TakesNetworksForHosts(Memory):
+    """Drops the first address of each network."""
+
+    def apply(self, plan: Plan) -> None:
+        """Add hosts only."""
+        add = [Network.of(n.version, n.address, n.bits) for n in plan.banned.add]
+        super().apply(evolve(plan, banned=Change(add, plan.banned.remove)))
+
+
+class ForgetsTheWhitelist(Memory):
+    """Passes nobody ahead."""
+
+    def apply(self, plan: Plan) -> None:
+        """Leave the passes out, when nothing else is to be done."""
+        if plan.passed.remove:
+            plan = evolve(plan, passed=Change())
+        super().apply(plan)
+
+
+class OverlooksOrder(Memory):
+    """Sees its rules, but not their order."""
+
+    def observe(self) -> Observed:
+        """Tell no damage of the rules."""
+        observed = super().observe()
+        damage = [each for each in observed.damage if each.subject != "rules"]
+        return evolve(observed, damage=damage)
+
+
+class LeavesItsTable(Memory):
+    """Tears down what it likes."""
+
+    def teardown(self) -> None:
+        """Leave the networks of the table where they are, if there are many."""
+        if len(self.tables.get("treason", Table()).banned) < 3:
+            super().teardown()
+
+
+class StumblesOverWidening(Memory):
+    """Adds before it removes, so the kernel refuses a network over those that it holds."""
+
+    def apply(self, plan: Plan) -> None:
+        """Refuse wider networks that are to replace others."""
+        if any(new < old <= new.end for new in plan.banned.add for old in plan.banned.remove):
+            raise BackendError("overlaps")
+        super().apply(plan)
+
+
+class ShowsNothing(Memory):
+    """Has no script to show."""
+
+    def render(self, plan: Plan) -> str:
+        """Say something."""
+        return "a change"
+
+
+class ChangesWhenShown(Memory):
+    """Does what it is asked to show."""
+
+    def render(self, plan: Plan) -> str:
+        """Apply it."""
+        self.apply(plan)
+        return super().render(plan)
+
+
+class NeverSettles(Memory):
+    """Makes something of its own when there is nothing to hold."""
+
+    def observe(self) -> Observed:
+        """Tell a damage that nobody can mend, where it drops nothing but has a table."""
+        observed = super().observe()
+        if "treason" in self.tables and not observed.banned and observed.passed:
+            return evolve(observed, damage=[*observed.damage, *Memory().observe().damage])
+        return observed
+
+
+EXPECTED: Mapping[type[Memory], str] = {
+    ForgetsARemoval: "test_remove",
+    ReadsEmptyOnError: "test_unreadable",
+    FlushesBeforeItAdds: "test_refusal_loses_nothing",
+    IgnoresIPv6: "test_both_families",
+    TouchesForeignObjects: "test_foreign_objects",
+    AppliesNothing: "test_add",
+    SwallowsFaults: "test_fault_is_told",
+    DropsWhatDoesNotFit: "test_capacity",
+    TakesNetworksForHosts: "test_hosts_and_networks",
+    ForgetsTheWhitelist: "test_whitelist_passed_ahead",
+    OverlooksOrder: "test_damage",
+    LeavesItsTable: "test_teardown",
+    ShowsNothing: "test_render",
+    ChangesWhenShown: "test_render",
+    NeverSettles: "test_second_pass_does_nothing",
+    StumblesOverWidening: "test_overlaps",
+}
+"""Each backend, and the one case of the contract that it fails."""
+
+for _kind in EXPECTED:
+    _name = f"Test{_kind.__name__}"
+    globals()[_name] = type(_name, (MemoryContract,), {"kind": _kind, "__doc__": _kind.__doc__})

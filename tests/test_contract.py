@@ -1,0 +1,60 @@
+"""The contract for backends: the one in memory keeps it, and each sabotaged one is found out."""
+
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from sabotaged import EXPECTED, MemoryContract
+
+ROOT = Path(__file__).parent.parent
+
+
+class TestMemory(MemoryContract):
+    """The backend in memory."""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
+    """Run the contract on the sabotaged backends: the cases by backend and result."""
+    report = tmp_path_factory.mktemp("contract") / "report.xml"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}",
+         ROOT / "tests" / "sabotaged.py"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stdout
+    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314 - our own report
+        backend = case.attrib["classname"].rpartition(".")[2].removeprefix("Test")
+        outcome = next((child.tag for child in case if child.tag != "system-out"), "passed")
+        found[backend][outcome].add(case.attrib["name"].partition("[")[0])
+    return found
+
+
+@pytest.mark.parametrize("kind", EXPECTED, ids=lambda kind: kind.__name__)
+def test_a_sabotaged_backend_fails_just_the_case_that_names_it(
+    kind: type, results: dict[str, dict[str, set[str]]]
+) -> None:
+    """No other case fails, and none ends in an error."""
+    found = results[kind.__name__]
+    assert (found["failure"], found["error"]) == ({EXPECTED[kind]}, set())
+    assert "test_empty" in found["passed"]
+
+
+def test_a_contract_without_a_platform_says_what_it_needs(tmp_path: Path) -> None:
+    """Damages, faults, foreign objects and unreadability are asked for by name."""
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\nfrom reconciler.testing import BackendContract, Memory\n"
+        "class TestIt(BackendContract):\n    many = 10\n    beyond = 20\n"
+        "    @pytest.fixture\n    def backend(self):\n        return Memory()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "test_it.py"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    for wanted in ("give unreadable()", "give foreign()"):
+        assert wanted in done.stdout
