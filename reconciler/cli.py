@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "history": "bans:history",
     "init": "setup:init",
     "list": "bans:list_",
+    "migrate": "passes:migrate",
     "plugins": "settings:plugins",
     "reconcile": "passes:reconcile",
     "scan": "passes:scan",

@@ -1,12 +1,14 @@
-"""The commands that read sources and firewalls: reconcile, scan, teardown, export."""
+"""The commands that read sources and firewalls: reconcile, scan, migrate, teardown, export."""
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
-from reconciler import loop, output, snapshot
+from reconciler import loop, moving, output, snapshot
 from reconciler.desired import desired
+from reconciler.errors import ConfigError
 from reconciler.model import Desired
 from reconciler.options import (
     DRIFT,
@@ -110,6 +112,37 @@ def scan(
     emit(form, value, output.readings_text(readings, verbose=verbose()))
     complain_of(readings, [])
     return code_of(readings, [])
+
+
+@click.command()
+@click.option(
+    "--from", "old", required=True, metavar="NAME[:ARGUMENT]", help="The backend to leave."
+)
+@click.option("--to", "new", required=True, metavar="NAME[:ARGUMENT]", help="The one to use.")
+@click.option("--force", is_flag=True, help="Lift however much the move would lift.")
+@lock_timeout
+@verbosity
+@click.pass_obj
+def migrate(session: Session, old: str, new: str, force: bool, lock_timeout: float) -> int:
+    """Move from one backend to another: the old one is torn down when the new one holds all."""
+    if old == new:
+        raise ConfigError(f"both are {old!r}", "name two backends; `treason plugins` lists them")
+    [leaving], [coming] = session.backends((old,)).items(), session.backends((new,)).items()
+    session.whitelist  # noqa: B018 - read it now: nothing is opened if it is wrong
+    with session.lock(lock_timeout), session.store(write=False) as store:
+        wanted = _wanted(session, store, [])
+        guard = None if force else session.guard(store)
+        outcomes = list(moving.move(leaving, coming, wanted, guard))
+    show(output.outcomes_text(outcomes, diff=False))
+    complain_of([], outcomes)
+    code = code_of([], outcomes)
+    listed = session.config.treason.backends
+    if code != OK and all(outcome.state is not loop.State.REMOVED for outcome in outcomes):
+        complain(f"{old} enforces as before")
+    elif old in listed or new not in listed:
+        names = json.dumps([*(name for name in listed if name not in {old, new}), new])
+        warn(f"before the next pass, set backends = {names} under [treason] in {session.path}")
+    return code
 
 
 @click.command()
