@@ -1,15 +1,24 @@
-"""Backends that break one promise each; test_contract.py runs the contract on them."""
+"""Backends and sources that break one promise each; test_contract.py runs the contracts on them."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any, ClassVar
 
 import pytest
-from attrs import evolve
+from attrs import define, evolve, field
 
-from reconciler import BackendError, BackendUnreadable, Change, Network, Observed, Plan
-from reconciler.testing import BackendContract, Memory, Table
+from reconciler import (
+    BackendError,
+    BackendUnreadable,
+    Change,
+    Network,
+    Observed,
+    Plan,
+    Record,
+    SourceUnreadable,
+)
+from reconciler.testing import BackendContract, Memory, SourceContract, Table
 from reconciler.testing.memory import STEPS
 
 
@@ -256,3 +265,144 @@ EXPECTED: Mapping[type[Memory], str] = {
 for _kind in EXPECTED:
     _name = f"Test{_kind.__name__}"
     globals()[_name] = type(_name, (MemoryContract,), {"kind": _kind, "__doc__": _kind.__doc__})
+
+
+@define
+class Tape:
+    """A carrier in memory, and the source that reads it; also what breaks a promise."""
+
+    gullible: ClassVar[bool] = False
+    messages: list[Record] = field(factory=list)
+    broken: bool = False
+    position: int = 0
+
+    def write(self, *texts: str) -> None:
+        """Append messages of the kernel."""
+        self.messages += [Record(text, "tape", trusted=True, facility=0) for text in texts]
+
+    def source(self) -> "Tape":
+        """Read from the beginning."""
+        return evolve(self, messages=self.messages, position=0)
+
+    def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+        """Yield what stands behind the cursor."""
+        if self.broken:
+            raise SourceUnreadable("the tape is torn")
+        self.position = int(cursor) if cursor and cursor.isdecimal() else 0
+        for record in self.messages[self.position :]:
+            self.position += 1
+            if any(needle in record.text for needle in needles):
+                yield record
+
+    def cursor(self) -> str | None:
+        """Count what was read."""
+        return str(self.position)
+
+
+class TapeContract(SourceContract):
+    """The contract, on messages in memory."""
+
+    kind: ClassVar[type[Tape]] = Tape
+    many = 100
+
+    @pytest.fixture
+    def carrier(self) -> Tape:
+        """A tape of the kind that is judged."""
+        self.tape = type(self).kind()
+        return self.tape
+
+    @contextmanager
+    def unreadable(self) -> Iterator[None]:
+        """The tape is torn."""
+        self.tape.broken = True
+        yield
+
+    def forge(self, text: str) -> None:
+        """Write as a process."""
+        self.tape.messages.append(Record(text, "tape", trusted=self.tape.gullible))
+
+
+class ForgetsWhereItWas(Tape):
+    """Reads all again."""
+
+    def cursor(self) -> str | None:
+        """Give the beginning."""
+        return "0"
+
+
+class SkipsOne(Tape):
+    """Goes on one message too late."""
+
+    def cursor(self) -> str | None:
+        """Count one more than was read."""
+        return str(self.position + 1)
+
+
+class ReadsNothingOnError(Tape):
+    """Takes what it cannot read for silence."""
+
+    def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+        """Yield nothing, and no error."""
+        with suppress(SourceUnreadable):
+            yield from super().read(cursor, needles)
+
+
+class TrustsEverybody(Tape):
+    """Vouches for what processes wrote."""
+
+    gullible: ClassVar[bool] = True
+
+
+class ReadsBackwards(Tape):
+    """Yields the latest first."""
+
+    def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+        """Turn them round."""
+        yield from reversed([*super().read(cursor, needles)])
+
+
+class KnowsOneNeedle(Tape):
+    """Looks for the first needle only."""
+
+    def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+        """Leave the others out."""
+        yield from super().read(cursor, needles[:1])
+
+
+class StopsAtStrangeTexts(Tape):
+    """Ends at what it cannot print."""
+
+    def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+        """Yield up to there."""
+        for record in super().read(cursor, ("",)):
+            if not record.text.isprintable():
+                return
+            if any(needle in record.text for needle in needles):
+                yield record
+
+
+class RefusesNoCursor(Tape):
+    """Takes a cursor that means nothing for the end."""
+
+    def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+        """Yield nothing then."""
+        if cursor is None or cursor.isdecimal():
+            yield from super().read(cursor, needles)
+
+
+EXPECTED_SOURCES: Mapping[type[Tape], set[str]] = {
+    ForgetsWhereItWas: {"test_cursor", "test_cursor_stays"},
+    SkipsOne: {"test_cursor"},
+    ReadsNothingOnError: {"test_unreadable"},
+    TrustsEverybody: {"test_forged"},
+    ReadsBackwards: {"test_in_order", "test_cursor", "test_cursor_of_another", "test_needles",
+                     "test_many"},
+    KnowsOneNeedle: {"test_needles"},
+    StopsAtStrangeTexts: {"test_strange_texts"},
+    RefusesNoCursor: {"test_cursor_of_another"},
+}  # fmt: skip
+"""Each source, and the cases of the contract that it fails."""
+
+for _source in EXPECTED_SOURCES:
+    _name = f"Test{_source.__name__}"
+    globals()[_name] = type(_name, (TapeContract,), {"kind": _source, "__doc__": _source.__doc__})

@@ -1,4 +1,4 @@
-"""The contract for backends: the one in memory keeps it, and each sabotaged one is found out."""
+"""The contracts: those in memory keep them, and each sabotaged one is found out."""
 
 import subprocess
 import sys
@@ -7,13 +7,17 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from sabotaged import EXPECTED, MemoryContract
+from sabotaged import EXPECTED, EXPECTED_SOURCES, MemoryContract, TapeContract
 
 ROOT = Path(__file__).parent.parent
 
 
 class TestMemory(MemoryContract):
     """The backend in memory."""
+
+
+class TestTape(TapeContract):
+    """The source in memory."""
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,15 @@ def test_a_sabotaged_backend_fails_just_the_case_that_names_it(
     found = results[kind.__name__]
     assert (found["failure"], found["error"]) == ({EXPECTED[kind]}, set())
     assert "test_empty" in found["passed"]
+
+
+@pytest.mark.parametrize("kind", EXPECTED_SOURCES, ids=lambda kind: kind.__name__)
+def test_a_sabotaged_source_fails_the_cases_that_name_it(
+    kind: type, results: dict[str, dict[str, set[str]]]
+) -> None:
+    """These and no others."""
+    found = results[kind.__name__]
+    assert (found["failure"], found["error"]) == (EXPECTED_SOURCES[kind], set())
 
 
 def test_a_contract_without_a_platform_says_what_it_needs(tmp_path: Path) -> None:

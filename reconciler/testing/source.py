@@ -108,7 +108,7 @@ class SourceContract:
         """What holds a needle is never left out."""
         texts = self._messages(2)
         carrier.write("nothing of interest", *texts, "nor this")
-        assert self._texts(carrier.source(), None, "uncloaked", NEEDLE) == texts
+        assert self._texts(carrier.source(), None, "no such words", NEEDLE) == texts
 
     def test_strange_texts(self, carrier: Carrier) -> None:
         """What strangers write keeps no later message from being read."""
