@@ -2,7 +2,7 @@
 # installed; an ordinary user is told which ones are missing.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-system lint types contracts wheel check clean
+.PHONY: demo test test-slow test-examples test-system lint types contracts wheel check clean
 
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
@@ -17,6 +17,10 @@ test: .venv/dev
 	$(inside) .venv/bin/coverage run -m pytest --basetemp=.cache/pytest $(PYTEST)
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
+
+# Minutes: passes over twenty thousand networks, killed at random moments.
+test-slow: .venv/dev
+	$(inside) $(python) -m pytest -q -m slow $(PYTEST)
 
 # As root: boots a real Debian with systemd in a container without network, see tests/system/.
 test-system: wheel
@@ -47,7 +51,7 @@ check: lint types contracts test wheel
 	touch $@
 
 .venv/dev: .venv/run
-	.ci/packages gcc libc6-dev python3-dev strace patch systemd sqlite3
+	.ci/packages gcc libc6-dev python3-dev strace patch systemd sqlite3 iptables ipset
 	$(python) -m pip install --quiet --editable '.[dev]'
 	touch $@
 

@@ -71,7 +71,8 @@ class BackendPlugin:
     ``factory`` gets an instance of ``schema``, an attrs class, filled from the table
     ``[backend.NAME]``. ``argument`` names the field that ``--backend NAME:ARGUMENT`` sets.
     ``claims`` gets the same, and names the objects that the backend owns (``table inet treason``):
-    two backends that would own one object are not used at once.
+    two backends that would own one object are not used at once. ``capabilities`` are those that
+    it needs beyond CAP_NET_ADMIN (capabilities(7)) when the installed units run it.
     """
 
     name: str = field(validator=_NAME)
@@ -79,3 +80,4 @@ class BackendPlugin:
     schema: type[Any] = NoSettings
     argument: str | None = None
     claims: Callable[[Any], Collection[str]] = field(default=lambda _settings: ())
+    capabilities: tuple[str, ...] = ()

@@ -6,7 +6,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ RUNTIME: Final = Path("/run/treason")
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp")  # noqa: S108 - by ProtectHome, PrivateTmp
 
 # What both services may do: speak netlink with CAP_NET_ADMIN, read /dev/kmsg with CAP_SYSLOG,
-# write their own state, and nothing else (systemd.exec(5)).
+# write their own state, what the backends need besides, and nothing else (systemd.exec(5)).
 _SANDBOX: Final = """\
 User=treason
 DynamicUser=yes
@@ -44,7 +44,7 @@ ProtectHostname=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
 ProtectProc=invisible
-RestrictAddressFamilies=AF_UNIX AF_NETLINK
+RestrictAddressFamilies=AF_UNIX AF_NETLINK{families}
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
@@ -96,7 +96,8 @@ _RESTORE: Final = (
 Description=Enforce treason's stored bans before the network is up
 Documentation=https://pypi.org/project/treason/
 DefaultDependencies=no
-After=local-fs.target systemd-tmpfiles-setup.service nftables.service
+After=local-fs.target systemd-tmpfiles-setup.service nftables.service netfilter-persistent.service
+After=iptables.service ip6tables.service ipset.service
 Before=network-pre.target shutdown.target
 Wants=network-pre.target
 Conflicts=shutdown.target
@@ -127,18 +128,25 @@ ExecReload=-/usr/bin/systemctl --no-block restart treason-restore.service
 _KMSG: Final = "DeviceAllow=/dev/kmsg r\n"
 
 
-def units(command: str, configuration: Path) -> dict[str, str]:
-    """Give the units' texts by their paths below the directory of units."""
+def units(command: str, configuration: Path, capabilities: Collection[str] = ()) -> dict[str, str]:
+    """Give the units' texts by their paths below the directory of units.
+
+    ``capabilities`` are those that the backends need beyond CAP_NET_ADMIN.
+    """
+    more = "".join(f" {name}" for name in sorted(set(capabilities)))
     words = {
+        "families": " AF_INET AF_INET6" if "CAP_NET_RAW" in capabilities else "",
         "command": command,
         "config": _word(str(configuration)),
         "condition": str(configuration).replace("%", "%%"),
     }
     return {
-        "treason.service": _SERVICE.format(**words, capabilities=" CAP_SYSLOG", devices=_KMSG),
+        "treason.service": _SERVICE.format(
+            **words, capabilities=f" CAP_SYSLOG{more}", devices=_KMSG
+        ),
         "treason.timer": _TIMER,
         "treason-restore.service": _RESTORE.format(
-            **words, capabilities="", devices="PrivateDevices=yes\n"
+            **words, capabilities=more, devices="PrivateDevices=yes\n"
         ),
         "nftables.service.d/treason.conf": _AFTER_NFTABLES,
     }
@@ -168,9 +176,9 @@ def check(settings: config.Main, configuration: Path) -> None:
                 )
 
 
-def install(configuration: Path = config.DEFAULT) -> Iterator[str]:
+def install(configuration: Path, capabilities: Collection[str]) -> Iterator[str]:
     """Write and enable the units; tell each step."""
-    for name, text in units(_command(), configuration.absolute()).items():
+    for name, text in units(_command(), configuration.absolute(), capabilities).items():
         _write(DIRECTORY / name, text)
         yield f"{DIRECTORY / name}: written"
     _systemctl("daemon-reload")

@@ -90,6 +90,13 @@ class Session:
         """Give makers of the backends."""
         return compose.backends(self.config, self.plugins, self.file, named)
 
+    @property
+    def capabilities(self) -> set[str]:
+        """Give what the configured backends need beyond CAP_NET_ADMIN."""
+        known = self.plugins.backends
+        names = (spec.partition(":")[0] for spec in self.config.treason.backends)
+        return {each for name in names if name in known for each in known[name].capabilities}
+
     def guard(self, store: Store) -> Guard:
         """Give what refuses to lift too much."""
 

@@ -111,3 +111,14 @@ def test_without_systemd_nothing_is_made(
     assert result.code == 1
     assert re.search(r"\* \* \* \* \* root /\S+ .*reconcile", result.err)
     assert place.snapshot() == before
+
+
+def test_the_units_allow_what_the_backends_need(place: Place, systemctl: list[list[str]]) -> None:
+    """iptables asks the kernel about sets through a raw socket; nftables does not."""
+    place.configure(main='backends = ["ipset"]')
+    assert place.treason("init", "--systemd").code == 0
+    for name in ("treason.service", "treason-restore.service"):
+        text = (schedule.DIRECTORY / name).read_text()
+        assert re.search(r"^AmbientCapabilities=CAP_NET_ADMIN.* CAP_NET_RAW$", text, re.MULTILINE)
+        assert "AF_NETLINK AF_INET AF_INET6" in text
+        assert "CAP_NET_RAW" not in (SHIPPED / name).read_text()

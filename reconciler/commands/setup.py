@@ -35,7 +35,7 @@ def init(session: Session, systemd: bool, undo: bool) -> int:
     write_configuration(session.path)
     _database(session)
     if systemd:
-        for line in schedule.install(session.path):
+        for line in schedule.install(session.path, session.capabilities):
             click.echo(line)
     return OK
 
