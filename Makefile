@@ -22,6 +22,11 @@ test: .venv/dev
 test-slow: .venv/dev
 	$(inside) $(python) -m pytest -q -m slow $(PYTEST)
 
+# Installs the examples, and follows the how-tos, in empty virtual environments.
+test-examples: wheel
+	.ci/packages haproxy iproute2 util-linux
+	$(python) tests/authors.py dist/*.whl
+
 # As root: boots a real Debian with systemd in a container without network, see tests/system/.
 test-system: wheel
 	.ci/packages debootstrap systemd-container
@@ -33,6 +38,9 @@ lint: .venv/dev
 
 types: .venv/dev
 	.venv/bin/mypy
+	.venv/bin/mypy examples/treason-haproxy/treason_haproxy examples/treason-pstore/treason_pstore
+	MYPYPATH=examples/treason-haproxy:examples/treason-haproxy/tests:examples/treason-pstore \
+		.venv/bin/mypy examples/treason-haproxy/tests examples/treason-pstore/tests
 
 contracts: .venv/dev
 	.venv/bin/lint-imports --no-logo
@@ -42,7 +50,7 @@ wheel: .venv/dev
 	$(python) -m build --wheel
 	$(python) tests/wheel.py dist/*.whl
 
-check: lint types contracts test wheel
+check: lint types contracts test test-slow test-examples
 
 .venv/run: pyproject.toml
 	.ci/packages python3-venv iproute2 util-linux nftables libnftables1

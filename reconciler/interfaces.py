@@ -41,7 +41,7 @@ class Backend(Protocol):
         """
 
     def teardown(self) -> None:
-        """Remove all that the backend owns; what is missing is fine."""
+        """Remove all that the backend owns, or empty what must stay; what is missing is fine."""
 
 
 @frozen
@@ -70,9 +70,10 @@ class BackendPlugin:
 
     ``factory`` gets an instance of ``schema``, an attrs class, filled from the table
     ``[backend.NAME]``. ``argument`` names the field that ``--backend NAME:ARGUMENT`` sets.
-    ``claims`` gets the same, and names the objects that the backend owns (``table inet treason``):
-    two backends that would own one object are not used at once. ``capabilities`` are those that
-    it needs beyond CAP_NET_ADMIN (capabilities(7)) when the installed units run it.
+    ``claims`` gets the same, and names the objects that the backend owns (``table inet treason``,
+    a file by its resolved path): two backends that would own one object are not used at once.
+    ``capabilities`` are those that it needs beyond CAP_NET_ADMIN (capabilities(7)) when the
+    installed units run it.
     """
 
     name: str = field(validator=_NAME)

@@ -93,6 +93,10 @@ def _damage(damage: Iterable[Damage]) -> tuple[Damage, ...]:
     return tuple(damage)
 
 
+def _notes(notes: Iterable[str]) -> tuple[str, ...]:
+    return tuple(notes)
+
+
 @frozen
 class Observed:
     """What a backend really holds; any collections of networks and damage will do.
@@ -108,7 +112,7 @@ class Observed:
         default=(), converter=_damage, validator=deep_iterable(instance_of(Damage))
     )
     notes: tuple[str, ...] = field(
-        default=(), converter=tuple, validator=deep_iterable(instance_of(str))
+        default=(), converter=_notes, validator=deep_iterable(instance_of(str))
     )
 
 

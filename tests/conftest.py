@@ -60,6 +60,14 @@ def nft(host: None) -> Callable[..., str]:
     return command
 
 
+@pytest.fixture(autouse=True, scope="session")
+def xtables_lock(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A lock of the tests' own: that of the machine is not everybody's, and not ours to hold."""
+    lock = tmp_path_factory.mktemp("xtables") / "lock"
+    lock.touch()
+    os.environ["XTABLES_LOCKFILE"] = str(lock)
+
+
 @pytest.fixture
 def kmsg() -> Iterator[Callable[[str], None]]:
     """Write a record to /dev/kmsg, as a process can; skip where that is not allowed."""

@@ -114,7 +114,7 @@ def test_without_systemd_nothing_is_made(
 
 
 def test_the_units_allow_what_the_backends_need(place: Place, systemctl: list[list[str]]) -> None:
-    """iptables asks the kernel about sets through a raw socket; nftables does not."""
+    """The matches of iptables ask the kernel about sets through a raw socket; nftables does not."""
     place.configure(main='backends = ["ipset"]')
     assert place.treason("init", "--systemd").code == 0
     for name in ("treason.service", "treason-restore.service"):

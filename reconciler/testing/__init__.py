@@ -11,8 +11,20 @@ pytest.register_assert_rewrite(
 )
 
 from reconciler.testing.backend import EXAMPLE, BackendContract  # noqa: E402 - rewritten from here on
+from reconciler.testing.holding import given, needed, reach, state  # noqa: E402
 from reconciler.testing.memory import Memory, Table  # noqa: E402
 from reconciler.testing.packets import PacketContract  # noqa: E402
 from reconciler.testing.source import SourceContract  # noqa: E402
 
-__all__ = ["EXAMPLE", "BackendContract", "Memory", "PacketContract", "SourceContract", "Table"]
+__all__ = [
+    "EXAMPLE",
+    "BackendContract",
+    "Memory",
+    "PacketContract",
+    "SourceContract",
+    "Table",
+    "given",
+    "needed",
+    "reach",
+    "state",
+]

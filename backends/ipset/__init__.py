@@ -1,0 +1,173 @@
+"""ipset: sets of what to drop and what to pass, and one chain of iptables that asks them."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from attrs import Attribute, evolve, field, frozen
+
+from backends.ipset import layout, programs
+from backends.xtables import VARIANTS, Firewall, Fixed, chain_hooks, resolve
+from backends.xtables.firewall import State
+from reconciler import (
+    BackendError,
+    BackendFailed,
+    BackendPlugin,
+    Damage,
+    Desired,
+    Network,
+    Observed,
+    Plan,
+    hookimpl,
+)
+
+
+def _variant(_settings: object, _field: "Attribute[str]", value: str) -> None:
+    if value not in {"auto", *VARIANTS}:
+        raise ValueError(f"{value!r} is none of auto, {', '.join(VARIANTS)}")
+
+
+def _hooks(_settings: object, _field: "Attribute[tuple[str, ...]]", value: tuple[str, ...]) -> None:
+    chain_hooks(value)
+
+
+@frozen
+class Settings:
+    """``[backend.ipset]``: which iptables, and the chains that begin with ours.
+
+    A hook is a chain of the table filter (``INPUT``, ``DOCKER-USER``), or names its table
+    (``raw/PREROUTING``).
+    """
+
+    variant: str = field(default="auto", validator=_variant)
+    hooks: tuple[str, ...] = field(default=("INPUT", "FORWARD"), validator=_hooks)
+
+
+class Ipset:
+    """Six sets and the chain ``TREASON`` in both families, in the caller's network namespace.
+
+    A network of length 0, which no set takes, is a rule of the chain.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._firewall = Firewall(settings.variant, chain_hooks(settings.hooks), _fixed({}))
+
+    def observe(self) -> Observed:
+        """Read the sets, the chain and its jumps back."""
+        chain = self._firewall.observe(self._firewall.state())
+        found = layout.headers(programs.headers())
+        flaws = [*layout.damage(found), *chain.damage]
+        passed = chain.passed or frozenset()
+        if misplaced := [network for network in chain.banned | passed if network.length]:
+            what = f"has rules for {len(misplaced)} networks that belong into sets"
+            flaws.append(Damage("chain TREASON", what))
+        held: dict[str, set[Network]] = {
+            "DROP": {network for network in chain.banned if not network.length},
+            "RETURN": {network for network in passed if not network.length},
+        }
+        for each in layout.SETS:
+            if each.name in found and found[each.name].is_like(each):
+                members, strange = layout.members(each, programs.save(each.name))
+                held[each.verdict].update(members)
+                flaws += strange
+        return Observed(held["DROP"], held["RETURN"], flaws, chain.notes)
+
+    def render(self, plan: Plan) -> str:
+        """Give the texts that `apply` sends, and the program that gets each."""
+        state, steps = self._steps(plan)
+        wanted = _everything(plan.desired)
+        parts = [_told(steps.before)]
+        if steps.stand_ins:
+            parts.append(self._using(steps.stand_ins).render(state, wanted))
+            parts.append(_told(steps.between))
+            parts.append("# and back\n")
+        parts.append(self._firewall.render(state, wanted))
+        return "".join([*parts, _told(steps.after)])
+
+    def apply(self, plan: Plan) -> None:
+        """Carry out the plan: the sets, then the chain that asks them, then what is left over.
+
+        Each set and the chain are changed so that what is banned before and after stays enforced.
+        """
+        state, steps = self._steps(plan)
+        wanted = _everything(plan.desired)
+        programs.restore(steps.before)
+        if steps.stand_ins:
+            with _going_on():
+                self._using(steps.stand_ins).apply(state, wanted)
+            programs.restore(steps.between)
+            state = self._firewall.state()
+        try:
+            self._firewall.apply(state, wanted)
+        finally:
+            programs.restore(steps.after)
+
+    def teardown(self) -> None:
+        """Remove the jumps, the chain and the sets; the backend iptables' chain stays."""
+        self._firewall.teardown(owned=_with_sets)
+        programs.restore(layout.clearance(layout.headers(programs.headers())))
+
+    def _steps(self, plan: Plan) -> tuple[State, layout.Steps]:
+        state = self._firewall.state()
+        found = layout.headers(programs.headers())
+        return state, layout.steps(plan, found, _used(state))
+
+    def _using(self, stand_ins: Mapping[str, str]) -> Firewall:
+        """Give the chain with other sets in the place of some."""
+        return evolve(self._firewall, fixed=_fixed(stand_ins))
+
+
+def _fixed(stand_ins: Mapping[str, str]) -> dict[int, Fixed]:
+    return {
+        version: Fixed(
+            tuple(layout.chain_rules(version, stand_ins, "RETURN")),
+            tuple(layout.chain_rules(version, stand_ins, "DROP")),
+        )
+        for version in (4, 6)
+    }
+
+
+def _used(state: State) -> set[str]:
+    """Give the names of the sets that are used by a rule of any table."""
+    return {
+        name for saved in state.saved.values() for name in re.findall(r"--match-set (\S+) ", saved)
+    }
+
+
+def _everything(state: Desired) -> Desired:
+    """Give the networks that are rules of the chain: those of length 0."""
+    return Desired(
+        frozenset(network for network in state.banned if not network.length),
+        frozenset(network for network in state.passed if not network.length),
+    )
+
+
+def _with_sets(rules: Sequence[str]) -> bool:
+    """Whether the chain is ours: not one that has rules for networks, and none for sets."""
+    sets = any("--match-set treason" in rule for rule in rules)
+    return sets or not any(rule.startswith("-s ") for rule in rules)
+
+
+def _told(text: str) -> str:
+    return f"# ipset restore\n{text}" if text else ""
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Let an incomplete chain be told by the next step, which is the same but for the sets."""
+    try:
+        yield
+    except BackendFailed:
+        raise
+    except BackendError:
+        pass
+
+
+def _claims(settings: Settings) -> list[str]:
+    return [f"chain TREASON of iptables-{resolve(settings.variant)}", "ipset treason4"]
+
+
+@hookimpl
+def treason_backends() -> list[BackendPlugin]:
+    """Give the backend ``ipset``."""
+    return [BackendPlugin("ipset", Ipset, Settings, claims=_claims, capabilities=("CAP_NET_RAW",))]

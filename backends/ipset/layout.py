@@ -1,0 +1,230 @@
+"""What the sets look like, as ipset(8) lists them, and how they are compared, made and changed."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final
+
+from attrs import frozen
+
+from reconciler import Damage, InvalidNetwork, Network, Plan
+
+_SMALLEST: Final = 1 << 16
+"""The least `maxelem`, which is also what ipset takes when none is told."""
+
+_OWN_CHOICE: Final = re.compile(r"\b(hashsize|maxelem|bucketsize|initval) \S+ ?")
+"""What a header may say in any way: sizes are judged apart, the others change no match."""
+
+_ASIDE: Final = ("_new", "_new2")
+_TELLING: Final = 3
+"""Strange elements told of one set; the repair is the same for more."""
+
+
+@frozen
+class Set:
+    """A set of one family, and what becomes of packets whose source it holds."""
+
+    name: str
+    kind: str
+    version: int
+    verdict: str
+
+    @property
+    def family(self) -> str:
+        """The family as ipset calls it."""
+        return "inet6" if self.version == 6 else "inet"
+
+    @property
+    def banned(self) -> bool:
+        """Whether its members are dropped; else they are passed."""
+        return self.verdict == "DROP"
+
+    def rule(self, name: str) -> str:
+        """Give the rule of the chain, as iptables-save prints it; ``name`` may be a stand-in."""
+        return f"-m set --match-set {name} src -j {self.verdict}"
+
+    def takes(self, network: Network) -> bool:
+        """Whether the network belongs into this set.
+
+        No set takes a network of length 0, which is a rule of the chain; hash:ip does not take
+        the address 0 either.
+        """
+        if network.version != self.version or not network.length:
+            return False
+        single = network.is_host and network.address != 0
+        return not self.banned or single is (self.kind == "hash:ip")
+
+    def members(self, networks: Iterable[Network]) -> list[Network]:
+        """Give those of the networks that belong into this set."""
+        return [network for network in networks if self.takes(network)]
+
+
+SETS: Final = tuple(
+    Set(f"treason{version}{suffix}", kind, version, verdict)
+    for version in (4, 6)
+    for suffix, kind, verdict in (
+        ("p", "hash:net", "RETURN"),
+        ("", "hash:ip", "DROP"),
+        ("n", "hash:net", "DROP"),
+    )
+)
+_NAMES: Final = {each.name for each in SETS}
+_STAND_INS: Final = {name + suffix for name in _NAMES for suffix in _ASIDE}
+
+
+@frozen
+class Header:
+    """What ``ipset list -terse`` tells of a set."""
+
+    kind: str
+    options: str
+    references: int
+
+    @property
+    def maxelem(self) -> int:
+        """How many elements it may hold."""
+        match = re.search(r"\bmaxelem ([0-9]+)", self.options)
+        return int(match[1]) if match else 0
+
+    def is_like(self, each: Set) -> bool:
+        """Whether ipset swaps it with that set: type and family are the same."""
+        return self.kind == each.kind and f"family {each.family} " in self.options
+
+
+def headers(listing: str) -> dict[str, Header]:
+    """Read the sets that are ours, and stand-ins that were left, from ``ipset list -terse``."""
+    found = {}
+    for block in listing.split("\n\n"):
+        told = dict(line.partition(": ")[::2] for line in block.splitlines())
+        name = told.get("Name", "")
+        if name in _NAMES or name in _STAND_INS:
+            header = Header(told["Type"], f"{told['Header']} ", int(told["References"]))
+            found[name] = header
+    return found
+
+
+def damage(found: Mapping[str, Header]) -> Iterator[Damage]:
+    """Yield every way in which the sets are not as they are to be."""
+    for each in SETS:
+        if each.name not in found:
+            yield Damage(f"set {each.name}", "is missing")
+        elif what := _flaw(each, found[each.name]):
+            yield Damage(f"set {each.name}", what)
+    for name in sorted(found.keys() - _NAMES):
+        yield Damage(f"set {name}", "is left of an interrupted change")
+
+
+def members(each: Set, saved: str) -> tuple[list[Network], list[Damage]]:
+    """Read the elements from ``ipset save``: the right ones, and what is wrong with the others."""
+    networks: list[Network] = []
+    strange: list[str] = []
+    for line in saved.splitlines():
+        verb, _, rest = line.partition(f" {each.name} ")
+        if verb != "add":
+            continue
+        try:
+            network = Network.exact(rest)
+        except InvalidNetwork:
+            strange.append(rest)
+            continue
+        if each.takes(network):
+            networks.append(network)
+        else:
+            strange.append(f"{rest}, which belongs elsewhere")
+    if len(strange) > _TELLING:
+        strange[_TELLING:] = [f"{len(strange) - _TELLING} more strange elements"]
+    return networks, [Damage(f"set {each.name}", f"holds {what}") for what in strange]
+
+
+@frozen
+class Steps:
+    """The change of the sets, as ``ipset restore`` reads it, around that of the chain.
+
+    ``before`` is done first. A set whose type is wrong cannot be swapped while a rule uses it:
+    then ``stand_ins`` names what the chain is to use in its place, and ``between`` is done before
+    the chain gets its own rules. ``after`` clears away.
+    """
+
+    before: str
+    stand_ins: Mapping[str, str]
+    between: str
+    after: str
+
+
+def steps(plan: Plan, found: Mapping[str, Header], used: Collection[str]) -> Steps:
+    """Give the change that carries out the plan; ``used`` are the names that the chain uses.
+
+    A set is changed in place where it is right and has room, else made anew beside the old one
+    and swapped. All additions come before all swaps and removals: no address is open in between.
+    """
+    left = sorted(found.keys() - _NAMES)
+    before = [f"destroy {name}" for name in left if name not in used]
+    after = [f"destroy {name}" for name in left if name in used]
+    between: list[str] = []
+    stand_ins: dict[str, str] = {}
+    removals: list[str] = []
+    swaps: list[str] = []
+    for each in SETS:
+        change = plan.banned if each.banned else plan.passed
+        wanted = each.members(plan.desired.banned if each.banned else plan.desired.passed)
+        removed = each.members(change.remove)
+        header = found.get(each.name)
+        if _stays(each, header, len(wanted) + len(removed), plan):
+            before += (f"add {each.name} {network}" for network in each.members(change.add))
+            removals += (f"del {each.name} {network}" for network in removed)
+            continue
+        aside = next(each.name + s for s in _ASIDE if each.name + s not in used)
+        before += _made(each, aside, wanted)
+        if header is None:
+            swaps.append(f"rename {aside} {each.name}")
+        elif header.is_like(each):
+            swaps += [f"swap {aside} {each.name}", f"destroy {aside}"]
+        elif header.references == 0:
+            swaps += [f"destroy {each.name}", f"rename {aside} {each.name}"]
+        else:
+            stand_ins[each.name] = aside
+            between += [f"destroy {each.name}", *_made(each, each.name, wanted)]
+            after.append(f"destroy {aside}")
+    return Steps(_text([*before, *swaps, *removals]), stand_ins, _text(between), _text(after))
+
+
+def clearance(found: Iterable[str]) -> str:
+    """Give what removes all sets, once no rule uses them."""
+    return _text(f"destroy {name}" for name in sorted(found))
+
+
+def chain_rules(version: int, stand_ins: Mapping[str, str], verdict: str) -> list[str]:
+    """Give the chain's rules for the sets of a family that have this verdict."""
+    return [
+        each.rule(stand_ins.get(each.name, each.name))
+        for each in SETS
+        if each.version == version and each.verdict == verdict
+    ]
+
+
+def _flaw(each: Set, header: Header) -> str:
+    if not header.is_like(each):
+        return f"is {header.kind} {header.options.strip()}"
+    if header.maxelem < _SMALLEST or header.maxelem.bit_count() != 1:
+        return f"has maxelem {header.maxelem}"
+    rest = _OWN_CHOICE.sub("", header.options).replace(f"family {each.family} ", "").strip()
+    return f"has {rest!r}" if rest else ""
+
+
+def _stays(each: Set, header: Header | None, most: int, plan: Plan) -> bool:
+    """Whether a set can be changed in place; ``most`` is what it holds at the fullest moment."""
+    subject = f"set {each.name}"
+    damaged = any(repair.subject == subject for repair in plan.repairs)
+    return header is not None and not damaged and not _flaw(each, header) and most <= header.maxelem
+
+
+def _made(each: Set, name: str, networks: Iterable[Network]) -> list[str]:
+    held = sorted(networks)
+    maxelem = max(_SMALLEST, 1 << (2 * len(held) - 1).bit_length())
+    return [
+        f"create {name} {each.kind} family {each.family} hashsize {maxelem // 8} maxelem {maxelem}",
+        *(f"add {name} {network}" for network in held),
+    ]
+
+
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)

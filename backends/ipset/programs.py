@@ -1,0 +1,44 @@
+"""The seam to ipset(8): what it lists, and how it refuses."""
+
+from typing import Final
+
+from reconciler import BackendFailed, BackendUnreadable, execute
+
+_PATIENCE: Final = 300.0
+_HINTS: Final = {
+    "no such program": "install it: apt-get install ipset",
+    "not permitted": "run as root, or with CAP_NET_ADMIN",
+    "Cannot open session": "the kernel has no ip_set: modprobe ip_set",
+    "in use": "a rule that is not treason's uses it, or one of the other iptables variant",
+}
+
+
+def headers() -> str:
+    """List every set without its elements."""
+    return _listed("list", "-terse")
+
+
+def save(name: str) -> str:
+    """List a set's elements, a line for each."""
+    return _listed("save", name)
+
+
+def restore(text: str) -> None:
+    """Carry out the lines one by one; raise `BackendFailed` at the first that is refused."""
+    if not text:
+        return
+    try:
+        execute.run(["ipset", "restore"], given=text, timeout=_PATIENCE)
+    except execute.CommandFailed as error:
+        raise BackendFailed(error.what, _hint(error)) from None
+
+
+def _listed(*arguments: str) -> str:
+    try:
+        return execute.run(["ipset", *arguments], timeout=_PATIENCE).output
+    except execute.CommandFailed as error:
+        raise BackendUnreadable(error.what, _hint(error)) from None
+
+
+def _hint(error: execute.CommandFailed) -> str:
+    return next((hint for word, hint in _HINTS.items() if word in error.what), error.hint)

@@ -1,0 +1,167 @@
+"""The chain in the kernel: read in both families, and changed by one restore for each."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
+
+from attrs import field, frozen
+
+from backends.xtables import legacy, other, programs
+from backends.xtables.chain import (
+    CHAIN,
+    NO_SETS,
+    Fixed,
+    Listing,
+    changes,
+    networks,
+    parse,
+    read,
+    restore,
+)
+from backends.xtables.hooks import Hook, Repair, absent, damage, repairs
+from reconciler import BackendError, BackendFailed, Damage, Desired, Network, Observed
+
+FAMILIES: Final = (4, 6)
+
+
+@frozen
+class State:
+    """What the save programs of a variant print, as it is and read, by the family's version."""
+
+    variant: str
+    saved: Mapping[int, str]
+    listings: Mapping[int, Listing]
+
+
+@frozen
+class Step:
+    """A text for one family's restore or, with a repair, for python-iptables."""
+
+    version: int
+    text: str
+    repair: Repair | None = None
+
+
+@frozen
+class Firewall:
+    """The chain of one variant (``auto``, ``nft``, ``legacy``), where it is hooked, and its sets.
+
+    ``fixed`` are the rules that refer to sets, by the family's version.
+    """
+
+    variant: str
+    hooks: tuple[Hook, ...]
+    fixed: Mapping[int, Fixed] = field(factory=dict)
+
+    def state(self) -> State:
+        """Read both families; raise `BackendUnreadable`."""
+        variant = programs.resolve(self.variant)
+        saved = {version: programs.save(version, variant) for version in FAMILIES}
+        tables = self._tables()
+        return State(
+            variant, saved, {version: parse(text, tables) for version, text in saved.items()}
+        )
+
+    def observe(self, state: State) -> Observed:
+        """Tell what the chains hold, what is wrong with them, and what the other variant holds."""
+        held: dict[bool, set[Network]] = {True: set(), False: set()}
+        flaws = [
+            Damage(f"chain {hook.chain} ({hook.table})", "does not exist, nothing is hooked there")
+            for hook in absent(state.listings.values(), self.hooks)
+        ]
+        for version, listing in state.listings.items():
+            fixed = self.fixed.get(version, NO_SETS)
+            flaws += damage(listing, version, self.hooks, fixed)
+            for table in self._tables():
+                content = read(listing.get(table, {}).get(CHAIN, ()), version, fixed)
+                held[True] |= content.banned
+                held[False] |= content.passed
+        return Observed(held[True], held[False], flaws, other.notes(state.variant))
+
+    def render(self, state: State, wanted: Desired) -> str:
+        """Give what `apply` does; ``wanted`` are the networks that are rules of the chain."""
+        return "".join(
+            f"# {_performer(step, state.variant)}\n{step.text}"
+            for step in self._steps(state, wanted)
+        )
+
+    def apply(self, state: State, wanted: Desired) -> None:
+        """Carry it out; a family in which nothing is to be done is left alone.
+
+        Raise `BackendFailed` when it was refused and nothing was changed, `BackendError` when
+        only a part of it was done.
+        """
+        _carry_out(self._steps(state, wanted), state.variant)
+        if missing := absent(state.listings.values(), self.hooks):
+            raise BackendError(
+                f"iptables: {', '.join(map(str, missing))}: there is no such chain to hook into",
+                "start what makes it, or take it out of hooks; all else is done",
+            )
+
+    def teardown(self, owned: Callable[[Sequence[str]], bool] = lambda _: True) -> bool:
+        """Remove jumps and chain from every table; tell whether there was anything.
+
+        A chain that is not ``owned``, judged by its rules, stays.
+        """
+        state = self.state()
+        steps = [
+            step
+            for version, listing in state.listings.items()
+            for step in _family(state.variant, version, repairs(listing, (), owned), {})
+        ]
+        _carry_out(steps, state.variant)
+        return bool(steps)
+
+    def _tables(self) -> list[str]:
+        return sorted({hook.table for hook in self.hooks})
+
+    def _steps(self, state: State, wanted: Desired) -> list[Step]:
+        steps: list[Step] = []
+        for version, listing in state.listings.items():
+            family = networks(wanted, version)
+            fixed = self.fixed.get(version, NO_SETS)
+            contents = {
+                table: changes(listing.get(table, {}).get(CHAIN), family, version, fixed)
+                for table in self._tables()
+            }
+            steps += _family(state.variant, version, repairs(listing, self.hooks), contents)
+        return steps
+
+
+def _family(
+    variant: str, version: int, repaired: Sequence[Repair], contents: Mapping[str, Sequence[str]]
+) -> Iterator[Step]:
+    """Yield the steps of one family.
+
+    In the nft variant all is one text. In the legacy one the structure comes first: what the
+    chain holds is enforced again at once where only a jump was lost.
+    """
+    lines = {table: [*each] for table, each in contents.items()}
+    for repair in repaired:
+        if variant == "legacy":
+            new = [f"-N {CHAIN}"] if repair.creates else []
+            if made := [*new, *repair.lines()]:
+                yield Step(version, restore({repair.table: made}), repair)
+        else:
+            lines.setdefault(repair.table, []).extend(repair.lines())
+    if text := restore(lines):
+        yield Step(version, text)
+
+
+def _carry_out(steps: Sequence[Step], variant: str) -> None:
+    for done, step in enumerate(steps):
+        try:
+            if step.repair is not None:
+                legacy.carry_out(step.version, step.repair)
+            else:
+                programs.restore(step.version, variant, step.text)
+        except BackendFailed as error:
+            if done == 0 and step.text.count("COMMIT\n") == 1:
+                raise
+            what = f"{error.what}; a part of the change was done before"
+            raise BackendError(what, error.hint) from None
+
+
+def _performer(step: Step, variant: str) -> str:
+    if step.repair is not None:
+        return f"python-iptables, IPv{step.version}, in one commit"
+    return " ".join(programs.restoring(step.version, variant))

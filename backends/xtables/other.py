@@ -1,0 +1,48 @@
+"""What the other variant of iptables holds: it filters too, and the active one does not list it."""
+
+from pathlib import Path
+from typing import Final
+
+from backends.xtables import programs
+from backends.xtables.chain import CHAIN, Listing, parse
+from reconciler import BackendUnreadable
+
+_REGISTERED: Final = {
+    4: "/proc/thread-self/net/ip_tables_names",
+    6: "/proc/thread-self/net/ip6_tables_names",
+}
+"""Names of the legacy tables of the namespace; reading them registers none."""
+
+
+def notes(active: str) -> tuple[str, ...]:
+    """Say what the variant that is not ``active`` holds, in lines for people."""
+    variant = "nft" if active == "legacy" else "legacy"
+    listings = [listing for version in (4, 6) if (listing := _listing(version, variant))]
+    if any(CHAIN in chains for listing in listings for chains in listing.values()):
+        left = (
+            f"iptables-{variant} holds a chain {CHAIN} too, left over; to remove it, run"
+            f' `treason teardown --backend iptables` with variant = "{variant}"'
+        )
+        return (left,)
+    if any(rules for each in listings for chains in each.values() for rules in chains.values()):
+        return (f"iptables-{variant} holds rules too, which iptables-{active} does not list",)
+    return ()
+
+
+def _listing(version: int, variant: str) -> Listing | None:
+    """List a variant that need not be there."""
+    if variant == "legacy" and not _registered(version):
+        return None
+    if not programs.installed(version, variant):
+        return None
+    try:
+        return parse(programs.save(version, variant))
+    except BackendUnreadable:
+        return None
+
+
+def _registered(version: int) -> bool:
+    try:
+        return bool(Path(_REGISTERED[version]).read_text(encoding="ascii").strip())
+    except OSError:
+        return False
