@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from attrs import Attribute, evolve, field, frozen
+from attrs import evolve, frozen
 
 from backends.ipset import layout, programs
-from backends.xtables import VARIANTS, Firewall, Fixed, chain_hooks, resolve
-from backends.xtables.firewall import State
+from backends.xtables import Firewall, Fixed, State, chain_hooks, resolve, settings
 from reconciler import (
     BackendError,
     BackendFailed,
@@ -22,15 +21,6 @@ from reconciler import (
 )
 
 
-def _variant(_settings: object, _field: "Attribute[str]", value: str) -> None:
-    if value not in {"auto", *VARIANTS}:
-        raise ValueError(f"{value!r} is none of auto, {', '.join(VARIANTS)}")
-
-
-def _hooks(_settings: object, _field: "Attribute[tuple[str, ...]]", value: tuple[str, ...]) -> None:
-    chain_hooks(value)
-
-
 @frozen
 class Settings:
     """``[backend.ipset]``: which iptables, and the chains that begin with ours.
@@ -39,8 +29,8 @@ class Settings:
     (``raw/PREROUTING``).
     """
 
-    variant: str = field(default="auto", validator=_variant)
-    hooks: tuple[str, ...] = field(default=("INPUT", "FORWARD"), validator=_hooks)
+    variant: str = settings.variant()
+    hooks: tuple[str, ...] = settings.hooks()
 
 
 class Ipset:
@@ -49,8 +39,8 @@ class Ipset:
     A network of length 0, which no set takes, is a rule of the chain.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._firewall = Firewall(settings.variant, chain_hooks(settings.hooks), _fixed({}))
+    def __init__(self, chosen: Settings) -> None:
+        self._firewall = Firewall(chosen.variant, chain_hooks(chosen.hooks), _fixed({}))
 
     def observe(self) -> Observed:
         """Read the sets, the chain and its jumps back."""
@@ -163,8 +153,8 @@ def _going_on() -> Iterator[None]:
         pass
 
 
-def _claims(settings: Settings) -> list[str]:
-    return [f"chain TREASON of iptables-{resolve(settings.variant)}", "ipset treason4"]
+def _claims(chosen: Settings) -> list[str]:
+    return [f"chain TREASON of iptables-{resolve(chosen.variant)}", "ipset treason4"]
 
 
 @hookimpl

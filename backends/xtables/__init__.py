@@ -3,12 +3,11 @@
 from backends.xtables.chain import CHAIN, NO_SETS, Fixed, parse
 from backends.xtables.firewall import Firewall, State
 from backends.xtables.hooks import Hook, chain_hooks, enforced
-from backends.xtables.programs import VARIANTS, resolve
+from backends.xtables.programs import resolve
 
 __all__ = [
     "CHAIN",
     "NO_SETS",
-    "VARIANTS",
     "Firewall",
     "Fixed",
     "Hook",

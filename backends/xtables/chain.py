@@ -81,7 +81,7 @@ def parse(saved: str, tables: Iterable[str] = ()) -> Listing:
                 if hidden and hidden[1] in wanted:
                     raise BackendUnreadable(
                         f"iptables: the table {hidden[1]} holds what iptables cannot show",
-                        f"see it with: nft list table ip {hidden[1]}",
+                        "see it with: nft list ruleset",
                     )
     return listing
 

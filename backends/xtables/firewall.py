@@ -100,13 +100,16 @@ class Firewall:
     def teardown(self, owned: Callable[[Sequence[str]], bool] = lambda _: True) -> bool:
         """Remove jumps and chain from every table; tell whether there was anything.
 
-        A chain that is not ``owned``, judged by its rules, stays.
+        Chains that are not ``owned``, judged by the rules of them all, stay.
         """
         state = self.state()
+        tables = [chains for listing in state.listings.values() for chains in listing.values()]
+        if not owned([rule for chains in tables for rule in chains.get(CHAIN, ())]):
+            return False
         steps = [
             step
             for version, listing in state.listings.items()
-            for step in _family(state.variant, version, repairs(listing, (), owned), {})
+            for step in _family(state.variant, version, repairs(listing, ()), {})
         ]
         _carry_out(steps, state.variant)
         return bool(steps)

@@ -1,7 +1,7 @@
 """Where packets enter the chain: one jump, ahead of all other rules, in each hooked chain."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -110,21 +110,14 @@ def damage(listing: Listing, version: int, hooks: Sequence[Hook], fixed: Fixed) 
                 yield Damage(f"chain {chain} {place}", told(said))
 
 
-def repairs(
-    listing: Listing,
-    hooks: Iterable[Hook],
-    owned: Callable[[Sequence[str]], bool] = lambda _: True,
-) -> list[Repair]:
-    """Give what makes the structure right; without hooks, what removes all of it.
-
-    A table whose chain is not ``owned``, judged by its rules, is left alone.
-    """
+def repairs(listing: Listing, hooks: Iterable[Hook]) -> list[Repair]:
+    """Give what makes the structure right; without hooks, what removes all of it."""
     wanted: dict[str, list[str]] = {}
     for hook in hooks:
         chains = wanted.setdefault(hook.table, [])
         if hook.exists(listing):
             chains.append(hook.chain)
-    found = {table for table, held in listing.items() if CHAIN in held and owned(held[CHAIN])}
+    found = {table for table, held in listing.items() if CHAIN in held}
     made = (_repair(listing, table, wanted.get(table)) for table in sorted(found | wanted.keys()))
     return [repair for repair in made if repair]
 

@@ -20,8 +20,8 @@ def notes(active: str) -> tuple[str, ...]:
     listings = [listing for version in (4, 6) if (listing := _listing(version, variant))]
     if any(CHAIN in chains for listing in listings for chains in listing.values()):
         left = (
-            f"iptables-{variant} holds a chain {CHAIN} too, left over; to remove it, run"
-            f' `treason teardown --backend iptables` with variant = "{variant}"'
+            f"iptables-{variant} holds a chain {CHAIN} too; if no backend uses it, remove it with"
+            f' `treason teardown --backend iptables` (or ipset) and variant = "{variant}"'
         )
         return (left,)
     if any(rules for each in listings for chains in each.values() for rules in chains.values()):

@@ -121,7 +121,7 @@ def _found(program: str) -> bool:
 def _reason(done: execute.Completed) -> str:
     """Give what the program said in one line, without its name and its advice."""
     lines = [
-        re.sub(r"^ip6?tables\S* v\S+ \(\S+\): *", "", line).strip()
+        re.sub(r"^ip6?tables[a-z-]*(?: v\S+ \(\S+\))?: *", "", line).strip()
         for line in (done.error.strip() or done.output.strip()).splitlines()
         if not line.startswith(("Try `", "#"))
     ]

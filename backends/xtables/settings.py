@@ -1,0 +1,31 @@
+"""The settings that the backends iptables and ipset share."""
+
+from typing import Any, Final
+
+from attrs import Attribute, field
+
+from backends.xtables.hooks import chain_hooks
+from backends.xtables.programs import VARIANTS
+
+_HOOKS: Final[tuple[str, ...]] = ("INPUT", "FORWARD")
+
+
+def variant() -> Any:  # noqa: ANN401 - attrs.field, which has the type of what it stands for
+    """Declare which iptables is used."""
+    return field(default="auto", validator=_known)
+
+
+def hooks() -> Any:  # noqa: ANN401 - likewise
+    """Declare the chains that begin with ours: ``INPUT``, or with a table, ``raw/PREROUTING``."""
+    return field(default=_HOOKS, validator=_hooked)
+
+
+def _known(_settings: object, _field: "Attribute[str]", value: str) -> None:
+    if value not in {"auto", *VARIANTS}:
+        raise ValueError(f"{value!r} is none of auto, {', '.join(VARIANTS)}")
+
+
+def _hooked(
+    _settings: object, _field: "Attribute[tuple[str, ...]]", value: tuple[str, ...]
+) -> None:
+    chain_hooks(value)
