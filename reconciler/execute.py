@@ -1,8 +1,8 @@
 """The one place that runs other programs: from argument lists, within a time limit."""
 
 import os
+import select
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import IO
@@ -34,17 +34,15 @@ def run(
     """
     with ExitStack() as stack:
         # Files, not pipes: what the program leaves running would hold a pipe open.
-        text, output, error = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(3))
+        text, output, error = (stack.enter_context(_file(name)) for name in ("in", "out", "err"))
         text.write(given.encode())
         text.seek(0)
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 argv,
                 stdin=text,
                 stdout=output,
                 stderr=error,
-                check=False,
-                timeout=timeout,
                 env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": search_path()},
             )
         except FileNotFoundError:
@@ -54,9 +52,9 @@ def run(
         except (OSError, ValueError) as failure:
             reason = getattr(failure, "strerror", None) or failure
             raise CommandFailed(f"{argv[0]}: cannot be run: {reason}") from None
-        except subprocess.TimeoutExpired:
-            raise CommandFailed(f"{' '.join(argv)}: did not end within {timeout:g} s") from None
-        completed = Completed(done.returncode, _text(output), _text(error))
+        if not _ended(process, timeout):
+            raise CommandFailed(f"{' '.join(argv)}: did not end within {timeout:g} s")
+        completed = Completed(process.returncode, _text(output), _text(error))
     if completed.code not in codes:
         said = completed.error.strip() or completed.output.strip()
         raise CommandFailed(f"{' '.join(argv)}: ended with {completed.code}: {said}")
@@ -66,6 +64,27 @@ def run(
 def search_path() -> str:
     """Give PATH with the directories of the system's programs, which cron and users lack."""
     return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+
+
+def _file(name: str) -> IO[bytes]:
+    """Make a file in memory, where a full disk is no matter."""
+    return os.fdopen(os.memfd_create(name), "w+b")
+
+
+def _ended(process: "subprocess.Popen[bytes]", timeout: float) -> bool:
+    """Wait for its end, and notice it at once: `Popen.wait` sleeps in between."""
+    try:
+        descriptor = os.pidfd_open(process.pid)
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        try:
+            return bool(poll.poll(timeout * 1000))
+        finally:
+            os.close(descriptor)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
 
 
 def _text(file: IO[bytes]) -> str:

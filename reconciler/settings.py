@@ -66,6 +66,18 @@ _TEXT: Final = """\
 # path = "/var/log/kern.log"
 # trusted = false
 
+# Which iptables: "auto" is what `iptables` itself is, else "nft" or "legacy"; and the chains that
+# begin with ours. Behind Docker add "DOCKER-USER"; "raw/PREROUTING" alone sees all that comes in.
+# [backend.ipset]
+# variant = "auto"
+# hooks = ["INPUT", "FORWARD"]
+
+# The same, and whether the rules are saved for the next boot (iptables-persistent).
+# [backend.iptables]
+# variant = "auto"
+# hooks = ["INPUT", "FORWARD"]
+# persist = false
+
 # The blocklist, one network in a line, and what to run after a change.
 # [backend.file]
 # path = "/etc/nginx/treason.list"

@@ -12,6 +12,7 @@ from harness import Place
 
 from reconciler.cli import _COMMANDS
 from reconciler.execute import run
+from reconciler.settings import default_text
 
 ROOT = Path(__file__).parent.parent
 HOW_TO = ROOT / "docs" / "how-to"
@@ -79,6 +80,36 @@ def test_the_script_is_replaced_as_told(place: Place, nft: Nft) -> None:
     assert "117.79.83.112" in nft("list ruleset")
     ips = run(["sqlite3", str(place.database), "select distinct ip from badips;"]).output
     assert ips == "117.79.83.112\n"
+
+
+def test_the_move_is_made_as_told(place: Place, nft: Nft) -> None:
+    """The how-to's command; what it advises to write is enforced then."""
+    text = (HOW_TO / "choose-a-firewall.md").read_text()
+    [command] = re.findall(r"^    treason (.*)$", text, re.MULTILINE)
+    place.configure(main='backends = ["iptables"]')
+    place.treason("ban", "192.0.2.7")
+    place.treason("reconcile", "--no-scan")
+    result = place.treason(*_words(command))
+    assert result.code == 0, result.err
+    [advice] = re.findall(r"set (backends = .*) under \[treason\]", result.err)
+    assert advice in text
+    place.configure(main=advice)
+    assert place.treason("reconcile", "--check", "--no-scan").code == 0
+
+
+@pytest.mark.parametrize("name", ["ipset", "iptables"])
+def test_the_examples_of_hooks_are_taken(name: str, place: Place, nft: Nft) -> None:
+    """Each that the how-to and the configuration show."""
+    text = (HOW_TO / "choose-a-firewall.md").read_text() + default_text()
+    shown = set(re.findall(r"hooks = \[.*?\]", text))
+    assert len(shown) == 3
+    place.treason("ban", "192.0.2.7")
+    for hooks in shown:
+        place.configure(f"[backend.{name}]\n{hooks}", main=f'backends = ["{name}"]')
+        result = place.treason("reconcile", "--no-scan")
+        assert (result.code, "DOCKER-USER" in result.err) == (int("DOCKER" in hooks),) * 2
+        chain = run(["iptables-save"]).output
+        assert chain.count("-s 192.0.2.7/32 -j DROP") + chain.count("match-set treason4 ") == 1
 
 
 def _words(line: str) -> list[str]:

@@ -1,0 +1,50 @@
+"""Other programs: what they are given, what they give back, and how they end."""
+
+import os
+import time
+
+import pytest
+
+from reconciler.execute import CommandFailed, run
+
+
+def test_a_program_reads_what_it_is_given() -> None:
+    """Also more than a pipe holds; what it prints comes back whole."""
+    text = "192.0.2.7\n" * 200_000
+    assert run(["cat"], given=text).output == text
+    assert run(["cat"]).output == ""
+
+
+def test_another_end_is_an_error_unless_it_is_expected() -> None:
+    """The error has the command, the code and what was said."""
+    with pytest.raises(CommandFailed, match=r"sh -c .* ended with 3: no"):
+        run(["sh", "-c", "echo no >&2; exit 3"])
+    assert run(["sh", "-c", "exit 3"], codes=(0, 3)).code == 3
+    with pytest.raises(CommandFailed, match="ended with -9"):
+        run(["sh", "-c", "kill -9 $$"])
+
+
+def test_a_program_that_takes_too_long_is_ended() -> None:
+    """It is killed, and nothing is left of it."""
+    start = time.monotonic()
+    with pytest.raises(CommandFailed, match=r"sleep 60: did not end within 0.1 s"):
+        run(["sleep", "60"], timeout=0.1)
+    assert time.monotonic() - start < 30
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_program_that_is_missing_or_none_is_named() -> None:
+    """No traceback, and the reason."""
+    with pytest.raises(CommandFailed, match=r"^nonesuch: no such program"):
+        run(["nonesuch"])
+    with pytest.raises(CommandFailed, match="cannot be run: Permission denied"):
+        run(["/etc/passwd"])
+    with pytest.raises(CommandFailed, match="cannot be run"):
+        run(["cat", "nul\0byte"])
+
+
+def test_the_systems_programs_are_found_with_any_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cron's PATH lacks /usr/sbin."""
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert "nf_tables" in run(["iptables-nft", "--version"]).output
