@@ -1,6 +1,6 @@
 """Make the sources and backends that the configuration or the command line chose."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,7 @@ import attrs
 
 from reconciler import schema
 from reconciler.config import Config
-from reconciler.errors import ConfigError
+from reconciler.errors import ConfigError, PluginError, TreasonError
 from reconciler.interfaces import Backend, BackendPlugin, Source, SourcePlugin
 from reconciler.plugins import Plugins
 from reconciler.schema import Problem
@@ -50,12 +50,18 @@ def backends(
     return makers
 
 
-def _keep_apart(makers: Mapping[str, partial[Backend]], known: Mapping[str, BackendPlugin]) -> None:
+def _keep_apart(makers: dict[str, partial[Backend]], known: Mapping[str, BackendPlugin]) -> None:
+    """Refuse two backends that own one object; one that does not tell what it owns is not used."""
     owners: dict[str, str] = {}
     for spec, make in makers.items():
+        if make.func is _broken:
+            continue
         try:
-            claims = known[spec.partition(":")[0]].claims(*make.args)
-        except Exception:  # noqa: BLE001, S112 - the plugin's own code; the backend will tell
+            claims = _names(known[spec.partition(":")[0]].claims(*make.args))
+        except TreasonError:
+            continue  # the backend itself will tell
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's own code; it is named
+            makers[spec] = partial(_broken, _mistake("backend", spec, "claims", error))
             continue
         for thing in claims:
             if (owner := owners.setdefault(thing, spec)) != spec:
@@ -63,6 +69,27 @@ def _keep_apart(makers: Mapping[str, partial[Backend]], known: Mapping[str, Back
                     f"backends {owner!r} and {spec!r} would both own {thing}",
                     f"use one of them; to move: treason migrate --from {owner} --to {spec}",
                 )
+
+
+def _names(claims: object) -> list[str]:
+    if isinstance(claims, str) or not isinstance(claims, Iterable):
+        raise TypeError(f"{claims!r} is no collection of names")
+    names = list(claims)
+    if strange := [name for name in names if not isinstance(name, str)]:
+        raise TypeError(f"{strange[0]!r} is no name")
+    return names
+
+
+def _mistake(noun: str, spec: str, what: str, error: BaseException) -> PluginError:
+    said = " ".join(f"{type(error).__name__}: {error}".split())
+    return PluginError(
+        f"{noun} {spec!r}: its {what} failed: {said}", "this is a mistake in the plugin"
+    )
+
+
+def _broken(error: PluginError) -> Any:  # noqa: ANN401 - it stands in for any factory
+    """Take the place of a factory, so that the mistake is told of this one, and others go on."""
+    raise error
 
 
 @attrs.frozen
@@ -86,12 +113,18 @@ class _Kind:
     ) -> dict[str, partial[Any]]:
         """Make those that the command line names, or else those that the file lists."""
         if named:
-            return {spec: self.maker(spec, by_hand) for spec in named}
+            return {spec: self._tried(spec, by_hand) for spec in named}
         for spec in listed:
             if (name := spec.partition(":")[0]) not in self.known:
                 problem = Problem(("treason",), f"{self.noun}s", self._unknown(name))
                 raise self.file.refusal([problem], self._hint())
-        return {spec: self.maker(spec, {}) for spec in listed}
+        return {spec: self._tried(spec, {}) for spec in listed}
+
+    def _tried(self, spec: str, by_hand: Mapping[str, Any]) -> partial[Any]:
+        try:
+            return self.maker(spec, by_hand)
+        except PluginError as error:
+            return partial(_broken, error)
 
     def maker(self, spec: str, by_hand: Mapping[str, Any]) -> partial[Any]:
         """Check the settings of one; ``by_hand`` are those that an argument given by hand adds."""
@@ -117,11 +150,8 @@ class _Kind:
             settings = schema.fill(plugin.schema, table, (self.noun, name))
         except schema.Refused as error:
             raise self.file.refusal(error.problems) from None
-        except Exception as error:  # noqa: BLE001 - the plugin's own code; it is named
-            raise ConfigError(
-                f"{self.noun} {name!r}: its settings failed: {type(error).__name__}: {error}",
-                "this is a mistake in the plugin",
-            ) from None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's own code; it is named
+            raise _mistake(self.noun, name, "settings", error) from None
         return partial(plugin.factory, settings)
 
     def _unknown(self, name: str) -> str:

@@ -278,7 +278,9 @@ def describe(error: BaseException, name: str) -> str:
         raise error
     if isinstance(error, TreasonError):
         return str(error)
-    said = " ".join(f"{type(error).__name__}: {error}".split())
+    first = error.args[0] if error.args else ""  # attrs' validators pass more along
+    text = first if isinstance(first, str) and len(error.args) > 1 else error
+    said = " ".join(f"{type(error).__name__}: {text}".split())
     return f"{name}: the plugin failed: {said}\n  -v shows where"
 
 

@@ -70,8 +70,8 @@ class Desired:
 class Damage:
     """A flaw in a backend's own structure: which object, and what is wrong with it."""
 
-    subject: str
-    problem: str
+    subject: str = field(validator=instance_of(str))
+    problem: str = field(validator=instance_of(str))
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.problem}"
@@ -94,7 +94,7 @@ def _damage(damage: Iterable[Damage]) -> tuple[Damage, ...]:
 
 
 def _notes(notes: Iterable[str]) -> tuple[str, ...]:
-    return tuple(notes)
+    return (notes,) if isinstance(notes, str) else tuple(notes)
 
 
 @frozen

@@ -93,5 +93,6 @@ def _collect(
 
 
 def _said(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+    first = error.args[0] if error.args else ""  # attrs' validators pass more along
+    text = " ".join((first if isinstance(first, str) else str(error)).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -97,6 +97,34 @@ class ForgetsARemoval(Memory):
         super().apply(evolve(plan, banned=Change(plan.banned.add)))
 
 
+class LiftsSomeOnly(Memory):
+    """Lifts a hundred at most, and leaves the rest to the next pass."""
+
+    def apply(self, plan: Plan) -> None:
+        """Cut the removals."""
+        remove = plan.banned.remove if len(plan.banned.remove) < 100 else plan.banned.remove[:99]
+        super().apply(evolve(plan, banned=Change(plan.banned.add, remove)))
+
+
+class LiftsNoIPv6(Memory):
+    """Lifts what is IPv4."""
+
+    def apply(self, plan: Plan) -> None:
+        """Leave the other family out."""
+        remove = [network for network in plan.banned.remove if network.version == 4]
+        super().apply(evolve(plan, banned=Change(plan.banned.add, remove)))
+
+
+class LiftsBeforeItAdds(Memory):
+    """Makes two transactions, in the wrong order."""
+
+    def apply(self, plan: Plan) -> None:
+        """Lift, then add."""
+        if plan.banned.remove:
+            super().apply(evolve(plan, banned=Change((), plan.banned.remove), passed=Change()))
+        super().apply(evolve(plan, banned=Change(plan.banned.add)))
+
+
 class ReadsEmptyOnError(Memory):
     """Takes what it cannot read for empty."""
 
@@ -244,6 +272,9 @@ class NeverSettles(Memory):
 
 EXPECTED: Mapping[type[Memory], str] = {
     ForgetsARemoval: "test_remove",
+    LiftsSomeOnly: "test_remove_several",
+    LiftsNoIPv6: "test_remove_several",
+    LiftsBeforeItAdds: "test_refusal_loses_nothing",
     ReadsEmptyOnError: "test_unreadable",
     FlushesBeforeItAdds: "test_refusal_loses_nothing",
     IgnoresIPv6: "test_both_families",

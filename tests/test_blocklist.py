@@ -66,8 +66,10 @@ class TestFile(BackendContract):
         """A file may have 4096 bytes."""
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-        yield
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
     damages: ClassVar[Mapping[str, Callable[[Any], object]]] = {
         "a line missing": lambda self: self.rewrite("192.0.2.7\n", ""),

@@ -212,7 +212,7 @@ def test_what_a_stranger_uses_is_told_when_it_is_to_go(backend: Ipset) -> None:
     """A set that is named in somebody else's rule cannot be destroyed."""
     given(backend, state(["192.0.2.7"]))
     run(["iptables", "-A", "OUTPUT", "-m", "set", "--match-set", "treason4", "dst", "-j", "LOG"])
-    with pytest.raises(BackendFailed, match="in use") as refused:
+    with pytest.raises(BackendError, match=r"in use .*\(treason4\)") as refused:
         backend.teardown()
     assert "not treason's" in refused.value.hint
     run(["iptables", "-F", "OUTPUT"])
@@ -282,6 +282,33 @@ def test_teardown_leaves_the_other_backends_chain(place: Place, host: None) -> N
     place.treason("migrate", "--from", "iptables", "--to", "ipset")
     assert place.treason("teardown", "--backend", "iptables").code == 0
     assert "match-set treason4" in run(["iptables-save"]).output
+
+
+def test_a_lost_database_does_not_open_the_gates_by_another_backend(
+    place: Place, host: None
+) -> None:
+    """What the chain holds counts as enforced, also while it still is the backend iptables'."""
+    place.treason("ban", *(f"20.0.{number}.1" for number in range(20)))
+    place.treason("reconcile", "--no-scan", "--backend", "iptables")
+    place.database.unlink()
+    result = place.treason("reconcile", "--no-scan", "--backend", "ipset")
+    assert (result.code, "refused to lift 20 of 20" in result.err) == (1, True)
+    assert run(["ipset", "save", "treason4"]).output.count("add treason4 20.0.") == 20
+
+
+def test_what_is_left_and_used_by_a_stranger_stops_nothing(backend: Ipset) -> None:
+    """The bans are enforced; the set is named."""
+    given(backend, state(["192.0.2.7"]))
+    for name in ("treason4_new", "treason4_new2"):
+        run(["ipset", "create", name, "hash:ip"])
+        run(["iptables", "-A", "OUTPUT", "-j", "SET", "--add-set", name, "dst"])
+    run(["ipset", "create", "x", "hash:ip", "timeout", "5"])
+    run(["ipset", "swap", "x", "treason4"])
+    made = needed(backend, state(["192.0.2.7", "192.0.2.9"]))
+    assert made is not None
+    with pytest.raises(BackendError, match=r"in use .*\(treason4_new, treason4_new2\)"):
+        backend.apply(made)
+    assert len(backend.observe().banned) == 2
 
 
 def test_faults_are_backend_errors(backend: Ipset) -> None:

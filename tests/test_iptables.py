@@ -1,6 +1,7 @@
 """The backend iptables, on the real kernel in a namespace of its own, in both variants."""
 
 import fcntl
+import os
 import re
 import socket
 import struct
@@ -18,6 +19,8 @@ import pytest
 from harness import REAL_ROOT
 from pytest_mock import MockerFixture
 
+from backends.ipset import Ipset
+from backends.ipset import Settings as IpsetSettings
 from backends.iptables import MANY, Iptables, Settings, persist, treason_backends
 from backends.xtables import legacy, programs
 from backends.xtables.hooks import Repair
@@ -735,6 +738,87 @@ def test_teardown_takes_the_chain_out_of_what_is_saved(variant: str, place: Path
     backend.teardown()
     assert "TREASON" not in (place / "rules.v4").read_text() + (place / "rules.v6").read_text()
     assert "--dport 22" in (place / "rules.v4").read_text()
+
+
+def test_what_others_saved_stays_as_it_is(variant: str, place: Path) -> None:
+    """Rules that are not loaded now, or of the other variant; the teardown gives them back."""
+    theirs = (
+        "# by hand\n*nat\n:PREROUTING ACCEPT [0:0]\nCOMMIT\n*filter\n:INPUT DROP [5:300]\n"
+        ":MINE - [0:0]\n-A INPUT -p tcp -m tcp --dport 22 -j ACCEPT\n"
+        '-A INPUT -m comment --comment "not -j TREASON" -j MINE\nCOMMIT\n'
+    )
+    for name in ("rules.v4", "rules.v6"):
+        (place / name).write_text(theirs)
+    backend = firewall(variant, persist=True)
+    enforce(backend)
+    assert needed(backend) is None
+    kept = (place / "rules.v4").read_text()
+    assert [line for line in theirs.splitlines() if line not in kept.splitlines()] == []
+    assert kept.index("-A INPUT -j TREASON") < kept.index("--dport 22")
+    with Namespace().entered():
+        run([f"iptables-{variant}-restore"], given=kept)
+        assert "-A INPUT -j TREASON\n-A INPUT -p tcp" in saved(variant)
+    backend.teardown()
+    assert (place / "rules.v4").read_text() == theirs
+
+
+def test_the_chain_of_sets_is_not_left_in_what_is_saved(variant: str, place: Path) -> None:
+    """A restore of a rule for a set that is not there would refuse the whole file."""
+    backend = firewall(variant, persist=True)
+    enforce(backend)
+    sets = Ipset(IpsetSettings(variant))
+    made = plan(WANTED, sets.observe())
+    assert made is not None
+    sets.apply(made)
+    backend.teardown()
+    assert "TREASON" not in (place / "rules.v4").read_text()
+    assert "match-set treason4" in saved(variant)
+
+
+def test_a_new_hook_is_in_force_before_the_old_one_goes(variant: str) -> None:
+    """Where it cannot be made, the old one stays."""
+    enforce(firewall(variant))
+    moved = firewall(variant, "raw/PREROUTING")
+    made = needed(moved)
+    assert made is not None
+    script = moved.render(made)
+    assert script.rindex("-I PREROUTING 1") < script.index("-X TREASON")
+    with (
+        patch.object(programs, "restore", side_effect=BackendFailed("no")),
+        pytest.raises(BackendError),
+    ):
+        moved.apply(made)
+    assert EXACT4 in saved(variant)
+    enforce(moved)
+    assert "filter" not in str(needed(moved))
+
+
+def test_an_absent_hook_unhooks_nothing(variant: str) -> None:
+    """Not before it is there; a name that is only spelt wrong is refused at once."""
+    enforce(firewall(variant))
+    moved = firewall(variant, "DOCKER-USER")
+    made = needed(moved)
+    assert made is not None
+    with pytest.raises(BackendError, match="DOCKER-USER"):
+        moved.apply(made)
+    assert "-A INPUT -j TREASON" in saved(variant)
+    shell("iptables -N DOCKER-USER", variant)
+    enforce(moved)
+    assert "-A INPUT -j TREASON" not in saved(variant)
+    with pytest.raises(ValueError, match="the chain is INPUT"):
+        Settings(variant, ("input",))
+
+
+def test_what_breaks_off_is_not_read(variant: str, tmp_path: Path) -> None:
+    """A program that printed half of it and ended well is no answer."""
+    program = tmp_path / f"iptables-{variant}-save"
+    program.write_text("#!/bin/sh\necho '*filter'\necho ':INPUT ACCEPT [0:0]'\n")
+    program.chmod(0o755)
+    with (
+        patch.dict(os.environ, PATH=f"{tmp_path}:{os.environ['PATH']}"),
+        pytest.raises(BackendUnreadable, match="broke off"),
+    ):
+        firewall(variant).observe()
 
 
 def test_saving_where_nothing_restores_is_an_error(variant: str, place: Path) -> None:

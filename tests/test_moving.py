@@ -1,12 +1,15 @@
 """Moving from one backend to another."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import define, evolve, field
 from harness import Place
+from pytest_mock import MockerFixture
 
-from reconciler import Network, Plan
+from reconciler import BackendPlugin, Network, Plan, plugins
 from reconciler.desired import desired
 from reconciler.loop import Guard, Outcome, State
 from reconciler.model import Desired
@@ -103,11 +106,13 @@ def test_the_command_moves_and_says_what_to_write(place: Place, nft: Nft) -> Non
 
 def test_a_move_that_fails_says_who_enforces(place: Place, nft: Nft, tmp_path: Path) -> None:
     """The old one does; both names must differ."""
+    result = place.treason("migrate", "--from", "nftables", "--to", f"file:{tmp_path}/list")
+    assert (result.code, "there is no database" in result.err) == (1, True)
     place.treason("ban", "192.0.2.7")
     place.treason("reconcile", "--no-scan")
     result = place.treason("migrate", "--from", "nftables", "--to", f"file:{tmp_path}/no/list")
     assert result.code == 1
-    assert "nftables enforces as before" in result.err
+    assert "nftables was not torn down" in result.err
     assert "192.0.2.7" in nft("list ruleset")
     assert "name two backends" in place.treason("migrate", "--from", "x", "--to", "x").err
 
@@ -122,3 +127,53 @@ def test_backends_that_would_own_one_object_are_not_used_at_once(
     assert result.code == 1
     assert f"backends '{names[0]}' and '{names[1]}' would both own {tmp_path}/list" in result.err
     assert f"treason migrate --from {names[0]} --to {names[1]}" in result.err
+
+
+def _leave() -> int:
+    sys.exit(9)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        lambda _: None,
+        lambda _: "one name",
+        lambda _: [[1]],
+        lambda _: sys.exit(4),
+        lambda _: 1 // 0,
+        "not callable",
+    ],
+)
+def test_a_backend_that_cannot_tell_what_it_owns_is_not_used(
+    claims: Callable[[object], list[str]], place: Place, mocker: MockerFixture
+) -> None:
+    """It is named; the others go on."""
+    made = plugins.load()
+    strange = BackendPlugin("strange", lambda _: Memory(), claims=claims)
+    found = evolve(made, backends={**made.backends, "strange": strange})
+    mocker.patch.object(plugins, "load", return_value=found)
+    place.treason("ban", "192.0.2.7")
+    names = ("--backend", "strange", "--backend", f"file:{place.path}/list")
+    result = place.treason("reconcile", "--no-scan", *names)
+    assert (result.code, "backend 'strange': its claims failed" in result.err) == (1, True)
+    assert (place.path / "list").read_text() == "192.0.2.7\n"
+
+
+def test_a_plugin_whose_settings_fail_does_not_stop_the_others(
+    place: Place, mocker: MockerFixture
+) -> None:
+    """What goes wrong in its own code is its own."""
+
+    @define
+    class Leaving:
+        level: int = field(factory=_leave)
+
+    made = plugins.load()
+    strange = BackendPlugin("strange", lambda _: Memory(), Leaving)
+    found = evolve(made, backends={**made.backends, "strange": strange})
+    mocker.patch.object(plugins, "load", return_value=found)
+    place.treason("ban", "192.0.2.7")
+    names = ("--backend", "strange", "--backend", f"file:{place.path}/list")
+    result = place.treason("reconcile", "--no-scan", *names)
+    assert (result.code, "backend 'strange': its settings failed" in result.err) == (1, True)
+    assert (place.path / "list").read_text() == "192.0.2.7\n"

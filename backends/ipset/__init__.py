@@ -1,6 +1,5 @@
 """ipset: sets of what to drop and what to pass, and one chain of iptables that asks them."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -47,14 +46,10 @@ class Ipset:
         chain = self._firewall.observe(self._firewall.state())
         found = layout.headers(programs.headers())
         flaws = [*layout.damage(found), *chain.damage]
-        passed = chain.passed or frozenset()
-        if misplaced := [network for network in chain.banned | passed if network.length]:
-            what = f"has rules for {len(misplaced)} networks that belong into sets"
+        if ruled := _ruled(chain):
+            what = f"has rules for {len(ruled)} networks that belong into sets"
             flaws.append(Damage("chain TREASON", what))
-        held: dict[str, set[Network]] = {
-            "DROP": {network for network in chain.banned if not network.length},
-            "RETURN": {network for network in passed if not network.length},
-        }
+        held = {"DROP": set(chain.banned), "RETURN": set(chain.passed or ())}
         for each in layout.SETS:
             if each.name in found and found[each.name].is_like(each):
                 members, strange = layout.members(each, programs.save(each.name))
@@ -87,20 +82,18 @@ class Ipset:
                 self._using(steps.stand_ins).apply(state, wanted)
             programs.restore(steps.between)
             state = self._firewall.state()
-        try:
-            self._firewall.apply(state, wanted)
-        finally:
-            programs.restore(steps.after)
+        self._firewall.apply(state, wanted)
+        _clear_away(steps.after)
 
     def teardown(self) -> None:
         """Remove the jumps, the chain and the sets; the backend iptables' chain stays."""
         self._firewall.teardown(owned=_with_sets)
-        programs.restore(layout.clearance(layout.headers(programs.headers())))
+        _clear_away(layout.clearance(layout.headers(programs.headers())))
 
     def _steps(self, plan: Plan) -> tuple[State, layout.Steps]:
         state = self._firewall.state()
         found = layout.headers(programs.headers())
-        return state, layout.steps(plan, found, _used(state))
+        return state, layout.steps(plan, found, _ruled(self._firewall.observe(state)))
 
     def _using(self, stand_ins: Mapping[str, str]) -> Firewall:
         """Give the chain with other sets in the place of some."""
@@ -117,11 +110,9 @@ def _fixed(stand_ins: Mapping[str, str]) -> dict[int, Fixed]:
     }
 
 
-def _used(state: State) -> set[str]:
-    """Give the names of the sets that are used by a rule of any table."""
-    return {
-        name for saved in state.saved.values() for name in re.findall(r"--match-set (\S+) ", saved)
-    }
+def _ruled(chain: Observed) -> set[Network]:
+    """Give the networks that the chain has rules for, though a set would take them."""
+    return {network for network in chain.banned | (chain.passed or set()) if network.length}
 
 
 def _everything(state: Desired) -> Desired:
@@ -136,6 +127,18 @@ def _with_sets(rules: Sequence[str]) -> bool:
     """Whether the chain is ours: not one that has rules for networks, and none for sets."""
     sets = any("--match-set treason" in rule for rule in rules)
     return sets or not any(rule.startswith("-s ") for rule in rules)
+
+
+def _clear_away(text: str) -> None:
+    """Destroy what is left over, each set by itself, so that one that is in use stops no other."""
+    refused: dict[str, BackendFailed] = {}
+    for line in text.splitlines(keepends=True):
+        try:
+            programs.restore(line)
+        except BackendFailed as error:
+            refused[line.split()[1]] = error
+    for first in refused.values():
+        raise BackendError(f"{first.what} ({', '.join(refused)})", first.hint)
 
 
 def _told(text: str) -> str:

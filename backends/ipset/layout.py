@@ -14,7 +14,7 @@ _SMALLEST: Final = 1 << 16
 _OWN_CHOICE: Final = re.compile(r"\b(hashsize|maxelem|bucketsize|initval) \S+ ?")
 """What a header may say in any way: sizes are judged apart, the others change no match."""
 
-_ASIDE: Final = ("_new", "_new2")
+_ASIDE: Final = ("_new", "_new2", "_new3")
 _TELLING: Final = 3
 """Strange elements told of one set; the repair is the same for more."""
 
@@ -150,13 +150,17 @@ class Steps:
     after: str
 
 
-def steps(plan: Plan, found: Mapping[str, Header], used: Collection[str]) -> Steps:
-    """Give the change that carries out the plan; ``used`` are the names that the chain uses.
+def steps(plan: Plan, found: Mapping[str, Header], ruled: Collection[Network] = ()) -> Steps:
+    """Give the change that carries out the plan.
+
+    ``ruled`` are networks that the chain has rules for: whether a set holds them too is not known.
 
     A set is changed in place where it is right and has room, else made anew beside the old one
     and swapped. All additions come before all swaps and removals: no address is open in between.
     """
     left = sorted(found.keys() - _NAMES)
+    used = {name for name, header in found.items() if header.references}
+    known = " -exist" if ruled else ""
     before = [f"destroy {name}" for name in left if name not in used]
     after = [f"destroy {name}" for name in left if name in used]
     between: list[str] = []
@@ -165,14 +169,17 @@ def steps(plan: Plan, found: Mapping[str, Header], used: Collection[str]) -> Ste
     swaps: list[str] = []
     for each in SETS:
         change = plan.banned if each.banned else plan.passed
-        wanted = each.members(plan.desired.banned if each.banned else plan.desired.passed)
+        state = plan.desired.banned if each.banned else plan.desired.passed
+        wanted = each.members(state)
         removed = each.members(change.remove)
         header = found.get(each.name)
         if _stays(each, header, len(wanted) + len(removed), plan):
-            before += (f"add {each.name} {network}" for network in each.members(change.add))
-            removals += (f"del {each.name} {network}" for network in removed)
+            added = [*change.add, *(network for network in ruled if network in state)]
+            before += (f"add {each.name} {network}{known}" for network in each.members(added))
+            removals += (f"del {each.name} {network}{known}" for network in removed)
             continue
-        aside = next(each.name + s for s in _ASIDE if each.name + s not in used)
+        names = (each.name + suffix for suffix in _ASIDE)
+        aside = next((name for name in names if name not in used), each.name + _ASIDE[-1])
         before += _made(each, aside, wanted)
         if header is None:
             swaps.append(f"rename {aside} {each.name}")

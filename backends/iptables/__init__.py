@@ -73,7 +73,7 @@ class Iptables:
         """Remove jumps and chain, also from what is saved; the backend ipset's chain stays."""
         self._firewall.teardown(owned=_without_sets)
         if self._persist:
-            persist.clear(self._firewall.state())
+            persist.clear()
 
     def _save(self) -> None:
         if self._persist:

@@ -1,12 +1,12 @@
-"""What is restored at boot: the whole ruleset, in the files that the distribution reads."""
+"""What is restored at boot: our chain, in the files that the distribution reads."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from attrs import frozen
 
-from backends.xtables import State, enforced, parse
+from backends.xtables import CHAIN, Listing, State, enforced, jumps, parse, without
 from reconciler import BackendError, Damage, files
 
 
@@ -41,32 +41,73 @@ def damage(state: State) -> list[Damage]:
 def announced() -> str:
     """Say what `write` does."""
     paths = " and ".join(str(path) for path in _paths().values())
-    return f"# what iptables-save and ip6tables-save then print is written to {paths}\n"
+    return f"# the chain and its jumps are then written to {paths}\n"
 
 
 def write(state: State) -> None:
-    """Save the whole ruleset where `damage` is told; raise `BackendError`."""
-    _write(state, _stale(state))
+    """Save our chain where `damage` is told; raise `BackendError`.
+
+    A file that is there keeps all that is not ours: it may be another variant's, or hold what is
+    not loaded yet. Where there is none, the whole ruleset is saved.
+    """
+    for version, path in _stale(state).items():
+        listing = state.listings[version]
+        text = _text(path)
+        _write(path, state.saved[version] if text is None else _spliced(text, listing))
 
 
-def clear(state: State) -> None:
-    """Save again what has the chain in it, so that what is gone from the kernel is gone there."""
-    _write(state, {each: path for each, path in _stale(state).items() if _saved(path)})
+def clear() -> None:
+    """Take our chain out of the files."""
+    for path in _paths().values():
+        text = _text(path)
+        if text is not None and (rest := without(text)) != text:
+            _write(path, rest)
 
 
-def _write(state: State, stale: Mapping[int, Path]) -> None:
-    if stale and not _place().directory.is_dir():
+def _spliced(text: str, listing: Listing) -> str:
+    """Put our chain and its jumps, ahead of all other rules, into a saved ruleset."""
+    parts = {table: _lines(listing, table) for table in listing if CHAIN in listing[table]}
+    done: list[str] = []
+    table = ""
+    for line in without(text).splitlines():
+        if line.startswith("*"):
+            table = line[1:].strip()
+        if line.startswith(("-", "[", "COMMIT")) and table in parts:
+            done += parts.pop(table)
+        done.append(line)
+    for table, lines in parts.items():
+        done += [f"*{table}", *lines, "COMMIT"]
+    return "".join(f"{line}\n" for line in done)
+
+
+def _lines(listing: Listing, table: str) -> list[str]:
+    chains = [*jumps(listing, table)]
+    return [
+        f":{CHAIN} - [0:0]",
+        *(f"-A {chain} -j {CHAIN}" for chain in chains),
+        *(f"-A {CHAIN} {rule}" for rule in listing[table][CHAIN]),
+    ]
+
+
+def _write(path: Path, text: str) -> None:
+    if not path.parent.is_dir():
         raise BackendError(
-            f"{_place().directory}: there is no such directory to save the rules in", _INSTALL
+            f"{path.parent}: there is no such directory to save the rules in", _INSTALL
         )
-    for version, path in stale.items():
-        try:
-            files.replace(path, state.saved[version], mode=_place().mode)
-        except OSError as error:
-            raise BackendError(
-                f"{path}: cannot save the rules: {error.strerror}; they are in force until reboot",
-                "allow writing there, or set persist = false",
-            ) from None
+    try:
+        files.replace(path, text, mode=_place().mode)
+    except OSError as error:
+        raise BackendError(
+            f"{path}: cannot save the rules: {error.strerror}; they are in force until reboot",
+            "allow writing there, or set persist = false",
+        ) from None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return None
 
 
 def _place() -> Place:
@@ -87,9 +128,7 @@ def _stale(state: State) -> dict[int, Path]:
     }
 
 
-def _saved(path: Path) -> Any:  # noqa: ANN401 - compared only
+def _saved(path: Path) -> Mapping[str, object] | None:
     """Read what a file holds of ours; None if it cannot be read, which equals nothing."""
-    try:
-        return enforced(parse(path.read_text(encoding="utf-8", errors="replace")))
-    except OSError:
-        return None
+    text = _text(path)
+    return None if text is None else enforced(parse(text))

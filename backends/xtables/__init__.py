@@ -1,8 +1,8 @@
 """The chain ``TREASON`` of iptables and ip6tables: what the backends iptables and ipset share."""
 
-from backends.xtables.chain import CHAIN, NO_SETS, Fixed, parse
+from backends.xtables.chain import CHAIN, NO_SETS, Fixed, Listing, parse
 from backends.xtables.firewall import Firewall, State
-from backends.xtables.hooks import Hook, chain_hooks, enforced
+from backends.xtables.hooks import Hook, chain_hooks, enforced, jumps, without
 from backends.xtables.programs import resolve
 
 __all__ = [
@@ -11,9 +11,12 @@ __all__ = [
     "Firewall",
     "Fixed",
     "Hook",
+    "Listing",
     "State",
     "chain_hooks",
     "enforced",
+    "jumps",
     "parse",
     "resolve",
+    "without",
 ]

@@ -17,7 +17,7 @@ from backends.xtables.chain import (
     read,
     restore,
 )
-from backends.xtables.hooks import Hook, Repair, absent, damage, repairs
+from backends.xtables.hooks import Hook, Repair, absent, damage, jumps, repairs
 from reconciler import BackendError, BackendFailed, Damage, Desired, Network, Observed
 
 FAMILIES: Final = (4, 6)
@@ -118,16 +118,32 @@ class Firewall:
         return sorted({hook.table for hook in self.hooks})
 
     def _steps(self, state: State, wanted: Desired) -> list[Step]:
+        """Give the steps; what is no longer hooked is taken away when all else is done.
+
+        While a hook is absent nothing is unhooked: what is left may be all that enforces.
+        """
         steps: list[Step] = []
+        last: list[Step] = []
+        missing = absent(state.listings.values(), self.hooks)
         for version, listing in state.listings.items():
             family = networks(wanted, version)
             fixed = self.fixed.get(version, NO_SETS)
+            hooks = list(dict.fromkeys([*self.hooks, *(_hooked(listing) if missing else ())]))
             contents = {
                 table: changes(listing.get(table, {}).get(CHAIN), family, version, fixed)
-                for table in self._tables()
+                for table in sorted({hook.table for hook in hooks})
             }
-            steps += _family(state.variant, version, repairs(listing, self.hooks), contents)
-        return steps
+            needed = repairs(listing, hooks)
+            steps += _family(
+                state.variant, version, [each for each in needed if not each.removes], contents
+            )
+            last += _family(state.variant, version, [each for each in needed if each.removes], {})
+        return steps + last
+
+
+def _hooked(listing: Listing) -> list[Hook]:
+    """Give the places that have a jump now."""
+    return [Hook(table, chain) for table in listing for chain in jumps(listing, table)]
 
 
 def _family(

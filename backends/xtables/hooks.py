@@ -38,6 +38,8 @@ class Hook:
             raise ValueError(f"{text!r} names no chain: 1 to 28 letters, digits, '_', '.' and '-'")
         if chain == CHAIN:
             raise ValueError(f"{text!r} cannot be hooked into itself")
+        if chain not in _BUILT_IN[table] and chain.upper() in _BUILT_IN[table]:
+            raise ValueError(f"{text!r}: the chain is {chain.upper()}")
         if chain in set().union(*_BUILT_IN.values()) - _BUILT_IN[table]:
             raise ValueError(f"{text!r}: the table {table} has no chain {chain}")
         return cls(table, chain)
@@ -130,6 +132,18 @@ def jumps(listing: Listing, table: str) -> dict[str, list[str]]:
         if leading and chain != CHAIN:
             found[chain] = leading
     return found
+
+
+def without(saved: str) -> str:
+    """Give what iptables-save printed without our chain and the jumps into it."""
+
+    def ours(line: str) -> bool:
+        rule = line.startswith(("-A ", "["))
+        return line.startswith((f":{CHAIN} ", f"-A {CHAIN} ")) or bool(
+            rule and CHAIN in line and _JUMPS.fullmatch(bare(line.rstrip("\n")))
+        )
+
+    return "".join(line for line in saved.splitlines(keepends=True) if not ours(line))
 
 
 def enforced(listing: Listing) -> Mapping[str, object]:

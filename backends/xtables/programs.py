@@ -18,6 +18,7 @@ _ENDINGS: Final = range(-64, 256)
 """Every way to end, by a signal as well: each is judged here."""
 
 _PATIENCE: Final = 300.0
+_WHOLE: Final = re.compile(r"(\A|\nCOMMIT\n)(#.*\n)*\Z")
 _DENIED: Final = re.compile(r"Permission denied|not permitted|must be root")
 _HINTS: Final = (
     (re.compile(r"can't open lock file"), "let XTABLES_LOCKFILE name a file that can be written"),
@@ -33,6 +34,10 @@ _HINTS: Final = (
     (
         re.compile(r"Message too long"),
         "in a user namespace net.core.wmem_max limits what fits into a transaction",
+    ),
+    (
+        re.compile(r"Bad rule|CHAIN_ADD failed|CHAIN_DEL failed"),
+        "look for a chain or a jump to TREASON that iptables did not make: nft list ruleset",
     ),
     (re.compile(r"incompatible"), "see what iptables cannot show with: nft list ruleset"),
 )
@@ -59,6 +64,10 @@ def save(version: int, variant: str) -> str:
     if done.code != 0 or _DENIED.search(done.error):
         reason = _reason(done)
         raise BackendUnreadable(f"{program}: {reason}", _hint(reason))
+    if done.output and _WHOLE.search(done.output) is None:
+        raise BackendUnreadable(
+            f"{program}: what it printed broke off", "run it by hand to see why"
+        )
     return done.output
 
 

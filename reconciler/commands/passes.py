@@ -129,6 +129,12 @@ def migrate(session: Session, old: str, new: str, force: bool, lock_timeout: flo
         raise ConfigError(f"both are {old!r}", "name two backends; `treason plugins` lists them")
     [leaving], [coming] = session.backends((old,)).items(), session.backends((new,)).items()
     session.whitelist  # noqa: B018 - read it now: nothing is opened if it is wrong
+    database = session.config.treason.database
+    if not database.exists():
+        raise ConfigError(
+            f"{database}: there is no database, so the new one would hold nothing",
+            "name it under [treason], or make it with `treason init`",
+        )
     with session.lock(lock_timeout), session.store(write=False) as store:
         wanted = _wanted(session, store, [])
         guard = None if force else session.guard(store)
@@ -138,7 +144,7 @@ def migrate(session: Session, old: str, new: str, force: bool, lock_timeout: flo
     code = code_of([], outcomes)
     listed = session.config.treason.backends
     if code != OK and all(outcome.state is not loop.State.REMOVED for outcome in outcomes):
-        complain(f"{old} enforces as before")
+        complain(f"{old} was not torn down")
     elif old in listed or new not in listed:
         names = json.dumps([*(name for name in listed if name not in {old, new}), new])
         warn(f"before the next pass, set backends = {names} under [treason] in {session.path}")

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 
 import pytest
 
-from reconciler.errors import BackendError, BackendUnreadable
+from reconciler.errors import BackendError, BackendUnreadable, TreasonError
 from reconciler.interfaces import Backend
 from reconciler.model import Desired
 from reconciler.network import Network
@@ -17,6 +17,7 @@ Fault = Callable[[Any], AbstractContextManager[object]]
 
 _MIXED = ("192.0.2.7", "192.0.2.9", "198.51.100.0/24", "203.0.113.128/25")
 _FULL = "full"
+_CHANGES = "changes"
 
 EXAMPLE: Final = state(
     ["192.0.2.7", "198.51.100.0/24", "2001:db8::7", "2001:db8:7::/48"],
@@ -76,6 +77,11 @@ class BackendContract(Cases):
         return nullcontext()
 
     @property
+    def deeds(self) -> list[str]:
+        """Whatever may touch what is not the backend's."""
+        return [_CHANGES, *self.damages]
+
+    @property
     def refusals(self) -> list[str]:
         """Whatever may keep a change from being carried out."""
         return [*self.faults, _FULL]
@@ -101,10 +107,30 @@ class BackendContract(Cases):
         assert needed(backend, state(["192.0.2.7"])) is None
 
     def test_remove(self, backend: Backend) -> None:
-        """What is no longer desired is no longer held; the rest is."""
+        """What is no longer desired is no longer held, all of it at once; the rest is."""
         given(backend, state(["192.0.2.7", "192.0.2.9"]))
         reach(backend, state(["192.0.2.7"]))
         assert backend.observe().banned == {Network.parse("192.0.2.7")}
+
+    @pytest.mark.parametrize(
+        "texts",
+        [
+            ("192.0.2.7", "198.51.100.0/24", "10.0.0.0/8", "192.0.2.9"),
+            ("2001:db8::7", "2001:db8:7::/48", "2001:db8:8::/48", "2001:db8::9"),
+        ],
+        ids=["IPv4", "IPv6"],
+    )
+    def test_remove_several(self, texts: tuple[str, ...], backend: Backend) -> None:
+        """Hosts and networks are lifted in one change, and many at once."""
+        _settle(backend)
+        given(backend, state())
+        given(backend, state(texts))
+        reach(backend, state(texts[:1]))
+        assert backend.observe().banned == state(texts[:1]).banned
+        several = state([*texts, *(f"11.0.{number}.1" for number in range(250))])
+        given(backend, several)
+        reach(backend, state(texts[:1]))
+        assert backend.observe().banned == state(texts[:1]).banned
 
     def test_both_families(self, backend: Backend) -> None:
         """IPv6 addresses are held beside those of IPv4."""
@@ -157,6 +183,9 @@ class BackendContract(Cases):
         wanted = state(["192.0.2.7"], ["198.51.100.9", "203.0.113.0/24"])
         reach(backend, wanted)
         assert backend.observe().passed in {None, wanted.passed}
+        both = state(["192.0.2.7"], ["198.51.100.9", "2001:db8:9::9", "2001:db8:a::/48"])
+        reach(backend, both)
+        assert backend.observe().passed in {None, both.passed}
         reach(backend, state(["192.0.2.7"], ["198.51.100.9"]))
         assert needed(backend, state(["192.0.2.7"], ["198.51.100.9"])) is None
 
@@ -181,15 +210,23 @@ class BackendContract(Cases):
         assert needed(backend, EXAMPLE) is None, "the damage is not mended"
         assert self.owned() == healthy
 
-    def test_foreign_objects(self, backend: Backend) -> None:
+    def test_foreign_objects(self, deed: str, backend: Backend) -> None:
         """What others made stays as it is, to the byte, whatever the backend does."""
-        given(backend, state(["192.0.2.7"]))
+        given(backend, EXAMPLE if deed in self.damages else state(["192.0.2.7"]))
         read = self.foreign()
         before = read()
+        if deed in self.damages:
+            self.damages[deed](self)
+            with suppress(TreasonError):
+                if read() == before:  # else the damage hit what is not ours as well
+                    reach(backend, EXAMPLE)
+                    assert read() == before
+            return
         reach(backend, state(["192.0.2.9"]))
         assert read() == before
-        backend.teardown()
-        assert read() == before
+        for _ in range(2):
+            backend.teardown()
+            assert read() == before
         reach(backend, state(["192.0.2.9"]))
         assert read() == before
 
@@ -224,6 +261,30 @@ class BackendContract(Cases):
         backend.apply(made)
         assert needed(backend, more) is None
 
+    def test_many_of_each_kind(self, backend: Backend) -> None:
+        """Hosts and networks of both families, by the thousand."""
+        given(backend, state([*_MIXED, "2001:db8::7"]))
+        given(backend, state())
+        kinds = (
+            (4, 0x0B, 24, 32),
+            (4, 0x0C, 24, 24),
+            (6, 0x20010DB8, 96, 128),
+            (6, 0x2A00, 112, 64),
+        )
+        wanted = Desired(
+            frozenset(
+                Network.of(
+                    version,
+                    head << bits | index << ((128 if version == 6 else 32) - length),
+                    length,
+                )
+                for version, head, bits, length in kinds
+                for index in range(self.many // 8)
+            )
+        )
+        reach(backend, wanted)
+        assert needed(backend, wanted) is None
+
     def test_capacity(self, backend: Backend) -> None:
         """More than the platform takes is held, all of it, or refused aloud."""
         given(backend, state())
@@ -235,15 +296,28 @@ class BackendContract(Cases):
                 return
         assert needed(backend, wanted) is None, "success was reported, but not all is held"
 
-    def test_refusal_loses_nothing(self, refusal: str, backend: Backend) -> None:
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            ("10.1.2.3", "10.1.2.3"),
+            ("10.1.2.3", "10.1.0.0/16"),
+            ("10.1.0.0/16", "10.1.2.3"),
+        ],
+        ids=["the same", "wider", "narrower"],
+    )
+    def test_refusal_loses_nothing(
+        self, before: str, after: str, refusal: str, backend: Backend
+    ) -> None:
         """A change that fails leaves in force what is banned before and after it."""
-        kept = Network.parse("192.0.2.7")
-        given(backend, state(["192.0.2.7", "192.0.2.9"]))
+        for start in (after, before):
+            given(backend, state([start, "192.0.2.9"]))
         wanted = _numbered(self.beyond) if refusal == _FULL else state(["198.51.100.3"])
-        wanted = Desired(wanted.banned | {kept})
+        wanted = Desired(wanted.banned | state([after]).banned)
         with self._failing(refusal), suppress(BackendError):
             reach(backend, wanted)
-        assert kept in backend.observe().banned
+        address = Network.parse("10.1.2.3")
+        held = backend.observe().banned
+        assert [network for network in held if network <= address <= network.end]
 
     def test_fault_is_told(self, fault: str, backend: Backend) -> None:
         """A step that fails raises an error, unless all is held nevertheless."""

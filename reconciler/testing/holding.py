@@ -14,6 +14,7 @@ from reconciler.plan import plan
 
 _SPREAD: Final = {
     "damage": "damages",
+    "deed": "deeds",
     "fault": "faults",
     "refusal": "refusals",
     "harm": "harmless",

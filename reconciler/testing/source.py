@@ -88,12 +88,14 @@ class SourceContract:
         carrier.write(*self._messages(2))
         source = carrier.source()
         self._read(source, None)
+        cursor = source.cursor()
+        if cursor is None:
+            pytest.skip("this source has no cursor")
         for _ in range(2):
-            cursor = source.cursor()
-            if cursor is None:
-                pytest.skip("this source has no cursor")
             source = carrier.source()
             assert self._read(source, cursor) == []
+            cursor = source.cursor()
+            assert cursor is not None, "the cursor is lost where nothing came"
 
     def test_cursor_of_another(self, carrier: Carrier) -> None:
         """A cursor that means nothing is refused, or all is read again: nothing is lost."""
@@ -109,12 +111,13 @@ class SourceContract:
         texts = self._messages(2)
         carrier.write("nothing of interest", *texts, "nor this")
         assert self._texts(carrier.source(), None, "no such words", NEEDLE) == texts
+        assert self._texts(carrier.source(), None, NEEDLE, "no such words") == texts
 
     def test_strange_texts(self, carrier: Carrier) -> None:
         """What strangers write keeps no later message from being read."""
         texts = self._messages(1)
         strange = ["\x01\x7f\x1b[31m", "caf\xe9 ☃ \U0001f600", "x" * 900, " leading", "{}", "%s%n"]
-        carrier.write(*strange, *texts)
+        carrier.write(*strange, *(f"{text} {NEEDLE}" for text in strange), *texts)
         assert self._texts(carrier.source(), None)[-1:] == texts
 
     def test_does_not_wait(self, carrier: Carrier) -> None:
@@ -133,8 +136,12 @@ class SourceContract:
     def test_unreadable(self, carrier: Carrier) -> None:
         """What cannot be read is an error, and never empty."""
         carrier.write(*self._messages(1))
-        with self.unreadable(), pytest.raises(SourceUnreadable):
-            self._read(carrier.source(), None)
+        source = carrier.source()
+        self._read(source, None)
+        with self.unreadable():
+            for cursor in (None, source.cursor()):
+                with pytest.raises(SourceUnreadable):
+                    self._read(carrier.source(), cursor)
 
     def test_forged(self, carrier: Carrier) -> None:
         """What any process may write is not trusted, or told by its facility."""

@@ -1,6 +1,7 @@
 """What the booted system tests of itself: the first boot, and the boot after it."""
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -95,10 +96,58 @@ def second_boot() -> None:
     say(f"rebooted: enforced {network - restored} us before network.target")
     wire = Wire([OFFENDER, OTHER])
     assert wire.arriving([OFFENDER, OTHER]) == {OTHER}
+    the_other_backends()
     say(run("treason", "init", "--systemd", "--undo").rstrip())
     assert not list(Path("/etc/systemd/system").rglob("*treason*"))
     assert banned()
     say("units removed: what is enforced stays")
+
+
+def configure(text: str) -> None:
+    """Write the configuration, and install the units for it."""
+    Path("/etc/treason/treason.toml").write_text(text)
+    run("treason", "init", "--systemd")
+    run("systemctl", "stop", "treason.timer")
+
+
+def the_other_backends() -> None:
+    """Let the sandboxed service enforce with ipset and iptables, and, as told, with the rest."""
+    configure('[treason]\nbackends = ["ipset"]\n')
+    run("systemctl", "start", "treason.service")
+    assert OFFENDER in run("ipset", "save", "treason4")
+    assert "-m set --match-set treason4 src -j DROP" in run("iptables-save")
+    say("the service enforces with ipset")
+    run("treason", "migrate", "--from", "ipset", "--to", "iptables")
+    configure('[treason]\nbackends = ["iptables"]\n')
+    run("iptables", "-F", "TREASON")
+    run("systemctl", "start", "treason.service")
+    assert f"-s {OFFENDER}/32 -j DROP" in run("iptables-save")
+    assert not run("ipset", "save")
+    say("the service enforces with iptables")
+    text = Path("/opt/treason/choose-a-firewall.md").read_text()
+    [dropin] = re.findall(r"^    \[Service\]\n(?:    .*\n)+", text, re.MULTILINE)
+    for unit in ("treason.service.d", "treason-restore.service.d"):
+        directory = Path("/etc/systemd/system", unit)
+        directory.mkdir()
+        (directory / "root.conf").write_text(dropin.replace("    ", ""))
+    Path("/etc/iptables").mkdir(exist_ok=True)
+    legacy = Path("/opt/treason/lib/python3.11/site-packages/iptc").is_dir()
+    for variant in ("nft", "legacy") if legacy else ("nft",):
+        configure(
+            '[treason]\nbackends = ["iptables"]\n'
+            f'[backend.iptables]\nvariant = "{variant}"\npersist = true\n'
+        )
+        run("systemctl", "start", "treason.service")
+        assert f"-s {OFFENDER}/32 -j DROP" in run(f"iptables-{variant}-save")
+        assert f"-s {OFFENDER}/32 -j DROP" in Path("/etc/iptables/rules.v4").read_text()
+        run("treason", "teardown")
+        assert OFFENDER not in run(f"iptables-{variant}-save")
+        say(f"with the drop-in the service enforces and saves with iptables-{variant}")
+    for unit in ("treason.service.d", "treason-restore.service.d"):
+        shutil.rmtree(Path("/etc/systemd/system", unit))
+    configure("")
+    run("systemctl", "start", "treason.service")
+    assert banned()
 
 
 def main() -> None:

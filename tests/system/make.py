@@ -8,13 +8,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "treason-system"
 SUITE = "bookworm"
-PACKAGES = "systemd,systemd-sysv,dbus,python3,python3-venv,nftables,iproute2,util-linux"
+PACKAGES = (
+    "systemd,systemd-sysv,dbus,python3,python3-venv,nftables,iproute2,util-linux,iptables,ipset"
+)
+BASE = CACHE / f"{SUITE}-{zlib.crc32(PACKAGES.encode()):08x}"
 MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 MINUTES = 8
 
@@ -26,26 +30,42 @@ def run(*argv: object, **options: object) -> None:
 
 def base() -> Path:
     """The cached system; it is made under another name first, so that a half one is never used."""
-    made = CACHE / SUITE
-    if not made.is_dir():
+    if not BASE.is_dir():
         CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix="part.", dir=CACHE))
         part.chmod(0o755)
         run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, part, MIRROR)
-        part.rename(made)
-    return made
+        part.rename(BASE)
+    return BASE
 
 
 def install(system: Path, wheel: Path) -> None:
     """Put the wheel with all it needs into a virtual environment of the system's own Python."""
     wheels = system / "wheels"
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:"]
-    run(*pip, "--python-version=3.11", "--dest", wheels, wheel)
+    pip = [sys.executable, "-m", "pip"]
+    run(
+        *pip,
+        "download",
+        "--quiet",
+        "--only-binary=:all:",
+        "--python-version=3.11",
+        "--dest",
+        wheels,
+        wheel,
+    )
+    # python-iptables has no wheel, and the system no compiler: the one of here will do.
+    legacy = sys.version_info[:2] == (3, 11)
+    if legacy:
+        run(
+            *pip[:3], "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, "python-iptables>=1.2"
+        )
     inside = ["chroot", system]
     run(*inside, "python3", "-m", "venv", "/opt/treason")
     offline = ["--no-index", "--find-links", "/wheels"]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-    run(*inside, "/opt/treason/bin/pip", "install", "-q", *offline, "treason", env=environment)
+    name = "treason[legacy]" if legacy else "treason"
+    run(*inside, "/opt/treason/bin/pip", "install", "-q", *offline, name, env=environment)
+    shutil.copy(ROOT / "docs" / "how-to" / "choose-a-firewall.md", system / "opt/treason")
     (system / "usr/bin/treason").symlink_to("/opt/treason/bin/treason")
     shutil.copy(HERE / "inside.py", system / "opt/treason/inside.py")
     unit = system / "etc/systemd/system/self-test.service"
@@ -59,8 +79,8 @@ def boot(system: Path) -> None:
         done = subprocess.run(
             ["timeout", "--signal=KILL", f"{MINUTES}m",
              "systemd-nspawn", "--quiet", "--private-network", "--register=no", "--keep-unit",
-             "--capability=CAP_NET_ADMIN,CAP_SYSLOG", "--bind=/dev/kmsg", "--console=pipe",
-             "--boot", "--directory", str(system)],
+             "--capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYSLOG", "--bind=/dev/kmsg",
+             "--console=pipe", "--boot", "--directory", str(system)],
             stdin=subprocess.DEVNULL, capture_output=True, check=False,
         )  # fmt: skip
         if done.returncode != 133:
@@ -73,7 +93,7 @@ def main() -> None:
     """Make it, boot it, tell what it found."""
     with tempfile.TemporaryDirectory(prefix="run.", dir=base().parent) as directory:
         system = Path(directory, "system")
-        run("cp", "--archive", "--reflink=auto", CACHE / SUITE, system)
+        run("cp", "--archive", "--reflink=auto", BASE, system)
         install(system, Path(sys.argv[1]).resolve())
         boot(system)
         report = system / "opt/treason/report"
