@@ -9,6 +9,7 @@ import fcntl
 import importlib
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import c_uint
@@ -43,7 +44,9 @@ def carry_out(version: int, repair: Repair) -> None:
 def _module() -> Any:  # noqa: ANN401 - the module has no types
     """Import it where it is needed: it takes half a second, and looks for libraries."""
     try:
-        return importlib.import_module("iptc")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # its sources hold escapes that Python warns of
+            return importlib.import_module("iptc")
     except Exception as error:  # noqa: BLE001 - it raises whatever its search ran into
         raise BackendFailed(
             f"python-iptables cannot be loaded: {error}",
