@@ -14,6 +14,7 @@ from reconciler import (
     Damage,
     InvalidNetwork,
     Network,
+    Networks,
     Observed,
     Plan,
     TreasonError,
@@ -73,7 +74,7 @@ class File:
             )
         if len(bad) > _TELLING:
             bad[_TELLING:] = [f"and {len(bad) - _TELLING} more"]
-        held = frozenset(networks)
+        held = Networks.of(networks)
         if not bad and text != _text(held):
             bad.append("is not in canonical form")
         if self._pending.exists():
@@ -136,8 +137,8 @@ class File:
             ) from None
 
 
-def _text(networks: frozenset[Network]) -> str:
-    return "".join(f"{network}\n" for network in sorted(networks))
+def _text(networks: Networks) -> str:
+    return "".join(f"{network}\n" for network in networks)
 
 
 @hookimpl

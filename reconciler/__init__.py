@@ -16,6 +16,7 @@ from reconciler.hookspecs import hookimpl
 from reconciler.interfaces import Backend, BackendPlugin, NoSettings, Source, SourcePlugin
 from reconciler.model import Change, Damage, Desired, Observed, Plan, Record
 from reconciler.network import Network
+from reconciler.networks import Networks
 
 __all__ = [
     "Backend",
@@ -28,6 +29,7 @@ __all__ = [
     "Desired",
     "InvalidNetwork",
     "Network",
+    "Networks",
     "NoSettings",
     "Observed",
     "Plan",

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from reconciler.model import Desired
 from reconciler.network import Network
+from reconciler.networks import Networks
 
 
 def desired(
@@ -13,32 +14,25 @@ def desired(
     """Collapse the bans and cut out what is exempt; the whitelist is passed ahead as well."""
     passed = collapse(whitelist)
     exempt = collapse([*passed, *protected])
-    return Desired(frozenset(subtract(collapse(bans), exempt)), frozenset(passed))
+    return Desired(subtract(collapse(bans), exempt), passed)
 
 
 def keeping(state: Desired, networks: Iterable[Network]) -> Desired:
     """Add networks to what is to be dropped; the whitelist still comes first."""
-    return desired([*state.banned, *networks], state.passed)
+    return desired(state.banned | Networks.of(networks), state.passed)
 
 
-def collapse(networks: Iterable[Network]) -> list[Network]:
+def collapse(networks: Iterable[Network]) -> Networks:
     """Sort, and leave out every network that lies inside another."""
-    kept: list[Network] = []
-    end = -1
-    for network in sorted(set(networks)):
-        if network > end:
-            kept.append(network)
-            if not network.is_host:
-                end = network.end
-    return kept
+    return Networks.of(networks).outermost()
 
 
-def subtract(networks: Sequence[Network], holes: Sequence[Network]) -> list[Network]:
+def subtract(networks: Networks, holes: Networks) -> Networks:
     """Give what is left of ``networks`` without ``holes``; both are collapsed.
 
     The time grows with the holes: what lies between two of them is copied as a whole.
     """
-    left: list[Network] = []
+    left: list[Networks] = []
     start = index = 0
     while index < len(holes):
         hole = holes[index]
@@ -46,15 +40,14 @@ def subtract(networks: Sequence[Network], holes: Sequence[Network]) -> list[Netw
         if at > start and hole <= networks[at - 1].end:
             outer = networks[at - 1]
             behind = bisect_right(holes, outer.end, index)
-            left += networks[start : at - 1]
-            left += _split(outer, holes[index:behind])
+            left.append(networks[start : at - 1])
+            left.append(Networks.of(_split(outer, holes[index:behind])))
             start, index = at, behind
         else:
-            left += networks[start:at]
+            left.append(networks[start:at])
             start = bisect_right(networks, hole.end, at)
             index += 1
-    left += networks[start:]
-    return left
+    return Networks.joined([*left, networks[start:]])
 
 
 def covered(network: Network, by: Sequence[Network]) -> bool:

@@ -18,6 +18,7 @@ from reconciler.errors import BackendFailed, TreasonError
 from reconciler.interfaces import Backend, Source
 from reconciler.model import Ban, Desired, Offence, Plan
 from reconciler.network import Network
+from reconciler.networks import NOTHING, Networks
 from reconciler.plan import GUARDED_FROM, Causes, plan, unexplained
 from reconciler.policy import Policy, decide
 from reconciler.store import Store
@@ -82,13 +83,13 @@ class Guard:
     share: float
     causes: Callable[[], Causes]
 
-    def lost(self, plan: Plan, enforced: int) -> list[Network]:
+    def lost(self, plan: Plan, enforced: int) -> Networks:
         """Give the removals without a known cause, if they are too many of what is enforced."""
         limit = self.share * enforced
         if enforced < GUARDED_FROM or len(plan.banned.remove) <= limit:
-            return []
+            return NOTHING
         networks = unexplained(plan, self.causes())
-        return networks if len(networks) > limit else []
+        return networks if len(networks) > limit else NOTHING
 
 
 def _refusal(name: str, lost: Sequence[Network], enforced: int) -> str:
@@ -229,7 +230,7 @@ def _compare(
     if needed is None:
         return Outcome(name, State.IN_SYNC, notes=observed.notes)
     enforced = len(observed.banned)
-    lost = guard.lost(needed, enforced) if guard else []
+    lost = guard.lost(needed, enforced) if guard else NOTHING
     refusal = _refusal(name, lost, enforced) if lost else ""
     script = backend.render(needed) if render else ""
     return Outcome(name, State.DRIFT, needed, script, error=refusal, notes=observed.notes)

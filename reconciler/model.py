@@ -1,11 +1,12 @@
 """The values that travel from a source to the firewall. All are frozen; none does anything."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from attrs import field, frozen
 from attrs.validators import deep_iterable, instance_of
 
 from reconciler.network import Network
+from reconciler.networks import NOTHING, Networks
 
 
 @frozen
@@ -58,12 +59,29 @@ class Ban:
     reason: str = ""
 
 
+def _networks(given: Iterable[Network]) -> Networks:
+    if isinstance(given, Networks):
+        return given
+    held = frozenset(given)
+    strange = next((network for network in held if type(network) is not Network), None)
+    if strange is not None:
+        raise TypeError(f"{strange!r} is no Network")
+    return Networks.of(held)
+
+
+def _optional(given: Iterable[Network] | None) -> Networks | None:
+    return None if given is None else _networks(given)
+
+
 @frozen
 class Desired:
-    """What a backend is to hold: disjoint networks to drop, and networks to pass ahead of them."""
+    """What a backend is to hold: disjoint networks to drop, and networks to pass ahead of them.
 
-    banned: frozenset[Network] = frozenset()
-    passed: frozenset[Network] = frozenset()
+    Any collections of networks will do.
+    """
+
+    banned: Networks = field(default=NOTHING, converter=_networks)
+    passed: Networks = field(default=NOTHING, converter=_networks)
 
 
 @frozen
@@ -75,18 +93,6 @@ class Damage:
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.problem}"
-
-
-def _banned(networks: Iterable[Network]) -> frozenset[Network]:
-    held = frozenset(networks)
-    strange = next((network for network in held if type(network) is not Network), None)
-    if strange is not None:
-        raise TypeError(f"Observed holds {strange!r}, which is no Network")
-    return held
-
-
-def _passed(networks: Iterable[Network] | None) -> frozenset[Network] | None:
-    return None if networks is None else _banned(networks)
 
 
 def _damage(damage: Iterable[Damage]) -> tuple[Damage, ...]:
@@ -106,8 +112,8 @@ class Observed:
     are lines for people about what is no damage.
     """
 
-    banned: frozenset[Network] = field(default=(), converter=_banned)
-    passed: frozenset[Network] | None = field(default=frozenset(), converter=_passed)
+    banned: Networks = field(default=NOTHING, converter=_networks)
+    passed: Networks | None = field(default=NOTHING, converter=_optional)
     damage: tuple[Damage, ...] = field(
         default=(), converter=_damage, validator=deep_iterable(instance_of(Damage))
     )
@@ -120,8 +126,8 @@ class Observed:
 class Change:
     """Networks to add to, and to remove from, one collection; both in address order."""
 
-    add: Sequence[Network] = ()
-    remove: Sequence[Network] = ()
+    add: Networks = field(default=NOTHING, converter=_networks)
+    remove: Networks = field(default=NOTHING, converter=_networks)
 
     def __bool__(self) -> bool:
         return bool(self.add or self.remove)
@@ -132,10 +138,16 @@ class Plan:
     """The smallest change that turns what a backend holds into what is desired.
 
     ``repairs`` is what `Observed.damage` told; a backend that repairs by rebuilding finds the
-    whole content in ``desired``.
+    whole content in ``desired``. That may be given as a function, which is called when a backend
+    asks: a small change among a million networks does not read the million.
     """
 
     banned: Change
     passed: Change
     repairs: tuple[Damage, ...]
-    desired: Desired = field(repr=False)
+    _whole: Desired | Callable[[], Desired] = field(alias="desired", repr=False)
+
+    @property
+    def desired(self) -> Desired:
+        """All that the backend is to hold."""
+        return self._whole() if callable(self._whole) else self._whole

@@ -8,13 +8,15 @@
 └──────┴─────────────┴──────┘
 """
 
+from collections.abc import Collection
 from typing import Final
 
 from attrs import frozen
 
-from reconciler.desired import collapse, subtract
+from reconciler.desired import collapse, overlaps, subtract
 from reconciler.model import Change, Desired, Observed, Plan
 from reconciler.network import Network
+from reconciler.networks import NOTHING, Networks
 
 
 @frozen
@@ -25,9 +27,9 @@ class Causes:
     is protected.
     """
 
-    lifted: frozenset[Network] = frozenset()
-    banned: frozenset[Network] = frozenset()
-    exempt: frozenset[Network] = frozenset()
+    lifted: Collection[Network] = NOTHING
+    banned: Collection[Network] = NOTHING
+    exempt: Collection[Network] = NOTHING
 
 
 GUARDED_FROM: Final = 10
@@ -43,22 +45,25 @@ def plan(desired: Desired, observed: Observed) -> Plan | None:
     return Plan(banned, passed, observed.damage, desired)
 
 
-def unexplained(plan: Plan, causes: Causes) -> list[Network]:
+def unexplained(plan: Plan, causes: Causes) -> Networks:
     """Give the removals that have no known cause.
 
     A removal is explained when every address of it is exempt, dropped by another network (the
     same addresses, cut differently), or lifted. What a wider lifted ban leaves of a network does
     not count as lifted if that network had a ban of its own.
     """
-    present = [*causes.exempt, *plan.desired.passed, *plan.desired.banned]
+    present = Networks.of([*causes.exempt, *plan.desired.passed]) | plan.desired.banned
     still = collapse(present)
-    lifted = collapse([*present, *causes.lifted])
-    return [
-        network
-        for network in plan.banned.remove
-        if subtract([network], still if network in causes.banned else lifted)
-    ]
+    lifted = collapse(present | Networks.of(causes.lifted))
+    own = Networks.of(plan.banned.remove) & Networks.of(causes.banned)
+    return _open(own, still) | _open(Networks.of(plan.banned.remove) - own, lifted)
 
 
-def _change(desired: frozenset[Network], observed: frozenset[Network]) -> Change:
-    return Change(sorted(desired - observed), sorted(observed - desired))
+def _open(networks: Networks, cover: Networks) -> Networks:
+    """Give those of the networks that ``cover`` leaves an address of."""
+    left = subtract(networks.outermost(), cover)
+    return Networks.of([network for network in networks if overlaps(network, left)])
+
+
+def _change(desired: Networks, observed: Networks) -> Change:
+    return Change(desired - observed, observed - desired)

@@ -1,6 +1,7 @@
 """Backends and sources that break one promise each; test_contract.py runs the contracts on them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any, ClassVar
@@ -71,7 +72,7 @@ class MemoryContract(BackendContract):
         """Damage our table."""
         self.memory.tables["treason"] = evolve(self.memory.tables["treason"], **what)
 
-    def held(self) -> frozenset[Any]:
+    def held(self) -> AbstractSet[Any]:
         """What our table drops."""
         return self.memory.tables["treason"].banned
 

@@ -1,6 +1,7 @@
 """Desired state as set algebra, held against a plain reference."""
 
 import ipaddress
+from collections.abc import Set as AbstractSet
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ small = st.integers(26, 32).flatmap(
 )
 
 
-def addresses(networks: frozenset[Network]) -> set[int]:
+def addresses(networks: AbstractSet[Network]) -> set[int]:
     """Give every single address."""
     return {n.address + i for n in networks for i in range(1 << (32 - n.length))}
 

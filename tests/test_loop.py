@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import attrs
@@ -39,7 +40,7 @@ def shrunk(address: str, *, trusted: bool = True) -> Record:
 class Memory:
     """A backend that holds what it is told."""
 
-    banned: frozenset[Network] = frozenset()
+    banned: AbstractSet[Network] = frozenset()
     damage: tuple[Damage, ...] = ()
     applied: int = 0
 

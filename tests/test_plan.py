@@ -39,7 +39,7 @@ def lost(desired: Desired, held: set[Network], causes: Causes) -> list[Network]:
     """Give what goes without a known cause."""
     made = plan(desired, Observed(held))
     assert made is not None
-    return unexplained(made, causes)
+    return [*unexplained(made, causes)]
 
 
 def test_removals_are_explained_by_lifting_and_whitelist() -> None:

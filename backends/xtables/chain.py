@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from attrs import frozen
@@ -52,8 +53,8 @@ NO_SETS: Final = Fixed()
 class Content:
     """What one chain holds; ``problem`` is empty when the chain is as such a chain is to be."""
 
-    banned: frozenset[Network]
-    passed: frozenset[Network]
+    banned: AbstractSet[Network]
+    passed: AbstractSet[Network]
     problem: str
 
 

@@ -7,6 +7,7 @@ from reconciler.desired import collapse, covered, overlaps, subtract
 from reconciler.errors import ConfigError
 from reconciler.model import Ban
 from reconciler.network import Network
+from reconciler.networks import Networks
 from reconciler.options import OK, emit, output_format, verbosity
 from reconciler.session import Session
 from reconciler.whitelist import Exemption
@@ -104,9 +105,9 @@ def _note(network: Network, exempt: list[Exemption]) -> str:
     left = _left(network, exempt)
     if not left:
         return "; exempt, so it is not enforced"
-    return "" if left == [network] else "; exempt addresses inside stay open"
+    return "" if network in left else "; exempt addresses inside stay open"
 
 
-def _left(network: Network, exempt: list[Exemption]) -> list[Network]:
+def _left(network: Network, exempt: list[Exemption]) -> Networks:
     """Give what of the network is not exempt."""
-    return subtract([network], collapse(entry.network for entry in exempt))
+    return subtract(Networks.of([network]), collapse(entry.network for entry in exempt))

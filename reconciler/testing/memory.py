@@ -1,6 +1,7 @@
 """A firewall in memory that behaves as the kernel's do: atomic, and as strict."""
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -20,8 +21,8 @@ STEPS: Final = ("begin", "remove", "add", "commit", "answer")
 class Table:
     """What stands in the firewall under one name; as it is made, it is right and empty."""
 
-    banned: frozenset[Network] = frozenset()
-    passed: frozenset[Network] = frozenset()
+    banned: AbstractSet[Network] = frozenset()
+    passed: AbstractSet[Network] = frozenset()
     rules: tuple[str, ...] = RULES
     kind: str = KIND
     flags: frozenset[str] = frozenset()
@@ -96,7 +97,7 @@ class Memory:
             raise BackendFailed(f"memory: {name} failed")
 
 
-def _changed(held: frozenset[Network], change: Change) -> frozenset[Network]:
+def _changed(held: AbstractSet[Network], change: Change) -> AbstractSet[Network]:
     if missing := frozenset(change.remove) - held:
         raise BackendFailed(f"memory: {_some(missing)} is not there")
     left = held - frozenset(change.remove)

@@ -6,7 +6,7 @@ HAProxy 2.4 on.
 
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -197,7 +197,7 @@ def _networks(patterns: Sequence[str]) -> Iterator[Network]:
             yield Network.parse(pattern)
 
 
-def _text(networks: frozenset[Network]) -> str:
+def _text(networks: Collection[Network]) -> str:
     return "".join(f"{network}\n" for network in sorted(networks))
 
 

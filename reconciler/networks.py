@@ -1,0 +1,231 @@
+"""Many networks in few bytes: an immutable sorted set, without an object for each.
+
+A network of IPv4 takes five bytes, one of IPv6 seventeen: the address in network byte order, then
+the prefix length. That is the number which `Network` is (without the mark of IPv6), so the bytes
+sort as the networks do, and whole runs are cut, joined and compared at the speed of memory.
+"""
+
+import re
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import pairwise
+from sys import byteorder
+from typing import Final, overload
+
+from reconciler.network import Network
+
+_WIDTH: Final = {4: 5, 6: 17}
+_HOST: Final = {4: 32, 6: 128}
+_V6: Final = Network.of(6, 0, 0)
+_WIDER: Final = {4: re.compile(rb"[^\x20]"), 6: re.compile(rb"[^\x80]", re.DOTALL)}
+_BLOCK: Final = 1 << 12
+"""Networks compared at once: what is alike costs no object, what differs costs this many."""
+
+
+class Networks(AbstractSet[Network], Sequence[Network]):
+    """A set of networks that is also the sequence of them in ascending order.
+
+    It equals any other set of the same networks.
+    """
+
+    __slots__ = ("_four", "_six")
+
+    def __init__(self, four: bytes = b"", six: bytes = b"") -> None:
+        """Take packed networks of IPv4 and of IPv6, ascending and without repetition."""
+        self._four = four
+        self._six = six
+
+    @classmethod
+    def of(cls, networks: Iterable[Network]) -> "Networks":
+        """Take any networks, in any order."""
+        if isinstance(networks, Networks):
+            return networks
+        ascending = sorted(set(networks))
+        border = bisect_left(ascending, _V6)
+        return cls(
+            b"".join([network.to_bytes(5) for network in ascending[:border]]),
+            b"".join([(network ^ _V6).to_bytes(17) for network in ascending[border:]]),
+        )
+
+    @classmethod
+    def of_hosts(cls, version: int, addresses: bytes) -> "Networks":
+        """Take single addresses of 4 or 16 bytes each, in any order."""
+        size = _HOST[version] // 8
+        if version == 4:
+            numbers = array("I", addresses)
+            _swap(numbers)
+            numbers = array("I", sorted(numbers))
+            _swap(numbers)
+            addresses = numbers.tobytes()
+        else:
+            chunks = range(0, len(addresses), size)
+            addresses = b"".join(sorted([addresses[at : at + size] for at in chunks]))
+        packed = bytearray(bytes([*bytes(size), _HOST[version]]) * (len(addresses) // size))
+        for byte in range(size):
+            packed[byte :: size + 1] = addresses[byte::size]
+        return cls(bytes(packed)) if version == 4 else cls(b"", bytes(packed))
+
+    @classmethod
+    def joined(cls, parts: Iterable["Networks"]) -> "Networks":
+        """Put runs together; each one is behind the one before it."""
+        held = [*parts]
+        if len(held) == 1:
+            return held[0]
+        return cls(*(b"".join([each.packed(version) for each in held]) for version in (4, 6)))
+
+    def packed(self, version: int) -> bytes:
+        """Give the networks of a family, as they are held."""
+        return self._four if version == 4 else self._six
+
+    def hosts(self, version: int) -> bytes:
+        """Give the single addresses of a family: ascending, 4 or 16 bytes each."""
+        width = _WIDTH[version]
+        packed = self.packed(version)
+        if places := self._places(version):
+            ends = pairwise([-1, *places, len(packed) // width])
+            packed = b"".join([packed[(a + 1) * width : b * width] for a, b in ends])
+        addresses = bytearray(len(packed) // width * (width - 1))
+        for byte in range(width - 1):
+            addresses[byte :: width - 1] = packed[byte::width]
+        return bytes(addresses)
+
+    def wider(self, version: int) -> list[Network]:
+        """Give the networks of a family that are no single addresses."""
+        start = 0 if version == 4 else self._border
+        return [self[start + place] for place in self._places(version)]
+
+    def outermost(self) -> "Networks":
+        """Leave out every network that lies inside another."""
+        kept: list[Networks] = []
+        start = 0
+        for version in (4, 6):
+            for network in self.wider(version):
+                at = bisect_left(self, network)
+                if at >= start:
+                    kept.append(self[start : at + 1])
+                    start = bisect_left(self, Network(network.end + 1), at)
+        return Networks.joined([*kept, self[start:]])
+
+    def __len__(self) -> int:
+        return self._border + len(self._six) // 17
+
+    def __iter__(self) -> Iterator[Network]:
+        four, six = self._four, self._six
+        for at in range(0, len(four), 5):
+            yield Network(int.from_bytes(four[at : at + 5]))
+        for at in range(0, len(six), 17):
+            yield Network(_V6 | int.from_bytes(six[at : at + 17]))
+
+    @overload
+    def __getitem__(self, index: int) -> Network: ...
+    @overload
+    def __getitem__(self, index: slice) -> "Networks": ...
+    def __getitem__(self, index: int | slice) -> "Network | Networks":
+        border = self._border
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                return Networks.of([self[each] for each in range(start, stop, step)])
+            four = self._four[start * 5 : stop * 5]
+            return Networks(
+                four, self._six[max(start - border, 0) * 17 : max(stop - border, 0) * 17]
+            )
+        at = range(len(self))[index]
+        if at < border:
+            return Network(int.from_bytes(self._four[at * 5 : at * 5 + 5]))
+        at = (at - border) * 17
+        return Network(_V6 | int.from_bytes(self._six[at : at + 17]))
+
+    def __contains__(self, network: object) -> bool:
+        if not isinstance(network, Network):
+            return False
+        at = bisect_left(self, network)
+        return at < len(self) and self[at] == network
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Networks):
+            return self._four == other._four and self._six == other._six
+        return AbstractSet.__eq__(self, other)
+
+    def __hash__(self) -> int:
+        return self._hash()
+
+    def __sub__(self, other: AbstractSet[object]) -> "Networks":
+        if not isinstance(other, Networks):
+            return Networks.of([network for network in self if network not in other])
+        parts = [
+            _difference(self.packed(each), other.packed(each), _WIDTH[each]) for each in (4, 6)
+        ]
+        return Networks(*parts)
+
+    def __and__(self, other: AbstractSet[object]) -> "Networks":
+        return self - (self - other)
+
+    def __or__(self, other: AbstractSet[object]) -> "Networks":
+        more = Networks.of(other) - self  # type: ignore[arg-type]  # likewise
+        parts: list[Networks] = []
+        start = 0
+        for network in more:
+            at = bisect_left(self, network, start)
+            parts += [self[start:at], Networks.of([network])]
+            start = at
+        return Networks.joined([*parts, self[start:]])
+
+    __rand__ = __and__
+    __ror__ = __or__
+
+    def __repr__(self) -> str:
+        some = ", ".join(map(str, self[:3])) + (", ..." if len(self) > 3 else "")
+        return f"Networks({len(self)}: {some})" if self else "Networks()"
+
+    @classmethod
+    def _from_iterable(cls, networks: Iterable[Network]) -> "Networks":  # type: ignore[override]  # sets of networks only
+        return cls.of(networks)
+
+    @property
+    def _border(self) -> int:
+        return len(self._four) // 5
+
+    def _places(self, version: int) -> list[int]:
+        """Give the places, within the family, of the networks that are no single addresses."""
+        width = _WIDTH[version]
+        lengths = self.packed(version)[width - 1 :: width]
+        return [found.start() for found in _WIDER[version].finditer(lengths)]
+
+
+NOTHING: Final = Networks()
+
+
+def _swap(numbers: "array[int]") -> None:
+    if byteorder == "little":
+        numbers.byteswap()
+
+
+def _difference(left: bytes, right: bytes, width: int) -> bytes:
+    """Give the chunks of ``left`` that ``right`` does not hold; both ascend."""
+    if not right or left == right:
+        return b"" if right else left
+    kept: list[bytes] = []
+    behind = 0
+    for start in range(0, len(left), _BLOCK * width):
+        block = left[start : start + _BLOCK * width]
+        first = _search(right, block[:width], width, behind)
+        behind = _search(right, block[-width:] + b"\0", width, first)
+        other = right[first * width : behind * width]
+        if not other:
+            kept.append(block)
+        elif block != other:
+            known = {other[at : at + width] for at in range(0, len(other), width)}
+            chunks = (block[at : at + width] for at in range(0, len(block), width))
+            kept += [chunk for chunk in chunks if chunk not in known]
+    return b"".join(kept)
+
+
+def _search(packed: bytes, chunk: bytes, width: int, start: int) -> int:
+    """Give the place of the first chunk that is not less."""
+    places = range(start, len(packed) // width)
+    return start + bisect_left(
+        places, chunk, key=lambda at: packed[at * width : at * width + width]
+    )
