@@ -3,7 +3,7 @@
 These names are the public interface. A plugin needs no other.
 """
 
-from reconciler import execute, files
+from reconciler import execute, files, netlink
 from reconciler.errors import (
     BackendError,
     BackendFailed,
@@ -41,4 +41,5 @@ __all__ = [
     "execute",
     "files",
     "hookimpl",
+    "netlink",
 ]

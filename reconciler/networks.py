@@ -56,12 +56,12 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         if version == 4:
             numbers = array("I", addresses)
             _swap(numbers)
-            numbers = array("I", sorted(numbers))
+            numbers = array("I", sorted(set(numbers)))
             _swap(numbers)
             addresses = numbers.tobytes()
         else:
             chunks = range(0, len(addresses), size)
-            addresses = b"".join(sorted([addresses[at : at + size] for at in chunks]))
+            addresses = b"".join(sorted({addresses[at : at + size] for at in chunks}))
         packed = bytearray(bytes([*bytes(size), _HOST[version]]) * (len(addresses) // size))
         for byte in range(size):
             packed[byte :: size + 1] = addresses[byte::size]
@@ -78,6 +78,10 @@ class Networks(AbstractSet[Network], Sequence[Network]):
     def packed(self, version: int) -> bytes:
         """Give the networks of a family, as they are held."""
         return self._four if version == 4 else self._six
+
+    def family(self, version: int) -> "Networks":
+        """Give the networks of a family."""
+        return Networks(self._four) if version == 4 else Networks(b"", self._six)
 
     def hosts(self, version: int) -> bytes:
         """Give the single addresses of a family: ascending, 4 or 16 bytes each."""

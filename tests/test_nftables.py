@@ -1,13 +1,13 @@
 """The backend nftables, on the real kernel in a namespace of its own."""
 
+import errno
 import json
 import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -28,6 +28,7 @@ from reconciler import (
 )
 from reconciler.desired import desired
 from reconciler.execute import run
+from reconciler.netlink import AnswerLost, Connection, Message, NetlinkError
 from reconciler.netns import Namespace
 from reconciler.plan import plan
 from reconciler.testing import BackendContract, PacketContract
@@ -94,19 +95,24 @@ def delete_a_rule() -> None:
 
 
 @contextmanager
-def refusing(*, at: int, after: bool = False) -> Iterator[None]:
-    """Let libnftables fail at its n-th call, or lose its answer."""
-    real, calls = library._command, count(1)  # noqa: SLF001 - the seam itself
+def unlisted() -> Iterator[None]:
+    """Let libnftables list nothing."""
+    with patch.object(library, "_command", side_effect=BackendError("nftables: no power")):
+        yield
 
-    def command(context: object, text: str) -> str:
-        turn = next(calls)
-        if turn != at or after:
-            answer = real(context, text)
-        if turn == at:
-            raise BackendError("nftables: the power failed")
-        return answer
 
-    with patch.object(library, "_command", command):
+@contextmanager
+def uncommitted(*, after: bool) -> Iterator[None]:
+    """Let the kernel refuse a transaction, or lose its answer."""
+    real = Connection.commit
+
+    def commit(self: Connection, messages: Sequence[Message], generation: int = 0) -> None:
+        if after:
+            real(self, messages, generation)
+            raise AnswerLost(errno.ENOBUFS, "no buffer space")
+        raise NetlinkError(errno.ENOMEM, "no memory")
+
+    with patch.object(Connection, "commit", commit):
         yield
 
 
@@ -131,14 +137,14 @@ class TestNftables(BackendContract, PacketContract):
         "a foreign chain": lambda _: nft_("add chain inet treason foreign"),
     }
     faults: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
-        "reading the table": lambda _: refusing(at=1),
-        "the transaction": lambda _: refusing(at=2),
-        "the transaction's answer": lambda _: refusing(at=2, after=True),
+        "reading the table": lambda _: unlisted(),
+        "the transaction": lambda _: uncommitted(after=False),
+        "the transaction's answer": lambda _: uncommitted(after=True),
     }
 
     def unreadable(self) -> AbstractContextManager[None]:
         """The kernel refuses to list anything."""
-        return refusing(at=1)
+        return unlisted()
 
     def foreign(self) -> Callable[[], object]:
         """A table with a chain, a set and a counter."""

@@ -1,78 +1,136 @@
-"""What the table looks like, as nft(8) writes it, and how it is compared, made and changed."""
+"""What the table looks like, and how what nft(8) lists of it is compared with that.
+
+Single addresses stand in hash sets, networks in interval sets. Many single addresses are spread
+over several hashes by their last bits: the time in which the kernel lists a hash grows with the
+square of what it holds.
+"""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from socket import AF_INET, AF_INET6, IPPROTO_ICMPV6, inet_ntop
+from sys import byteorder
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
-from reconciler import Damage, Desired, Network, Plan
+from backends.nftables import expressions as expr
+from backends.nftables.statements import TABLE, Jumps, NewChain, Rule, Set
+from reconciler import Damage, Desired
 
-TABLE: Final = "inet treason"
 CHAIN: Final = "prerouting"
 _HOOK: Final = "type filter hook prerouting priority -300; policy accept;"  # -300 is `raw`
 _SMALLEST: Final = 1 << 16
 """The least declared size of a hash set: a set without one can be listed with elements missing."""
 
+_SHARDS: Final = 16
+_WHOLE: Final = 1 << 17
+"""The most single addresses of a family that are put into one hash."""
+
 _TELLING: Final = 3
 """Differences told of one object; the repair is the same for more."""
 
-_RULES: Final = (
-    'iif "lo" accept',
-    "icmpv6 type { 135, 136 } ip6 hoplimit 255 accept",  # neighbour discovery, RFC 4861 §7.1
-    "ip saddr @passed4 accept",
-    "ip6 saddr @passed6 accept",
-    "ip saddr @banned4 counter drop",
-    "ip6 saddr @banned6 counter drop",
-    "ip saddr @banned4_nets counter drop",
-    "ip6 saddr @banned6_nets counter drop",
-)
+_WIDTH: Final = {4: 4, 6: 16}
 
 
 @frozen
-class Set:
-    """A set of addresses of one family: a hash of hosts, or an interval set of networks."""
+class _Source:
+    """The source address of a family: how nft calls it, and the expressions that load it."""
 
-    name: str
-    version: int
-    interval: bool
-
-    @property
-    def type(self) -> str:
-        """The line that tells its type."""
-        return f"type ipv{self.version}_addr"
-
-    @property
-    def banned(self) -> bool:
-        """Whether its members are dropped; else they are passed."""
-        return self.name.startswith("banned")
-
-    def lines(self, size: int) -> list[str]:
-        """Its definition; ``size`` counts for a hash only."""
-        return [self.type, "flags interval" if self.interval else f"size {size}"]
-
-    def takes(self, network: Network) -> bool:
-        """Whether the network belongs into this set."""
-        return network.version == self.version and (
-            not self.banned or network.is_host is not self.interval
-        )
-
-    def members(self, networks: Iterable[Network]) -> Iterator[Network]:
-        """Yield those of the networks that belong into this set."""
-        return filter(self.takes, networks)
+    text: str
+    load: bytes
 
 
-SETS: Final = (
-    Set("banned4", 4, interval=False),
-    Set("banned6", 6, interval=False),
-    Set("banned4_nets", 4, interval=True),
-    Set("banned6_nets", 6, interval=True),
-    Set("passed4", 4, interval=True),
-    Set("passed6", 6, interval=True),
+_SOURCE: Final = {
+    4: _Source(
+        "ip saddr",  # RFC 791 §3.1
+        expr.family(expr.IPV4) + expr.payload(expr.NETWORK, 12, 4),
+    ),
+    6: _Source(
+        "ip6 saddr",  # RFC 8200 §3
+        expr.family(expr.IPV6) + expr.payload(expr.NETWORK, 8, 16),
+    ),
+}
+_HEAD: Final = (
+    Rule(
+        'iif "lo" accept',
+        expr.meta(expr.INPUT_INTERFACE)
+        + expr.compare((1).to_bytes(4, byteorder))  # the first interface of every namespace
+        + expr.decide(expr.ACCEPT),
+    ),
+    Rule(
+        "icmpv6 type 135-136 ip6 hoplimit 255 accept",  # neighbour discovery, RFC 4861 §7.1
+        expr.family(expr.IPV6)
+        + expr.meta(expr.PROTOCOL)
+        + expr.compare(bytes([IPPROTO_ICMPV6]))
+        + expr.payload(expr.TRANSPORT, 0, 1)
+        + expr.compare(bytes([135]), expr.AT_LEAST)
+        + expr.compare(bytes([136]), expr.AT_MOST)
+        + expr.payload(expr.NETWORK, 7, 1)
+        + expr.compare(bytes([255]))
+        + expr.decide(expr.ACCEPT),
+    ),
 )
 
 Listing = Mapping[str, Sequence[str]]
 """The table's objects (``set banned4``, ``chain prerouting``) and their lines; "" is the table."""
+
+
+@frozen
+class Shape:
+    """How the hosts are laid out: for each family, in one hash (1) or spread over several.
+
+    ``sizes`` are the declared sizes of the hashes, by name.
+    """
+
+    shards: Mapping[int, int]
+    sizes: Mapping[str, int] = field(factory=dict)
+
+    @property
+    def sets(self) -> list[Set]:
+        """All sets of the table."""
+        return [
+            *(each for version in (4, 6) for each in self.hosts(version)),
+            *(Set(f"banned{version}_nets", version, interval=True) for version in (4, 6)),
+            *(Set(f"passed{version}", version, interval=True) for version in (4, 6)),
+        ]
+
+    def hosts(self, version: int) -> list[Set]:
+        """Give the hashes of a family."""
+        name, several = f"banned{version}", self.shards[version]
+        if several == 1:
+            return [Set(name, version, interval=False)]
+        return [Set(f"{name}_{k}", version, interval=False, shard=k) for k in range(several)]
+
+    @property
+    def chains(self) -> list[NewChain]:
+        """All chains of the table; the one with the hook, which jumps to the others, is last."""
+        hashes = [self.hosts(version) for version in (4, 6)]
+        branches = [
+            NewChain(_branch(each), [_drop(each)])
+            for each in (*hashes[0], *hashes[1])
+            if each.shard is not None
+        ]
+        *_, nets4, nets6, passed4, passed6 = self.sets
+        rules = [
+            *_HEAD,
+            _pass(passed4),
+            _pass(passed6),
+            *(_drop(each[0]) if len(each) == 1 else _spread(each) for each in hashes),
+            _drop(nets4),
+            _drop(nets6),
+        ]
+        return [*branches, NewChain(CHAIN, rules, _HOOK)]
+
+
+def spread(addresses: bytes, version: int, shards: int) -> list[bytes]:
+    """Give the addresses of each shard: those whose last bits are its number."""
+    if shards == 1:
+        return [addresses]
+    width = _WIDTH[version]
+    parts = [bytearray() for _ in range(shards)]
+    for at in range(0, len(addresses), width):
+        parts[addresses[at + width - 1] % shards] += addresses[at : at + width]
+    return [bytes(part) for part in parts]
 
 
 def parse(ruleset: str) -> Listing | None:
@@ -95,12 +153,44 @@ def parse(ruleset: str) -> Listing | None:
     return listing
 
 
+def shape_of(listing: Listing | None) -> Shape:
+    """Tell how the hosts are laid out in the table that is listed."""
+    found = listing or {}
+    sizes = {}
+    for subject, lines in found.items():
+        for line in lines:
+            if subject.startswith("set ") and (match := re.fullmatch(r"size ([0-9]+)", line)):
+                sizes[subject.removeprefix("set ")] = int(match[1])
+    shards = {each: _SHARDS if f"set banned{each}_0" in found else 1 for each in (4, 6)}
+    return Shape(shards, sizes)
+
+
+def shape_for(state: Desired) -> Shape:
+    """Choose how to lay out the hosts, with room for twice as many."""
+    held = {version: state.banned.hosts(version) for version in (4, 6)}
+    shards = {
+        version: _SHARDS if len(addresses) // _WIDTH[version] > _WHOLE else 1
+        for version, addresses in held.items()
+    }
+    shape = Shape(shards)
+    return evolve(
+        shape,
+        sizes={
+            each.name: max(_SMALLEST, 1 << (2 * len(part) // each.width - 1).bit_length())
+            for version, addresses in held.items()
+            for each, part in zip(
+                shape.hosts(version), spread(addresses, version, shards[version]), strict=True
+            )
+        },
+    )
+
+
 def damage(listing: Listing | None) -> Iterator[Damage]:
     """Yield every way in which the table is not as it is to be."""
     if listing is None:
         yield Damage(f"table {TABLE}", "is missing")
         return
-    expected = _expected(listing)
+    expected = _expected(shape_of(listing))
     for line in listing[""]:
         yield Damage(f"table {TABLE}", f"has {line!r}")
     for subject in listing.keys() - expected.keys() - {""}:
@@ -112,44 +202,16 @@ def damage(listing: Listing | None) -> Iterator[Damage]:
             yield Damage(subject, _difference(lines, listing[subject]))
 
 
-def sizes(listing: Listing | None) -> dict[str, int]:
-    """Give the declared sizes of the sets that are listed."""
-    found = {}
-    for each in SETS:
-        for line in (listing or {}).get(f"set {each.name}", ()):
-            if match := re.fullmatch(r"size ([0-9]+)", line):
-                found[each.name] = int(match[1])
-    return found
-
-
-def script(plan: Plan, declared: Mapping[str, int]) -> str:
-    """Give the one transaction that carries out the plan; ``declared`` are the sets' sizes now.
-
-    The chain alone is replaced while sets and elements stay. Anything worse, and a hash set that
-    would be more than half full, makes the table anew. Either way no packet sees a gap.
-    """
-    if any(repair.subject != f"chain {CHAIN}" for repair in plan.repairs) or any(
-        _size(each, plan.desired) > declared.get(each.name, 0) for each in SETS if not each.interval
-    ):
-        lines = [f"add table {TABLE}", f"delete table {TABLE}", *_table(plan.desired)]
-    else:
-        lines = [*(_chain() if plan.repairs else ())]
-        for each in SETS:
-            change = plan.banned if each.banned else plan.passed
-            lines += _elements("delete", each, change.remove)
-            lines += _elements("add", each, change.add)
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _expected(listing: Listing) -> dict[str, list[str]]:
+def _expected(shape: Shape) -> dict[str, list[str]]:
     """Give the right table; a hash set may have any power of two from the least size up."""
-    found = sizes(listing)
     expected = {}
-    for each in SETS:
-        size = found.get(each.name, 0)
+    for each in shape.sets:
+        size = shape.sizes.get(each.name, 0)
         fits = size >= _SMALLEST and size.bit_count() == 1
         expected[f"set {each.name}"] = each.lines(size if fits else _SMALLEST)
-    expected[f"chain {CHAIN}"] = [_HOOK, *_RULES]
+    for chain in shape.chains:
+        hook = [chain.hook] if chain.hook else []
+        expected[f"chain {chain.name}"] = [*hook, *(rule.text for rule in chain.rules)]
     return expected
 
 
@@ -161,31 +223,40 @@ def _difference(expected: Sequence[str], found: Sequence[str]) -> str:
     return ", ".join(said) or "has its lines twice or in another order"
 
 
-def _table(desired: Desired) -> Iterator[str]:
-    yield f"add table {TABLE}"
-    for each in SETS:
-        lines = "; ".join(each.lines(_size(each, desired)))
-        yield f"add set {TABLE} {each.name} {{ {lines}; }}"
-    yield from _chain()
-    for each in SETS:
-        yield from _elements("add", each, desired.banned if each.banned else desired.passed)
+def _drop(each: Set) -> Rule:
+    decision = expr.counter() + expr.decide(expr.DROP)
+    return _matching(each, "counter drop", decision)
 
 
-def _chain() -> Iterator[str]:
-    yield f"add chain {TABLE} {CHAIN}"  # so that there is one to delete
-    yield f"delete chain {TABLE} {CHAIN}"
-    yield f"add chain {TABLE} {CHAIN} {{ {_HOOK} }}"
-    for rule in _RULES:
-        yield f"add rule {TABLE} {CHAIN} {rule}"
+def _pass(each: Set) -> Rule:
+    return _matching(each, "accept", expr.decide(expr.ACCEPT))
 
 
-def _elements(verb: str, into: Set, networks: Iterable[Network]) -> Iterator[str]:
-    members = ", ".join(map(str, sorted(into.members(networks))))
-    if members:
-        yield f"{verb} element {TABLE} {into.name} {{ {members} }}"
+def _matching(each: Set, verdict: str, decision: bytes) -> Rule:
+    source = _SOURCE[each.version]
+    return Rule(
+        f"{source.text} @{each.name} {verdict}", source.load + expr.lookup(each.name) + decision
+    )
 
 
-def _size(each: Set, desired: Desired) -> int:
-    """At least twice what a hash set is to hold, as a power of two."""
-    count = sum(1 for _ in each.members(desired.banned))
-    return max(_SMALLEST, 1 << (2 * count - 1).bit_length())
+def _spread(hosts: Sequence[Set]) -> Rule:
+    """Give the rule that goes on with the chain of the shard."""
+    version = hosts[0].version
+    source = _SOURCE[version]
+    chains = {(each.shard or 0).to_bytes(each.width): _branch(each) for each in hosts}
+    bits = (_SHARDS - 1).to_bytes(hosts[0].width)
+    jumps = ", ".join(f"{_written(value)} : jump {chain}" for value, chain in chains.items())
+    identity = 0xF0 | version
+    return Rule(
+        f"{source.text} & {_written(bits)} vmap {{ {jumps} }}",
+        source.load + expr.mask(bits) + expr.lookup("__map%d", identity, verdict=True),
+        Jumps(version, identity, chains),
+    )
+
+
+def _branch(each: Set) -> str:
+    return each.name.replace("banned", "drop")
+
+
+def _written(address: bytes) -> str:
+    return inet_ntop(AF_INET if len(address) == 4 else AF_INET6, address)

@@ -1,0 +1,115 @@
+"""The ruleset as others change it too: reads that are of one moment, commits that overwrite nobody.
+
+Every commit in the network namespace, by whatever program, has a number, the generation. A commit
+of ours is made for the generation that was read; the kernel refuses it when there was another one
+since. Then the events tell whether that one touched our table: if not, it is sent again.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from backends.nftables.statements import INET, NAME
+from reconciler import BackendFailed, BackendUnreadable
+from reconciler.netlink import (
+    NFTABLES_EVENTS,
+    AnswerLost,
+    Connection,
+    Message,
+    Stale,
+    attributes,
+    generation,
+)
+
+T = TypeVar("T")
+
+_TABLE: Final = 1  # NFTA_*_TABLE, NFTA_TABLE_NAME
+_OURS: Final = f"{NAME}\0".encode()
+
+_ATTEMPTS: Final = 100
+"""How often a commit is made that others forestall without touching our table."""
+
+_READS: Final = 5
+"""How often the table is read that others change meanwhile."""
+
+_HEAVY: Final = 1 << 18
+"""Bytes of a transaction above which we do not listen while it is made: the kernel tells a listener
+of each element, which takes it 20 s for a million of them, and 1 s if nobody listens."""
+
+_SETTLING: Final = 0.2
+"""Seconds to wait for the events of a commit that is just being made."""
+
+_HINT: Final = "the next pass tries again; `nft monitor` shows who changes what"
+
+
+class Ruleset:
+    """The namespace's ruleset, and the generation of it that is known."""
+
+    def __init__(self) -> None:
+        self.connection = Connection()
+        self._events: Connection | None = None
+        self._generation = 0
+
+    def generation(self) -> int:
+        """Give the present generation, for which the next commit will be."""
+        self._events = Connection([NFTABLES_EVENTS])
+        self._generation = self.connection.generation()
+        return self._generation
+
+    def read(self, look: Callable[[], T]) -> T:
+        """Give what ``look`` reads when our table did not change meanwhile.
+
+        Raise `BackendUnreadable` when it does all the time.
+        """
+        for _ in range(_READS):
+            self.generation()
+            found = look()
+            if self._undisturbed():
+                return found
+        raise BackendUnreadable("nftables: another program keeps changing our table", _HINT)
+
+    def commit(self, messages: Sequence[Message]) -> None:
+        """Carry out the messages as one transaction on what was read, or raise `BackendFailed`."""
+        heavy = sum(len(each.body) for each in messages) > _HEAVY
+        for _ in range(_ATTEMPTS):
+            if heavy:
+                self._expect(self._undisturbed())
+                self._events = None
+            try:
+                self.connection.commit(messages, self._generation)
+            except Stale:
+                self._expect(self._undisturbed())
+            else:
+                self._events = None
+                self._generation += 1
+                return
+        raise BackendFailed("nftables: other programs change the ruleset all the time", _HINT)
+
+    def is_ours(self) -> bool:
+        """Whether nobody has changed the ruleset since our last commit."""
+        return self.connection.generation() == self._generation
+
+    def _expect(self, undisturbed: bool) -> None:
+        if not undisturbed:
+            raise BackendFailed("nftables: another program changed our table meanwhile", _HINT)
+
+    def _undisturbed(self) -> bool:
+        """Whether our table is as it was read; then the known generation is the present one.
+
+        The events of a commit come after the generation has risen, and end with its number.
+        """
+        if self._events is None:
+            return False
+        try:
+            for _ in range(_ATTEMPTS):
+                for event in self._events.events():
+                    announced = generation(event)
+                    if announced is not None:
+                        self._generation = announced
+                    elif event.family == INET and dict(attributes(event.body))[_TABLE] == _OURS:
+                        return False
+                if self.connection.generation() == self._generation:
+                    return True
+                self._events.wait(_SETTLING)
+        except AnswerLost:
+            pass  # of the events
+        return False

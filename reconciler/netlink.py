@@ -1,0 +1,336 @@
+"""The one place that speaks netlink (netlink(7)) to netfilter: nf_tables, ipset, conntrack.
+
+A message is a header, netfilter's own header, and attributes: length and type, 16 bits each in
+the machine's order, then the value, padded to four bytes. Names in capitals are the kernel's:
+``linux/netlink.h``, ``linux/netfilter/nfnetlink.h`` and ``linux/netfilter/nf_tables.h`` (6.1).
+
+    NetlinkError             the kernel refused; ``code`` is its errno
+    ├── NotPermitted         EPERM: CAP_NET_ADMIN is missing
+    ├── Missing              ENOENT
+    ├── Present              EEXIST: it is there, or overlaps with what is
+    ├── Full                 ENFILE: a set has no room left
+    ├── Stale                ERESTART: the ruleset is not the one that the change was made for
+    ├── TooLong              EMSGSIZE: more than a socket takes; nothing was sent
+    └── AnswerLost           ENOBUFS: done, or not; the answer did not fit into the socket
+"""
+
+import errno
+import os
+import select
+import socket
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from attrs import frozen
+
+from reconciler.errors import TreasonError
+
+REQUEST: Final = 0x1
+ACK: Final = 0x4
+DUMP: Final = 0x300
+CREATE: Final = 0x400
+APPEND: Final = 0x800
+NESTED: Final = 0x8000
+"""Flags of a message (NLM_F_*), and of a type whose value is made of attributes (NLA_F_NESTED)."""
+
+LONGEST: Final = 0xFFFF - 4
+"""Bytes of the longest value of an attribute."""
+
+NFTABLES: Final = 10
+"""NFNL_SUBSYS_NFTABLES, the upper byte of a message's type."""
+
+NFTABLES_EVENTS: Final = 7
+"""NFNLGRP_NFTABLES: every change of a ruleset."""
+
+_NETLINK_NETFILTER: Final = 12
+_BATCH_BEGIN, _BATCH_END = 0x10, 0x11  # NFNL_MSG_BATCH_*
+_BATCH_GENERATION: Final = 1  # NFNL_BATCH_GENID
+_NEW_GENERATION, _GET_GENERATION = 15, 16  # NFT_MSG_NEWGEN, NFT_MSG_GETGEN
+_GENERATION_ID: Final = 1  # NFTA_GEN_ID
+_ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
+_CAPPED, _EXTENDED = 0x100, 0x200  # NLM_F_CAPPED, NLM_F_ACK_TLVS
+_EXTENDED_TEXT: Final = 1  # NLMSGERR_ATTR_MSG
+_INTERRUPTED: Final = 0x10  # NLM_F_DUMP_INTR
+_RESTART: Final = 85  # ERESTART, which never leaves a system call and so has no name in errno
+
+_SOL_NETLINK: Final = 270
+_ADD_MEMBERSHIP, _CAP_ACK, _EXT_ACK = 1, 10, 11  # NETLINK_*
+_SNDBUFFORCE, _RCVBUFFORCE = 32, 33  # SO_*, asm-generic/socket.h
+_NETNS_COOKIE: Final = 71  # SO_NETNS_COOKIE, Linux 5.14
+_READ: Final = 1 << 16
+"""Bytes read at once; a dump comes in pieces of 32 KiB."""
+
+_KEPT: Final = 1 << 23
+"""Bytes of answers and events that a socket is to hold."""
+
+_HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+_FAMILY: Final = struct.Struct(">BBH")  # struct nfgenmsg: family, version, resource
+_ATTRIBUTE: Final = struct.Struct("=HH")  # struct nlattr: length, type
+
+
+class NetlinkError(TreasonError):
+    """The kernel refused a request; ``code`` is the errno."""
+
+    def __init__(self, code: int, what: str, hint: str = "") -> None:
+        super().__init__(what, hint)
+        self.code = code
+
+
+class NotPermitted(NetlinkError):
+    """The caller may not do this."""
+
+
+class Missing(NetlinkError):
+    """Something that is named is not there."""
+
+
+class Present(NetlinkError):
+    """Something is there already, or overlaps with what is there."""
+
+
+class Full(NetlinkError):
+    """A set has no room left."""
+
+
+class Stale(NetlinkError):
+    """The ruleset has changed since the generation that a commit was made for."""
+
+
+class TooLong(NetlinkError):
+    """More than a socket takes; nothing was sent."""
+
+
+class AnswerLost(NetlinkError):
+    """The request was carried out or not, but the answers did not fit."""
+
+
+_KINDS: Final[dict[int, tuple[type[NetlinkError], str]]] = {
+    errno.EPERM: (
+        NotPermitted,
+        "run as root, or with CAP_NET_ADMIN; no other program may own the table",
+    ),
+    errno.ENOENT: (Missing, ""),
+    errno.EEXIST: (Present, ""),
+    errno.ENFILE: (Full, ""),
+    _RESTART: (Stale, "another program changed the ruleset meanwhile"),
+    errno.EMSGSIZE: (
+        TooLong,
+        "in a user namespace net.core.wmem_max limits what fits into a transaction",
+    ),
+    errno.ENOBUFS: (AnswerLost, "read back what is there"),
+}
+
+
+@frozen
+class Message:
+    """A request or an answer: its type, its family (AF_* or NFPROTO_*), its attributes."""
+
+    kind: int
+    family: int
+    body: bytes
+    flags: int = 0
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    """Give an attribute with its padding."""
+    return _ATTRIBUTE.pack(len(value) + 4, kind) + value + bytes(-len(value) & 3)
+
+
+def nested(kind: int, *attributes: bytes) -> bytes:
+    """Give an attribute made of others."""
+    return attribute(kind | NESTED, b"".join(attributes))
+
+
+def text(kind: int, value: str) -> bytes:
+    """Give an attribute that is a string."""
+    return attribute(kind, value.encode() + b"\0")
+
+
+def number(kind: int, value: int) -> bytes:
+    """Give an attribute that is a number of 32 bits in network byte order."""
+    return attribute(kind, value.to_bytes(4))
+
+
+def attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the type (without its flags) and the value of each attribute."""
+    at = 0
+    while at + 4 <= len(body):
+        length, kind = _ATTRIBUTE.unpack_from(body, at)
+        if length < 4:
+            return
+        yield kind & 0x3FFF, body[at + 4 : at + length]
+        at += (length + 3) & ~3
+
+
+class Connection:
+    """A socket to netfilter, in the network namespace of the calling thread.
+
+    It is closed when nobody has it any more.
+    """
+
+    def __init__(self, groups: Sequence[int] = ()) -> None:
+        """Open it, and join the multicast ``groups`` (NFNLGRP_*). Raise `NetlinkError`."""
+        self._sequence = 0
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
+        )
+        self._socket.bind((0, 0))
+        for option in (_CAP_ACK, _EXT_ACK):
+            self._socket.setsockopt(_SOL_NETLINK, option, 1)
+        self._make_room(_RCVBUFFORCE, socket.SO_RCVBUF, _KEPT)
+        try:
+            for group in groups:
+                self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+        except OSError as error:
+            raise _refusal(error.errno or 0) from None
+
+    def __del__(self) -> None:
+        self._socket.close()
+
+    @property
+    def namespace(self) -> int | None:
+        """What tells this network namespace from every other since boot; None before Linux 5.14.
+
+        The number of its inode is given to another one when it is gone.
+        """
+        try:
+            cookie = self._socket.getsockopt(socket.SOL_SOCKET, _NETNS_COOKIE, 8)
+        except OSError:
+            return None
+        return int.from_bytes(cookie, sys.byteorder)
+
+    def ask(self, request: Message) -> Iterator[Message]:
+        """Send a request and yield the answers, of a dump or of one question.
+
+        Take all of them before asking anything else. Raise `NetlinkError`.
+        """
+        self._sequence += 1
+        self._send(_packed(request, REQUEST | ACK | request.flags, self._sequence))
+        while True:
+            for kind, flags, sequence, body in self._received(wait=True):
+                if sequence != self._sequence:
+                    continue
+                if flags & _INTERRUPTED:
+                    raise _refusal(_RESTART)
+                if kind in {_ERROR, _DONE}:
+                    _judge(kind, flags, body)
+                    return
+                yield Message(kind, body[0], body[_FAMILY.size :])
+
+    def generation(self) -> int:
+        """Give the number of the ruleset's generation: each commit in the namespace raises it."""
+        request = Message(NFTABLES << 8 | _GET_GENERATION, socket.AF_UNSPEC, b"")
+        numbers = [generation(answer) for answer in self.ask(request)]
+        return next(number for number in numbers if number is not None)
+
+    def commit(self, messages: Sequence[Message], generation: int = 0) -> None:
+        """Carry out nf_tables' messages as one transaction, or none of them.
+
+        With a ``generation`` only if the ruleset still is of that generation. Raise
+        `NetlinkError`; all but `AnswerLost` mean that nothing was changed.
+        """
+        condition = number(_BATCH_GENERATION, generation)
+        batch = [
+            Message(_BATCH_BEGIN, socket.AF_UNSPEC, condition),
+            *messages,
+            Message(_BATCH_END, socket.AF_UNSPEC, b""),
+        ]
+        first = self._sequence + 1
+        self._sequence += len(batch)
+        last = self._sequence - 1
+        data = b"".join(
+            _packed(message, REQUEST | message.flags | (ACK if at == last else 0), at)
+            for at, message in enumerate(batch, first)
+        )
+        self._make_room(_SNDBUFFORCE, socket.SO_SNDBUF, len(data) + (1 << 16))
+        self._send(data)
+        acknowledged = False
+        for kind, flags, sequence, body in self._received(wait=False):
+            if kind == _ERROR and sequence >= first:
+                _judge(kind, flags, body)
+                acknowledged |= sequence == last
+        if not acknowledged:
+            raise _refusal(errno.ENOBUFS)
+
+    def events(self) -> Iterator[Message]:
+        """Yield what the joined groups were told, as far as it has come.
+
+        Raise `AnswerLost` when some of it did not fit into the socket.
+        """
+        for kind, _, _, body in self._received(wait=False):
+            yield Message(kind, body[0], body[_FAMILY.size :])
+
+    def wait(self, seconds: float) -> None:
+        """Wait until there is something to read, or the time is over."""
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.poll(seconds * 1000)
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._socket.send(data)
+        except OSError as error:
+            raise _refusal(error.errno or 0) from None
+
+    def _received(self, *, wait: bool) -> Iterator[tuple[int, int, int, bytes]]:
+        """Yield type, flags, sequence and body of what can be read: once, or until it is empty."""
+        while True:
+            try:
+                data = self._socket.recv(_READ, 0 if wait else socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                raise _refusal(error.errno or 0) from None
+            at = 0
+            while at + _HEADER.size <= len(data):
+                length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
+                yield kind, flags, sequence, data[at + _HEADER.size : at + length]
+                at += (length + 3) & ~3
+            if wait:
+                return
+
+    def _make_room(self, forced: int, allowed: int, size: int) -> None:
+        """Let the socket hold ``size`` bytes, or as much as the caller may."""
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, forced, size)
+        except PermissionError:
+            self._socket.setsockopt(socket.SOL_SOCKET, allowed, size)
+
+
+def generation(event: Message) -> int | None:
+    """Give the generation that an event or an answer announces, if it does."""
+    if event.kind != NFTABLES << 8 | _NEW_GENERATION:
+        return None
+    return int.from_bytes(dict(attributes(event.body))[_GENERATION_ID])
+
+
+def _packed(message: Message, flags: int, sequence: int) -> bytes:
+    batch = message.kind in {_BATCH_BEGIN, _BATCH_END}
+    length = _HEADER.size + _FAMILY.size + len(message.body)
+    return b"".join([
+        _HEADER.pack(length, message.kind, flags, sequence, 0),
+        _FAMILY.pack(message.family, 0, NFTABLES if batch else 0),
+        message.body,
+    ])  # fmt: skip
+
+
+def _judge(kind: int, flags: int, body: bytes) -> None:
+    """Raise what an NLMSG_ERROR or NLMSG_DONE says, unless it says that all went well."""
+    code = -int.from_bytes(body[:4], sys.byteorder, signed=True)
+    if not code:
+        return
+    said = ""
+    if kind == _ERROR and flags & _EXTENDED:
+        (length,) = struct.unpack_from("=I", body, 4)
+        start = 4 + (_HEADER.size if flags & _CAPPED else (length + 3) & ~3)
+        told = dict(attributes(body[start:])).get(_EXTENDED_TEXT, b"")
+        said = told.rstrip(b"\0").decode(errors="replace")
+    raise _refusal(code, said)
+
+
+def _refusal(code: int, said: str = "") -> NetlinkError:
+    kind, hint = _KINDS.get(code, (NetlinkError, ""))
+    reason = "the ruleset has changed" if kind is Stale else os.strerror(code)
+    return kind(code, f"{reason}: {said}" if said else reason, hint)
