@@ -7,7 +7,7 @@ from typing import Any
 from attrs import Factory, evolve, field, frozen
 from attrs.validators import and_, ge, le
 
-from reconciler import schema
+from reconciler import duration, schema
 from reconciler.network import Network
 from reconciler.policy import Policy
 from reconciler.protection import Protect
@@ -41,7 +41,7 @@ class Main:
     """``[treason]``.
 
     ``max_removals`` is a share of what is enforced; ``max_new_bans`` counts those of one pass, 0
-    is no limit.
+    is no limit; ``resync_interval`` is in seconds.
     """
 
     database: Path = setting(Path("/var/lib/treason/treason.db"), _path, str)
@@ -51,6 +51,7 @@ class Main:
     max_removals: float = field(default=0.3, validator=and_(ge(0), le(1)))
     min_prefix: MinPrefix = Factory(MinPrefix)
     max_new_bans: int = field(default=0, validator=ge(0))
+    resync_interval: int = setting(3600, duration.finite, duration.render)
 
 
 @frozen

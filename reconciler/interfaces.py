@@ -1,7 +1,7 @@
 """What a plugin gives: descriptors that name a source or a backend, and the objects they make."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from attrs import field, frozen
 from attrs.validators import matches_re
@@ -42,6 +42,29 @@ class Backend(Protocol):
 
     def teardown(self) -> None:
         """Remove all that the backend owns, or empty what must stay; what is missing is fine."""
+
+
+@runtime_checkable
+class Marked(Protocol):
+    """A backend that can tell, without reading it, whether its platform may have changed."""
+
+    def fingerprint(self) -> str | None:
+        """Give a token that changes whenever the state may have; None where there is none.
+
+        It must tell one machine, boot and network namespace from every other. What was verified
+        under a token is not read again under the same one.
+        """
+
+
+@runtime_checkable
+class Confirming(Protocol):
+    """A backend that can tell, without reading all of it, whether a change has arrived."""
+
+    def confirm(self, plan: Plan) -> bool:
+        """Tell whether all that ``plan`` desires is held, now that `apply` has returned.
+
+        False means that it must be read to know.
+        """
 
 
 @frozen

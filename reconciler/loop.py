@@ -8,14 +8,14 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from reconciler.desired import keeping
 from reconciler.detect import RULES, Rule, detect
 from reconciler.errors import BackendFailed, TreasonError
-from reconciler.interfaces import Backend, Source
+from reconciler.interfaces import Backend, Confirming, Marked, Source
 from reconciler.model import Ban, Desired, Offence, Plan
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
@@ -177,22 +177,52 @@ class Scanner:
         ]
 
 
-def enforce(
-    backends: Mapping[str, Callable[[], Backend]],
-    desired: Desired,
-    guard: Guard | None,
-    *,
-    check: bool,
-    render: bool = False,
-) -> Iterator[Outcome]:
-    """Make every backend hold what is desired, and read back that it does.
+@frozen
+class Known:
+    """What a backend is known to hold, without reading it.
 
-    With ``check`` they are only compared. ``render`` fills the outcome's script. Without a guard
-    any plan goes ahead.
+    ``needed`` is the plan from there to what is desired, ``enforced`` counts what is dropped.
+    """
+
+    needed: Plan | None
+    enforced: int
+
+
+class Memory(Protocol):
+    """Remembers what each backend was verified to hold, and under which fingerprint."""
+
+    def recall(self, backend: str, fingerprint: str) -> Known | None:
+        """Give what the backend holds if it still has this fingerprint; None: it must be read."""
+
+    def keep(self, backend: str, fingerprint: str, enforced: int, *, read: bool) -> None:
+        """Remember that it holds what is desired; ``read`` says that all of it was read."""
+
+
+@frozen
+class Wish:
+    """What every backend is to hold, and how to find out whether it does.
+
+    ``whole`` is asked only when a backend must be read or made anew. ``full`` reads everything,
+    before and after a change, whatever is remembered.
+    """
+
+    whole: Callable[[], Desired]
+    guard: Guard | None = None
+    memory: Memory | None = None
+    full: bool = False
+    render: bool = False
+
+
+def enforce(
+    backends: Mapping[str, Callable[[], Backend]], wish: Wish, *, check: bool
+) -> Iterator[Outcome]:
+    """Make every backend hold what is desired, and verify that it does.
+
+    With ``check`` they are only compared.
     """
     step = _compare if check else _converge
     for name, make in backends.items():
-        yield _guarded(name, partial(_made, make, partial(step, name, desired, guard, render)))
+        yield _guarded(name, partial(_made, make, partial(step, name, wish)))
 
 
 def teardown(backends: Mapping[str, Callable[[], Backend]]) -> Iterator[Outcome]:
@@ -222,55 +252,106 @@ def _later(until: int | None, known: int | None) -> bool:
     return known is not None and (until is None or until > known)
 
 
-def _compare(
-    name: str, desired: Desired, guard: Guard | None, render: bool, backend: Backend
-) -> Outcome:
-    observed = backend.observe()
-    needed = plan(desired, observed)
-    if needed is None:
-        return Outcome(name, State.IN_SYNC, notes=observed.notes)
-    enforced = len(observed.banned)
-    lost = guard.lost(needed, enforced) if guard else NOTHING
-    refusal = _refusal(name, lost, enforced) if lost else ""
-    script = backend.render(needed) if render else ""
-    return Outcome(name, State.DRIFT, needed, script, error=refusal, notes=observed.notes)
+@frozen
+class _View:
+    """What a backend holds, as far as it matters: what is needed, and how it is known.
+
+    ``mark`` is the fingerprint of exactly this state, if it has one; ``read`` says that the
+    backend was read.
+    """
+
+    needed: Plan | None
+    enforced: int
+    mark: str | None = None
+    read: bool = True
+    notes: tuple[str, ...] = ()
 
 
-def _converge(
-    name: str, desired: Desired, guard: Guard | None, render: bool, backend: Backend
-) -> Outcome:
-    """Read, correct and read again, until nothing is left to correct.
+def _compare(name: str, wish: Wish, backend: Backend) -> Outcome:
+    view = _known(name, wish, backend) or _read(wish.whole(), backend)
+    if view.needed is None:
+        return Outcome(name, State.IN_SYNC, notes=view.notes)
+    lost = wish.guard.lost(view.needed, view.enforced) if wish.guard else NOTHING
+    refusal = _refusal(name, lost, view.enforced) if lost else ""
+    script = backend.render(view.needed) if wish.render else ""
+    return Outcome(name, State.DRIFT, view.needed, script, error=refusal, notes=view.notes)
+
+
+def _converge(name: str, wish: Wish, backend: Backend) -> Outcome:
+    """Look, correct and look again, until nothing is left to correct.
 
     What the guard refuses to lift stays enforced; all else goes ahead.
     """
     first: Plan | None = None
     script, refusal, failure = "", "", ""
+    view = _known(name, wish, backend) or _read(wish.whole(), backend)
     for left in range(ROUNDS, -1, -1):
-        observed = backend.observe()
-        needed = plan(desired, observed)
-        if needed and guard and (lost := guard.lost(needed, len(observed.banned))):
-            refusal = _refusal(name, lost, len(observed.banned))
-            desired = keeping(desired, lost)
-            guard, needed = None, plan(desired, observed)
+        lost = (
+            wish.guard.lost(view.needed, view.enforced) if wish.guard and view.needed else NOTHING
+        )
+        if lost:
+            refusal = _refusal(name, lost, view.enforced)
+            wish = evolve(wish, whole=partial(keeping, wish.whole(), lost), guard=None, memory=None)
+            view = _read(wish.whole(), backend)
+        needed = view.needed
         if needed is None:
+            if wish.memory and view.mark:
+                wish.memory.keep(name, view.mark, view.enforced, read=view.read)
             done = State.CHANGED if first else State.IN_SYNC
             state = State.FAILED if refusal else done
-            return Outcome(name, state, first, script, refusal, notes=observed.notes)
+            return Outcome(name, state, first, script, refusal, notes=view.notes)
         if not left:
             break
         if first is None:
             first = needed
-            script = backend.render(needed) if render else ""
+            script = backend.render(needed) if wish.render else ""
+        confirmed = None
         try:
             backend.apply(needed)
             failure = ""
+            confirmed = None if wish.full else _confirmed(view, backend)
         except BackendFailed as error:
             failure = str(error)  # somebody may have changed it in between: read again
+        view = confirmed or _read(wish.whole(), backend)
     failure = failure or (
         f"{name}: still differs after {ROUNDS} corrections\n"
         "  another program may be changing it; --check --diff shows what is left"
     )
-    return Outcome(name, State.FAILED, first, script, error=failure, notes=observed.notes)
+    return Outcome(name, State.FAILED, first, script, error=failure, notes=view.notes)
+
+
+def _known(name: str, wish: Wish, backend: Backend) -> _View | None:
+    """Tell what the backend holds without reading it, if that is remembered."""
+    if wish.memory is None or wish.full:
+        return None
+    mark = _mark(backend)
+    known = wish.memory.recall(name, mark) if mark is not None else None
+    return _View(known.needed, known.enforced, mark, read=False) if known else None
+
+
+def _read(desired: Desired, backend: Backend) -> _View:
+    before = _mark(backend)
+    observed = backend.observe()
+    mark = before if _mark(backend) == before else None
+    return _View(
+        plan(desired, observed), len(observed.banned), mark, read=True, notes=observed.notes
+    )
+
+
+def _confirmed(view: _View, backend: Backend) -> _View | None:
+    """Tell what the backend holds after a change that it confirms; None if it must be read."""
+    if not isinstance(backend, Confirming) or view.needed is None:
+        return None
+    mark = _mark(backend)
+    if not backend.confirm(view.needed):
+        return None
+    change = view.needed.banned
+    enforced = view.enforced + len(change.add) - len(change.remove)
+    return _View(None, enforced, mark, view.read, view.notes)
+
+
+def _mark(backend: Backend) -> str | None:
+    return backend.fingerprint() if isinstance(backend, Marked) else None
 
 
 def describe(error: BaseException, name: str) -> str:

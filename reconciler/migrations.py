@@ -66,8 +66,70 @@ _SECOND: Final = (
     ) STRICT, WITHOUT ROWID""",
 )
 
-_NAMES: Final = {"bans", "offences", "history", "cursors", "clients", "badips_insert"}
-_STEPS: Final = (_FIRST, _SECOND)
+# Bans by their networks' bytes (`Network.key`), in which a range is a network with all inside it.
+# A row that was not written by this program has no key until it is tidied; the key of one that is
+# no network is empty.
+_THIRD: Final = (
+    "ALTER TABLE bans ADD COLUMN key BLOB",
+    "UPDATE bans SET key = network_key(network)",
+    "CREATE INDEX bans_by_key ON bans (key, until, origin)",
+    "CREATE INDEX bans_by_end ON bans (until) WHERE until IS NOT NULL",
+    """CREATE INDEX bans_unguarded ON bans (network)
+        WHERE origin = 'badips' AND instr(network, '/') > 0""",
+    """CREATE TRIGGER bans_renamed AFTER UPDATE OF network ON bans
+        WHEN NEW.network IS NOT OLD.network AND NEW.key IS OLD.key BEGIN
+        UPDATE bans SET key = NULL WHERE network = NEW.network;
+    END""",
+    "DROP INDEX bans_untidy",
+    "DROP TRIGGER badips_insert",
+    """CREATE TRIGGER badips_insert INSTEAD OF INSERT ON badips WHEN NEW.ip IS NOT NULL BEGIN
+        INSERT INTO history (time, action, network, reason)
+            SELECT CAST(strftime('%s', 'now') AS INTEGER), 'ban', NEW.ip, 'inserted into badips'
+            WHERE NOT EXISTS (SELECT 1 FROM bans WHERE network = NEW.ip AND until IS NULL);
+        UPDATE bans SET until = NULL, origin = 'badips', reason = 'inserted into badips', key = NULL
+            WHERE network = NEW.ip AND until IS NOT NULL;
+        INSERT OR IGNORE INTO bans (network, since, until, origin, reason)
+            SELECT NEW.ip, CAST(coalesce(strftime('%s', NEW.addedtime), strftime('%s', 'now'))
+                AS INTEGER), NULL, 'badips', 'inserted into badips';
+    END""",
+    # What each backend was last known to hold, and the bans that changed since: while there is
+    # such a row, every change of a ban is noted with what was there before (NULL: nothing).
+    """CREATE TABLE verified (
+        backend TEXT NOT NULL PRIMARY KEY,
+        fingerprint TEXT NOT NULL,
+        digest TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        read INTEGER NOT NULL,
+        enforced INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE changes (
+        revision INTEGER PRIMARY KEY AUTOINCREMENT,
+        key BLOB NOT NULL,
+        origin TEXT
+    ) STRICT""",
+    """CREATE TRIGGER bans_added AFTER INSERT ON bans
+        WHEN NEW.key IS NOT NULL AND EXISTS (SELECT 1 FROM verified) BEGIN
+        INSERT INTO changes (key, origin) VALUES (NEW.key, NULL);
+    END""",
+    """CREATE TRIGGER bans_lifted AFTER DELETE ON bans
+        WHEN OLD.key IS NOT NULL AND EXISTS (SELECT 1 FROM verified) BEGIN
+        INSERT INTO changes (key, origin) VALUES (OLD.key, OLD.origin);
+    END""",
+    """CREATE TRIGGER bans_changed AFTER UPDATE ON bans
+        WHEN EXISTS (SELECT 1 FROM verified) BEGIN
+        INSERT INTO changes (key, origin)
+            SELECT OLD.key, OLD.origin WHERE OLD.key IS NOT NULL;
+        INSERT INTO changes (key, origin)
+            SELECT NEW.key, NULL WHERE NEW.key IS NOT NULL AND NEW.key IS NOT OLD.key;
+    END""",
+)
+
+_NAMES: Final = {
+    *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
+    *("badips_insert", "bans_renamed", "bans_added", "bans_lifted", "bans_changed"),
+}
+_STEPS: Final = (_FIRST, _SECOND, _THIRD)
 VERSION: Final = len(_STEPS)
 
 
@@ -76,6 +138,7 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
 
     A database of the original script is adopted: its rows become bans, its table goes.
     """
+    connection.create_function("network_key", 1, key_of, deterministic=True)
     rows = _script_rows(connection) if adoptable(connection) else None
     if rows is not None:
         connection.execute("DROP TABLE badips")
@@ -86,6 +149,14 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
         _adopt(connection, rows)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def key_of(text: str) -> bytes:
+    """Give the key of a stored network; of what is none it is empty."""
+    try:
+        return Network.parse(text).key
+    except InvalidNetwork:
+        return b""
 
 
 def adoptable(connection: sqlite3.Connection) -> bool:
@@ -133,7 +204,9 @@ def _adopt(connection: sqlite3.Connection, rows: list[tuple[str, int | None]]) -
         network = _canonical(ip)
         earliest[network] = min(earliest.get(network, now), now if since is None else since)
     connection.executemany(
-        "INSERT INTO bans VALUES (?, ?, NULL, 'badips', 'adopted from badips')", earliest.items()
+        "INSERT INTO bans (network, since, until, origin, reason, key)"
+        " VALUES (?1, ?2, NULL, 'badips', 'adopted from badips', network_key(?1))",
+        earliest.items(),
     )
     connection.execute(
         "INSERT INTO history (time, action, network, reason)"

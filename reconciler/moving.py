@@ -2,30 +2,32 @@
 
 from collections.abc import Callable, Iterator
 
+from attrs import evolve
+
 from reconciler.interfaces import Backend
-from reconciler.loop import Guard, Outcome, State, enforce, teardown
-from reconciler.model import Desired
+from reconciler.loop import Outcome, State, Wish, enforce, teardown
 
 Maker = tuple[str, Callable[[], Backend]]
 """A backend's name, and what makes it."""
 
 
-def move(old: Maker, new: Maker, desired: Desired, guard: Guard | None) -> Iterator[Outcome]:
+def move(old: Maker, new: Maker, wish: Wish) -> Iterator[Outcome]:
     """Let ``new`` hold what is desired, read it back, and only then tear ``old`` down.
 
     It ends with the first outcome that has an error. Where the two own an object together, the
     new one takes it over; should the teardown have damaged it, it is mended at the end.
     """
-    [before] = enforce(dict([old]), desired, guard, check=True)
+    [before] = enforce(dict([old]), wish, check=True)
     if before.error:
         yield before
         return
-    [made] = enforce(dict([new]), desired, guard, check=False)
+    [made] = enforce(dict([new]), wish, check=False)
     yield made
     if made.error:
         return
     [removed] = teardown(dict([old]))
     yield removed
-    [after] = enforce(dict([new]), desired, None, check=True)
+    unguarded = evolve(wish, guard=None)
+    [after] = enforce(dict([new]), unguarded, check=True)
     if after.state is not State.IN_SYNC:
-        yield from enforce(dict([new]), desired, None, check=False)
+        yield from enforce(dict([new]), unguarded, check=False)

@@ -53,7 +53,8 @@ _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 _CAPPED, _EXTENDED = 0x100, 0x200  # NLM_F_CAPPED, NLM_F_ACK_TLVS
 _EXTENDED_TEXT: Final = 1  # NLMSGERR_ATTR_MSG
 _INTERRUPTED: Final = 0x10  # NLM_F_DUMP_INTR
-_RESTART: Final = 85  # ERESTART, which never leaves a system call and so has no name in errno
+ERESTART: Final = 85
+"""It never leaves a system call, so `errno` has no name for it (linux/errno.h)."""
 
 _SOL_NETLINK: Final = 270
 _ADD_MEMBERSHIP, _CAP_ACK, _EXT_ACK = 1, 10, 11  # NETLINK_*
@@ -114,7 +115,7 @@ _KINDS: Final[dict[int, tuple[type[NetlinkError], str]]] = {
     errno.ENOENT: (Missing, ""),
     errno.EEXIST: (Present, ""),
     errno.ENFILE: (Full, ""),
-    _RESTART: (Stale, "another program changed the ruleset meanwhile"),
+    ERESTART: (Stale, "another program changed the ruleset meanwhile"),
     errno.EMSGSIZE: (
         TooLong,
         "in a user namespace net.core.wmem_max limits what fits into a transaction",
@@ -184,7 +185,7 @@ class Connection:
             for group in groups:
                 self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         except OSError as error:
-            raise _refusal(error.errno or 0) from None
+            raise refusal(error.errno or 0) from None
 
     def __del__(self) -> None:
         self._socket.close()
@@ -213,7 +214,7 @@ class Connection:
                 if sequence != self._sequence:
                     continue
                 if flags & _INTERRUPTED:
-                    raise _refusal(_RESTART)
+                    raise refusal(ERESTART)
                 if kind in {_ERROR, _DONE}:
                     _judge(kind, flags, body)
                     return
@@ -252,7 +253,7 @@ class Connection:
                 _judge(kind, flags, body)
                 acknowledged |= sequence == last
         if not acknowledged:
-            raise _refusal(errno.ENOBUFS)
+            raise refusal(errno.ENOBUFS)
 
     def events(self) -> Iterator[Message]:
         """Yield what the joined groups were told, as far as it has come.
@@ -272,7 +273,7 @@ class Connection:
         try:
             self._socket.send(data)
         except OSError as error:
-            raise _refusal(error.errno or 0) from None
+            raise refusal(error.errno or 0) from None
 
     def _received(self, *, wait: bool) -> Iterator[tuple[int, int, int, bytes]]:
         """Yield type, flags, sequence and body of what can be read: once, or until it is empty."""
@@ -282,7 +283,7 @@ class Connection:
             except BlockingIOError:
                 return
             except OSError as error:
-                raise _refusal(error.errno or 0) from None
+                raise refusal(error.errno or 0) from None
             at = 0
             while at + _HEADER.size <= len(data):
                 length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
@@ -327,10 +328,11 @@ def _judge(kind: int, flags: int, body: bytes) -> None:
         start = 4 + (_HEADER.size if flags & _CAPPED else (length + 3) & ~3)
         told = dict(attributes(body[start:])).get(_EXTENDED_TEXT, b"")
         said = told.rstrip(b"\0").decode(errors="replace")
-    raise _refusal(code, said)
+    raise refusal(code, said)
 
 
-def _refusal(code: int, said: str = "") -> NetlinkError:
+def refusal(code: int, said: str = "") -> NetlinkError:
+    """Give the error for an errno, with what the kernel said besides (NLMSGERR_ATTR_MSG)."""
     kind, hint = _KINDS.get(code, (NetlinkError, ""))
     reason = "the ruleset has changed" if kind is Stale else os.strerror(code)
     return kind(code, f"{reason}: {said}" if said else reason, hint)

@@ -1,6 +1,7 @@
 """Networks as integers: one canonical, compact value for an address or a network."""
 
 import re
+from collections.abc import Iterator
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Final
 
@@ -93,6 +94,13 @@ class Network(int):
         return self | ((1 << (self.bits - self.length)) - 1) << 8 | 0xFF
 
     @property
+    def supernets(self) -> "Iterator[Network]":
+        """The wider networks that it lies in, the widest first."""
+        bits, address = self.bits, self.address
+        for length in range(self.length):
+            yield Network.of(self.version, address >> (bits - length) << (bits - length), length)
+
+    @property
     def halves(self) -> "tuple[Network, Network]":
         """The two networks of half the size; a single address has none."""
         lower = Network(self + 1)
@@ -102,6 +110,17 @@ class Network(int):
     def packed(self) -> bytes:
         """The first address in network byte order: 4 or 16 bytes."""
         return self.address.to_bytes(self.bits // 8)
+
+    @property
+    def key(self) -> bytes:
+        """The network as bytes that sort as networks do: 4 or 6, the address, the length."""
+        version = self.version
+        return bytes([version]) + (self & ~_V6).to_bytes(self.bits // 8 + 1)
+
+    @classmethod
+    def of_key(cls, key: bytes) -> "Network":
+        """Give the network of a `key`."""
+        return cls((_V6 if key[0] == 6 else 0) | int.from_bytes(key[1:]))
 
     def __str__(self) -> str:
         address = inet_ntop(AF_INET6 if self & _V6 else AF_INET, self.packed)

@@ -1,17 +1,23 @@
 """What every command needs, made when it is first asked for."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
+from functools import cache, cached_property
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from reconciler import compose, config, lock, output, plugins, toml_file, whitelist
+from reconciler.desired import collapse, desired
 from reconciler.interfaces import Backend, Source
-from reconciler.loop import Guard, Scanner
+from reconciler.loop import Guard, Scanner, Wish
+from reconciler.memory import Memory
+from reconciler.model import Desired
 from reconciler.network import Network
+from reconciler.networks import Networks
 from reconciler.plan import Causes
 from reconciler.protection import CLIENT_KEPT, protected, ssh_client
 from reconciler.store import Store, open_store
@@ -97,7 +103,44 @@ class Session:
         names = (spec.partition(":")[0] for spec in self.config.treason.backends)
         return {each for name in names if name in known for each in known[name].capabilities}
 
-    def guard(self, store: Store) -> Guard:
+    def wish(
+        self,
+        store: Store,
+        backends: Iterable[str],
+        new: Iterable[Network],
+        *,
+        write: bool,
+        force: bool,
+    ) -> Wish:
+        """Give what is desired, and what is remembered of ``backends``.
+
+        ``new`` are banned besides what is stored; ``force`` lifts all that the bans say.
+        """
+        allows = self.config.treason.min_prefix.allows
+        whitelist = [entry.network for entry in self.whitelist]
+        protected = [entry.network for entry in self.protection(store)]
+        untidy, _ = store.exceptions(self.now, allows)
+        extra = Networks.of([*new, *untidy])
+        if write:
+            store.journal.begin(backends, self.now)
+
+        @cache
+        def whole() -> Desired:
+            banned, _ = store.banned(self.now, allows)
+            return desired(banned | extra, whitelist, protected)
+
+        memory = Memory(
+            store, self.now, store.journal.revision, self._digest(whitelist, protected),
+            self.config.treason.resync_interval, collapse([*whitelist, *protected]), allows, extra,
+            whole,
+        )  # fmt: skip
+        return Wish(whole, None if force else self._guard(store), memory)
+
+    def refused(self, store: Store) -> list[str]:
+        """Give the stored bans that are not enforced: no networks, or too wide and unchecked."""
+        return store.exceptions(self.now, self.config.treason.min_prefix.allows)[1]
+
+    def _guard(self, store: Store) -> Guard:
         """Give what refuses to lift too much."""
 
         def causes() -> Causes:
@@ -107,6 +150,11 @@ class Session:
             return Causes(frozenset(events) - banned, banned, exempt)
 
         return Guard(self.config.treason.max_removals, causes)
+
+    def _digest(self, *exempt: Iterable[Network]) -> str:
+        """Stand for all that a plan depends on besides the bans."""
+        said = (version("treason"), self.config.treason.min_prefix, self.config.backend, exempt)
+        return sha256(repr(said).encode()).hexdigest()
 
     def sources(self, named: tuple[str, ...]) -> Mapping[str, Callable[[], Source]]:
         """Give makers of the sources."""

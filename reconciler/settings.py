@@ -32,6 +32,9 @@ _TEXT: Final = """\
 # A source that brings a pass over so many new bans is refused without --force; 0 is no limit.
 # {treason.max_new_bans}
 
+# A backend that can tell that it did not change is not read again, but at least so often.
+# {treason.resync_interval}
+
 # The shortest prefixes that `treason ban` takes without --force.
 # {treason.min_prefix}
 

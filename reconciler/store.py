@@ -8,13 +8,22 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from attrs import frozen
 
 from reconciler.database import connect, told
 from reconciler.errors import InvalidNetwork
+from reconciler.journal import Journal
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
+from reconciler.networks import Networks
+
+UNGUARDED: Final = "badips"
+"""The origin of bans that came in through the original script's table, unchecked."""
+
+_STREAMED: Final = 1 << 14
+"""Rows that are fetched at once."""
 
 
 @frozen
@@ -44,6 +53,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
+        self.journal = Journal(connection, path, self._transaction)
 
     def bans(self, now: int) -> Iterator[Ban]:
         """Yield the active bans, in the order of their text."""
@@ -59,25 +69,51 @@ class Store:
 
     def banned(
         self, now: int, allows: Callable[[Network], bool] = bool
-    ) -> tuple[list[Network], list[str]]:
+    ) -> tuple[Networks, list[str]]:
         """Give the networks of the active bans, and the rows that are not to be enforced.
 
         Those are no valid network, or came through ``badips`` and are wider than ``allows``.
         """
-        networks: list[Network] = []
-        invalid: list[str] = []
+        untidy, refused = self.exceptions(now, allows)
+        skipped = [network for network in map(_network, refused) if network is not None]
+        packed = [self._packed(version, now) for version in (4, 6)]
+        return (Networks(*packed) | Networks.of(untidy)) - Networks.of(skipped), refused
+
+    def exceptions(
+        self, now: int, allows: Callable[[Network], bool]
+    ) -> tuple[list[Network], list[str]]:
+        """Give the active bans that have no key yet, and the rows that `banned` refuses."""
+        untidy: list[Network] = []
+        refused: list[str] = []
         with told(self._path):
             rows = self._connection.execute(
-                "SELECT network, origin = 'badips' FROM bans WHERE until IS NULL OR until > ?",
-                (now,),
+                "SELECT network, origin, until, 1 FROM bans WHERE key IS NULL"
+                " UNION ALL SELECT network, origin, until, 0 FROM bans WHERE key = x''"
+                " UNION ALL SELECT network, origin, until, 0 FROM bans"
+                " WHERE origin = 'badips' AND instr(network, '/') > 0 AND key > x''"
             )
-            for text, unguarded in rows:
+            for text, origin, until, keyless in rows:
                 network = _network(text)
-                if network is None or (unguarded and not allows(network)):
-                    invalid.append(text)
-                else:
-                    networks.append(network)
-        return networks, invalid
+                if until is not None and until <= now:
+                    continue
+                if network is None or (origin == UNGUARDED and not allows(network)):
+                    refused.append(text)
+                elif keyless:
+                    untidy.append(network)
+        return untidy, refused
+
+    def _packed(self, version: int, now: int) -> bytes:
+        """Give the active bans of a family as `Networks` holds them, without the exceptions."""
+        packed = bytearray()
+        with told(self._path):
+            rows = self._connection.execute(
+                "SELECT DISTINCT substr(key, 2) FROM bans WHERE key > ? AND key < ?"
+                " AND (until IS NULL OR until > ?) ORDER BY key",
+                (bytes([version]), bytes([version + 1]), now),
+            )
+            while some := rows.fetchmany(_STREAMED):
+                packed += b"".join([key for (key,) in some])
+        return bytes(packed)
 
     def until(self, networks: Iterable[Network], now: int) -> dict[Network, int | None]:
         """Give the end of each of these bans that is active."""
@@ -215,21 +251,23 @@ class Store:
             return Counts(permanent, temporary, offences, last, sources)
 
     def tidy(self) -> None:
-        """Write what came in through ``badips`` as everything else is written."""
+        """Write what other programs put in as everything else is written."""
         with told(self._path):
-            query = "SELECT network FROM bans WHERE reason = 'inserted into badips'"
+            query = "SELECT network FROM bans WHERE key IS NULL"
             rows = [text for (text,) in self._connection.execute(query)]
         if not rows:
             return
         with self._transaction():
             for text in rows:
                 network = _network(text)
-                name = text if network is None else str(network)
+                name, key = (text, b"") if network is None else (str(network), network.key)
                 self._connection.execute(
-                    "INSERT INTO bans SELECT ?, since, NULL, origin, 'came through badips'"
-                    " FROM bans WHERE network = ? ON CONFLICT (network) DO UPDATE SET"
-                    " until = NULL, reason = excluded.reason",
-                    (name, text),
+                    "INSERT INTO bans (network, since, until, origin, reason, key)"
+                    " SELECT ?, since, until, origin, replace(reason, 'inserted into badips',"
+                    " 'came through badips'), ? FROM bans WHERE network = ?"
+                    " ON CONFLICT (network) DO UPDATE SET until = excluded.until,"
+                    " reason = excluded.reason, key = excluded.key",
+                    (name, key, text),
                 )
                 if name != text:
                     self._connection.execute("DELETE FROM bans WHERE network = ?", (text,))
@@ -252,16 +290,20 @@ class Store:
         )
 
     def _ban(self, bans: Iterable[Ban]) -> None:
-        rows = [(str(ban.network), ban.since, ban.until, ban.origin, ban.reason) for ban in bans]
+        rows = [
+            (str(ban.network), ban.since, ban.until, ban.origin, ban.reason, ban.network.key)
+            for ban in bans
+        ]
         self._connection.executemany(
-            "INSERT INTO bans VALUES (?, ?, ?, ?, ?) ON CONFLICT (network) DO UPDATE SET"
+            "INSERT INTO bans (network, since, until, origin, reason, key)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (network) DO UPDATE SET"
             " since = excluded.since, until = excluded.until,"
-            " origin = excluded.origin, reason = excluded.reason",
+            " origin = excluded.origin, reason = excluded.reason, key = excluded.key",
             rows,
         )
         self._connection.executemany(
             "INSERT INTO history (action, network, time, reason) VALUES ('ban', ?, ?, ?)",
-            ((network, since, reason) for network, since, _, _, reason in rows),
+            ((network, since, reason) for network, since, _, _, reason, _ in rows),
         )
 
     @contextmanager

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from backends.nftables import Nftables, library
-from reconciler import BackendError, Network, Observed, Plan
+from reconciler import BackendError, Desired, Network, Networks, Observed, Plan
 from reconciler.desired import collapse, desired, overlaps
-from reconciler.loop import Guard, State, enforce
+from reconciler.loop import Guard, State, Wish, enforce
+from reconciler.memory import Memory
 from reconciler.model import Ban
 from reconciler.netns import Namespace
-from reconciler.plan import Causes
+from reconciler.plan import Causes, plan
 from reconciler.store import open_store
 
 NETWORKS = st.builds(
@@ -131,6 +132,7 @@ class Machine(RuleBasedStateMachine):
         """Two passes: the first may change, the second must not."""
         assert self._pass(Nftables) in {State.CHANGED, State.IN_SYNC}
         assert self._pass(Nftables) is State.IN_SYNC
+        assert plan(self._desired(), Nftables().observe()) is None, "it is remembered wrongly"
         self.settled = True
 
     @invariant()
@@ -141,11 +143,19 @@ class Machine(RuleBasedStateMachine):
             held: Observed = Nftables().observe()
             assert not [network for network in held.banned if overlaps(network, exempt)]
 
+    def _desired(self) -> Desired:
+        return desired(self.store.banned(self.now)[0], self.whitelist)
+
     def _pass(self, make: Callable[[], Nftables]) -> State:
         self.store.expire(self.now)
-        wanted = desired(self.store.banned(self.now)[0], self.whitelist)
-        guard = Guard(1.0, Causes)
-        [outcome] = enforce({"it": make}, wanted, guard, check=False)
+        whitelist = collapse(self.whitelist)
+        self.store.journal.begin(["it"], self.now)
+        memory = Memory(
+            self.store, self.now, self.store.journal.revision, str([*whitelist]), 200, whitelist,
+            lambda _: True, Networks(), self._desired,
+        )  # fmt: skip
+        wish = Wish(self._desired, Guard(1.0, Causes), memory)
+        [outcome] = enforce({"it": make}, wish, check=False)
         return outcome.state
 
 
@@ -164,6 +174,6 @@ def test_two_passes_are_enough_whatever_happened(host: None) -> None:
 def test_the_machine_would_notice_a_pass_that_does_nothing(after: bool, host: None) -> None:
     """A failing pass is told as one: the machine's own ground."""
     wanted = desired([Network.parse("192.0.2.1")], [])
-    [outcome] = enforce({"it": lambda: Failing(after)}, wanted, None, check=False)
+    [outcome] = enforce({"it": lambda: Failing(after)}, Wish(lambda: wanted), check=False)
     assert outcome.state is State.FAILED
     assert bool(Nftables().observe().banned) is after

@@ -87,7 +87,7 @@ def test_all_that_a_contract_asks_for_is_told(document: Path, contract: type) ->
 def test_all_that_a_value_holds_is_told(document: Path, kind: type) -> None:
     """Every field of what a plugin gives or gets is named."""
     words = {*re.findall(r"\w+", _prose(document))}
-    assert {field.name for field in attrs.fields(kind)} - words == set()
+    assert {field.alias for field in attrs.fields(kind)} - words == set()
 
 
 def test_all_errors_of_plugins_are_told() -> None:

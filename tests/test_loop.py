@@ -15,12 +15,13 @@ from reconciler import (
     Damage,
     Desired,
     Network,
+    Networks,
     Observed,
     Plan,
     Record,
     SourceUnreadable,
 )
-from reconciler.loop import ROUNDS, Guard, Outcome, Reading, Scanner, State, enforce, teardown
+from reconciler.loop import ROUNDS, Guard, Outcome, Reading, Scanner, State, Wish, enforce, teardown
 from reconciler.model import Ban
 from reconciler.plan import Causes
 from reconciler.policy import Policy
@@ -81,7 +82,9 @@ class Fixed:
 
 def pass_(backend: Backend, desired: Desired, guard: Guard | None = None, **how: bool) -> Outcome:
     """Enforce on one backend."""
-    [outcome] = enforce({"it": lambda: backend}, desired, guard, **({"check": False} | how))
+    check, render = how.get("check", False), how.get("render", False)
+    wish = Wish(lambda: desired, guard, render=render)
+    [outcome] = enforce({"it": lambda: backend}, wish, check=check)
     return outcome
 
 
@@ -165,7 +168,7 @@ def test_one_failing_backend_does_not_stop_the_next() -> None:
     outcomes = list(
         enforce(
             {"a": Unreadable, "b": Buggy, "d": Exits, "e": Wrong, "f": unmade, "c": lambda: good},
-            Desired(frozenset({A})), None, check=False,
+            Wish(lambda: Desired(frozenset({A}))), check=False,
         )
     )  # fmt: skip
     assert [o.state for o in outcomes] == [State.FAILED] * 5 + [State.CHANGED]
@@ -250,7 +253,7 @@ def test_a_scan_without_writing_leaves_no_trace(store: Store) -> None:
     """The bans are told, but neither they nor the cursor are stored."""
     reading = scan(store, Fixed([shrunk("192.0.2.1")]), write=False)
     assert [ban.network for ban in reading.bans] == [A]
-    assert store.banned(NOW) == ([], [])
+    assert store.banned(NOW) == (Networks(), [])
     assert store.cursor("it") is None
 
 
@@ -304,7 +307,7 @@ def test_too_many_new_bans_are_refused_as_a_whole(store: Store) -> None:
     fine, refused = scanner.scan({"a": lambda: first, "b": lambda: second})
     assert len(fine.bans) == 1
     assert "2 new bans after 1, max_new_bans allows 2" in refused.error
-    assert store.banned(NOW) == ([A], [])
+    assert store.banned(NOW) == (Networks.of([A]), [])
     assert store.cursor("b") is None
 
 
@@ -339,4 +342,4 @@ def test_an_unreadable_source_stops_no_other_and_stores_nothing(store: Store) ->
     bad, fine = scanner.scan({"bad": lambda: Failing([]), "good": lambda: good})
     assert bad.error == "gone\n  bring it back"
     assert [ban.network for ban in fine.bans] == [B]
-    assert store.banned(NOW) == ([B], [])
+    assert store.banned(NOW) == (Networks.of([B]), [])

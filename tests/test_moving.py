@@ -11,7 +11,7 @@ from pytest_mock import MockerFixture
 
 from reconciler import BackendPlugin, Network, Plan, plugins
 from reconciler.desired import desired
-from reconciler.loop import Guard, Outcome, State
+from reconciler.loop import Guard, Outcome, State, Wish
 from reconciler.model import Desired
 from reconciler.moving import move
 from reconciler.plan import Causes
@@ -27,7 +27,7 @@ def moved(
     old: Memory, new: Memory, state: Desired = WANTED, guard: Guard | None = None
 ) -> list[Outcome]:
     """Move between two firewalls in memory."""
-    return list(move(("old", lambda: old), ("new", lambda: new), state, guard))
+    return list(move(("old", lambda: old), ("new", lambda: new), Wish(lambda: state, guard)))
 
 
 def test_the_new_one_holds_all_before_the_old_one_is_torn_down() -> None:

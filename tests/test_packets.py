@@ -12,7 +12,7 @@ from reconciler import Desired
 from reconciler.desired import desired
 from reconciler.detect import RULES, Rule
 from reconciler.execute import run
-from reconciler.loop import Scanner, State, enforce
+from reconciler.loop import Scanner, State, Wish, enforce
 from reconciler.netns import Wire
 from reconciler.policy import Policy
 from reconciler.store import open_store
@@ -31,7 +31,7 @@ OTHER = "203.0.113.5"
 
 def apply(state: Desired) -> None:
     """Make nftables hold the state."""
-    [outcome] = enforce({"nftables": Nftables}, state, None, check=False)
+    [outcome] = enforce({"nftables": Nftables}, Wish(lambda: state), check=False)
     assert outcome.state is State.CHANGED, outcome.error
 
 

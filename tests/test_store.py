@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler import Network
+from reconciler import Network, Networks
 from reconciler.model import Ban, Offence
 from reconciler.store import Store, open_store
 
@@ -37,8 +37,8 @@ def test_bans_are_kept_as_they_were(store: Store) -> None:
 def test_a_ban_ends_with_its_last_second(store: Store) -> None:
     """At ``until`` a ban is active no more, and expiry moves it to the history."""
     store.ban([ban(A, NOW + 60)])
-    assert store.banned(NOW + 59) == ([A], [])
-    assert store.banned(NOW + 60) == ([], [])
+    assert store.banned(NOW + 59) == (Networks.of([A]), [])
+    assert store.banned(NOW + 60) == (Networks(), [])
     assert store.last_events(NOW) == {A: "ban"}
     assert store.last_events(NOW + 60) == {A: "expiry"}
     store.expire(NOW + 60)
@@ -49,7 +49,7 @@ def test_lifting_one_of_two_overlapping_bans_keeps_the_other(store: Store) -> No
     """Each ban stands by itself; unbanning tells which there were."""
     store.ban([ban(A), ban(NET)])
     assert store.unban([A, B], NOW) == {A}
-    assert store.banned(NOW)[0] == [NET]
+    assert store.banned(NOW)[0] == {NET}
     assert store.last_events(NOW) == {A: "unban", NET: "ban"}
 
 
@@ -57,9 +57,11 @@ def test_rows_that_are_no_network_are_reported(store: Store, tmp_path: Path) -> 
     """A row that somebody else wrote wrongly is kept, told, and enforced by nobody."""
     store.ban([ban(A)])
     with sqlite3.connect(tmp_path / "treason.db") as other:
-        other.execute("INSERT INTO bans VALUES ('010.0.0.1', 1, NULL, 'x', '')")
+        other.execute(
+            "INSERT INTO bans (network, since, origin, reason) VALUES ('010.0.0.1', 1, 'x', '')"
+        )
     other.close()
-    assert store.banned(NOW) == ([A], ["010.0.0.1"])
+    assert store.banned(NOW) == (Networks.of([A]), ["010.0.0.1"])
     assert [each.network for each in store.bans(NOW)] == [A]
 
 

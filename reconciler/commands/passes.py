@@ -5,11 +5,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import click
+from attrs import evolve
 
 from reconciler import loop, moving, output, snapshot
-from reconciler.desired import desired
 from reconciler.errors import ConfigError
-from reconciler.model import Desired
 from reconciler.options import (
     DRIFT,
     ERROR,
@@ -26,7 +25,6 @@ from reconciler.options import (
     verbosity,
 )
 from reconciler.session import Session, complain, warn
-from reconciler.store import Store
 
 
 @click.command()
@@ -36,7 +34,7 @@ from reconciler.store import Store
 @backend_names
 @click.option("--observed", metavar="FILE", help="Check against what `treason export` wrote.")
 @click.option("--no-scan", is_flag=True, help="Read no source; enforce what is stored.")
-@click.option("--full", is_flag=True, help="Compare every element, as each pass does so far.")
+@click.option("--full", is_flag=True, help="Read all that the firewall holds, and compare it.")
 @click.option("--force", is_flag=True, help="Ban and lift however much the pass says.")
 @lock_timeout
 @output_format
@@ -50,7 +48,7 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
     backend_names: tuple[str, ...],
     observed: str | None,
     no_scan: bool,
-    full: bool,  # noqa: ARG001 - every pass is a full one
+    full: bool,
     force: bool,
     lock_timeout: float,
     form: str,
@@ -74,9 +72,11 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
         readings = list(session.scanner(store, write=not check, force=force).scan(sources))
         if not check:
             store.expire(session.now)
-        wanted = _wanted(session, store, readings)
-        guard = None if force else session.guard(store)
-        outcomes = list(loop.enforce(backends, wanted, guard, check=check, render=verbose()))
+        new = [ban.network for reading in readings for ban in reading.bans]
+        _warn_of(session.refused(store))
+        wish = session.wish(store, backends, new, write=not check, force=force)
+        wish = evolve(wish, full=full or diff, render=verbose())
+        outcomes = list(loop.enforce(backends, wish, check=check))
     code = code_of(readings, outcomes)
     result = {OK: "in sync" if check else "converged", DRIFT: "drift", ERROR: "error"}[code]
     value = {
@@ -136,9 +136,9 @@ def migrate(session: Session, old: str, new: str, force: bool, lock_timeout: flo
             "name it under [treason], or make it with `treason init`",
         )
     with session.lock(lock_timeout), session.store(write=False) as store:
-        wanted = _wanted(session, store, [])
-        guard = None if force else session.guard(store)
-        outcomes = list(moving.move(leaving, coming, wanted, guard))
+        _warn_of(session.refused(store))
+        wish = session.wish(store, (), (), write=False, force=force)
+        outcomes = list(moving.move(leaving, coming, evolve(wish, memory=None)))
     show(output.outcomes_text(outcomes, diff=False))
     complain_of([], outcomes)
     code = code_of([], outcomes)
@@ -180,13 +180,7 @@ def export(session: Session, observed: bool, backend_names: tuple[str, ...]) -> 
     return ERROR if errors else OK
 
 
-def _wanted(session: Session, store: Store, readings: list[loop.Reading]) -> Desired:
-    banned, invalid = store.banned(session.now, session.config.treason.min_prefix.allows)
-    if invalid:
-        some = ", ".join(map(repr, invalid[:3])) + (", ..." if invalid[3:] else "")
-        warn(f"{len(invalid)} stored bans are no networks, or too wide, so not enforced: {some}")
-    return desired(
-        [*banned, *(ban.network for reading in readings for ban in reading.bans)],
-        (entry.network for entry in session.whitelist),
-        (entry.network for entry in session.protection(store)),
-    )
+def _warn_of(refused: list[str]) -> None:
+    if refused:
+        some = ", ".join(map(repr, refused[:3])) + (", ..." if refused[3:] else "")
+        warn(f"{len(refused)} stored bans are no networks, or too wide, so not enforced: {some}")

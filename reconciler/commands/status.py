@@ -5,7 +5,6 @@ from typing import Any
 import click
 
 from reconciler import loop, output
-from reconciler.desired import desired
 from reconciler.options import ERROR, OK, emit, output_format, verbosity
 from reconciler.session import Session
 
@@ -21,17 +20,14 @@ def status(session: Session, protection: bool, form: str) -> int:
     with session.store(write=False) as store:
         counts = store.counts(session.now)
         protected = session.protection(store)
-        banned, invalid = store.banned(session.now, session.config.treason.min_prefix.allows)
-    if protection:
-        listed = {"protection": output.exemptions_json(protected)}
-        emit(form, listed, output.exemptions_text(protected))
-        return OK
-    wanted = desired(
-        banned,
-        (entry.network for entry in session.whitelist),
-        (entry.network for entry in protected),
-    )
-    outcomes = list(loop.enforce(backends, wanted, None, check=True))
+        if protection:
+            listed = {"protection": output.exemptions_json(protected)}
+            emit(form, listed, output.exemptions_text(protected))
+            return OK
+        invalid = session.refused(store)
+        wish = session.wish(store, (), (), write=False, force=True)
+        outcomes = list(loop.enforce(backends, wish, check=True))
+        wanted = wish.whole()
     states: list[dict[str, Any]] = [
         {"backend": o.backend, "state": o.state.value, "error": o.error or None} for o in outcomes
     ]

@@ -1,0 +1,104 @@
+"""What backends are known to hold from earlier passes, and what has changed in the bans since.
+
+As long as a backend has the fingerprint under which it was verified, it holds what was desired
+then. So the plan follows from the bans that changed, and costs as much as they are, not as much
+as there are bans.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from attrs import evolve, frozen
+
+from reconciler.desired import collapse, covered, subtract
+from reconciler.journal import Verified
+from reconciler.loop import Known
+from reconciler.model import Change, Desired, Plan
+from reconciler.network import Network
+from reconciler.networks import Networks
+from reconciler.store import UNGUARDED, Store
+
+_MOST: Final = 10_000
+"""Changed bans above which reading everything is faster."""
+
+
+@frozen
+class Memory:
+    """The memory of a pass, for which the bans of ``revision`` count.
+
+    ``digest`` stands for all that the plan depends on besides the bans: the configuration, what is
+    exempt, the program. ``allows`` tells which networks may be banned unchecked; ``extra`` are
+    banned without being stored. A backend is read again when ``resync`` seconds have gone by.
+    ``whole`` gives all that is desired.
+    """
+
+    store: Store
+    now: int
+    revision: int
+    digest: str
+    resync: int
+    exempt: Networks
+    allows: Callable[[Network], bool]
+    extra: Networks
+    whole: Callable[[], Desired]
+
+    def recall(self, backend: str, fingerprint: str) -> Known | None:
+        """Give the plan from what was verified; None when it is not known what that was."""
+        verified = self.store.journal.verified(backend)
+        if verified is None or not self._holds(verified, fingerprint):
+            return None
+        touched = self.store.journal.touched(verified, self.now)
+        if len(touched) + len(self.extra) > _MOST:
+            return None
+        change = self._change(touched)
+        needed = Plan(change, Change(), (), self.whole) if change else None
+        return Known(needed, verified.enforced)
+
+    def keep(self, backend: str, fingerprint: str, enforced: int, *, read: bool) -> None:
+        """Remember what was verified in this pass."""
+        journal = self.store.journal
+        old = journal.verified(backend)
+        since = self.now if read or old is None else old.read
+        now = Verified(fingerprint, self.digest, self.revision, self.now, since, enforced)
+        if old is None or read or evolve(old, time=self.now) != now:
+            journal.verify(backend, now, forget=self.now - self.resync)
+
+    def _holds(self, verified: Verified, fingerprint: str) -> bool:
+        """Whether the state that was verified is still there, and is to be believed."""
+        same = (verified.fingerprint, verified.digest) == (fingerprint, self.digest)
+        return same and verified.time <= self.now < verified.read + self.resync
+
+    def _change(self, touched: Mapping[Network, str | None]) -> Change:
+        """Give what changed inside the networks whose bans came or went.
+
+        Of those, the ones that lie inside a ban that was there all the time change nothing.
+        """
+        before: set[Network] = set()
+        after: set[Network] = set()
+        around: dict[Network, set[Network]] = {}
+        for network in {*touched, *self.extra}:
+            held = self._counting(self.store.journal.around(network, self.now))
+            was = touched.get(network) if network in touched else held.get(network)
+            around[network] = held.keys() - {network}
+            if was is not None and self._counts(network, was):
+                before.add(network)
+            if network in held or network in self.extra:
+                after.add(network)
+        flipped = before ^ after
+        regions = collapse(each for each in flipped if not around[each] - flipped)
+        inside = {
+            network
+            for region in regions
+            for network in self._counting(self.store.journal.inside(region, self.now))
+        }
+        inside |= {network for network in after if covered(network, regions)}
+        old = (inside - after) | {network for network in before if covered(network, regions)}
+        new_banned, old_banned = (subtract(collapse(each), self.exempt) for each in (inside, old))
+        return Change(new_banned - old_banned, old_banned - new_banned)
+
+    def _counting(self, bans: Iterable[tuple[Network, str]]) -> dict[Network, str]:
+        return {network: origin for network, origin in bans if self._counts(network, origin)}
+
+    def _counts(self, network: Network, origin: str) -> bool:
+        """Whether a ban is enforced at all."""
+        return origin != UNGUARDED or self.allows(network)
