@@ -1,22 +1,29 @@
 """Treason keeps hostile peers out: kernel messages in, a reconciled firewall out.
 
-These names are the public interface. A plugin needs no other.
+These names are the public interface. A plugin needs no other. Each is imported when it is first
+asked for, because the command line starts here as well, and seldom needs them all.
 """
 
-from reconciler import execute, files, netlink
-from reconciler.errors import (
-    BackendError,
-    BackendFailed,
-    BackendUnreadable,
-    InvalidNetwork,
-    SourceUnreadable,
-    TreasonError,
-)
-from reconciler.hookspecs import hookimpl
-from reconciler.interfaces import Backend, BackendPlugin, NoSettings, Source, SourcePlugin
-from reconciler.model import Change, Damage, Desired, Observed, Plan, Record
-from reconciler.network import Network
-from reconciler.networks import Networks
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from reconciler import execute, files, netlink
+    from reconciler.errors import (
+        BackendError,
+        BackendFailed,
+        BackendUnreadable,
+        InvalidNetwork,
+        SourceUnreadable,
+        TreasonError,
+    )
+    from reconciler.hookspecs import hookimpl
+    from reconciler.interfaces import Backend, BackendPlugin, NoSettings, Source, SourcePlugin
+    from reconciler.model import Change, Damage, Desired, Observed, Plan, Record
+    from reconciler.network import Network
+    from reconciler.networks import Networks
+
+__version__: Final = "0.1.0"
 
 __all__ = [
     "Backend",
@@ -43,3 +50,16 @@ __all__ = [
     "hookimpl",
     "netlink",
 ]
+
+if not TYPE_CHECKING:  # or any name would pass for a public one
+
+    def __getattr__(name: str) -> object:
+        """Look for a public name from upstream to downstream: that imports no more than needed."""
+        if name in {"execute", "files", "netlink"}:
+            return import_module(f"{__name__}.{name}")
+        if name in __all__:
+            for home in ("errors", "network", "networks", "model", "interfaces", "hookspecs"):
+                module = import_module(f"{__name__}.{home}")
+                if hasattr(module, name):
+                    return globals().setdefault(name, getattr(module, name))
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

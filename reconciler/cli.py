@@ -1,10 +1,12 @@
 """The command line: it finds the command, and turns every error into its exit code.
 
 Exit codes: 0 done or in sync, 1 error, 2 drift (``reconcile --check``), 64 for the shape of the
-command line alone (EX_USAGE of sysexits.h).
+command line alone. To tell the version or to list the commands, nothing else is imported.
 """
 
+import atexit
 import errno
+import gc
 import io
 import os
 import sys
@@ -13,30 +15,57 @@ from typing import Final
 
 import click
 
-from reconciler import config
+from reconciler import __version__
+from reconciler.console import ERROR, USAGE, complain
 from reconciler.errors import TreasonError
-from reconciler.options import ERROR, verbosity
-from reconciler.session import Session, complain
-
-USAGE: Final = 64
+from reconciler.options import verbosity
 
 _COMMANDS: Final = {
-    "ban": "bans:ban",
-    "config": "settings:config",
-    "demo": "setup:demo",
-    "export": "passes:export",
-    "history": "bans:history",
-    "init": "setup:init",
-    "list": "bans:list_",
-    "migrate": "passes:migrate",
-    "plugins": "settings:plugins",
-    "reconcile": "passes:reconcile",
-    "scan": "passes:scan",
-    "status": "status:status",
-    "teardown": "passes:teardown",
-    "unban": "bans:unban",
-    "whitelist": "exemptions:whitelist",
+    "ban": ("bans:ban", "Store bans of addresses or networks; the next pass enforces them."),
+    "config": ("settings:config", "Check or show the configuration."),
+    "demo": (
+        "setup:demo",
+        "Show it all in a network namespace of its own; needs no root, leaves no trace.",
+    ),
+    "export": (
+        "passes:export",
+        "Print what the firewalls hold, for `reconcile --check --observed`.",
+    ),
+    "history": ("bans:history", "Tell what was banned, unbanned and expired, the latest first."),
+    "init": (
+        "setup:init",
+        "Make the configuration, the database and their directories; what is there stays.",
+    ),
+    "list": ("bans:list_", "List the bans that are stored and have not ended."),
+    "migrate": (
+        "passes:migrate",
+        "Move from one backend to another: the old one is torn down when the new one holds all.",
+    ),
+    "plugins": ("settings:plugins", "List the kinds of source and backend, and what is broken."),
+    "reconcile": (
+        "passes:reconcile",
+        "Scan the sources, then make the firewall hold what is desired.",
+    ),
+    "scan": (
+        "passes:scan",
+        "Read the sources and store the bans that follow; touch no firewall.",
+    ),
+    "status": (
+        "status:status",
+        "Tell what is stored, what is exempt, and whether each backend holds it.",
+    ),
+    "teardown": (
+        "passes:teardown",
+        "Remove all that treason made in the firewall; the stored bans stay.",
+    ),
+    "unban": ("bans:unban", "Lift bans; the next pass enforces that."),
+    "whitelist": ("exemptions:whitelist", "Name networks that are never dropped."),
 }
+"""Where each command is, and its first sentence: to list them, none is imported."""
+
+
+_ALLOCATIONS: Final = 100_000
+"""Objects between two searches for garbage: a command is short, and leaves hardly any."""
 
 
 class _Lazy(click.Group):
@@ -48,13 +77,19 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _COMMANDS:
             return None
-        module, name = _COMMANDS[cmd_name].split(":")
+        module, name = _COMMANDS[cmd_name][0].split(":")
         command: click.Command = getattr(import_module(f"reconciler.commands.{module}"), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
 def main() -> None:
     """Run the command line, and end with its exit code."""
+    gc.set_threshold(_ALLOCATIONS)
+    atexit.register(gc.freeze)  # or Python searches everything once more at its end
     _settle_streams()
     try:
         code = cli.main(args=_arguments(), prog_name="treason", standalone_mode=False)
@@ -104,11 +139,14 @@ def _arguments() -> list[str]:
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--config", "named", envvar="TREASON_CONFIG", metavar="FILE",
-    help=f"The configuration (default: {config.DEFAULT}, if it exists). [env: TREASON_CONFIG]",
+    help="The configuration (default: /etc/treason/treason.toml, if it exists)."
+    " [env: TREASON_CONFIG]",
 )  # fmt: skip
 @verbosity
-@click.version_option(package_name="treason", message="treason %(version)s")
+@click.version_option(__version__, message="treason %(version)s")
 @click.pass_context
 def cli(context: click.Context, named: str | None) -> None:
     """Keep hostile peers out: make the firewall hold what the bans and the whitelist desire."""
+    from reconciler.session import Session  # noqa: PLC0415 - only commands need it
+
     context.obj = Session(named)

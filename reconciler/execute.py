@@ -2,14 +2,16 @@
 
 import os
 import select
-import subprocess
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from attrs import frozen
 
 from reconciler.errors import TreasonError
+
+if TYPE_CHECKING:
+    import subprocess
 
 
 class CommandFailed(TreasonError):
@@ -32,6 +34,8 @@ def run(
 
     Raise `CommandFailed` unless it ends with one of ``codes`` within ``timeout`` seconds.
     """
+    import subprocess  # noqa: PLC0415 - costs milliseconds, and most commands run no program
+
     with ExitStack() as stack:
         # Files, not pipes: what the program leaves running would hold a pipe open.
         text, output, error = (stack.enter_context(_file(name)) for name in ("in", "out", "err"))

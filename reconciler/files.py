@@ -1,7 +1,6 @@
 """Replace files as a whole: a reader sees the old content or the new one, never a part."""
 
 import os
-import tempfile
 from pathlib import Path
 
 
@@ -10,6 +9,8 @@ def replace(path: Path, content: str, *, mode: int) -> None:
 
     Nothing is left behind when it fails. Raise OSError.
     """
+    import tempfile  # noqa: PLC0415 - costs milliseconds, and most commands write no file
+
     path = path.resolve()
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:

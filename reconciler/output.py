@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
+from reconciler.console import plain
 from reconciler.loop import Outcome, Reading, State
 from reconciler.model import Ban, Plan
 from reconciler.network import Network
@@ -18,16 +19,6 @@ FORMAT_VERSION: Final = 1
 """Grows when a key of the JSON output changes its meaning or goes away."""
 
 _SHOWN: Final = 20
-
-
-def plain(text: str) -> str:
-    """Make control characters visible: evidence comes from strangers."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def plain_lines(text: str) -> str:
-    """Do so, but leave line breaks."""
-    return "\n".join(map(plain, text.split("\n")))
 
 
 def iso(time: float | None) -> str | None:

@@ -3,7 +3,6 @@
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -124,6 +123,8 @@ def plain(settings: Any) -> dict[str, Any]:
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that nobody knows the name, and give the nearest one that somebody does."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+
     near = get_close_matches(name, list(known), 1)
     return f"unknown {kind} {name!r}" + (f"; did you mean {near[0]!r}?" if near else "")
 

@@ -5,12 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache, cached_property
 from hashlib import sha256
-from importlib.metadata import version
 from pathlib import Path
 
-import click
-
-from reconciler import compose, config, lock, output, plugins, toml_file, whitelist
+from reconciler import __version__, compose, config, lock, plugins, toml_file, whitelist
+from reconciler.console import warn
 from reconciler.desired import collapse, desired
 from reconciler.interfaces import Backend, Source
 from reconciler.loop import Guard, Scanner, Wish
@@ -153,7 +151,7 @@ class Session:
 
     def _digest(self, *exempt: Iterable[Network]) -> str:
         """Stand for all that a plan depends on besides the bans."""
-        said = (version("treason"), self.config.treason.min_prefix, self.config.backend, exempt)
+        said = (__version__, self.config.treason.min_prefix, self.config.backend, exempt)
         return sha256(repr(said).encode()).hexdigest()
 
     def sources(self, named: tuple[str, ...]) -> Mapping[str, Callable[[], Source]]:
@@ -170,13 +168,3 @@ class Session:
             self.config.trust.userspace,
             0 if force else self.config.treason.max_new_bans,
         )
-
-
-def warn(text: str) -> None:
-    """Tell of something that changes no result."""
-    complain(f"warning: {text}")
-
-
-def complain(text: str) -> None:
-    """Tell of an error, on stderr."""
-    click.echo(f"treason: {output.plain_lines(text)}", err=True)

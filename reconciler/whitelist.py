@@ -7,7 +7,6 @@ file that a person keeps.
 from collections.abc import Iterable
 from pathlib import Path
 
-import tomli_w
 from attrs import frozen
 
 from reconciler import files, schema, toml_file
@@ -74,6 +73,8 @@ def load(path: Path) -> Whitelist:
 
 def save(path: Path, entries: Iterable[Exemption], *, mode: int) -> None:
     """Replace the file that commands write. Raise `ConfigError`."""
+    import tomli_w  # noqa: PLC0415 - most commands only read
+
     rows = tomli_w.dumps({"networks": _rows(entries)})
     text = "# Written by `treason whitelist add` and `remove`.\n" + rows
     try:

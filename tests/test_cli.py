@@ -9,9 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from harness import Place
 
+from reconciler import config
+from reconciler.cli import cli
 from reconciler.execute import run
 from reconciler.lock import held
 
@@ -406,6 +409,31 @@ def test_version_and_help_need_no_configuration(place: Place) -> None:
     place.config.unlink()
     assert place.treason("--version").out.startswith("treason ")
     assert "reconcile" in place.treason("--help").out
+
+
+def test_the_list_of_commands_says_what_each_says_itself() -> None:
+    """The list is written without importing them: its texts are their first sentences."""
+    context = click.Context(cli)
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
+        said = " ".join(f"{name} {command.get_short_help_str(limit=200)}".split())
+        assert said in " ".join(cli.get_help(context).split())
+
+
+def test_the_help_names_the_default_configuration() -> None:
+    """As it is."""
+    assert f"(default: {config.DEFAULT}, " in " ".join(cli.get_help(click.Context(cli)).split())
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_version_and_help_import_nothing_that_is_not_theirs(option: str) -> None:
+    """Not the plugins' manager, the database or the values, which cost several times as much."""
+    command = f"import sys; sys.argv = ['treason', {option!r}]; from reconciler.cli import main"
+    listing = "import atexit; atexit.register(lambda: print(*sorted(sys.modules)))"
+    *_, modules = run([sys.executable, "-c", f"{command}; {listing}; main()"]).output.splitlines()
+    assert "click" in modules.split()
+    assert not {"attr", "pluggy", "sqlite3", "importlib.metadata"} & set(modules.split())
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
 """The public interface: what a plugin's author may import."""
 
 import inspect
+from importlib.metadata import version
 from pathlib import Path
+
+import pytest
 
 import reconciler
 from reconciler import errors, hookspecs
@@ -13,6 +16,17 @@ def test_all_names_what_is_there_in_order() -> None:
     """Every public name exists, once, sorted."""
     assert len(set(reconciler.__all__)) == len(reconciler.__all__)
     assert all(hasattr(reconciler, name) for name in reconciler.__all__)
+
+
+def test_what_is_not_public_is_not_there() -> None:
+    """Names that the modules behind it have do not show through."""
+    with pytest.raises(AttributeError, match="no attribute 'field'"):
+        reconciler.field  # type: ignore[attr-defined]  # noqa: B018 - asking is the test
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    """It is kept in one place."""
+    assert version("treason") == reconciler.__version__
 
 
 def test_every_public_thing_is_documented() -> None:

@@ -12,7 +12,6 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ctypes import c_uint
 from typing import Any, Final
 
 from backends.xtables.chain import CHAIN
@@ -82,6 +81,8 @@ def _unhook(table: Any, chain: str) -> None:  # noqa: ANN401 - see above
 
     `Chain.rules` would decode every rule, also those of extensions that it does not know.
     """
+    from ctypes import c_uint  # noqa: PLC0415 - every command imports this module
+
     numbers = []
     rule, number = table.first_rule(chain), 0
     while rule:

@@ -3,12 +3,14 @@
 import click
 
 from reconciler import duration, output
+from reconciler.console import OK, plain
 from reconciler.desired import collapse, covered, overlaps, subtract
 from reconciler.errors import ConfigError
 from reconciler.model import Ban
 from reconciler.network import Network
 from reconciler.networks import Networks
-from reconciler.options import OK, emit, output_format, verbosity
+from reconciler.options import output_format, verbosity
+from reconciler.report import emit
 from reconciler.session import Session
 from reconciler.whitelist import Exemption
 
@@ -95,7 +97,7 @@ def _refuse(session: Session, network: Network, exempt: list[Exemption]) -> None
         return
     entry = next(entry for entry in exempt if overlaps(network, [entry.network]))
     raise ConfigError(
-        f"{network} is exempt ({entry.network}: {output.plain(entry.comment)}), "
+        f"{network} is exempt ({entry.network}: {plain(entry.comment)}), "
         "so a ban would not be enforced",
         "remove the exemption first, or store the ban anyway with --force",
     )

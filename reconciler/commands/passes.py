@@ -8,23 +8,18 @@ import click
 from attrs import evolve
 
 from reconciler import loop, moving, output, snapshot
+from reconciler.console import DRIFT, ERROR, OK, complain, show, warn
 from reconciler.errors import ConfigError
 from reconciler.options import (
-    DRIFT,
-    ERROR,
-    OK,
     backend_names,
-    code_of,
-    complain_of,
-    emit,
     lock_timeout,
     output_format,
-    show,
     source_names,
     verbose,
     verbosity,
 )
-from reconciler.session import Session, complain, warn
+from reconciler.report import code_of, complain_of, emit
+from reconciler.session import Session
 
 
 @click.command()

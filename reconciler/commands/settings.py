@@ -4,7 +4,9 @@ import click
 import tomli_w
 
 from reconciler import output, schema, settings
-from reconciler.options import ERROR, OK, emit, output_format, show, verbosity
+from reconciler.console import ERROR, OK, show
+from reconciler.options import output_format, verbosity
+from reconciler.report import emit
 from reconciler.session import Session
 
 

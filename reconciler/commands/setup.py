@@ -7,8 +7,9 @@ import click
 
 from reconciler import files, schedule, settings
 from reconciler.config import Main
+from reconciler.console import OK
 from reconciler.errors import ConfigError, StoreError
-from reconciler.options import OK, verbosity
+from reconciler.options import verbosity
 from reconciler.session import Session
 
 

@@ -5,7 +5,9 @@ from typing import Any
 import click
 
 from reconciler import loop, output
-from reconciler.options import ERROR, OK, emit, output_format, verbosity
+from reconciler.console import ERROR, OK
+from reconciler.options import output_format, verbosity
+from reconciler.report import emit
 from reconciler.session import Session
 
 

@@ -1,0 +1,37 @@
+"""How a pass ends: its result, what went wrong, and its exit code."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from reconciler import output
+from reconciler.console import DRIFT, ERROR, OK, complain, show
+from reconciler.loop import Outcome, Reading, State
+from reconciler.options import verbose
+
+
+def emit(form: str, value: dict[str, Any], lines: Iterable[str]) -> None:
+    """Print the result in the form that was asked for."""
+    if form == "json":
+        click.echo(output.dump(value))
+    else:
+        show(lines)
+
+
+def code_of(readings: Sequence[Reading], outcomes: Sequence[Outcome]) -> int:
+    """Give the exit code of a pass."""
+    states = {outcome.state for outcome in outcomes}
+    if any(outcome.error for outcome in outcomes) or any(reading.error for reading in readings):
+        return ERROR
+    return DRIFT if State.DRIFT in states else OK
+
+
+def complain_of(readings: Iterable[Reading], outcomes: Iterable[Outcome]) -> None:
+    """Tell what went wrong in a pass, on stderr."""
+    results: list[Reading | Outcome] = [*readings, *outcomes]
+    for each in results:
+        if each.error:
+            complain(each.error)
+        if each.trace and verbose():
+            click.echo(each.trace, err=True, nl=False)
