@@ -1,6 +1,6 @@
 """How a pass ends: its result, what went wrong, and its exit code."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -11,10 +11,10 @@ from reconciler.loop import Outcome, Reading, State
 from reconciler.options import verbose
 
 
-def emit(form: str, value: dict[str, Any], lines: Iterable[str]) -> None:
-    """Print the result in the form that was asked for."""
+def emit(form: str, value: Callable[[], dict[str, Any]], lines: Iterable[str]) -> None:
+    """Print the result in the form that was asked for; only that one is made."""
     if form == "json":
-        click.echo(output.dump(value))
+        click.echo(output.dump(value()))
     else:
         show(lines)
 

@@ -68,7 +68,7 @@ def list_(session: Session, form: str) -> int:
     """List the bans that are stored and have not ended."""
     with session.store(write=False) as store:
         bans = sorted(store.bans(session.now), key=lambda each: each.network)
-    emit(form, {"bans": output.bans_json(bans)}, output.bans_text(bans))
+    emit(form, lambda: {"bans": output.bans_json(bans)}, output.bans_text(bans))
     return OK
 
 
@@ -83,7 +83,7 @@ def history(session: Session, network: str | None, limit: int, form: str) -> int
     wanted = None if network is None else Network.parse(network)
     with session.store(write=False) as store:
         events = store.history(wanted, limit)
-    emit(form, {"events": output.events_json(events)}, output.events_text(events))
+    emit(form, lambda: {"events": output.events_json(events)}, output.events_text(events))
     return OK
 
 

@@ -72,6 +72,9 @@ def remove(session: Session, networks: tuple[str, ...], lock_timeout: float) -> 
 def list_(session: Session, form: str) -> int:
     """List the entries of both files."""
     entries = sorted(session.whitelist, key=lambda entry: entry.network)
-    value = {"networks": output.exemptions_json(entries)}
-    emit(form, value, output.exemptions_text(entries))
+    emit(
+        form,
+        lambda: {"networks": output.exemptions_json(entries)},
+        output.exemptions_text(entries),
+    )
     return OK

@@ -74,17 +74,20 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
         outcomes = list(loop.enforce(backends, wish, check=check))
     code = code_of(readings, outcomes)
     result = {OK: "in sync" if check else "converged", DRIFT: "drift", ERROR: "error"}[code]
-    value = {
-        "check": check,
-        "result": result,
-        "sources": output.readings_json(readings),
-        "backends": output.outcomes_json(outcomes),
-    }
     lines = [
         *output.readings_text(readings, verbose=verbose()),
         *output.outcomes_text(outcomes, diff=diff),
     ]
-    emit(form, value, lines)
+    emit(
+        form,
+        lambda: {
+            "check": check,
+            "result": result,
+            "sources": output.readings_json(readings),
+            "backends": output.outcomes_json(outcomes),
+        },
+        lines,
+    )
     complain_of(readings, outcomes)
     return code
 
@@ -103,8 +106,11 @@ def scan(
     sources = session.sources(source_names)
     with session.lock(lock_timeout), session.store(write=True) as store:
         readings = list(session.scanner(store, write=True, force=force).scan(sources))
-    value = {"sources": output.readings_json(readings)}
-    emit(form, value, output.readings_text(readings, verbose=verbose()))
+    emit(
+        form,
+        lambda: {"sources": output.readings_json(readings)},
+        output.readings_text(readings, verbose=verbose()),
+    )
     complain_of(readings, [])
     return code_of(readings, [])
 

@@ -35,7 +35,7 @@ def check(session: Session) -> int:
 def show_(session: Session, form: str) -> int:
     """Show what is in force: the defaults, changed by the file."""
     value = schema.plain(session.config)
-    emit(form, {"config": value}, [tomli_w.dumps(value).rstrip()])
+    emit(form, lambda: {"config": value}, [tomli_w.dumps(value).rstrip()])
     return OK
 
 
@@ -55,5 +55,5 @@ def plugins(session: Session, form: str) -> int:
         "plugins": [{"kind": k, "name": n, "provider": p} for k, n, p in rows],
         "broken": list(found.broken),
     }
-    emit(form, value, output.table(("kind", "name", "provider"), rows))
+    emit(form, lambda: value, output.table(("kind", "name", "provider"), rows))
     return OK

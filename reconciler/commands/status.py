@@ -23,8 +23,11 @@ def status(session: Session, protection: bool, form: str) -> int:
         counts = store.counts(session.now)
         protected = session.protection(store)
         if protection:
-            listed = {"protection": output.exemptions_json(protected)}
-            emit(form, listed, output.exemptions_text(protected))
+            emit(
+                form,
+                lambda: {"protection": output.exemptions_json(protected)},
+                output.exemptions_text(protected),
+            )
             return OK
         invalid = session.refused(store)
         wish = session.wish(store, (), (), write=False, force=True)
@@ -48,7 +51,7 @@ def status(session: Session, protection: bool, form: str) -> int:
         "sources": list(counts.sources),
         "backends": states,
     }
-    emit(form, value, _lines(value))
+    emit(form, lambda: value, _lines(value))
     return ERROR if any(outcome.error for outcome in outcomes) else OK
 
 
