@@ -46,7 +46,7 @@ RULES: Final = (
     Rule(
         "treason-uncloaked",
         re.compile(rf"TCP: Treason uncloaked! Peer {_PEER} shrinks window {_WINDOW}\. Repaired\."),
-        "shrinks window",
+        "Treason uncloaked! Peer ",
     ),
     Rule(
         "unexpectedly-shrunk",

@@ -3,7 +3,7 @@
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, BinaryIO, Final
 
 from attrs import frozen
@@ -11,8 +11,15 @@ from attrs import frozen
 from reconciler import Record, SourcePlugin, SourceUnreadable, hookimpl
 from sources import shapes
 
+_CHUNK: Final = 1 << 18
+"""Bytes that are read and searched at once."""
+
 _LONGEST: Final = 1 << 16
-"""Bytes of a line; a longer one is no kernel message, and is skipped without being held."""
+"""Bytes of a line; one of as many is no kernel message, and is skipped without being held."""
+
+_NEWLINE: Final = ord("\n")
+_OPENING: Final = b'"dmesg": ['
+"""The second line of what ``dmesg --json`` prints; the first is a brace."""
 
 
 @frozen
@@ -39,17 +46,14 @@ class File:
         self._spread: dict[str, Any] | None = None
         self._brace: int | None = None
         self._document: int | None = None
-        self._start = 0
 
     def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
         """Yield the kernel's records that hold a needle."""
-        sought = [needle.encode() for needle in needles]
+        sought = [] if "" in needles else [needle.encode() for needle in needles]
         try:
             with self._open() as stream:
-                for line in self._lines(stream, cursor):
-                    record = self._record(line, sought)
-                    if record:
-                        yield record
+                for offset, chunk, end in self._chunks(stream, cursor):
+                    yield from self._records(offset, chunk, end, sought)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise SourceUnreadable(
@@ -60,8 +64,30 @@ class File:
         """Give the file's identity and the position in it; None for a pipe."""
         return self._cursor
 
-    def _record(self, line: bytes, sought: Sequence[bytes]) -> Record | None:
-        """Read a line; one of ``dmesg --json`` is a part of a record."""
+    def _records(
+        self, offset: int, chunk: bytes, end: int, sought: Sequence[bytes]
+    ) -> Iterator[Record]:
+        """Read the lines before ``end``; the chunk stands at ``offset`` in the file.
+
+        Only those that hold a needle are looked at, unless ``dmesg --json`` wrote them.
+        """
+        if not sought or self._spreads(chunk, end):
+            for start, line in _lines(chunk, end):
+                if record := self._record(offset + start, line, sought):
+                    yield record
+        else:
+            for line in _holding(chunk, end, sought):
+                if record := shapes.parse(_text(line), trusted=self._trusted):
+                    yield record
+
+    def _spreads(self, chunk: bytes, end: int) -> bool:
+        """Whether records may be spread over lines here, or from the end of the chunk on."""
+        if self._spread is not None or self._brace is not None:
+            return True
+        return b"{" in chunk and (_OPENING in chunk or chunk[:end].rstrip().endswith(b"{"))
+
+    def _record(self, start: int, line: bytes, sought: Sequence[bytes]) -> Record | None:
+        """Read a line, which stands at ``start``; one of ``dmesg --json`` is a part of a record."""
         if self._spread is not None:
             if line.startswith(b"   "):
                 self._spread |= shapes.member(_text(line))
@@ -71,8 +97,8 @@ class File:
             self._spread = None
         brace, self._brace = self._brace, None
         if line.rstrip() == b"{":
-            self._brace = self._start
-        elif brace is not None and line.strip() == b'"dmesg": [':
+            self._brace = start
+        elif brace is not None and line.strip() == _OPENING:
             self._spread = {}
             self._document = brace if self._document is None else self._document
         elif not sought or any(needle in line for needle in sought):
@@ -91,24 +117,24 @@ class File:
         stream.close()
         raise SourceUnreadable(f"{self._path!r} is not a file", "name a log file, or - for a pipe")
 
-    def _lines(self, stream: BinaryIO, cursor: str | None) -> Iterator[bytes]:
+    def _chunks(self, stream: BinaryIO, cursor: str | None) -> Iterator[tuple[int, bytes, int]]:
+        """Yield what stands behind the cursor: see `_whole`; then set the new cursor."""
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
-            yield from (line for line, _ in _bounded(stream))
+            yield from _whole(stream, 0)
             return
         identity = f"{status.st_dev}:{status.st_ino}"
         offset, tail = _resume(cursor, identity, status.st_size)
-        if offset + tail == status.st_size:
-            self._cursor = f"{identity}:{offset}:{tail}"
-            return
-        stream.seek(offset)
-        for line, length in _bounded(stream):
-            self._start = offset
-            if len(line.rstrip(b"\n")) != tail:
-                yield line
-            offset, tail = (offset + length, 0) if line.endswith(b"\n") else (offset, length)
-        if self._document is not None:
-            offset, tail = self._document, offset + tail - self._document
+        if offset + tail < status.st_size:
+            stream.seek(offset)
+            first = stream.readline(_LONGEST) if tail else b""
+            if first.endswith(b"\n") and len(first) == tail + 1:
+                offset += len(first)  # it was read before its newline came
+            stream.seek(offset)
+            offset = yield from _whole(stream, offset)
+            if self._document is not None:
+                offset = self._document
+            tail = stream.tell() - offset
         self._cursor = f"{identity}:{offset}:{tail}"
 
 
@@ -126,16 +152,48 @@ def _resume(cursor: str | None, identity: str, size: int) -> tuple[int, int]:
     return (offset, tail) if offset + tail <= size else (0, 0)
 
 
-def _bounded(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Yield each line and its length in the file; of one that is too long only its end."""
-    while line := stream.readline(_LONGEST):
+def _whole(stream: BinaryIO, offset: int) -> Generator[tuple[int, bytes, int], None, int]:
+    """Yield chunks, each with its place in the file and the end of its last whole line.
+
+    The line that a chunk cuts follows by itself, and so does a last one without its newline; of
+    one that is too long only its beginning. Return where the last whole line ends.
+    """
+    while chunk := stream.read(_CHUNK):
+        end = chunk.rfind(b"\n") + 1
+        yield offset, chunk, end
+        offset += end
+        line = chunk[end:] + stream.readline(_LONGEST)
         length = len(line)
-        if length == _LONGEST and not line.endswith(b"\n"):
-            while line and not line.endswith(b"\n"):
-                line = stream.readline(_LONGEST)
-                length += len(line)
-            line = line[-1:]
-        yield line, length
+        yield offset, line, length
+        while length >= _LONGEST and line and not line.endswith(b"\n"):
+            line = stream.readline(_LONGEST)
+            length += len(line)
+        offset += length if line.endswith(b"\n") else 0
+    return offset
+
+
+def _lines(chunk: bytes, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are neither empty nor too long, and where they stand in the chunk."""
+    start = 0
+    while start < end:
+        stop = chunk.find(b"\n", start, end) + 1 or end
+        if stop - start < _LONGEST and chunk[start] != _NEWLINE:
+            yield start, chunk[start:stop]
+        start = stop
+
+
+def _holding(chunk: bytes, end: int, needles: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the lines that hold a needle, in order."""
+    found: dict[int, int] = {}
+    for needle in needles:
+        at = chunk.find(needle, 0, end)
+        while at >= 0:
+            stop = chunk.find(b"\n", at, end) + 1 or end
+            found[chunk.rfind(b"\n", 0, at) + 1] = stop
+            at = chunk.find(needle, stop, end)
+    for start, stop in sorted(found.items()):
+        if stop - start < _LONGEST:
+            yield chunk[start:stop]
 
 
 @hookimpl

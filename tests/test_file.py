@@ -1,12 +1,16 @@
 """The source file: lines, cursors, and what is no file."""
 
 import os
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 from attrs import frozen
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler import SourceUnreadable
 from reconciler.testing import SourceContract
@@ -138,6 +142,75 @@ def test_long_lines_and_bytes_that_are_no_text_are_endured(log: Path) -> None:
     assert read(log, cursor)[0] == []
 
 
+DOCUMENT = b"""{
+   "dmesg": [
+      {
+         "fac": "kern",
+         "msg": "window"
+      },{
+         "msg": "other"
+      }
+   ]
+}
+"""
+PIECES = [
+    b"window\n", b"first\n", b"\n", b"\r\n", b" window\n", b"a window and a window", b"{\n", b"{",
+    b"x" * 60, b"x" * 60 + b"window\n", DOCUMENT, DOCUMENT[:50], DOCUMENT[50:], b'   "dmesg": [\n',
+]  # fmt: skip
+
+
+@given(
+    before=st.lists(st.sampled_from(PIECES)).map(b"".join),
+    after=st.lists(st.sampled_from(PIECES)).map(b"".join),
+    chunk=st.integers(1, 100),
+    needles=st.sampled_from([(), ("window",), ("first", "window")]),
+)
+def test_the_size_of_chunks_changes_nothing(
+    before: bytes, after: bytes, chunk: int, needles: tuple[str, ...]
+) -> None:
+    """Lines, records over several lines and cursors are the same, wherever a chunk ends."""
+    results = []
+    for size in (chunk, 1 << 16):
+        with pytest.MonkeyPatch.context() as patch, NamedTemporaryFile() as file:
+            patch.setattr("sources.file._CHUNK", size)
+            patch.setattr("sources.file._LONGEST", 64)
+            log = Path(file.name)
+            log.write_bytes(before)
+            texts, cursor = read(log, None, *needles)
+            log.write_bytes(before + after)
+            more, end = read(log, cursor, *needles)
+            positions = [each and each.split(":")[2:] for each in (cursor, end)]
+            results.append((texts, more, positions))
+    assert results[0] == results[1]
+
+
+def test_a_line_with_two_needles_is_given_once_and_in_its_place(log: Path) -> None:
+    """Whichever needle is sought first."""
+    append(log, "a second b first\nsecond\n")
+    assert read(log, None, "second", "first")[0] == [
+        "first",
+        "second",
+        "a second b first",
+        "second",
+    ]
+
+
+def test_an_empty_needle_stands_in_every_line(log: Path) -> None:
+    """Whatever others there are."""
+    assert read(log, None, "", "sec")[0] == ["first", "second"]
+
+
+def test_the_memory_it_takes_does_not_grow_with_the_log(log: Path) -> None:
+    """Neither with many lines nor with one that does not end."""
+    log.write_bytes(b"a line\n" * (1 << 20) + b"x" * (8 << 20) + b"\nlast\n")
+    source = File(Settings(str(log)))
+    tracemalloc.start()
+    assert [record.text for record in source.read(None, ["last", "window"])] == ["last"]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 << 20
+
+
 @pytest.mark.parametrize(
     ("facility", "trusted"), [('"fac": "kern",', True), ('"fac": "user",', False)]
 )
@@ -170,6 +243,15 @@ def test_such_output_is_read_again_when_it_has_changed(log: Path) -> None:
     texts, cursor = read(log, cursor, "window")
     assert texts == [LINE.format(1), LINE.format(2)]
     assert read(log, cursor, "window")[0] == []
+
+
+def test_what_stands_before_such_output_is_not_read_again(log: Path) -> None:
+    """Only the output itself is, from its brace on."""
+    append(log, DOCUMENT[:50].decode())
+    texts, cursor = read(log)
+    assert texts == ["first", "second"]
+    append(log, DOCUMENT[50:].decode())
+    assert read(log, cursor)[0] == ["window", "other", "}"]  # the last brace is a line as any
 
 
 def test_a_brace_alone_is_no_such_output(log: Path) -> None:
