@@ -36,8 +36,9 @@ class Network(int):
         it stands for.
         """
         network = cls.exact(text)
-        mapped = network.version == 6 and network.address >> 32 << 32 == _MAPPED
-        if mapped and network.length >= _MAPPED_LENGTH:
+        if network < _V6:
+            return network
+        if network.address >> 32 << 32 == _MAPPED and network.length >= _MAPPED_LENGTH:
             return cls.of(4, network.address & 0xFFFFFFFF, network.length - _MAPPED_LENGTH)
         return network
 
@@ -54,7 +55,9 @@ class Network(int):
             number = int.from_bytes(inet_pton(AF_INET6 if version == 6 else AF_INET, address))
         except (OSError, ValueError):
             raise _invalid(text) from None
-        length = _prefix_length(text, suffix, bits) if slash else bits
+        if not slash:
+            return cls.of(version, number, bits)
+        length = _prefix_length(text, suffix, bits)
         if number & ((1 << (bits - length)) - 1):
             network = cls.of(version, number >> (bits - length) << (bits - length), length)
             raise InvalidNetwork(
@@ -123,6 +126,8 @@ class Network(int):
         return cls((_V6 if key[0] == 6 else 0) | int.from_bytes(key[1:]))
 
     def __str__(self) -> str:
+        if self < _V6 and self & 0xFF == 32:
+            return inet_ntop(AF_INET, (self >> 8).to_bytes(4))
         address = inet_ntop(AF_INET6 if self & _V6 else AF_INET, self.packed)
         return address if self.is_host else f"{address}/{self.length}"
 

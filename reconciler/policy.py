@@ -49,6 +49,8 @@ def decide(
 
 def _reaches(offences: list[Offence], policy: Policy, now: int) -> bool:
     """Whether some window holds enough distinct connections."""
+    if policy.threshold == 1:
+        return True
     timeline = sorted((now if o.time is None else o.time, i) for i, o in enumerate(offences))
     window: deque[tuple[float, object]] = deque()
     held: Counter[object] = Counter()

@@ -301,9 +301,11 @@ class Store:
             " origin = excluded.origin, reason = excluded.reason, key = excluded.key",
             rows,
         )
-        self._connection.executemany(
-            "INSERT INTO history (action, network, time, reason) VALUES ('ban', ?, ?, ?)",
-            ((network, since, reason) for network, since, _, _, reason, _ in rows),
+        self._connection.execute(
+            "INSERT INTO history (action, network, time, reason)"
+            " SELECT 'ban', network, since, reason FROM json_each(?)"
+            " CROSS JOIN bans ON network = value",  # CROSS: in the order of the bans
+            (json.dumps([network for network, *_ in rows]),),
         )
 
     @contextmanager

@@ -49,6 +49,8 @@ def parse(line: str, *, trusted: bool) -> Record | None:
     """
     if line.startswith(" "):
         return None  # a continuation of the record before
+    if line.startswith("["):
+        return _bare(line, trusted=trusted)  # no prefix but a stamp begins so
     if line.startswith("{"):
         return _json(line, trusted=trusted)
     if record := kmsg(line):
@@ -105,6 +107,11 @@ def kmsg(line: str) -> Record | None:
         sequence=int(match[2]),
         monotonic=int(match[3]) / 1e6,
     )
+
+
+def _bare(line: str, *, trusted: bool) -> Record:
+    text, monotonic = _unstamped(line)
+    return Record(text=text, carrier="dmesg", trusted=trusted, monotonic=monotonic)
 
 
 def _text(line: str, *, trusted: bool) -> Record | None:
