@@ -2,7 +2,7 @@
 # installed; an ordinary user is told which ones are missing.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-examples test-system lint types contracts wheel check clean
+.PHONY: demo test test-slow test-examples test-system bench bench-quick lint types contracts wheel check clean
 
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
@@ -32,6 +32,14 @@ test-system: wheel
 	.ci/packages debootstrap systemd-container
 	$(python) tests/system/make.py dist/*.whl
 
+# Half an hour on two cores that have nothing else to do; BENCH='--only passes' chooses.
+bench: .venv/bench
+	$(inside) $(python) -m bench $(BENCH)
+
+# Two minutes: fails when a ratio is far from what it should be.
+bench-quick: .venv/dev
+	$(inside) $(python) -m bench --quick
+
 lint: .venv/dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -50,7 +58,7 @@ wheel: .venv/dev
 	$(python) -m build --wheel
 	$(python) tests/wheel.py dist/*.whl
 
-check: lint types contracts test test-slow test-examples
+check: lint types contracts test test-slow bench-quick test-examples
 
 .venv/run: pyproject.toml
 	.ci/packages python3-venv iproute2 util-linux nftables libnftables1
@@ -61,6 +69,10 @@ check: lint types contracts test test-slow test-examples
 .venv/dev: .venv/run
 	.ci/packages gcc libc6-dev python3-dev strace patch systemd sqlite3 iptables ipset
 	$(python) -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+.venv/bench: .venv/dev
+	$(python) -m pip install --quiet --editable '.[bench]'
 	touch $@
 
 clean:

@@ -1,0 +1,1 @@
+"""Benchmarks: what treason costs beside the standard tools and its peers, measured in one run."""

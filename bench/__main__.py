@@ -1,0 +1,66 @@
+"""The command line: ``python -m bench [--quick] [--only WORK...]``, run from the checkout."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from bench import bars, machine, report
+from bench.run import Bench
+from bench.works import first_apply, passes, scanning, startup
+
+ROOT: Final = Path(__file__).parent
+SCRATCH: Final = ROOT.parent / ".cache" / "bench"
+WORKS: Final[dict[str, Callable[[Bench], None]]] = {
+    "start-up": startup.measure,
+    "scan": scanning.measure,
+    "first-apply": first_apply.measure,
+    "passes": passes.measure,
+}
+QUICK: Final = ("start-up", "scan", "first-apply", "passes")
+
+
+def main() -> int:
+    """Measure; write the results, or of a quick run tell only which guards are broken."""
+    arguments = _arguments()
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=SCRATCH) as directory:
+        lock = Path(directory) / "xtables.lock"
+        lock.touch()
+        os.environ["XTABLES_LOCKFILE"] = str(lock)  # that of the machine is not ours to hold
+        bench = Bench(Path(directory), arguments.quick)
+        bench.results.machine = machine.describe()
+        for name in arguments.only or (QUICK if arguments.quick else WORKS):
+            WORKS[name](bench)
+    if arguments.quick:
+        return _guard(bench)
+    report.write(bench.results, SCRATCH if arguments.only else ROOT)
+    return 0
+
+
+def _guard(bench: Bench) -> int:
+    broken = [line for bar in bars.GUARDS if (line := bar.broken(bench.results))]
+    for line in broken:
+        print(line)
+    print(f"bench-quick: {len(bars.GUARDS)} guards, {len(broken)} broken")
+    return 1 if broken else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="only what the guards need")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=WORKS,
+        metavar="WORK",
+        help=f"some of {', '.join(WORKS)}; the results go to {SCRATCH.relative_to(ROOT.parent)}",
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

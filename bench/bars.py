@@ -1,0 +1,141 @@
+"""The bars: which ratio is to be reached, and whether it was; and the guards of the quick run."""
+
+from typing import Final
+
+from attrs import evolve, frozen
+
+from bench.results import Key, Results
+from bench.stats import Spread
+
+
+@frozen
+class Bar:
+    """A figure and its limit.
+
+    The figure is a ratio where ``reference`` names the subject to divide by, else the measure
+    itself, divided by ``unit``. ``least`` says that it must be at least, not at most, the limit.
+    """
+
+    work: str
+    limit: float
+    key: Key
+    reference: Key | None = None
+    measure: str = "wall"
+    least: bool = False
+    unit: float = 1
+    suffix: str = ""
+
+    def figure(self, results: Results) -> Spread | None:
+        """Give what was measured; None if it was not."""
+        if self.reference:
+            return results.ratio(self.key, self.reference, self.measure)
+        found = results.spread(self.key, self.measure)
+        if found is None:
+            return None
+        low, middle, high = (f / self.unit for f in (found.low, found.median, found.high))
+        return Spread(low, middle, high, found.count)
+
+    def met(self, figure: Spread) -> bool:
+        """Tell whether the median is within the limit."""
+        return figure.median >= self.limit if self.least else figure.median <= self.limit
+
+    def told(self) -> str:
+        """Tell the limit."""
+        return f"at {'least' if self.least else 'most'} {self.limit:g}{self.suffix}"
+
+    def broken(self, results: Results) -> str | None:
+        """Tell in one line why the bar is not met; None if it is."""
+        figure = self.figure(results)
+        if figure is None:
+            return f"{self.work}: not measured (limit: {self.told()})"
+        if self.met(figure):
+            return None
+        return f"{self.work}: {figure.median:.3g}{self.suffix} (limit: {self.told()})"
+
+
+_TREASON: Final = "treason"
+_SCAN: Final = Key("scan", "treason scan", 1_000_000)
+
+
+def _first(backend: str, size: int, tool: str, limit: float) -> Bar:
+    work = f"first apply, {backend}"
+    keys = Key(work, _TREASON, size), Key(work, tool, size)
+    return Bar(f"{work}, {size:,} bans, to `{tool}`", limit, *keys)
+
+
+def _sizes(work: str, size: int, limit: float) -> Bar:
+    name = f"{work}, nftables"
+    keys = Key(name, _TREASON, size), Key(name, _TREASON, 10)
+    return Bar(f"{name}, with {size:,} bans, to 10 bans", limit, *keys)
+
+
+def _full(size: int, limit: float) -> Bar:
+    tool = "nft -j list set"
+    keys = Key("full, nftables", _TREASON, size), Key("full, nftables", tool, size)
+    return Bar(f"`--full`, nftables, {size:,} bans, to `{tool}`", limit, *keys)
+
+
+def _start(command: str, limit: float) -> Bar:
+    keys = Key("start-up", command, 10), Key("start-up", "python3 -c pass", 10)
+    return Bar(f"`{command}` to `python3 -c pass`", limit, *keys)
+
+
+BARS: Final = (
+    _first("nftables", 100_000, "nft -f", 1.5),
+    _first("nftables", 1_000_000, "nft -f", 1.0),
+    evolve(
+        _first("nftables", 1_000_000, "nft -f", 0.5),
+        work="its peak memory",
+        measure="memory",
+    ),
+    _sizes("unchanged", 100_000, 1.3),
+    _sizes("unchanged", 1_000_000, 1.3),
+    _sizes("ten more", 1_000_000, 1.5),
+    _full(100_000, 1.0),
+    _full(1_000_000, 0.15),
+    _first("ipset", 100_000, "ipset restore", 1.6),
+    _first("ipset", 1_000_000, "ipset restore", 1.4),
+    _first("iptables-nft", 10_000, "iptables-nft-restore", 2.0),
+    Bar(
+        "one more rule on top of 10,000: rules that the kernel kept as they were",
+        100,
+        Key("one more rule", _TREASON, 10_000),
+        measure="kept",
+        least=True,
+        unit=0.01,
+        suffix=" %",
+    ),
+    Bar(
+        "5,000 bans from log file to kernel: fail2ban to treason",
+        50,
+        Key("from log to kernel", "fail2ban", 5_000),
+        Key("from log to kernel", _TREASON, 5_000),
+        least=True,
+    ),
+    _start("treason --version", 6),
+    _start("treason --help", 6),
+    _start("treason reconcile --check", 13),
+    Bar(
+        "1,000,000 lines of 139 MB to bans in the database, to `grep -oP`",
+        5,
+        _SCAN,
+        Key("scan", "grep -oP", 1_000_000),
+    ),
+    Bar("its peak memory", 60, _SCAN, measure="memory", unit=1e6, suffix=" MB"),
+)
+"""What must be reached, in the order in which it was asked for."""
+
+GUARDS: Final = (
+    _first("nftables", 100_000, "nft -f", 3),
+    _sizes("unchanged", 100_000, 2),
+    _sizes("ten more", 100_000, 2.5),
+    _full(100_000, 2),
+    _first("ipset", 100_000, "ipset restore", 3.2),
+    _first("iptables-nft", 10_000, "iptables-nft-restore", 4),
+    *(bar for bar in BARS if bar.measure == "kept"),
+    _start("treason --version", 12),
+    _start("treason --help", 12),
+    _start("treason reconcile --check", 26),
+    *(evolve(bar, limit=2 * bar.limit) for bar in BARS if bar.key == _SCAN),
+)
+"""What no change may break: about twice the bars, in sizes that a quick run can afford."""

@@ -1,0 +1,55 @@
+"""Kernel logs: what the kernel says about peers, among all that it says otherwise."""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from bench.inputs import addresses, sync
+
+_OTHERS: Final = Path(__file__).with_name("kernel-lines.txt")
+_VARIANTS: Final = 128
+_EVERY: Final = 100
+_PEERS: Final = 10_000
+
+
+def lines(texts: Iterable[str]) -> str:
+    """Join lines, each with its end."""
+    return "".join(f"{text}\n" for text in texts)
+
+
+def message(address: str) -> str:
+    """Give the kernel's message about a peer."""
+    return (
+        f"TCP: Treason uncloaked! Peer {address}:4638/8080"
+        " shrinks window 3207520931:3207522811. Repaired."
+    )
+
+
+def syslog(peers: Sequence[str]) -> str:
+    """Give the messages about peers as rsyslog writes them, all of this second."""
+    stamp = time.strftime("%b %d %T host kernel: [12345.678901] ")
+    return lines(stamp + message(peer) for peer in peers)
+
+
+def kernel_log(path: Path, size: int) -> None:
+    """Write a kernel's log of so many lines; one in a hundred is about a peer.
+
+    One of ten of those is about the same peer as the one before.
+    """
+    others = _OTHERS.read_text().splitlines()
+    noise = [text.format(a=100 + a * 7, b=a % 10) for a in range(_VARIANTS) for text in others]
+    peers = _peers()
+    with path.open("w") as file:
+        for number in range(size):
+            about_peer = number % _EVERY == _EVERY // 2
+            text = message(next(peers)) if about_peer else noise[number * 7919 % len(noise)]
+            file.write(f"[{number // 40:5d}.{number * 24971 % 10**6:06d}] {text}\n")
+    sync(path)
+
+
+def _peers() -> Iterator[str]:
+    known = addresses(_PEERS)
+    for number in count():
+        yield known[(number - number % 10 // 9) % _PEERS]

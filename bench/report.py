@@ -1,0 +1,101 @@
+"""The results as a page: the bars first, then a table for each work."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from bench.bars import BARS, Bar
+from bench.results import Results, Series
+
+_INTRODUCTION: Final = """\
+# Results
+
+Written by `make bench` in one run; every figure is from it, and the raw samples are in
+[results.json](results.json).
+
+Subjects take turns (A B A B), each in a network namespace of its own, new where something is
+applied for the first time. A run is a whole process from its start to its end. A ratio is taken
+in every round, between two that ran after each other; the table gives the median of the ratios.
+Spread is from the least to the greatest. CPU is user and system time of all processes of a run;
+memory is the peak of the greatest of them, and less than about 10 MB cannot be told from it.
+`treason` reads its database, which holds the same addresses as the scripts of the tools;
+protection is switched off, no source is read, and the pass is verified as always.
+"""
+
+
+def write(results: Results, directory: Path) -> None:
+    """Write the page and the raw samples."""
+    results.save(directory / "results.json")
+    (directory / "RESULTS.md").write_text(page(results))
+
+
+def page(results: Results) -> str:
+    """Give the whole page."""
+    parts = [_INTRODUCTION, "## Bars\n", bars(results, BARS)]
+    works = dict.fromkeys(key.work for key in results.series)
+    for work in works:
+        parts += [f"## {work[0].upper()}{work[1:]}\n", table(results, list(results.of(work)))]
+    if results.notes:
+        parts += ["## Not measured\n", "".join(f"- {note}\n" for note in results.notes)]
+    machine = ((name, value) for name, value in results.machine.items())
+    parts += ["## Machine\n", render(("", ""), machine)]
+    return "\n".join(parts)
+
+
+def bars(results: Results, wanted: Iterable[Bar]) -> str:
+    """Give the table of the bars."""
+    return render(("Work", "Bar", "Measured", "Met"), (list(_bar(results, bar)) for bar in wanted))
+
+
+def table(results: Results, series: Sequence[Series]) -> str:
+    """Give the table of one work."""
+    head = ("Size", "Subject", "Wall", "Spread", "CPU", "Memory", "Ratio", "Rounds")
+    return render(head, (list(_row(results, each)) for each in series))
+
+
+def render(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    written = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in written)
+
+
+def _bar(results: Results, bar: Bar) -> Iterator[str]:
+    figure = bar.figure(results)
+    yield bar.work
+    yield bar.told()
+    if figure is None:
+        yield from ("not measured", "no")
+        return
+    low, high = f"{figure.low:.3g}", f"{figure.high:.3g}"
+    yield f"{figure.median:.3g}{bar.suffix} ({low} to {high})"
+    yield "yes" if bar.met(figure) else "**no**"
+
+
+def _row(results: Results, series: Series) -> Iterator[str]:
+    yield f"{series.key.size:,}"
+    yield series.key.subject
+    wall = results.spread(series.key, "wall")
+    yield seconds(wall.median) if wall else ""
+    yield f"{seconds(wall.low)} to {seconds(wall.high)}" if wall else ""
+    cpu = results.spread(series.key, "cpu")
+    yield seconds(cpu.median) if cpu else ""
+    memory = results.spread(series.key, "memory")
+    yield f"{memory.median / 1e6:.0f} MB" if memory else ""
+    yield _ratio(results, series)
+    yield str(len(series.samples))
+
+
+def _ratio(results: Results, series: Series) -> str:
+    if series.reference is None:
+        return ""
+    ratio = results.ratio(series.key, series.reference)
+    if ratio is None:
+        return ""
+    reference = series.reference
+    differs = reference.subject != series.key.subject
+    return f"{ratio.median:.3g} to {reference.subject if differs else f'{reference.size:,}'}"
+
+
+def seconds(value: float) -> str:
+    """Write a time in a unit that suits it, with three digits."""
+    return f"{value:.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"

@@ -1,0 +1,133 @@
+"""Passes over what is enforced already: unchanged, ``--check``, ``--full``, and ten more bans.
+
+The stations of all sizes stand at the same time and take turns, so that sizes can be compared.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+
+from attrs import define, field
+
+from bench.inputs import more, store_bans
+from bench.measure import Sample
+from bench.run import Bench, Subject
+from bench.station import BACKENDS, Station, settle
+from bench.tools import TOOLS, Tool
+
+COMMANDS = {
+    "unchanged": ("reconcile", "--no-scan"),
+    "check": ("reconcile", "--no-scan", "--check"),
+    "full": ("reconcile", "--no-scan", "--check", "--full"),
+}
+TEN = "ten more"
+ONE = "one more rule"
+_QUICK = ("nftables", "iptables-nft")
+
+
+@define
+class _Stage:
+    """What stands: stations of treason and of its tool, by size; and how many bans were added."""
+
+    bench: Bench
+    backend: str
+    stack: ExitStack
+    tool: Tool
+    treason: dict[int, Station] = field(factory=dict)
+    others: dict[int, Station] = field(factory=dict)
+    added: int = 0
+
+    def build(self, sizes: Sequence[int]) -> None:
+        """Apply the bans of every size, once with treason and once with the tool."""
+        directory = self.bench.directory
+        for size in sizes:
+            self.bench.tell(f"passes, {self.backend}: applying {size:,}")
+            own = Station(directory, self.backend, self.bench.database(size))
+            self.treason[size] = self.stack.enter_context(own)
+            own.treason("reconcile", "--no-scan")
+            if self.tool.read:
+                other = self.stack.enter_context(Station(directory))
+                other.run(self.tool.load(directory, size))
+                self.others[size] = other
+            settle(size)
+
+    def fresh(self, count: int) -> list[str]:
+        """Give addresses that nobody was given before."""
+        self.added += count
+        return more(self.added - count, count)
+
+    def add_with_treason(self, size: int, count: int) -> Sample:
+        """Store bans, and measure the pass that brings them into force."""
+        station = self.treason[size]
+        store_bans(station.database, self.fresh(count))
+        return station.treason("reconcile", "--no-scan")
+
+    def add_with_tool(self, size: int, count: int) -> Sample:
+        """Measure the tool that adds as many."""
+        station = self.others[size]
+        script = station.path / "more"
+        script.write_text(self.tool.more(self.fresh(count)))
+        return station.measure([*self.tool.argv, str(script)])
+
+    def read_with_tool(self, size: int) -> Sample:
+        """Measure the tool that lists all."""
+        return self.others[size].measure(self.tool.read)
+
+
+def measure(bench: Bench) -> None:
+    """Every backend, at all sizes that its first apply has."""
+    for backend in _QUICK if bench.quick else BACKENDS:
+        with ExitStack() as stack:
+            stage = _Stage(bench, backend, stack, TOOLS[backend][0])
+            stage.build(_sizes(bench, backend))
+            for work, command in COMMANDS.items():
+                bench.compare(f"{work}, {backend}", list(_reads(stage, work, command)))
+            bench.compare(f"{TEN}, {backend}", list(_ten(stage)))
+            if backend == "iptables-nft":
+                bench.compare(ONE, [_one(stage, max(stage.treason))])
+        settle(max(stage.treason))
+
+
+def _sizes(bench: Bench, backend: str) -> list[int]:
+    if backend.startswith("iptables"):
+        return [10_000] if bench.quick else [10, 1_000, 10_000]
+    return bench.sizes(10, 1_000, 10_000, 100_000, 1_000_000)
+
+
+def _reads(stage: _Stage, work: str, command: Sequence[str]) -> Iterator[Subject]:
+    """Compare a full read with the tool that lists all, other passes with that of few bans."""
+    few = min(stage.treason)
+    for size, station in stage.treason.items():
+        against: tuple[str, int] | None = ("treason", few) if size != few else None
+        if work == "full" and stage.others:
+            name = " ".join(stage.tool.read[: -3 if stage.tool.name.startswith("nft") else None])
+            against = (name, size)
+            yield Subject(name, size, partial(stage.read_with_tool, size))
+        yield Subject("treason", size, partial(station.treason, *command), against)
+
+
+def _ten(stage: _Stage) -> Iterator[Subject]:
+    few = min(stage.treason)
+    for size in stage.others:
+        yield Subject(stage.tool.name, size, partial(stage.add_with_tool, size, 10))
+    for size in stage.treason:
+        against = ("treason", few) if size != few else None
+        yield Subject("treason", size, partial(stage.add_with_treason, size, 10), against)
+
+
+def _one(stage: _Stage, size: int) -> Subject:
+    """One more ban on top; ``kept`` is the share of the rules that the kernel kept as they were."""
+
+    def turn() -> Sample:
+        before = _handles(stage.treason[size])
+        sample = stage.add_with_treason(size, 1)
+        return {**sample, "kept": len(before & _handles(stage.treason[size])) / len(before)}
+
+    return Subject("treason", size, turn)
+
+
+def _handles(station: Station) -> set[str]:
+    """Give the numbers of the rules; the kernel numbers those anew that are replaced by equals."""
+    listing = station.run(["nft", "-a", "list", "chain", "ip", "filter", "TREASON"])
+    return set(re.findall(r"ip saddr .* # handle (\d+)", listing))

@@ -1,0 +1,143 @@
+"""The benchmarks' own arithmetic: nothing is timed here."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import report
+from bench.bars import BARS, GUARDS, Bar
+from bench.inputs import addresses, more
+from bench.logs import kernel_log
+from bench.measure import Failed, Sample
+from bench.results import Key, Results, Series, load
+from bench.run import Bench, Subject
+from bench.stats import Spread, ratios, spread
+
+TOOL = Key("first apply, nftables", "nft -f", 100_000)
+OURS = Key("first apply, nftables", "treason", 100_000)
+
+
+def results(tool: list[float], ours: list[float]) -> Results:
+    """Results of the two who load a hundred thousand bans, from their seconds."""
+    made = Results({"kernel": "6.1"})
+    made.add(Series(TOOL, [{"wall": each, "memory": 2e6} for each in tool]))
+    made.add(Series(OURS, [{"wall": each, "memory": 1e6} for each in ours], TOOL))
+    return made
+
+
+def bar(limit: float, **more: object) -> Bar:
+    """A bar for the ratio of the two."""
+    return Bar("loading", limit, OURS, TOOL, **more)  # type: ignore[arg-type]  # the fields vary
+
+
+def test_a_spread_has_the_middle_of_the_figures() -> None:
+    """An outlier moves the greatest, and not the middle."""
+    assert spread([3.0, 1.0, 90.0]) == Spread(1.0, 3.0, 90.0, 3)
+
+
+def test_ratios_are_taken_pair_by_pair() -> None:
+    """What slows both of a pair leaves the ratio as it is."""
+    assert ratios([2.0, 20.0, 3.0], [1.0, 10.0, 1.0]) == Spread(2.0, 2.0, 3.0, 3)
+    assert ratios([], [1.0]) is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "least", "met"), [(1.5, False, True), (1.4, False, False), (1.4, True, True)]
+)
+def test_a_bar_is_met_by_the_median_of_the_ratios(limit: float, least: bool, met: bool) -> None:
+    """At most the limit, or at least."""
+    measured = results([1.0, 1.0, 1.0], [1.5, 1.2, 9.0])
+    assert (bar(limit, least=least).broken(measured) is None) is met
+
+
+def test_a_broken_bar_names_work_ratio_and_limit() -> None:
+    """In one line."""
+    assert bar(1.0).broken(results([1.0], [3.0])) == "loading: 3 (limit: at most 1)"
+
+
+def test_a_bar_without_figures_is_not_met() -> None:
+    """What was not measured is no success."""
+    assert bar(1.0).broken(Results()) == "loading: not measured (limit: at most 1)"
+    assert "| loading | at most 1 | not measured | no |" in report.bars(Results(), [bar(1.0)])
+
+
+def test_a_bar_may_limit_a_measure_itself() -> None:
+    """In a unit of its own."""
+    level = Bar("memory", 2.0, OURS, measure="memory", unit=1e6, suffix=" MB")
+    assert report.bars(results([1.0], [1.0]), [level]).splitlines()[-1] == (
+        "| memory | at most 2 MB | 1 MB (1 to 1) | yes |"
+    )
+
+
+def test_the_page_begins_with_the_bars_and_has_every_work_and_note() -> None:
+    """Sections in the order in which they were measured."""
+    measured = results([1.0, 2.0], [0.5, 1.0])
+    measured.notes.append("fail2ban is not there")
+    page = report.page(measured)
+    found = [line for line in page.splitlines() if line.startswith("## ")]
+    assert found == ["## Bars", "## First apply, nftables", "## Not measured", "## Machine"]
+    row = "| 100,000 | treason | 750 ms | 500 ms to 1 s | | 1 MB | 0.5 to nft -f | 2 |"
+    assert row in page.replace("|  |", "| |")
+    assert "- fail2ban is not there" in page
+    assert "| kernel | 6.1 |" in page
+
+
+def test_results_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    """Samples, references and notes."""
+    measured = results([1.0], [2.0])
+    measured.notes.append("a note")
+    measured.save(tmp_path / "results.json")
+    assert load(tmp_path / "results.json") == measured
+
+
+def test_subjects_take_turns(tmp_path: Path) -> None:
+    """A B A B, and each result knows whom it is compared with."""
+    order: list[str] = []
+
+    def turn(name: str) -> Sample:
+        order.append(name)
+        return {"wall": 1.0}
+
+    bench = Bench(tmp_path)
+    one = Subject("one", 10, lambda: turn("one"))
+    bench.compare("work", [one, Subject("two", 10, lambda: turn("two"), ("one", 10))], rounds=2)
+    assert order == ["one", "two", "one", "two"]
+    ratio = bench.results.ratio(Key("work", "two", 10), Key("work", "one", 10))
+    assert ratio == Spread(1.0, 1.0, 1.0, 2)
+
+
+def test_who_fails_is_left_out_and_told(tmp_path: Path) -> None:
+    """The others go on."""
+
+    def fail() -> Sample:
+        raise Failed("no such program")
+
+    bench = Bench(tmp_path)
+    subjects = [Subject("bad", 10, fail), Subject("good", 10, lambda: {"wall": 1.0})]
+    bench.compare("work", subjects, rounds=2)
+    assert [key.subject for key in bench.results.series] == ["good"]
+    assert bench.results.notes == ["work: bad, 10: no such program"]
+
+
+def test_addresses_are_distinct_and_always_the_same() -> None:
+    """Fewer are the beginning of more, and the spare ones are others."""
+    many = addresses(2_000)
+    assert len(set(many)) == 2_000
+    assert addresses(10) == many[:10]
+    assert not set(more(0, 1_000)) & set(many)
+
+
+def test_one_line_in_a_hundred_is_about_a_peer(tmp_path: Path) -> None:
+    """One of ten of these about a peer that was there."""
+    log = tmp_path / "log"
+    kernel_log(log, 10_000)
+    found = [line for line in log.read_text().splitlines() if "Treason uncloaked" in line]
+    assert (len(found), len({line.partition("Peer")[2] for line in found})) == (100, 90)
+
+
+def test_every_guard_is_milder_than_its_bar() -> None:
+    """The quick run forgives noise, and measures only what it can afford."""
+    limits = {b.work: b.limit for b in BARS}
+    for guard in GUARDS:
+        assert guard.limit >= limits.get(guard.work, 0)
+        assert "1,000,000 bans" not in guard.work
