@@ -34,6 +34,7 @@ test-system: wheel
 
 # Half an hour on two cores that have nothing else to do; BENCH='--only passes' chooses.
 bench: .venv/bench
+	$(python) -m bench.peers.fetch
 	$(inside) $(python) -m bench $(BENCH)
 
 # Two minutes: fails when a ratio is far from what it should be.

@@ -10,7 +10,8 @@ from typing import Final
 
 from bench import bars, machine, report
 from bench.run import Bench
-from bench.works import first_apply, passes, scanning, startup
+from bench.works import first_apply, from_log, packets, passes, scanning, startup
+from reconciler.execute import search_path
 
 ROOT: Final = Path(__file__).parent
 SCRATCH: Final = ROOT.parent / ".cache" / "bench"
@@ -19,6 +20,8 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "scan": scanning.measure,
     "first-apply": first_apply.measure,
     "passes": passes.measure,
+    "from-log": from_log.measure,
+    "packets": packets.measure,
 }
 QUICK: Final = ("start-up", "scan", "first-apply", "passes")
 
@@ -30,6 +33,7 @@ def main() -> int:
     with TemporaryDirectory(dir=SCRATCH) as directory:
         lock = Path(directory) / "xtables.lock"
         lock.touch()
+        os.environ["PATH"] = search_path()
         os.environ["XTABLES_LOCKFILE"] = str(lock)  # that of the machine is not ours to hold
         bench = Bench(Path(directory), arguments.quick)
         bench.results.machine = machine.describe()

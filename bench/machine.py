@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from bench.peers.fetch import PACKAGES, version
 from reconciler.errors import TreasonError
 from reconciler.execute import run
 
@@ -19,6 +20,7 @@ _TOOLS: Final = {
     "sqlite3": ["sqlite3", "--version"],
 }
 _CPU: Final = re.compile(r"^model name\s*: (.*)$", re.MULTILINE)
+_TRAILER: Final = re.compile(r", protocol version.*| \d{4}-\d\d-\d\d .*")
 _MEMORY: Final = re.compile(r"^MemTotal:\s*(\d+) kB$", re.MULTILINE)
 
 
@@ -34,11 +36,12 @@ def describe() -> dict[str, str]:
         "load at the start": f"{os.getloadavg()[0]:.2f}",
         "Python": platform.python_version(),
         **{name: _version(argv) for name, argv in _TOOLS.items()},
+        **{name: version(name) for name in PACKAGES},
     }
 
 
 def _version(argv: list[str]) -> str:
     try:
-        return run(argv).output.partition("\n")[0].removesuffix(" ").partition(", proto")[0]
+        return _TRAILER.sub("", run(argv).output.partition("\n")[0])
     except TreasonError:
         return "not there"

@@ -8,8 +8,9 @@ from pathlib import Path
 from attrs import define, field, frozen
 
 from bench.inputs import addresses, store_bans
-from bench.measure import Failed, Sample
+from bench.measure import Sample
 from bench.results import Key, Results, Series
+from reconciler.errors import TreasonError
 
 ROUNDS = {1_000_000: 3, 100_000: 5}
 """How many turns each subject gets, by the size from which on; seven below."""
@@ -67,7 +68,7 @@ class Bench:
             for subject in list(going):
                 try:
                     samples[subject].append(subject.turn())
-                except Failed as failure:
+                except TreasonError as failure:
                     going.remove(subject)
                     self.note(f"{work}: {subject.name}, {subject.size:,}: {failure}")
         for subject in going:
