@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 from attrs import define, field, frozen
 
@@ -12,8 +13,11 @@ from bench.measure import Sample
 from bench.results import Key, Results, Series
 from reconciler.errors import TreasonError
 
-ROUNDS = {1_000_000: 3, 100_000: 5}
-"""How many turns each subject gets, by the size from which on; seven below."""
+_LEAST: Final = {1_000_000: 3, 100_000: 5, 0: 7}
+"""How many turns each subject gets at least, by the size from which on."""
+_MOST: Final = 15
+_SPARE: Final = 5.0
+"""Up to so many turns, while they take no more than so many seconds."""
 
 
 @frozen
@@ -53,17 +57,18 @@ class Bench:
     def compare(
         self, work: str, subjects: Sequence[Subject], *, rounds: int = 0, seconds: float = 90.0
     ) -> None:
-        """Let the subjects take turns, A B A B, until the rounds or the seconds are over.
+        """Let the subjects take turns, A B A B: so many rounds, or as many as their size asks for.
 
-        Each has one turn at least. Who fails is left out from then on, with a note.
+        No round begins after so many seconds, but the first. Who fails is left out, with a note.
         """
-        rounds = rounds or _rounds(max(subject.size for subject in subjects))
+        least = rounds or _least(max(subject.size for subject in subjects))
         going = list(subjects)
         samples: dict[Subject, list[Sample]] = {subject: [] for subject in subjects}
-        end = time.monotonic() + seconds
+        start = time.monotonic()
         self.tell(f"{work}: {', '.join(f'{s.name} ({s.size:,})' for s in subjects)}")
-        for turn in range(rounds):
-            if turn and time.monotonic() > end:
+        for turn in range(rounds or _MOST):
+            elapsed = time.monotonic() - start
+            if turn and elapsed > (seconds if turn < least else _SPARE):
                 break
             for subject in list(going):
                 try:
@@ -86,5 +91,5 @@ class Bench:
         print(f"{time.strftime('%T')} {text}", file=sys.stderr, flush=True)
 
 
-def _rounds(size: int) -> int:
-    return next((rounds for least, rounds in ROUNDS.items() if size >= least), 7)
+def _least(size: int) -> int:
+    return next(rounds for least, rounds in _LEAST.items() if size >= least)

@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, Self
 
 from bench.measure import Failed
@@ -28,7 +29,8 @@ class Watch:
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
-        self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _BUFFER)
+        with suppress(PermissionError):  # root of the machine alone may; others may lose events
+            self._socket.setsockopt(socket.SOL_SOCKET, _RCVBUFFORCE, _BUFFER)
         self._socket.bind((0, 0))
         self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, _NFNLGRP_NFTABLES)
 
@@ -50,6 +52,8 @@ class Watch:
                 data = self._socket.recv(1 << 20)
             except TimeoutError:
                 raise Failed(f"only {seen:,} of {wanted:,} bans came into force") from None
+            except OSError as error:
+                raise Failed(f"events were lost: {error.strerror}") from None
             seen += sum(_count(data, start, end) for start, end in _messages(data))
         return time.perf_counter()
 
