@@ -11,6 +11,7 @@ from typing import Final
 from bench import bars, machine, report
 from bench.run import Bench
 from bench.works import first_apply, from_log, packets, passes, scanning, startup
+from reconciler.errors import TreasonError
 from reconciler.execute import search_path
 
 ROOT: Final = Path(__file__).parent
@@ -38,7 +39,10 @@ def main() -> int:
         bench = Bench(Path(directory), arguments.quick)
         bench.results.machine = machine.describe()
         for name in arguments.only or (QUICK if arguments.quick else WORKS):
-            WORKS[name](bench)
+            try:
+                WORKS[name](bench)
+            except TreasonError as error:  # the others are worth their time
+                bench.note(f"{name}: {error}")
     if arguments.quick:
         return _guard(bench)
     report.write(bench.results, SCRATCH if arguments.only else ROOT)

@@ -64,11 +64,12 @@ class Bench:
         least = rounds or _least(max(subject.size for subject in subjects))
         going = list(subjects)
         samples: dict[Subject, list[Sample]] = {subject: [] for subject in subjects}
+        spare = 0 if self.quick else _SPARE
         start = time.monotonic()
         self.tell(f"{work}: {', '.join(f'{s.name} ({s.size:,})' for s in subjects)}")
         for turn in range(rounds or _MOST):
             elapsed = time.monotonic() - start
-            if turn and elapsed > (seconds if turn < least else _SPARE):
+            if turn and elapsed > (seconds if turn < least else spare):
                 break
             for subject in list(going):
                 try:

@@ -15,9 +15,9 @@ Script = Callable[[Sequence[str]], str]
 
 @frozen
 class Tool:
-    """A program, the script that fills an empty firewall, one that adds, and what lists all.
+    """A program, the script that fills an empty firewall, and one that adds.
 
-    Without the last it cannot go on from what is there.
+    ``read`` lists all, and ``reader`` is its name; without it, it cannot go on from what is there.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Tool:
     full: Script
     more: Script
     read: Sequence[str] = ()
+    reader: str = ""
 
     def load(self, directory: Path, size: int) -> list[str]:
         """Give the command that loads so many bans; its script is made on first use."""
@@ -73,8 +74,8 @@ def _room(count: int) -> int:
 
 def _iptables_tool(variant: str) -> Tool:
     restore = (f"iptables-{variant}-restore", "--noflush")
-    read = (f"iptables-{variant}-save",)
-    return Tool(restore[0], restore, _iptables, _iptables_more, read)
+    save = f"iptables-{variant}-save"
+    return Tool(restore[0], restore, _iptables, _iptables_more, (save,), save)
 
 
 TOOLS: Final = {
@@ -85,6 +86,7 @@ TOOLS: Final = {
             partial(_nft, sized=True),
             _nft_more,
             ("nft", "-j", "list", "set", "inet", "bench", "banned"),
+            "nft -j list set",
         ),
         Tool("nft -f, no size", ("nft", "-f"), partial(_nft, sized=False), _nft_more),
     ],
@@ -95,6 +97,7 @@ TOOLS: Final = {
             partial(_ipset, sized=True),
             _ipset_more,
             ("ipset", "save", "banned"),
+            "ipset save",
         ),
         Tool(
             "ipset restore, no size",
