@@ -139,3 +139,17 @@ GUARDS: Final = (
     *(evolve(bar, limit=2 * bar.limit) for bar in BARS if bar.key == _SCAN),
 )
 """What no change may break: about twice the bars, in sizes that a quick run can afford."""
+
+
+def verdict(results: Results, *, complete: bool) -> tuple[list[str], int]:
+    """Tell which guards are broken, in a line each, and give the exit code.
+
+    In a user namespace the kernel takes no great transactions, from no program. Where the
+    results are not ``complete`` for this, guards without figures are not held against treason.
+    """
+    guards = [guard for guard in GUARDS if complete or guard.figure(results)]
+    broken = [line for guard in guards if (line := guard.broken(results))]
+    summary = f"bench-quick: {len(guards)} guards, {len(broken)} broken"
+    if len(guards) < len(GUARDS):
+        summary += f"; {len(GUARDS) - len(guards)} more need root of the machine"
+    return [*broken, summary], 1 if broken else 0

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench import report
-from bench.bars import BARS, GUARDS, Bar
+from bench.bars import BARS, GUARDS, Bar, verdict
 from bench.inputs import addresses, more
 from bench.logs import kernel_log
 from bench.measure import Failed, Sample
@@ -133,6 +133,24 @@ def test_one_line_in_a_hundred_is_about_a_peer(tmp_path: Path) -> None:
     kernel_log(log, 10_000)
     found = [line for line in log.read_text().splitlines() if "Treason uncloaked" in line]
     assert (len(found), len({line.partition("Peer")[2] for line in found})) == (100, 90)
+
+
+def test_a_broken_guard_fails_the_quick_run() -> None:
+    """Each in a line of its own, before the sum."""
+    lines, code = verdict(results([1.0], [9.0]), complete=False)
+    assert code == 1
+    assert lines == [
+        "first apply, nftables, 100,000 bans, to `nft -f`: 9 (limit: at most 3)",
+        f"bench-quick: 1 guards, 1 broken; {len(GUARDS) - 1} more need root of the machine",
+    ]
+
+
+def test_what_root_did_not_measure_is_broken() -> None:
+    """Others are only told that it was left out."""
+    measured = results([1.0], [1.0])
+    lines, code = verdict(measured, complete=True)
+    assert (len(lines), code) == (len(GUARDS), 1)
+    assert verdict(measured, complete=False)[1] == 0
 
 
 def test_every_guard_is_milder_than_its_bar() -> None:

@@ -13,6 +13,7 @@ from bench.logs import lines
 from bench.measure import Failed, Sample, program
 from bench.run import Bench, Subject
 from bench.station import Station
+from reconciler.errors import TreasonError
 from reconciler.execute import run
 from reconciler.netns import HOST4, WITNESS4, Wire
 
@@ -39,7 +40,11 @@ def measure(bench: Bench) -> None:
         for name, (backend, make) in hosts.items():
             station = Station(bench.directory, backend, bench.database(BANS))
             stack.enter_context(station)
-            make(station)
+            try:
+                make(station)
+            except TreasonError as error:
+                bench.note(f"{WORK}: {name}: {error}")
+                continue
             wire = _wire(station)
             stack.callback(_unplug, station, wire)
             turn = partial(_flood, str(flood), station, wire)
