@@ -8,15 +8,20 @@ from bench import plots
 from bench.bars import BARS, Bar
 from bench.results import Results, Series
 
-_INTRODUCTION: Final = """\
+_HEAD: Final = """\
 # Results
 
 Written by `make bench` in one run; every figure is from it, and the raw samples are in
 [results.json](results.json).
 
+## Bars
+"""
+_METHOD: Final = """\
+## How it was measured
+
 Subjects take turns (A B A B), each in a network namespace of its own, new where something is
 applied for the first time. A run is a whole process from its start to its end. A ratio is taken
-in every round, between two that ran after each other; the table gives the median of the ratios.
+within every round, between two that took their turns in it; the table gives the median of the ratios.
 Spread is from the least to the greatest. CPU is user and system time of all processes of a run;
 memory is the peak of the greatest of them, and less than about 10 MB cannot be told from it.
 `treason` reads its database, which holds the same addresses as the scripts of the tools;
@@ -36,7 +41,7 @@ def write(results: Results, directory: Path) -> None:
 
 def page(results: Results, pictures: Iterable[str] = ()) -> str:
     """Give the whole page."""
-    parts = [_INTRODUCTION, "## Bars\n", bars(results, BARS)]
+    parts = [_HEAD, bars(results, BARS), _METHOD]
     works = dict.fromkeys(key.work for key in results.series)
     for work in works:
         parts += [f"## {work[0].upper()}{work[1:]}\n", table(results, list(results.of(work)))]

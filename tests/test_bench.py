@@ -75,7 +75,13 @@ def test_the_page_begins_with_the_bars_and_has_every_work_and_note() -> None:
     measured.notes.append("fail2ban is not there")
     page = report.page(measured)
     found = [line for line in page.splitlines() if line.startswith("## ")]
-    assert found == ["## Bars", "## First apply, nftables", "## Not measured", "## Machine"]
+    assert found == [
+        "## Bars",
+        "## How it was measured",
+        "## First apply, nftables",
+        "## Not measured",
+        "## Machine",
+    ]
     row = "| 100,000 | treason | 750 ms | 500 ms to 1 s | | 1 MB | 0.5 to nft -f | 2 |"
     assert row in page.replace("|  |", "| |")
     assert "- fail2ban is not there" in page
