@@ -21,7 +21,7 @@ _METHOD: Final = """\
 
 Subjects take turns (A B A B), each in a network namespace of its own, new where something is
 applied for the first time. A run is a whole process from its start to its end. A ratio is taken
-within every round, between two that took their turns in it; the table gives the median of the ratios.
+within every round, between two that took their turns in it; the table gives the median of these.
 Spread is from the least to the greatest. CPU is user and system time of all processes of a run;
 memory is the peak of the greatest of them, and less than about 10 MB cannot be told from it.
 `treason` reads its database, which holds the same addresses as the scripts of the tools;

@@ -11,6 +11,7 @@ from attrs import define, field, frozen
 from bench.inputs import addresses, store_bans
 from bench.measure import Sample
 from bench.results import Key, Results, Series
+from bench.station import settle
 from reconciler.errors import TreasonError
 
 _LEAST: Final = {1_000_000: 3, 100_000: 5, 0: 7}
@@ -81,6 +82,10 @@ class Bench:
             key, against = Key(work, subject.name, subject.size), subject.against
             reference = Key(work, *against) if against else None
             self.results.add(Series(key, samples[subject], reference))
+
+    def settle(self, size: int) -> None:
+        """Wait until what was dropped, of this size, disturbs nobody."""
+        settle(size, 0.5 if self.quick else 3.0)
 
     def note(self, text: str) -> None:
         """Remember what the reader must know."""

@@ -44,7 +44,6 @@ path = "{path}/list"
 """
 _GREAT: Final = 100_000
 _QUIET: Final = 0.85
-_PATIENCE: Final = 3.0
 
 
 class Station:
@@ -104,11 +103,14 @@ class Station:
             return run(argv, timeout=300).output
 
 
-def settle(size: int) -> None:
-    """Wait, after something great was dropped, until the kernel has cleared it away."""
+def settle(size: int, patience: float) -> None:
+    """Wait, after something great was dropped, until the kernel has cleared it away.
+
+    On a machine that others keep busy this cannot be told; then so many seconds must do.
+    """
     if size < _GREAT:
         return
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + patience
     before = _idle()
     while time.monotonic() < end:
         time.sleep(0.1)

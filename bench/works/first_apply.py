@@ -4,7 +4,7 @@ from functools import partial
 
 from bench.measure import Sample
 from bench.run import Bench, Subject
-from bench.station import BACKENDS, Station, settle
+from bench.station import BACKENDS, Station
 from bench.tools import TOOLS, Tool
 
 WORK = "first apply"
@@ -35,12 +35,12 @@ def _sizes(bench: Bench, backend: str) -> tuple[int, ...]:
 def _treason(bench: Bench, backend: str, size: int) -> Sample:
     with Station(bench.directory, backend, bench.database(size)) as station:
         sample = station.treason("reconcile", "--no-scan")
-    settle(size)
+    bench.settle(size)
     return sample
 
 
 def _tool(bench: Bench, tool: Tool, size: int) -> Sample:
     with Station(bench.directory) as station:
         sample = station.measure(tool.load(bench.directory, size))
-    settle(size)
+    bench.settle(size)
     return sample

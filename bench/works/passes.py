@@ -13,7 +13,7 @@ from attrs import define, field
 from bench.inputs import more, store_bans
 from bench.measure import Failed, Sample
 from bench.run import Bench, Subject
-from bench.station import BACKENDS, Station, settle
+from bench.station import BACKENDS, Station
 from bench.tools import TOOLS, Tool
 from reconciler.errors import TreasonError
 
@@ -54,7 +54,7 @@ class _Stage:
                 other = self.stack.enter_context(Station(directory))
                 other.run(self.tool.load(directory, size))
                 self.others[size] = other
-            settle(size)
+            self.bench.settle(size)
 
     def fresh(self, count: int) -> list[str]:
         """Give addresses that nobody was given before."""
@@ -96,7 +96,7 @@ def _measure(bench: Bench, backend: str) -> None:
         for work, subjects in _works(stage).items():
             if not bench.quick or work in _QUICK[backend]:
                 bench.compare(work, list(subjects))
-    settle(max(sizes))
+    bench.settle(max(sizes))
 
 
 def _sizes(bench: Bench, backend: str) -> list[int]:
