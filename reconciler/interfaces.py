@@ -45,7 +45,7 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class Marked(Protocol):
+class Marked(Backend, Protocol):
     """A backend that can tell, without reading it, whether its platform may have changed."""
 
     def fingerprint(self) -> str | None:
@@ -57,7 +57,7 @@ class Marked(Protocol):
 
 
 @runtime_checkable
-class Confirming(Protocol):
+class Confirming(Backend, Protocol):
     """A backend that can tell, without reading all of it, whether a change has arrived."""
 
     def confirm(self, plan: Plan) -> bool:

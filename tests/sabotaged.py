@@ -19,7 +19,14 @@ from reconciler import (
     Record,
     SourceUnreadable,
 )
-from reconciler.testing import BackendContract, Memory, SourceContract, Table
+from reconciler.testing import (
+    BackendContract,
+    ConfirmingContract,
+    MarkedContract,
+    Memory,
+    SourceContract,
+    Table,
+)
 from reconciler.testing.memory import STEPS
 
 
@@ -28,7 +35,7 @@ def _failing(contract: Any, step: str) -> AbstractContextManager[None]:
     return made
 
 
-class MemoryContract(BackendContract):
+class MemoryContract(BackendContract, MarkedContract, ConfirmingContract):
     """The contract, on a firewall in memory."""
 
     kind: ClassVar[Callable[[], Memory]] = Memory
@@ -243,6 +250,30 @@ class StumblesOverWidening(Memory):
         super().apply(plan)
 
 
+@define
+class CountsItsOwnChanges(Memory):
+    """Does not notice what others do."""
+
+    changes: int = 0
+
+    def apply(self, plan: Plan) -> None:
+        """Count."""
+        super().apply(plan)
+        self.changes += 1
+
+    def fingerprint(self) -> str:
+        """Tell how many there were."""
+        return str(self.changes)
+
+
+class ConfirmsAnything(Memory):
+    """Believes that all went well."""
+
+    def confirm(self, plan: Plan) -> bool:
+        """Do not look."""
+        return True
+
+
 class ShowsNothing(Memory):
     """Has no script to show."""
 
@@ -291,6 +322,8 @@ EXPECTED: Mapping[type[Memory], str] = {
     ChangesWhenShown: "test_render",
     NeverSettles: "test_second_pass_does_nothing",
     StumblesOverWidening: "test_overlaps",
+    CountsItsOwnChanges: "test_fingerprint",
+    ConfirmsAnything: "test_confirm",
 }
 """Each backend, and the one case of the contract that it fails."""
 

@@ -31,7 +31,12 @@ from reconciler.execute import run
 from reconciler.netlink import AnswerLost, Connection, Message, NetlinkError
 from reconciler.netns import Namespace
 from reconciler.plan import plan
-from reconciler.testing import BackendContract, PacketContract
+from reconciler.testing import (
+    BackendContract,
+    ConfirmingContract,
+    MarkedContract,
+    PacketContract,
+)
 
 Nft = Callable[..., str]
 
@@ -120,7 +125,7 @@ def _strike(_contract: object, text: str) -> None:
     nft_(text)
 
 
-class TestNftables(BackendContract, PacketContract):
+class TestNftables(BackendContract, PacketContract, MarkedContract, ConfirmingContract):
     """The contract, on the real kernel."""
 
     @pytest.fixture

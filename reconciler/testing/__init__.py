@@ -7,18 +7,21 @@ test against. It needs pytest: ``pip install 'treason[testing]'``.
 import pytest
 
 pytest.register_assert_rewrite(
-    f"{__name__}.backend", f"{__name__}.packets", f"{__name__}.source", f"{__name__}.holding"
+    *(f"{__name__}.{name}" for name in ("backend", "packets", "shortcuts", "source", "holding"))
 )
 
 from reconciler.testing.backend import EXAMPLE, BackendContract  # noqa: E402 - rewritten from here on
 from reconciler.testing.holding import given, needed, reach, state  # noqa: E402
 from reconciler.testing.memory import Memory, Table  # noqa: E402
 from reconciler.testing.packets import PacketContract  # noqa: E402
+from reconciler.testing.shortcuts import ConfirmingContract, MarkedContract  # noqa: E402
 from reconciler.testing.source import SourceContract  # noqa: E402
 
 __all__ = [
     "EXAMPLE",
     "BackendContract",
+    "ConfirmingContract",
+    "MarkedContract",
     "Memory",
     "PacketContract",
     "SourceContract",

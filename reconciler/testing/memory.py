@@ -8,7 +8,7 @@ from attrs import define, evolve, field, frozen
 
 from reconciler.desired import collapse
 from reconciler.errors import BackendError, BackendFailed, BackendUnreadable
-from reconciler.model import Change, Damage, Observed, Plan
+from reconciler.model import Change, Damage, Desired, Observed, Plan
 from reconciler.network import Network
 
 RULES: Final = ("pass loopback", "pass neighbours", "pass whitelisted", "drop banned")
@@ -55,6 +55,17 @@ class Memory:
         if table.rules != RULES:
             damage.append(Damage("rules", f"are {', '.join(table.rules) or 'missing'}"))
         return Observed(table.banned, table.passed, damage)
+
+    def fingerprint(self) -> str:
+        """Give a token of all that stands in the firewall."""
+        if "observe" in self.faults:
+            raise BackendUnreadable("memory: cannot be read", "take 'observe' out of its faults")
+        return str(hash(frozenset(self.tables.items())))
+
+    def confirm(self, plan: Plan) -> bool:
+        """Tell whether what is desired is held."""
+        held = Memory.observe(self)
+        return not held.damage and Desired(held.banned, held.passed or ()) == plan.desired
 
     def render(self, plan: Plan) -> str:
         """Give the change, a line for each step."""

@@ -159,10 +159,13 @@ def flood(wire: Wire, *senders: str) -> Iterator[Traffic]:
                     traffic.sent[sender] += 1
 
         def receive() -> None:
-            with suppress(TimeoutError):
-                while True:
-                    traffic.arrived[listener.recvfrom(16)[1][0]] += 1
-                    room.release()
+            ended = False  # what was sent before the end arrives within the listener's patience
+            while not ended:
+                ended = done.is_set()
+                with suppress(TimeoutError):
+                    while True:
+                        traffic.arrived[listener.recvfrom(16)[1][0]] += 1
+                        room.release()
 
         threads = [threading.Thread(target=send), threading.Thread(target=receive)]
         for thread in threads:

@@ -1,0 +1,45 @@
+"""What backends promise that spare reading their platform, as cases for pytest."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from reconciler.interfaces import Confirming, Marked
+from reconciler.testing.backend import EXAMPLE
+from reconciler.testing.holding import Cases, given, needed, reach, state
+
+
+class MarkedContract(Cases):
+    """For a backend with `fingerprint`; a class beside `BackendContract`, with its ``damages``."""
+
+    damages: ClassVar[Mapping[str, Callable[[Any], object]]] = {}
+
+    def test_fingerprint(self, damage: str, backend: Marked) -> None:
+        """Looking leaves it as it is; damage changes it."""
+        given(backend, EXAMPLE)
+        mark = backend.fingerprint()
+        backend.observe()
+        assert backend.fingerprint() == mark
+        self.damages[damage](self)
+        assert mark is None or backend.fingerprint() != mark
+
+    def test_fingerprint_of_a_change(self, backend: Marked) -> None:
+        """A change of the backend's own gives another one."""
+        given(backend, state(["192.0.2.7"]))
+        mark = backend.fingerprint()
+        reach(backend, state(["192.0.2.7", "192.0.2.9"]))
+        assert mark is None or backend.fingerprint() != mark
+
+
+class ConfirmingContract(Cases):
+    """For a backend with `confirm`; a class beside `BackendContract`, with its ``damages``."""
+
+    damages: ClassVar[Mapping[str, Callable[[Any], object]]] = {}
+
+    def test_confirm(self, damage: str, backend: Confirming) -> None:
+        """What was damaged after the change is not confirmed."""
+        given(backend, state(["192.0.2.7", "192.0.2.9", "203.0.113.128/25"]))
+        made = needed(backend, EXAMPLE)
+        assert made is not None
+        backend.apply(made)
+        self.damages[damage](self)
+        assert not backend.confirm(made)
