@@ -2,9 +2,11 @@
 
 import os
 import select
-from collections.abc import Sequence
-from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from typing import IO, TYPE_CHECKING, Final
 
 from attrs import frozen
 
@@ -12,6 +14,9 @@ from reconciler.errors import TreasonError
 
 if TYPE_CHECKING:
     import subprocess
+
+_PIECE: Final = 1 << 17
+"""Bytes of output that are given at once, and some more to the end of the line."""
 
 
 class CommandFailed(TreasonError):
@@ -28,41 +33,26 @@ class Completed:
 
 
 def run(
-    argv: Sequence[str], *, given: str = "", codes: Sequence[int] = (0,), timeout: float = 60.0
+    argv: Sequence[str],
+    *,
+    given: str | Iterable[str] = "",
+    codes: Sequence[int] = (0,),
+    timeout: float = 60.0,
 ) -> Completed:
-    """Run a program and give it ``given`` to read.
+    """Run a program and give it ``given`` to read: a text, or pieces that are made meanwhile.
 
     Raise `CommandFailed` unless it ends with one of ``codes`` within ``timeout`` seconds.
     """
-    import subprocess  # noqa: PLC0415 - costs milliseconds, and most commands run no program
+    with _ended(argv, given, codes, timeout) as (code, output, error):
+        return Completed(code, _text(output), _text(error))
 
-    with ExitStack() as stack:
-        # Files, not pipes: what the program leaves running would hold a pipe open.
-        text, output, error = (stack.enter_context(_file(name)) for name in ("in", "out", "err"))
-        text.write(given.encode())
-        text.seek(0)
-        try:
-            process = subprocess.Popen(
-                argv,
-                stdin=text,
-                stdout=output,
-                stderr=error,
-                env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": search_path()},
-            )
-        except FileNotFoundError:
-            raise CommandFailed(
-                f"{argv[0]}: no such program", "install the package that holds it"
-            ) from None
-        except (OSError, ValueError) as failure:
-            reason = getattr(failure, "strerror", None) or failure
-            raise CommandFailed(f"{argv[0]}: cannot be run: {reason}") from None
-        if not _ended(process, timeout):
-            raise CommandFailed(f"{' '.join(argv)}: did not end within {timeout:g} s")
-        completed = Completed(process.returncode, _text(output), _text(error))
-    if completed.code not in codes:
-        said = completed.error.strip() or completed.output.strip()
-        raise CommandFailed(f"{' '.join(argv)}: ended with {completed.code}: {said}")
-    return completed
+
+def printed(argv: Sequence[str], *, timeout: float = 60.0) -> Iterator[str]:
+    """Run a program as `run` does, then yield what it printed in pieces of many whole lines."""
+    with _ended(argv, "", (0,), timeout) as (_, output, _):
+        output.seek(0)
+        while lines := output.readlines(_PIECE):
+            yield b"".join(lines).decode(errors="replace")
 
 
 def search_path() -> str:
@@ -75,20 +65,96 @@ def _file(name: str) -> IO[bytes]:
     return os.fdopen(os.memfd_create(name), "w+b")
 
 
-def _ended(process: "subprocess.Popen[bytes]", timeout: float) -> bool:
-    """Wait for its end, and notice it at once: `Popen.wait` sleeps in between."""
+@contextmanager
+def _ended(
+    argv: Sequence[str], given: str | Iterable[str], codes: Sequence[int], timeout: float
+) -> Iterator[tuple[int, IO[bytes], IO[bytes]]]:
+    """Run a program to its end, and give its code and what it printed."""
+    deadline = time.monotonic() + timeout
+    with ExitStack() as stack:
+        # Files, not pipes: what the program leaves running would hold a pipe open.
+        output, error = (stack.enter_context(_file(name)) for name in ("out", "err"))
+        if isinstance(given, str):
+            source, feed = stack.enter_context(_file("in")), None
+            source.write(given.encode())
+            source.seek(0)
+        else:
+            ends = zip(os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK), ("rb", "wb"), strict=True)
+            source, sink = (stack.enter_context(os.fdopen(*end, buffering=0)) for end in ends)
+            os.set_blocking(source.fileno(), True)
+            feed = partial(_feed, sink, given)
+        process = _started(argv, source, output, error)
+        source.close()
+        if not _waited(process, feed, deadline):
+            raise CommandFailed(f"{' '.join(argv)}: did not end within {timeout:g} s")
+        if process.returncode not in codes:
+            said = _text(error).strip() or _text(output).strip()
+            raise CommandFailed(f"{' '.join(argv)}: ended with {process.returncode}: {said}")
+        yield process.returncode, output, error
+
+
+def _started(
+    argv: Sequence[str], source: IO[bytes], output: IO[bytes], error: IO[bytes]
+) -> "subprocess.Popen[bytes]":
+    import subprocess  # noqa: PLC0415 - costs milliseconds, and most commands run no program
+
+    try:
+        return subprocess.Popen(
+            argv,
+            stdin=source,
+            stdout=output,
+            stderr=error,
+            env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": search_path()},
+        )
+    except FileNotFoundError:
+        raise CommandFailed(
+            f"{argv[0]}: no such program", "install the package that holds it"
+        ) from None
+    except (OSError, ValueError) as failure:
+        reason = getattr(failure, "strerror", None) or failure
+        raise CommandFailed(f"{argv[0]}: cannot be run: {reason}") from None
+
+
+def _waited(
+    process: "subprocess.Popen[bytes]", feed: Callable[[int, float], None] | None, deadline: float
+) -> bool:
+    """Feed it, wait for its end, and notice it at once: `Popen.wait` sleeps in between."""
     try:
         descriptor = os.pidfd_open(process.pid)
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
         try:
-            return bool(poll.poll(timeout * 1000))
+            if feed:
+                feed(descriptor, deadline)
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            return bool(poll.poll(_left(deadline)))
         finally:
             os.close(descriptor)
     finally:
         if process.poll() is None:
             process.kill()
         process.wait()
+
+
+def _feed(sink: IO[bytes], pieces: Iterable[str], process: int, deadline: float) -> None:
+    """Write the pieces, until the program reads no more of them, ends, or has no time left."""
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    poll.register(sink, select.POLLOUT)
+    with sink, suppress(BrokenPipeError):
+        for piece in pieces:
+            rest = memoryview(piece.encode())
+            while rest:
+                try:
+                    rest = rest[os.write(sink.fileno(), rest) :]
+                except BlockingIOError:
+                    ready = [descriptor for descriptor, _ in poll.poll(_left(deadline))]
+                    if process in ready or not ready:
+                        return
+
+
+def _left(deadline: float) -> float:
+    """Give the milliseconds until then."""
+    return max(0.0, deadline - time.monotonic()) * 1000
 
 
 def _text(file: IO[bytes]) -> str:

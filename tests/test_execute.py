@@ -2,10 +2,11 @@
 
 import os
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from reconciler.execute import CommandFailed, run
+from reconciler.execute import CommandFailed, printed, run
 
 
 def test_a_program_reads_what_it_is_given() -> None:
@@ -13,6 +14,43 @@ def test_a_program_reads_what_it_is_given() -> None:
     text = "192.0.2.7\n" * 200_000
     assert run(["cat"], given=text).output == text
     assert run(["cat"]).output == ""
+
+
+def test_a_program_reads_pieces_while_they_are_made() -> None:
+    """All of them, in their order; one that stops reading, or ends, does not hold us up."""
+    pieces = [f"{number}\n" * 1000 for number in range(300)]
+    assert run(["cat"], given=iter(pieces)).output == "".join(pieces)
+    assert run(["cat"], given=[]).output == ""
+    assert run(["head", "-n1"], given=pieces).output == "0\n"
+    assert run(["sh", "-c", "exec <&-; echo done"], given=pieces).output == "done\n"
+    with pytest.raises(CommandFailed, match="ended with 3: no"):
+        run(["sh", "-c", "sleep 5 & echo no >&2; exit 3"], given=pieces)
+    with pytest.raises(CommandFailed, match="did not end"):
+        run(["sleep", "60"], given=pieces, timeout=0.1)
+
+
+def test_a_program_is_ended_when_its_pieces_cannot_be_made() -> None:
+    """The failure is told as it is, and nothing is left running."""
+
+    def failing() -> Iterator[str]:
+        yield "one\n"
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(["cat"], given=failing())
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_what_a_program_printed_comes_in_whole_lines() -> None:
+    """Once it has ended well."""
+    text = "192.0.2.7\n" * 100_000 + "last"
+    pieces = [*printed(["sh", "-c", f"yes 192.0.2.7 | head -n{100_000}; printf last"])]
+    assert "".join(pieces) == text
+    assert 3 < len(pieces) < 30
+    assert all(piece.endswith("\n") for piece in pieces[:-1])
+    with pytest.raises(CommandFailed, match="ended with 1: no"):
+        next(printed(["sh", "-c", "echo yes; echo no >&2; exit 1"]))
 
 
 def test_another_end_is_an_error_unless_it_is_expected() -> None:
