@@ -10,9 +10,10 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import pairwise
+from itertools import islice, pairwise
+from operator import lt
 from sys import byteorder
-from typing import Final, overload
+from typing import Final, TypeVar, overload
 
 from reconciler.network import Network
 
@@ -22,6 +23,11 @@ _V6: Final = Network.of(6, 0, 0)
 _WIDER: Final = {4: re.compile(rb"[^\x20]"), 6: re.compile(rb"[^\x80]", re.DOTALL)}
 _BLOCK: Final = 1 << 12
 """Networks compared at once: what is alike costs no object, what differs costs this many."""
+
+_FEW: Final = 32
+"""So many times fewer networks are put between the others, not sorted with them."""
+
+_T = TypeVar("_T", int, bytes)
 
 
 class Networks(AbstractSet[Network], Sequence[Network]):
@@ -51,17 +57,16 @@ class Networks(AbstractSet[Network], Sequence[Network]):
 
     @classmethod
     def of_hosts(cls, version: int, addresses: bytes) -> "Networks":
-        """Take single addresses of 4 or 16 bytes each, in any order."""
+        """Take single addresses of 4 or 16 bytes each, in any order, also repeatedly."""
         size = _HOST[version] // 8
         if version == 4:
             numbers = array("I", addresses)
             _swap(numbers)
-            numbers = array("I", sorted(set(numbers)))
+            numbers = array("I", _ascending(numbers))
             _swap(numbers)
             addresses = numbers.tobytes()
         else:
-            chunks = range(0, len(addresses), size)
-            addresses = b"".join(sorted({addresses[at : at + size] for at in chunks}))
+            addresses = b"".join(_ascending(_chunks(addresses, size)))
         packed = bytearray(bytes([*bytes(size), _HOST[version]]) * (len(addresses) // size))
         for byte in range(size):
             packed[byte :: size + 1] = addresses[byte::size]
@@ -168,14 +173,8 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         return self - (self - other)
 
     def __or__(self, other: AbstractSet[object]) -> "Networks":
-        more = Networks.of(other) - self  # type: ignore[arg-type]  # likewise
-        parts: list[Networks] = []
-        start = 0
-        for network in more:
-            at = bisect_left(self, network, start)
-            parts += [self[start:at], Networks.of([network])]
-            start = at
-        return Networks.joined([*parts, self[start:]])
+        more = Networks.of(other)  # type: ignore[arg-type]  # likewise
+        return Networks(*(_union(self.packed(v), more.packed(v), _WIDTH[v]) for v in (4, 6)))
 
     __rand__ = __and__
     __ror__ = __or__
@@ -205,6 +204,31 @@ NOTHING: Final = Networks()
 def _swap(numbers: "array[int]") -> None:
     if byteorder == "little":
         numbers.byteswap()
+
+
+def _ascending(values: Sequence[_T]) -> Sequence[_T]:
+    """Sort, and leave out repetitions."""
+    ordered = sorted(values)
+    alike = not all(map(lt, ordered, islice(ordered, 1, None)))
+    return sorted(set(ordered)) if alike else ordered
+
+
+def _chunks(packed: bytes, width: int) -> list[bytes]:
+    return [packed[at : at + width] for at in range(0, len(packed), width)]
+
+
+def _union(left: bytes, right: bytes, width: int) -> bytes:
+    """Merge what ascends; a few chunks are put between those of many, which stay bytes."""
+    few, many = sorted((left, right), key=len)
+    if len(few) * _FEW > len(many):
+        return b"".join(_ascending(_chunks(many + few, width)))
+    parts: list[bytes] = []
+    start = 0
+    for chunk in _chunks(_difference(few, many, width), width):
+        at = _search(many, chunk, width, start)
+        parts += [many[start * width : at * width], chunk]
+        start = at
+    return b"".join([*parts, many[start * width :]])
 
 
 def _difference(left: bytes, right: bytes, width: int) -> bytes:

@@ -59,15 +59,17 @@ def test_it_is_the_ascending_sequence_of_its_members(
 
 @given(several)
 def test_hosts_and_wider_networks_are_told_apart(members: frozenset[Network]) -> None:
-    """Single addresses come packed, the others as they are."""
+    """Single addresses come packed, the others as they are; packed ones may be repeated."""
     mine = Networks.of(members)
     for version in (4, 6):
         family = sorted(network for network in members if network.version == version)
         hosts = [network for network in family if network.is_host]
         assert mine.hosts(version) == b"".join(network.packed for network in hosts)
+        assert [*mine.family(version)] == family
         assert mine.wider(version) == [network for network in family if not network.is_host]
         scattered = b"".join(network.packed for network in reversed(hosts))
         assert Networks.of_hosts(version, scattered) == set(hosts)
+        assert [*Networks.of_hosts(version, scattered * 2)] == hosts
 
 
 @given(several)
@@ -92,6 +94,8 @@ def test_many_are_compared_block_by_block() -> None:
     assert [network.address - 0x0B000000 for network in left - right] == [0, 8190, 8192, 199_998]
     assert [network.address - 0x0B000000 for network in right - left] == [1, 8191, 8193, 200_001]
     assert left & right == left - (left - right)
+    assert [*(left - right | right)] == [*(right | left - right)] == sorted({*left, *right})
+    assert [*(left | right)] == sorted({*left, *right})
 
 
 def test_an_address_costs_a_few_bytes() -> None:
