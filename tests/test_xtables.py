@@ -33,7 +33,9 @@ def problems(
     text: str, hooked: tuple[Hook, ...] = INPUT, fixed: Fixed = chain.NO_SETS
 ) -> list[str]:
     """Give all that is damaged in a family, in words."""
-    return [str(each) for each in hooks.damage(parse(text), 4, hooked, fixed)]
+    listing = parse(text)
+    held = chain.contents(listing, 4, {hook.table for hook in hooked}, fixed)
+    return [str(each) for each in hooks.damage(listing, 4, hooked, held)]
 
 
 def test_the_parts_of_the_chain_stand_in_this_order() -> None:

@@ -1,13 +1,12 @@
 """What the chain holds, as iptables-save(8) writes it, and how it is read, compared and changed."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
 
-from reconciler import BackendUnreadable, Desired, InvalidNetwork, Network
+from reconciler import BackendUnreadable, Desired, Network, Networks, lines
 
 CHAIN: Final = "TREASON"
 REMOVALS: Final = 10
@@ -25,9 +24,10 @@ _HEAD: Final = {
         "-p ipv6-icmp -m icmp6 --icmpv6-type 136 -m hl --hl-eq 255 -j RETURN",
     ),
 }
-_EVERYTHING: Final = {4: Network.of(4, 0, 0), 6: Network.of(6, 0, 0)}
-_RULE: Final = re.compile(r"(?:-s (\S+) )?-j (RETURN|DROP)")
-_LINE: Final = re.compile(r"(?:\[[0-9]+:[0-9]+\] )?-A (\S+) ?(.*)", re.DOTALL)
+_EVERYTHING: Final = {version: Networks.of([Network.of(version, 0, 0)]) for version in (4, 6)}
+_SINGLE: Final = {4: "/32", 6: "/128"}
+_RULE: Final = re.compile(r"(?:-s ([0-9a-f:]\S*) )?-j (RETURN|DROP)")
+_COUNTERS: Final = re.compile(r"\[[0-9]+:[0-9]+\] (?=-A )")
 _QUOTED: Final = re.compile(r' "(?:[^"\\]|\\.)*"', re.DOTALL)
 _INCOMPATIBLE: Final = re.compile(r"# Table `(\S+)' is incompatible")
 
@@ -53,8 +53,8 @@ NO_SETS: Final = Fixed()
 class Content:
     """What one chain holds; ``problem`` is empty when the chain is as such a chain is to be."""
 
-    banned: AbstractSet[Network]
-    passed: AbstractSet[Network]
+    banned: Networks
+    passed: Networks
     problem: str
 
 
@@ -71,8 +71,10 @@ def parse(saved: str, tables: Iterable[str] = ()) -> Listing:
     for line in saved.split("\n"):
         match line[:1]:
             case "-" | "[":
-                if rule := _LINE.fullmatch(line):
-                    current.setdefault(rule[1], []).append(rule[2])
+                verb, _, rest = _COUNTERS.sub("", line, 1).partition(" ")
+                if verb == "-A":
+                    chain, _, rule = rest.partition(" ")
+                    current.setdefault(chain, []).append(rule)
             case ":":
                 current.setdefault(line[1:].partition(" ")[0], [])
             case "*":
@@ -94,10 +96,7 @@ def bare(rule: str) -> str:
 
 def networks(state: Desired, version: int) -> Desired:
     """Give the networks of one family."""
-    return Desired(
-        frozenset(network for network in state.banned if network.version == version),
-        frozenset(network for network in state.passed if network.version == version),
-    )
+    return Desired(state.banned.family(version), state.passed.family(version))
 
 
 def read(rules: Sequence[str], version: int, fixed: Fixed = NO_SETS) -> Content:
@@ -107,26 +106,40 @@ def read(rules: Sequence[str], version: int, fixed: Fixed = NO_SETS) -> Content:
     places |= {rule: len(places) + 1 + rank for rank, rule in enumerate(fixed.dropping)}
     passing = len(head) + len(fixed.passing)
     ranks = {"RETURN": passing, "DROP": len(places) + 1}
-    held: dict[str, list[Network]] = {"RETURN": [], "DROP": []}
+    named: dict[str, dict[str, str]] = {"RETURN": {}, "DROP": {}}
     order: list[int] = []
     strange: list[str] = []
     for rule in rules:
         rank = places.get(rule)
         if rank is None:
-            network, target = _network(rule, version)
-            if network is None:
+            match = _RULE.fullmatch(rule)
+            if match is None:
                 strange.append(rule)
                 continue
-            held[target].append(network)
+            source, target = match.groups("")
+            named[target][source.removesuffix(_SINGLE[version])] = rule
             rank = ranks[target]
         order.append(rank)
-    passed, banned = frozenset(held["RETURN"]), frozenset(held["DROP"])
+    (passed, less), (banned, more) = (_networks(each, version) for each in named.values())
+    if less or more:
+        wrong = frozenset([*strange, *less, *more])
+        strange = [rule for rule in rules if rule in wrong]
     present = frozenset(rules)
     said = [f"lacks {rule!r}" for rule in places if rule not in present]
     said += [f"has {rule!r}" for rule in strange]
     if not said and (len(present) != len(rules) or order != sorted(order)):
         said = ["has its rules twice or in another order"]
     return Content(banned, passed, told(said))
+
+
+def contents(
+    listing: Listing, version: int, tables: Iterable[str], fixed: Fixed = NO_SETS
+) -> dict[str, Content]:
+    """Read the chain in each of the tables that has it."""
+    chains = {table: listing.get(table, {}).get(CHAIN) for table in tables}
+    return {
+        table: read(rules, version, fixed) for table, rules in chains.items() if rules is not None
+    }
 
 
 def told(said: Sequence[str]) -> str:
@@ -140,9 +153,9 @@ def body(wanted: Desired, version: int, fixed: Fixed = NO_SETS) -> Iterator[str]
     """Yield all rules of the chain, in order; ``wanted`` is of this family."""
     yield from _HEAD[version]
     yield from fixed.passing
-    yield from map(_written("RETURN"), sorted(wanted.passed))
+    yield from _written(wanted.passed, "RETURN")
     yield from fixed.dropping
-    yield from map(_written("DROP"), sorted(wanted.banned))
+    yield from _written(wanted.banned, "DROP")
 
 
 def changes(
@@ -157,9 +170,8 @@ def changes(
         held = read(rules, version, fixed)
         added, removed = wanted.banned - held.banned, held.banned - wanted.banned
         if not held.problem and held.passed == wanted.passed and len(removed) <= REMOVALS:
-            ban = _written("DROP")
-            lines = [f"-A {CHAIN} {ban(network)}" for network in sorted(added)]
-            return lines + [f"-D {CHAIN} {ban(network)}" for network in sorted(removed)]
+            more = [f"-A {CHAIN} {rule}" for rule in _written(added, "DROP")]
+            return more + [f"-D {CHAIN} {rule}" for rule in _written(removed, "DROP")]
     return [
         f":{CHAIN} - [0:0]",
         *(f"-A {CHAIN} {rule}" for rule in body(wanted, version, fixed)),
@@ -169,33 +181,29 @@ def changes(
 def restore(tables: Mapping[str, Sequence[str]]) -> str:
     """Give the text for ``iptables-restore --noflush``; tables without lines are left out."""
     return "".join(
-        "\n".join([f"*{table}", *lines, "COMMIT\n"])
-        for table, lines in sorted(tables.items())
-        if lines
+        "\n".join([f"*{table}", *changed, "COMMIT\n"])
+        for table, changed in sorted(tables.items())
+        if changed
     )
 
 
-def _network(rule: str, version: int) -> tuple[Network | None, str]:
-    """Read a rule that names a network alone, and its target."""
-    match = _RULE.fullmatch(rule)
-    if match is None:
-        return None, ""
-    text, target = match.groups()
-    if text is None:
-        return _EVERYTHING[version], target
-    try:
-        network = Network.exact(text)
-    except InvalidNetwork:
-        return None, ""
-    return (network if network.version == version and network.length else None), target
+def _networks(named: Mapping[str, str], version: int) -> tuple[Networks, list[str]]:
+    """Read the sources of rules; give the rules beside them whose source is no such network.
+
+    A rule for everything names none, and never the network of length 0.
+    """
+    found, odd = lines.read(source for source in named if source)
+    right = found.family(version) - _EVERYTHING[version]
+    wrong: list[str] = []
+    if odd or len(right) < len(found):
+        judged = ((rule, lines.read([source])[0]) for source, rule in named.items() if source)
+        wrong = [rule for rule, network in judged if not network or not network <= right]
+    return (right | _EVERYTHING[version] if "" in named else right), wrong
 
 
-def _written(target: str) -> Callable[[Network], str]:
-    """Give what writes the rule for a network as iptables-save does."""
-
-    def write(network: Network) -> str:
-        if not network.length:
-            return f"-j {target}"
-        return f"-s {network}{f'/{network.length}' if network.is_host else ''} -j {target}"
-
-    return write
+def _written(networks: Networks, target: str) -> list[str]:
+    """Give the rules for networks of a family, as iptables-save writes them."""
+    everything = [f"-j {target}"] if networks and not networks[0].length else []
+    named = networks[1:] if everything else networks
+    rules = lines.written(named, "-s ", f" -j {target}\n", full=True)
+    return everything + "".join(rules).splitlines()

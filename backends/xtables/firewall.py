@@ -12,13 +12,13 @@ from backends.xtables.chain import (
     Fixed,
     Listing,
     changes,
+    contents,
     networks,
     parse,
-    read,
     restore,
 )
 from backends.xtables.hooks import Hook, Repair, absent, damage, jumps, repairs
-from reconciler import BackendError, BackendFailed, Damage, Desired, Network, Observed
+from reconciler import BackendError, BackendFailed, Damage, Desired, Networks, Observed
 
 FAMILIES: Final = (4, 6)
 
@@ -63,19 +63,18 @@ class Firewall:
 
     def observe(self, state: State) -> Observed:
         """Tell what the chains hold, what is wrong with them, and what the other variant holds."""
-        held: dict[bool, set[Network]] = {True: set(), False: set()}
+        banned = passed = Networks()
         flaws = [
             Damage(f"chain {hook.chain} ({hook.table})", "does not exist, nothing is hooked there")
             for hook in absent(state.listings.values(), self.hooks)
         ]
         for version, listing in state.listings.items():
-            fixed = self.fixed.get(version, NO_SETS)
-            flaws += damage(listing, version, self.hooks, fixed)
-            for table in self._tables():
-                content = read(listing.get(table, {}).get(CHAIN, ()), version, fixed)
-                held[True] |= content.banned
-                held[False] |= content.passed
-        return Observed(held[True], held[False], flaws, other.notes(state.variant))
+            held = contents(listing, version, self._tables(), self.fixed.get(version, NO_SETS))
+            flaws += damage(listing, version, self.hooks, held)
+            for content in held.values():
+                banned |= content.banned
+                passed |= content.passed
+        return Observed(banned, passed, flaws, other.notes(state.variant))
 
     def render(self, state: State, wanted: Desired) -> str:
         """Give what `apply` does; ``wanted`` are the networks that are rules of the chain."""
@@ -129,13 +128,13 @@ class Firewall:
             family = networks(wanted, version)
             fixed = self.fixed.get(version, NO_SETS)
             hooks = list(dict.fromkeys([*self.hooks, *(_hooked(listing) if missing else ())]))
-            contents = {
+            changed = {
                 table: changes(listing.get(table, {}).get(CHAIN), family, version, fixed)
                 for table in sorted({hook.table for hook in hooks})
             }
             needed = repairs(listing, hooks)
             steps += _family(
-                state.variant, version, [each for each in needed if not each.removes], contents
+                state.variant, version, [each for each in needed if not each.removes], changed
             )
             last += _family(state.variant, version, [each for each in needed if each.removes], {})
         return steps + last
@@ -147,14 +146,14 @@ def _hooked(listing: Listing) -> list[Hook]:
 
 
 def _family(
-    variant: str, version: int, repaired: Sequence[Repair], contents: Mapping[str, Sequence[str]]
+    variant: str, version: int, repaired: Sequence[Repair], changed: Mapping[str, Sequence[str]]
 ) -> Iterator[Step]:
     """Yield the steps of one family.
 
     In the nft variant all is one text. In the legacy one the structure comes first: what the
     chain holds is enforced again at once where only a jump was lost.
     """
-    lines = {table: [*each] for table, each in contents.items()}
+    lines = {table: [*each] for table, each in changed.items()}
     for repair in repaired:
         if variant == "legacy":
             new = [f"-N {CHAIN}"] if repair.creates else []

@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import frozen
 
-from backends.xtables.chain import CHAIN, Fixed, Listing, bare, read, told
+from backends.xtables.chain import CHAIN, Content, Listing, bare, told
 from reconciler import Damage
 
 JUMP: Final = f"-j {CHAIN}"
@@ -96,10 +96,15 @@ def absent(listings: Iterable[Listing], hooks: Iterable[Hook]) -> list[Hook]:
     return [hook for hook in hooks if not any(map(hook.exists, known))]
 
 
-def damage(listing: Listing, version: int, hooks: Sequence[Hook], fixed: Fixed) -> Iterator[Damage]:
-    """Yield every way in which a family's chains and jumps are not as they are to be."""
+def damage(
+    listing: Listing, version: int, hooks: Sequence[Hook], contents: Mapping[str, Content]
+) -> Iterator[Damage]:
+    """Yield every way in which a family's chains and jumps are not as they are to be.
+
+    ``contents`` is what the chain holds in each table that has a hook and the chain.
+    """
     tables = {hook.table for hook in hooks}
-    yield from _contents(listing, version, sorted(tables), fixed)
+    yield from _contents(listing, version, sorted(tables), contents)
     for table in sorted(listing.keys() | tables):
         place = f"(IPv{version} {table})"
         if table not in tables and CHAIN in listing[table]:
@@ -128,8 +133,10 @@ def jumps(listing: Listing, table: str) -> dict[str, list[str]]:
     """Give the rules of other chains that lead into ours."""
     found = {}
     for chain, rules in listing.get(table, {}).items():
+        if chain == CHAIN:
+            continue
         leading = [rule for rule in rules if CHAIN in rule and _JUMPS.fullmatch(bare(rule))]
-        if leading and chain != CHAIN:
+        if leading:
             found[chain] = leading
     return found
 
@@ -160,18 +167,18 @@ def enforced(listing: Listing) -> Mapping[str, object]:
 
 
 def _contents(
-    listing: Listing, version: int, tables: Sequence[str], fixed: Fixed
+    listing: Listing, version: int, tables: Sequence[str], contents: Mapping[str, Content]
 ) -> Iterator[Damage]:
     """Look at the chain in each hooked table; all are to hold the same."""
-    chains = {table: listing.get(table, {}).get(CHAIN) for table in tables}
-    everywhere = frozenset(rule for rules in chains.values() for rule in rules or ())
-    for table, rules in chains.items():
+    chains = [listing[table][CHAIN] for table in contents]
+    everywhere = frozenset[str]().union(*chains if len(chains) > 1 else ())
+    for table in tables:
         subject = f"chain {CHAIN} (IPv{version} {table})"
-        if rules is None:
+        if table not in contents:
             yield Damage(subject, "is missing")
-        elif problem := read(rules, version, fixed).problem:
+        elif problem := contents[table].problem:
             yield Damage(subject, problem)
-        elif missing := everywhere.difference(rules):
+        elif missing := everywhere.difference(listing[table][CHAIN]):
             yield Damage(subject, told([f"lacks {rule!r}" for rule in sorted(missing)]))
 
 

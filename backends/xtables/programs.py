@@ -18,7 +18,9 @@ _ENDINGS: Final = range(-64, 256)
 """Every way to end, by a signal as well: each is judged here."""
 
 _PATIENCE: Final = 300.0
-_WHOLE: Final = re.compile(r"(\A|\nCOMMIT\n)(#.*\n)*\Z")
+_BEHIND: Final = re.compile(r"(#.*\n)*")
+"""What may come behind the last table."""
+
 _DENIED: Final = re.compile(r"Permission denied|not permitted|must be root")
 _HINTS: Final = (
     (re.compile(r"can't open lock file"), "let XTABLES_LOCKFILE name a file that can be written"),
@@ -64,7 +66,7 @@ def save(version: int, variant: str) -> str:
     if done.code != 0 or _DENIED.search(done.error):
         reason = _reason(done)
         raise BackendUnreadable(f"{program}: {reason}", _hint(reason))
-    if done.output and _WHOLE.search(done.output) is None:
+    if _BEHIND.fullmatch(done.output.rpartition("\nCOMMIT\n")[2]) is None:
         raise BackendUnreadable(
             f"{program}: what it printed broke off", "run it by hand to see why"
         )
