@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -70,8 +70,8 @@ def failing(*, share: float) -> Iterator[None]:
     """Let ipset stop after a share of the lines."""
     real = programs.restore
 
-    def restore(text: str) -> None:
-        lines = text.splitlines(keepends=True)
+    def restore(pieces: Iterable[str]) -> None:
+        lines = "".join(pieces).splitlines(keepends=True)
         real("".join(lines[: int(len(lines) * share)]))
         if lines:
             raise BackendFailed("ipset: killed")

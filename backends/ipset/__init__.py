@@ -1,7 +1,8 @@
 """ipset: sets of what to drop and what to pass, and one chain of iptables that asks them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from attrs import evolve, frozen
 
@@ -14,10 +15,13 @@ from reconciler import (
     Damage,
     Desired,
     Network,
+    Networks,
     Observed,
     Plan,
     hookimpl,
 )
+
+_EVERYTHING: Final = Networks.of(Network.of(version, 0, 0) for version in (4, 6))
 
 
 @frozen
@@ -43,31 +47,33 @@ class Ipset:
 
     def observe(self) -> Observed:
         """Read the sets, the chain and its jumps back."""
-        chain = self._firewall.observe(self._firewall.state())
-        found = layout.headers(programs.headers())
-        flaws = [*layout.damage(found), *chain.damage]
-        if ruled := _ruled(chain):
-            what = f"has rules for {len(ruled)} networks that belong into sets"
-            flaws.append(Damage("chain TREASON", what))
-        held = {"DROP": set(chain.banned), "RETURN": set(chain.passed or ())}
+        chain, found, flaws = self._structure()
+        held = {"DROP": chain.banned, "RETURN": chain.passed or Networks()}
         for each in layout.SETS:
-            if each.name in found and found[each.name].is_like(each):
+            header = found.get(each.name)
+            if header and header.is_like(each) and header.entries != 0:
                 members, strange = layout.members(each, programs.save(each.name))
-                held[each.verdict].update(members)
+                held[each.verdict] |= members
                 flaws += strange
         return Observed(held["DROP"], held["RETURN"], flaws, chain.notes)
+
+    def confirm(self, plan: Plan) -> bool:
+        """Whether sets, chain and jumps are right, and the kernel counts what is desired."""
+        chain, found, flaws = self._structure()
+        rules = _everything(plan.desired)
+        ruled = chain.banned == rules.banned and chain.passed == rules.passed
+        return not flaws and ruled and layout.counted(plan.desired, found)
 
     def render(self, plan: Plan) -> str:
         """Give the texts that `apply` sends, and the program that gets each."""
         state, steps = self._steps(plan)
         wanted = _everything(plan.desired)
-        parts = [_told(steps.before)]
+        parts = [*_told(steps.before)]
         if steps.stand_ins:
             parts.append(self._using(steps.stand_ins).render(state, wanted))
-            parts.append(_told(steps.between))
-            parts.append("# and back\n")
+            parts += [*_told(steps.between), "# and back\n"]
         parts.append(self._firewall.render(state, wanted))
-        return "".join([*parts, _told(steps.after)])
+        return "".join([*parts, *_told([steps.after])])
 
     def apply(self, plan: Plan) -> None:
         """Carry out the plan: the sets, then the chain that asks them, then what is left over.
@@ -90,6 +96,16 @@ class Ipset:
         self._firewall.teardown(owned=_with_sets)
         _clear_away(layout.clearance(layout.headers(programs.headers())))
 
+    def _structure(self) -> tuple[Observed, dict[str, layout.Header], list[Damage]]:
+        """Read all but the sets' elements: the chain, the sets' headers, and what is wrong."""
+        chain = self._firewall.observe(self._firewall.state())
+        found = layout.headers(programs.headers())
+        flaws = [*layout.damage(found), *chain.damage]
+        if ruled := _ruled(chain):
+            what = f"has rules for {len(ruled)} networks that belong into sets"
+            flaws.append(Damage("chain TREASON", what))
+        return chain, found, flaws
+
     def _steps(self, plan: Plan) -> tuple[State, layout.Steps]:
         state = self._firewall.state()
         found = layout.headers(programs.headers())
@@ -110,17 +126,14 @@ def _fixed(stand_ins: Mapping[str, str]) -> dict[int, Fixed]:
     }
 
 
-def _ruled(chain: Observed) -> set[Network]:
+def _ruled(chain: Observed) -> Networks:
     """Give the networks that the chain has rules for, though a set would take them."""
-    return {network for network in chain.banned | (chain.passed or set()) if network.length}
+    return (chain.banned | (chain.passed or Networks())) - _EVERYTHING
 
 
 def _everything(state: Desired) -> Desired:
     """Give the networks that are rules of the chain: those of length 0."""
-    return Desired(
-        frozenset(network for network in state.banned if not network.length),
-        frozenset(network for network in state.passed if not network.length),
-    )
+    return Desired(_EVERYTHING & state.banned, _EVERYTHING & state.passed)
 
 
 def _with_sets(rules: Sequence[str]) -> bool:
@@ -141,8 +154,9 @@ def _clear_away(text: str) -> None:
         raise BackendError(f"{first.what} ({', '.join(refused)})", first.hint)
 
 
-def _told(text: str) -> str:
-    return f"# ipset restore\n{text}" if text else ""
+def _told(pieces: Iterable[str]) -> list[str]:
+    told = "".join(pieces)
+    return ["# ipset restore\n", told] if told else []
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """What the sets look like, as ipset(8) lists them, and how they are compared, made and changed."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Final
 
 from attrs import frozen
 
-from reconciler import Damage, InvalidNetwork, Network, Plan
+from reconciler import Damage, Desired, Network, Networks, Plan, lines
 
 _SMALLEST: Final = 1 << 16
 """The least `maxelem`, which is also what ipset takes when none is told."""
@@ -15,6 +16,7 @@ _OWN_CHOICE: Final = re.compile(r"\b(hashsize|maxelem|bucketsize|initval) \S+ ?"
 """What a header may say in any way: sizes are judged apart, the others change no match."""
 
 _ASIDE: Final = ("_new", "_new2", "_new3")
+_NONE: Final = Networks()
 _TELLING: Final = 3
 """Strange elements told of one set; the repair is the same for more."""
 
@@ -42,20 +44,23 @@ class Set:
         """Give the rule of the chain, as iptables-save prints it; ``name`` may be a stand-in."""
         return f"-m set --match-set {name} src -j {self.verdict}"
 
-    def takes(self, network: Network) -> bool:
-        """Whether the network belongs into this set.
+    def members(self, networks: Networks) -> Networks:
+        """Give those of the networks that belong into this set.
 
         No set takes a network of length 0, which is a rule of the chain; hash:ip does not take
         the address 0 either.
         """
-        if network.version != self.version or not network.length:
-            return False
-        single = network.is_host and network.address != 0
-        return not self.banned or single is (self.kind == "hash:ip")
+        family = networks.family(self.version)
+        everything = Networks.of([Network.of(self.version, 0, 0)])
+        if not self.banned:
+            return family - everything
+        zero = Networks.of([Network.of(self.version, 0, 128 if self.version == 6 else 32)])
+        wider = Networks.of(family.wider(self.version)) | (zero & family)
+        return family - wider if self.kind == "hash:ip" else wider - everything
 
-    def members(self, networks: Iterable[Network]) -> list[Network]:
-        """Give those of the networks that belong into this set."""
-        return [network for network in networks if self.takes(network)]
+    def desired(self, state: Desired) -> Networks:
+        """Give what the set is to hold."""
+        return self.members(state.banned if self.banned else state.passed)
 
 
 SETS: Final = tuple(
@@ -78,6 +83,8 @@ class Header:
     kind: str
     options: str
     references: int
+    entries: int | None
+    """How many elements it holds; an old kernel or ipset does not tell."""
 
     @property
     def maxelem(self) -> int:
@@ -97,8 +104,13 @@ def headers(listing: str) -> dict[str, Header]:
         told = dict(line.partition(": ")[::2] for line in block.splitlines())
         name = told.get("Name", "")
         if name in _NAMES or name in _STAND_INS:
-            header = Header(told["Type"], f"{told['Header']} ", int(told["References"]))
-            found[name] = header
+            entries = told.get("Number of entries")
+            found[name] = Header(
+                told["Type"],
+                f"{told['Header']} ",
+                int(told["References"]),
+                None if entries is None else int(entries),
+            )
     return found
 
 
@@ -113,26 +125,30 @@ def damage(found: Mapping[str, Header]) -> Iterator[Damage]:
         yield Damage(f"set {name}", "is left of an interrupted change")
 
 
-def members(each: Set, saved: str) -> tuple[list[Network], list[Damage]]:
+def counted(state: Desired, found: Mapping[str, Header]) -> bool:
+    """Whether every set holds as many elements as it is to hold."""
+    return all(
+        each.name in found and found[each.name].entries == len(each.desired(state)) for each in SETS
+    )
+
+
+def members(each: Set, saved: Iterable[str]) -> tuple[Networks, list[Damage]]:
     """Read the elements from ``ipset save``: the right ones, and what is wrong with the others."""
-    networks: list[Network] = []
-    strange: list[str] = []
-    for line in saved.splitlines():
-        verb, _, rest = line.partition(f" {each.name} ")
-        if verb != "add":
-            continue
-        try:
-            network = Network.exact(rest)
-        except InvalidNetwork:
-            strange.append(rest)
-            continue
-        if each.takes(network):
-            networks.append(network)
-        else:
-            strange.append(f"{rest}, which belongs elsewhere")
-    if len(strange) > _TELLING:
-        strange[_TELLING:] = [f"{len(strange) - _TELLING} more strange elements"]
-    return networks, [Damage(f"set {each.name}", f"holds {what}") for what in strange]
+    networks, strange = lines.read(_elements(each, saved))
+    held = each.members(networks)
+    elsewhere = networks - held
+    count = len(strange) + len(elsewhere)
+    strange += [f"{network}, which belongs elsewhere" for network in elsewhere[:_TELLING]]
+    if count > _TELLING:
+        strange[_TELLING:] = [f"{count - _TELLING} more strange elements"]
+    return held, [Damage(f"set {each.name}", f"holds {what}") for what in strange]
+
+
+def _elements(each: Set, saved: Iterable[str]) -> Iterator[str]:
+    """Yield the elements as they are written, from pieces of whole lines."""
+    for piece in saved:
+        _, *elements = ("\n" + piece.removesuffix("\n")).split(f"\nadd {each.name} ")
+        yield from elements
 
 
 @frozen
@@ -141,16 +157,16 @@ class Steps:
 
     ``before`` is done first. A set whose type is wrong cannot be swapped while a rule uses it:
     then ``stand_ins`` names what the chain is to use in its place, and ``between`` is done before
-    the chain gets its own rules. ``after`` clears away.
+    the chain gets its own rules. ``after`` clears away. The first two come in pieces, once.
     """
 
-    before: str
+    before: Iterable[str]
     stand_ins: Mapping[str, str]
-    between: str
+    between: Iterable[str]
     after: str
 
 
-def steps(plan: Plan, found: Mapping[str, Header], ruled: Collection[Network] = ()) -> Steps:
+def steps(plan: Plan, found: Mapping[str, Header], ruled: Networks = _NONE) -> Steps:
     """Give the change that carries out the plan.
 
     ``ruled`` are networks that the chain has rules for: whether a set holds them too is not known.
@@ -160,43 +176,43 @@ def steps(plan: Plan, found: Mapping[str, Header], ruled: Collection[Network] = 
     """
     left = sorted(found.keys() - _NAMES)
     used = {name for name, header in found.items() if header.references}
-    known = " -exist" if ruled else ""
-    before = [f"destroy {name}" for name in left if name not in used]
-    after = [f"destroy {name}" for name in left if name in used]
-    between: list[str] = []
+    known = " -exist\n" if ruled else "\n"
+    before: list[Iterable[str]] = [[f"destroy {name}\n" for name in left if name not in used]]
+    after = [f"destroy {name}\n" for name in left if name in used]
+    between: list[Iterable[str]] = []
     stand_ins: dict[str, str] = {}
-    removals: list[str] = []
+    removals: list[Iterable[str]] = []
     swaps: list[str] = []
     for each in SETS:
         change = plan.banned if each.banned else plan.passed
-        state = plan.desired.banned if each.banned else plan.desired.passed
-        wanted = each.members(state)
+        wanted = each.desired(plan.desired)
         removed = each.members(change.remove)
         header = found.get(each.name)
         if _stays(each, header, len(wanted) + len(removed), plan):
-            added = [*change.add, *(network for network in ruled if network in state)]
-            before += (f"add {each.name} {network}{known}" for network in each.members(added))
-            removals += (f"del {each.name} {network}{known}" for network in removed)
+            added = each.members(change.add) | (each.members(ruled) & wanted)
+            before.append(lines.written(added, f"add {each.name} ", known))
+            removals.append(lines.written(removed, f"del {each.name} ", known))
             continue
         names = (each.name + suffix for suffix in _ASIDE)
         aside = next((name for name in names if name not in used), each.name + _ASIDE[-1])
         before += _made(each, aside, wanted)
         if header is None:
-            swaps.append(f"rename {aside} {each.name}")
+            swaps.append(f"rename {aside} {each.name}\n")
         elif header.is_like(each):
-            swaps += [f"swap {aside} {each.name}", f"destroy {aside}"]
+            swaps += [f"swap {aside} {each.name}\n", f"destroy {aside}\n"]
         elif header.references == 0:
-            swaps += [f"destroy {each.name}", f"rename {aside} {each.name}"]
+            swaps += [f"destroy {each.name}\n", f"rename {aside} {each.name}\n"]
         else:
             stand_ins[each.name] = aside
-            between += [f"destroy {each.name}", *_made(each, each.name, wanted)]
-            after.append(f"destroy {aside}")
-    return Steps(_text([*before, *swaps, *removals]), stand_ins, _text(between), _text(after))
+            between += [[f"destroy {each.name}\n"], *_made(each, each.name, wanted)]
+            after.append(f"destroy {aside}\n")
+    whole = chain.from_iterable([*before, swaps, *removals])
+    return Steps(whole, stand_ins, chain.from_iterable(between), "".join(after))
 
 
 def clearance(found: Iterable[str]) -> str:
     """Give what removes all sets, once no rule uses them."""
-    return _text(f"destroy {name}" for name in sorted(found))
+    return "".join(f"destroy {name}\n" for name in sorted(found))
 
 
 def chain_rules(version: int, stand_ins: Mapping[str, str], verdict: str) -> list[str]:
@@ -224,14 +240,8 @@ def _stays(each: Set, header: Header | None, most: int, plan: Plan) -> bool:
     return header is not None and not damaged and not _flaw(each, header) and most <= header.maxelem
 
 
-def _made(each: Set, name: str, networks: Iterable[Network]) -> list[str]:
-    held = sorted(networks)
+def _made(each: Set, name: str, held: Networks) -> tuple[Iterable[str], Iterable[str]]:
     maxelem = max(_SMALLEST, 1 << (2 * len(held) - 1).bit_length())
-    return [
-        f"create {name} {each.kind} family {each.family} hashsize {maxelem // 8} maxelem {maxelem}",
-        *(f"add {name} {network}" for network in held),
-    ]
-
-
-def _text(lines: Iterable[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
+    sizes = f"hashsize {maxelem // 8} maxelem {maxelem}"
+    made = f"create {name} {each.kind} family {each.family} {sizes}\n"
+    return [made], lines.written(held, f"add {name} ")

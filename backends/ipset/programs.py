@@ -1,5 +1,7 @@
 """The seam to ipset(8): what it lists, and how it refuses."""
 
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Final
 
 from reconciler import BackendFailed, BackendUnreadable, execute
@@ -15,27 +17,32 @@ _HINTS: Final = {
 
 def headers() -> str:
     """List every set without its elements."""
-    return _listed("list", "-terse")
+    return "".join(_listed("list", "-terse"))
 
 
-def save(name: str) -> str:
-    """List a set's elements, a line for each."""
+def save(name: str) -> Iterator[str]:
+    """List a set's elements, a line for each, in pieces of many lines."""
     return _listed("save", name)
 
 
-def restore(text: str) -> None:
-    """Carry out the lines one by one; raise `BackendFailed` at the first that is refused."""
-    if not text:
+def restore(pieces: Iterable[str]) -> None:
+    """Carry out the lines one by one; raise `BackendFailed` at the first that is refused.
+
+    They may be made while the first of them are carried out.
+    """
+    coming = iter([pieces] if isinstance(pieces, str) else pieces)
+    first = next(coming, "")
+    if not first:
         return
     try:
-        execute.run(["ipset", "restore"], given=text, timeout=_PATIENCE)
+        execute.run(["ipset", "restore"], given=chain([first], coming), timeout=_PATIENCE)
     except execute.CommandFailed as error:
         raise BackendFailed(error.what, _hint(error)) from None
 
 
-def _listed(*arguments: str) -> str:
+def _listed(*arguments: str) -> Iterator[str]:
     try:
-        return execute.run(["ipset", *arguments], timeout=_PATIENCE).output
+        yield from execute.printed(["ipset", *arguments], timeout=_PATIENCE)
     except execute.CommandFailed as error:
         raise BackendUnreadable(error.what, _hint(error)) from None
 
