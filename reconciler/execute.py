@@ -3,7 +3,7 @@
 import os
 import select
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import IO, TYPE_CHECKING, Final
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 1 << 17
 """Bytes of output that are given at once, and some more to the end of the line."""
+
+_SAME: Final[Mapping[str, str]] = {}
 
 
 class CommandFailed(TreasonError):
@@ -38,18 +40,20 @@ def run(
     given: str | Iterable[str] = "",
     codes: Sequence[int] = (0,),
     timeout: float = 60.0,
+    environment: Mapping[str, str] = _SAME,
 ) -> Completed:
     """Run a program and give it ``given`` to read: a text, or pieces that are made meanwhile.
 
-    Raise `CommandFailed` unless it ends with one of ``codes`` within ``timeout`` seconds.
+    ``environment`` is what it has besides ours. Raise `CommandFailed` unless it ends with one of
+    ``codes`` within ``timeout`` seconds.
     """
-    with _ended(argv, given, codes, timeout) as (code, output, error):
+    with _ended(argv, given, codes, timeout, environment) as (code, output, error):
         return Completed(code, _text(output), _text(error))
 
 
 def printed(argv: Sequence[str], *, timeout: float = 60.0) -> Iterator[str]:
     """Run a program as `run` does, then yield what it printed in pieces of many whole lines."""
-    with _ended(argv, "", (0,), timeout) as (_, output, _):
+    with _ended(argv, "", (0,), timeout, _SAME) as (_, output, _):
         output.seek(0)
         while lines := output.readlines(_PIECE):
             yield b"".join(lines).decode(errors="replace")
@@ -67,7 +71,11 @@ def _file(name: str) -> IO[bytes]:
 
 @contextmanager
 def _ended(
-    argv: Sequence[str], given: str | Iterable[str], codes: Sequence[int], timeout: float
+    argv: Sequence[str],
+    given: str | Iterable[str],
+    codes: Sequence[int],
+    timeout: float,
+    environment: Mapping[str, str],
 ) -> Iterator[tuple[int, IO[bytes], IO[bytes]]]:
     """Run a program to its end, and give its code and what it printed."""
     deadline = time.monotonic() + timeout
@@ -83,7 +91,7 @@ def _ended(
             source, sink = (stack.enter_context(os.fdopen(*end, buffering=0)) for end in ends)
             os.set_blocking(source.fileno(), True)
             feed = partial(_feed, sink, given)
-        process = _started(argv, source, output, error)
+        process = _started(argv, source, output, error, environment)
         source.close()
         if not _waited(process, feed, deadline):
             raise CommandFailed(f"{' '.join(argv)}: did not end within {timeout:g} s")
@@ -94,7 +102,11 @@ def _ended(
 
 
 def _started(
-    argv: Sequence[str], source: IO[bytes], output: IO[bytes], error: IO[bytes]
+    argv: Sequence[str],
+    source: IO[bytes],
+    output: IO[bytes],
+    error: IO[bytes],
+    environment: Mapping[str, str],
 ) -> "subprocess.Popen[bytes]":
     import subprocess  # noqa: PLC0415 - costs milliseconds, and most commands run no program
 
@@ -104,7 +116,7 @@ def _started(
             stdin=source,
             stdout=output,
             stderr=error,
-            env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": search_path()},
+            env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": search_path(), **environment},
         )
     except FileNotFoundError:
         raise CommandFailed(

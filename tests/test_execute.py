@@ -82,6 +82,13 @@ def test_a_program_that_is_missing_or_none_is_named() -> None:
         run(["cat", "nul\0byte"])
 
 
+def test_the_environment_can_have_more() -> None:
+    """Besides the one that every program gets."""
+    script = 'echo "$MORE $LC_ALL ${PATH##*:}"'
+    said = run(["sh", "-c", script], environment={"MORE": "more"}).output
+    assert said == "more C.UTF-8 /sbin\n"
+
+
 def test_the_systems_programs_are_found_with_any_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cron's PATH lacks /usr/sbin."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")

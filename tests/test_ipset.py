@@ -197,6 +197,56 @@ def test_a_small_change_touches_the_sets_alone(backend: Ipset) -> None:
     assert "TREASON" not in "".join(lines)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "ipset add treason4 203.0.113.5",
+        "ipset del treason4n 198.51.100.0/24",
+        "ipset flush treason6",
+        "ipset create treason4_new hash:ip",
+        "ipset create x hash:ip counters; ipset add x 192.0.2.7; ipset swap x treason4",
+        "iptables -F TREASON",
+        "ip6tables -A TREASON -s 2001:db8::9 -j DROP",
+        "iptables -I TREASON -j RETURN",
+        "ip6tables -D INPUT -j TREASON",
+    ],
+)
+def test_a_change_is_confirmed_by_counts_and_structure(backend: Ipset, damage: str) -> None:
+    """Not before it, and not when a set, its count, the chain or a jump is another."""
+    made = needed(backend, state(["192.0.2.7", "198.51.100.0/24", "2001:db8::7"], ["203.0.113.9"]))
+    assert made is not None
+    assert not backend.confirm(made)
+    backend.apply(made)
+    assert backend.confirm(made)
+    for command in damage.split("; "):
+        run(command.split())
+    assert not backend.confirm(made)
+
+
+def test_empty_sets_are_not_read(backend: Ipset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That they are empty is listed with their headers."""
+    given(backend, state(["192.0.2.7"]))
+    real, read = programs.save, list[str]()
+
+    def save(name: str) -> Iterator[str]:
+        read.append(name)
+        return real(name)
+
+    monkeypatch.setattr(programs, "save", save)
+    assert needed(backend, state(["192.0.2.7"])) is None
+    assert read == ["treason4"]
+
+
+def test_many_are_loaded_without_asking_who_resolves_names(backend: Ipset) -> None:
+    """Nothing of it is a name; a look at the resolver for each address took longest."""
+    made = needed(backend, state(["192.0.2.7"]))
+    assert made is not None
+    with patch("reconciler.execute.run", wraps=run) as spy:
+        backend.apply(made)
+    (loaded,) = (call for call in spy.call_args_list if call.args[0] == ["ipset", "restore"])
+    assert loaded.kwargs["environment"]["RES_OPTIONS"] == "no-reload"
+
+
 def test_everything_is_one_rule_of_the_chain(backend: Ipset) -> None:
     """hash:net takes no network of length 0; address 0 is no host to hash:ip."""
     for wanted in (

@@ -46,7 +46,7 @@ def test_they_are_read_as_one_by_one(texts: list[str]) -> None:
             expected.add(Network.exact(text))
         except InvalidNetwork:
             wrong.append(text)
-    assert lines.read(texts) == (expected, wrong)
+    assert lines.read(texts) == (Networks.of(expected), wrong)
 
 
 @pytest.mark.parametrize(("version", "start"), [(4, 0x0B000000), (6, 0x20010DB8 << 96)])
