@@ -1,6 +1,7 @@
 """The chain in the kernel: read in both families, and changed by one restore for each."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Final
 
 from attrs import field, frozen
@@ -41,7 +42,7 @@ class Step:
     repair: Repair | None = None
 
 
-@frozen
+@frozen(slots=False)
 class Firewall:
     """The chain of one variant (``auto``, ``nft``, ``legacy``), where it is hooked, and its sets.
 
@@ -54,12 +55,10 @@ class Firewall:
 
     def state(self) -> State:
         """Read both families; raise `BackendUnreadable`."""
-        variant = programs.resolve(self.variant)
-        saved = {version: programs.save(version, variant) for version in FAMILIES}
+        saved = {version: programs.save(version, self._resolved) for version in FAMILIES}
         tables = self._tables()
-        return State(
-            variant, saved, {version: parse(text, tables) for version, text in saved.items()}
-        )
+        listings = {version: parse(text, tables) for version, text in saved.items()}
+        return State(self._resolved, saved, listings)
 
     def observe(self, state: State) -> Observed:
         """Tell what the chains hold, what is wrong with them, and what the other variant holds."""
@@ -112,6 +111,10 @@ class Firewall:
         ]
         _carry_out(steps, state.variant)
         return bool(steps)
+
+    @cached_property
+    def _resolved(self) -> str:
+        return programs.resolve(self.variant)
 
     def _tables(self) -> list[str]:
         return sorted({hook.table for hook in self.hooks})
