@@ -1,6 +1,7 @@
 """A blocklist in a file, for nginx, HAProxy, pf and others to include. It needs no privilege."""
 
 import stat
+from bisect import bisect_left
 from pathlib import Path
 from typing import Final
 
@@ -21,10 +22,14 @@ from reconciler import (
     execute,
     files,
     hookimpl,
+    lines,
 )
 
 _TELLING: Final = 3
 """Bad lines told one by one; the repair is the same for more."""
+
+_MAPPED: Final = Network.exact("::ffff:0:0/96")
+"""IPv6 that stands for IPv4, and is read as what it stands for."""
 
 
 def _absolute(text: object) -> str:
@@ -60,30 +65,29 @@ class File:
         text = self._read()
         if text is None:
             return Observed(passed=None, damage=[Damage(subject, "is missing")])
-        networks: list[Network] = []
-        bad: list[str] = []
-        for number, line in enumerate(text.splitlines(), 1):
-            try:
-                networks.append(Network.parse(line.strip()))
-            except InvalidNetwork:
-                bad += [f"line {number} is no network: {line[:40]!r}"] if line.strip() else []
-        if len(bad) > len(networks):
+        held, bad = _read(text)
+        if len(bad) > len(held):
             raise BackendUnreadable(
                 f"{subject}: this is no blocklist: {bad[0]}",
                 "name another file in [backend.file], or remove this one",
             )
         if len(bad) > _TELLING:
             bad[_TELLING:] = [f"and {len(bad) - _TELLING} more"]
-        held = Networks.of(networks)
-        if not bad and text != _text(held):
+        if not bad and not _is(text, held):
             bad.append("is not in canonical form")
         if self._pending.exists():
             bad.append("has changed, and its command has not been run yet")
         return Observed(held, None, [Damage(subject, what) for what in bad])
 
+    def confirm(self, plan: Plan) -> bool:
+        """Whether the list is what the plan demands, to the byte, and its command has been run."""
+        text = self._read()
+        held = text is not None and _is(text, plan.desired.banned)
+        return held and not self._pending.exists()
+
     def render(self, plan: Plan) -> str:
         """Give the whole new content."""
-        return _text(plan.desired.banned)
+        return "".join(lines.written(plan.desired.banned))
 
     def apply(self, plan: Plan) -> None:
         """Replace the file at once, and run the command.
@@ -137,8 +141,30 @@ class File:
             ) from None
 
 
-def _text(networks: Networks) -> str:
-    return "".join(f"{network}\n" for network in networks)
+def _read(text: str) -> tuple[Networks, list[str]]:
+    """Give the networks, and what is wrong with the other lines."""
+    held, odd = lines.read(lines.split(text))
+    first = bisect_left(held, _MAPPED)
+    if not odd and not (first < len(held) and held[first] <= _MAPPED.end):
+        return held, []
+    networks: list[Network] = []
+    bad: list[str] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            networks.append(Network.parse(line.strip()))
+        except InvalidNetwork:
+            bad += [f"line {number} is no network: {line[:40]!r}"] if line.strip() else []
+    return Networks.of(networks), bad
+
+
+def _is(text: str, networks: Networks) -> bool:
+    """Whether the text is that of these networks, and nothing else."""
+    at = 0
+    for piece in lines.written(networks):
+        if not text.startswith(piece, at):
+            return False
+        at += len(piece)
+    return at == len(text)
 
 
 @hookimpl

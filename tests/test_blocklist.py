@@ -155,6 +155,32 @@ def test_every_other_content_is_drift_and_replaced(path: Path, damage: str) -> N
     assert path.read_text() == right
 
 
+@pytest.mark.parametrize("damage", ["192.0.2.9\n", "9.9.9.9\n192.0.2.9\n", "x", "192.0.2.9\r\n"])
+def test_a_change_is_confirmed_to_the_byte(path: Path, damage: str) -> None:
+    """A line less, more or other is none."""
+    backend = File(Settings(str(path), ("true",)))
+    made = needed(backend)
+    assert made is not None
+    assert not backend.confirm(made)
+    backend.apply(made)
+    assert backend.confirm(made)
+    right = path.read_text()
+    path.write_text(right.replace("192.0.2.9\n", "" if damage == "192.0.2.9\n" else damage))
+    assert not backend.confirm(made)
+    path.write_text(right)
+    path.with_name(".list.pending").touch()
+    assert not backend.confirm(made)
+
+
+def test_what_stands_for_ipv4_is_read_as_ipv4(path: Path) -> None:
+    """However it is spelt, but a longer zero run is IPv6."""
+    for text in ("::ffff:192.0.2.9\n", "::FFFF:c000:209\n", "1.1.1.1\n::ffff:192.0.2.9/128\n"):
+        path.write_text(text)
+        assert Network.parse("192.0.2.9") in File(Settings(str(path))).observe().banned
+    path.write_text("::192.0.2.9\n")
+    assert str(*File(Settings(str(path))).observe().banned) == "::192.0.2.9"
+
+
 def test_the_command_runs_after_a_change(path: Path, tmp_path: Path) -> None:
     """And finds the new list."""
     enforce(path, "cp", str(path), str(tmp_path / "seen"))
