@@ -282,6 +282,45 @@ def test_a_small_change_is_a_line_each_and_additions_come_first(variant: str) ->
     assert needed(backend, other) is None
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "a ban deleted",
+        "a foreign ban",
+        "a pass of everything",
+        "neighbours not found",
+        "the chain flushed",
+        "the chain deleted",
+        "a jump deleted",
+        "a jump twice",
+        "a jump behind another rule",
+        "a jump with a match",
+        "a jump instead of a call",
+        "a jump from a foreign chain",
+        "a chain in a table that is not hooked",
+        "everything flushed",
+    ],
+)
+def test_a_change_is_confirmed_by_what_the_kernel_counts(host: None, damage: str) -> None:
+    """Rules and jumps; not before the change, and not when either is another."""
+    backend = firewall("nft", "INPUT", "FORWARD", "raw/PREROUTING")
+    made = needed(backend)
+    assert made is not None
+    assert not backend.confirm(made)
+    backend.apply(made)
+    assert backend.confirm(made)
+    shell(DAMAGES[damage].replace("-t raw", "-t mangle"), "nft")
+    assert not backend.confirm(made)
+
+
+def test_what_the_kernel_does_not_count_is_not_confirmed(variant: str) -> None:
+    """Legacy tables, and what is saved for the next boot: both are read back."""
+    backend = firewall(variant)
+    made = enforce(backend)
+    assert backend.confirm(made) is (variant == "nft")
+    assert not firewall(variant, persist=True).confirm(made)
+
+
 def test_many_removals_replace_the_chain(variant: str) -> None:
     """Eleven deletions cost more than a new chain."""
     backend = firewall(variant)

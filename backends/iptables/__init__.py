@@ -53,6 +53,13 @@ class Iptables:
             seen.banned, seen.passed, [*seen.damage, *saved], [*seen.notes, *_advice(seen)]
         )
 
+    def confirm(self, plan: Plan) -> bool:
+        """Whether the kernel counts the rules that are desired, and the jumps are right.
+
+        What is saved for the next boot is compared with what is read back, so not confirmed here.
+        """
+        return not self._persist and self._firewall.confirm(plan.desired)
+
     def render(self, plan: Plan) -> str:
         """Give the texts that `apply` sends, and the program that gets each."""
         text = self._firewall.render(self._firewall.state(), plan.desired)

@@ -158,6 +158,12 @@ def body(wanted: Desired, version: int, fixed: Fixed = NO_SETS) -> Iterator[str]
     yield from _written(wanted.banned, "DROP")
 
 
+def count(wanted: Desired, version: int, fixed: Fixed = NO_SETS) -> int:
+    """Give the number of those rules."""
+    constant = (*_HEAD[version], *fixed.passing, *fixed.dropping)
+    return len(constant) + len(wanted.passed) + len(wanted.banned)
+
+
 def changes(
     rules: Sequence[str] | None, wanted: Desired, version: int, fixed: Fixed = NO_SETS
 ) -> list[str]:

@@ -16,6 +16,9 @@ _BUILT_IN: Final = {  # iptables(8)
     "raw": {"PREROUTING", "OUTPUT"},
     "security": {"INPUT", "FORWARD", "OUTPUT"},
 }
+TABLES: Final = tuple(_BUILT_IN)
+"""The tables that may be hooked."""
+
 _NAME: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,27}")  # XT_EXTENSION_MAXNAMELEN is 29
 _JUMPS: Final = re.compile(rf"(?:^|.* )-[jg] {CHAIN}(?: .*)?")
 
