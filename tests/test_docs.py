@@ -112,6 +112,7 @@ def test_the_examples_of_hooks_are_taken(name: str, place: Place, nft: Nft) -> N
         assert (result.code, "DOCKER-USER" in result.err) == (int("DOCKER" in hooks),) * 2
         chain = run(["iptables-save"]).output
         assert chain.count("-s 192.0.2.7/32 -j DROP") + chain.count("match-set treason4 ") == 1
+        assert place.treason("teardown").code == 0  # what another one hooks may stay hooked
 
 
 def _words(line: str) -> list[str]:
