@@ -12,7 +12,8 @@ from unittest.mock import patch
 import pytest
 from harness import Place
 
-from backends.ipset import Ipset, Settings, programs
+from backends.ipset import Settings, programs
+from backends.ipset.backend import Ipset
 from reconciler import BackendError, BackendFailed, BackendUnreadable, Desired, Network
 from reconciler.execute import run
 from reconciler.netns import Namespace

@@ -19,9 +19,10 @@ import pytest
 from harness import REAL_ROOT
 from pytest_mock import MockerFixture
 
-from backends.ipset import Ipset
 from backends.ipset import Settings as IpsetSettings
-from backends.iptables import MANY, Iptables, Settings, persist, treason_backends
+from backends.ipset.backend import Ipset
+from backends.iptables import Settings, persist, treason_backends
+from backends.iptables.backend import MANY, Iptables
 from backends.xtables import legacy, programs
 from backends.xtables.hooks import Repair
 from reconciler import (
@@ -634,7 +635,7 @@ def test_a_refused_change_leaves_everything_as_it_was(variant: str, mocker: Mock
     stale = backend._firewall.state()  # noqa: SLF001 - what a race would leave behind
     shell("iptables -D TREASON -s 192.0.2.7 -j DROP", variant)
     before = saved(variant)
-    mocker.patch("backends.xtables.Firewall.state", return_value=stale)
+    mocker.patch("backends.xtables.firewall.Firewall.state", return_value=stale)
     with pytest.raises(BackendFailed, match="line 2 failed") as told:
         backend.apply(made)
     assert "\n" not in told.value.what
@@ -669,7 +670,7 @@ def test_a_restore_that_was_killed_is_not_called_undone(host: None, mocker: Mock
     assert made is not None
     for ended in ({"return_value": Completed(-9, "", "")}, {"side_effect": CommandFailed("late")}):
         state = backend._firewall.state()  # noqa: SLF001 - read before nothing can be run
-        mocker.patch("backends.xtables.Firewall.state", return_value=state)
+        mocker.patch("backends.xtables.firewall.Firewall.state", return_value=state)
         mocker.patch("reconciler.execute.run", **ended)
         with pytest.raises(BackendError, match=r"ended with -9|late") as told:
             backend.apply(made)

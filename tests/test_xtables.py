@@ -2,7 +2,9 @@
 
 import pytest
 
-from backends.xtables import Fixed, Hook, chain, chain_hooks, enforced, hooks, parse
+from backends.xtables import chain, hooks
+from backends.xtables.chain import Fixed, parse
+from backends.xtables.hooks import Hook, chain_hooks, enforced
 from reconciler import BackendUnreadable, Desired, Network
 from reconciler.desired import desired
 

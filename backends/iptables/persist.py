@@ -6,7 +6,9 @@ from typing import Final
 
 from attrs import frozen
 
-from backends.xtables import CHAIN, Listing, State, enforced, jumps, parse, without
+from backends.xtables.chain import CHAIN, Listing, parse
+from backends.xtables.firewall import State
+from backends.xtables.hooks import enforced, jumps, without
 from reconciler import BackendError, Damage, files
 
 

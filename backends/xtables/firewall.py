@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from backends.xtables import legacy, other, programs
+from backends.xtables import other, programs
 from backends.xtables.chain import (
     CHAIN,
     NO_SETS,
@@ -189,6 +189,8 @@ def _carry_out(steps: Sequence[Step], variant: str) -> None:
     for done, step in enumerate(steps):
         try:
             if step.repair is not None:
+                from backends.xtables import legacy  # noqa: PLC0415 - few need it
+
                 legacy.carry_out(step.version, step.repair)
             else:
                 programs.restore(step.version, variant, step.text)

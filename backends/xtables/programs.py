@@ -6,7 +6,6 @@ from typing import Final
 
 from reconciler import BackendError, BackendFailed, BackendUnreadable, execute
 
-VARIANTS: Final = ("nft", "legacy")
 WAIT: Final = 10
 """Seconds to wait for the xtables lock, which the legacy variant takes."""
 

@@ -1,12 +1,13 @@
-"""The settings that the backends iptables and ipset share."""
+"""The settings that the backends iptables and ipset share.
+
+Every command imports this module; what takes long to import is left to those that need it.
+"""
 
 from typing import Any, Final
 
 from attrs import Attribute, field
 
-from backends.xtables.hooks import chain_hooks
-from backends.xtables.programs import VARIANTS
-
+VARIANTS: Final = ("nft", "legacy")
 _HOOKS: Final[tuple[str, ...]] = ("INPUT", "FORWARD")
 
 
@@ -20,6 +21,13 @@ def hooks() -> Any:  # noqa: ANN401 - likewise
     return field(default=_HOOKS, validator=_hooked)
 
 
+def resolve(variant: str) -> str:
+    """Give ``nft`` or ``legacy``; ``auto`` stands for what `iptables` itself is."""
+    from backends.xtables import programs  # noqa: PLC0415 - see above
+
+    return programs.resolve(variant)
+
+
 def _known(_settings: object, _field: "Attribute[str]", value: str) -> None:
     if value not in {"auto", *VARIANTS}:
         raise ValueError(f"{value!r} is none of auto, {', '.join(VARIANTS)}")
@@ -28,4 +36,6 @@ def _known(_settings: object, _field: "Attribute[str]", value: str) -> None:
 def _hooked(
     _settings: object, _field: "Attribute[tuple[str, ...]]", value: tuple[str, ...]
 ) -> None:
+    from backends.xtables.hooks import chain_hooks  # noqa: PLC0415 - see above
+
     chain_hooks(value)
