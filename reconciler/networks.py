@@ -88,13 +88,19 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         """Give the networks of a family."""
         return Networks(self._four) if version == 4 else Networks(b"", self._six)
 
-    def hosts(self, version: int) -> bytes:
-        """Give the single addresses of a family: ascending, 4 or 16 bytes each."""
+    def singles(self, version: int) -> "Networks":
+        """Give the networks of a family that are single addresses."""
         width = _WIDTH[version]
         packed = self.packed(version)
         if places := self._places(version):
             ends = pairwise([-1, *places, len(packed) // width])
             packed = b"".join([packed[(a + 1) * width : b * width] for a, b in ends])
+        return Networks(packed) if version == 4 else Networks(b"", packed)
+
+    def hosts(self, version: int) -> bytes:
+        """Give the single addresses of a family: ascending, 4 or 16 bytes each."""
+        width = _WIDTH[version]
+        packed = self.singles(version).packed(version)
         addresses = bytearray(len(packed) // width * (width - 1))
         for byte in range(width - 1):
             addresses[byte :: width - 1] = packed[byte::width]

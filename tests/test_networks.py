@@ -66,6 +66,7 @@ def test_hosts_and_wider_networks_are_told_apart(members: frozenset[Network]) ->
         hosts = [network for network in family if network.is_host]
         assert mine.hosts(version) == b"".join(network.packed for network in hosts)
         assert [*mine.family(version)] == family
+        assert [*mine.singles(version)] == hosts
         assert mine.wider(version) == [network for network in family if not network.is_host]
         scattered = b"".join(network.packed for network in reversed(hosts))
         assert Networks.of_hosts(version, scattered) == set(hosts)

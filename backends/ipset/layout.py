@@ -55,8 +55,8 @@ class Set:
         if not self.banned:
             return family - everything
         zero = Networks.of([Network.of(self.version, 0, 128 if self.version == 6 else 32)])
-        wider = Networks.of(family.wider(self.version)) | (zero & family)
-        return family - wider if self.kind == "hash:ip" else wider - everything
+        singles = family.singles(self.version) - zero
+        return singles if self.kind == "hash:ip" else family - singles - everything
 
     def desired(self, state: Desired) -> Networks:
         """Give what the set is to hold."""
