@@ -314,6 +314,23 @@ def test_a_change_is_confirmed_by_what_the_kernel_counts(host: None, damage: str
     assert not backend.confirm(made)
 
 
+def test_what_has_not_changed_is_not_listed_again(variant: str, mocker: MockerFixture) -> None:
+    """Between the look and the change; the legacy variant cannot tell, so it is."""
+    backend = firewall(variant)
+    enforce(backend)
+    spy = mocker.spy(programs, "save")
+    other = Desired(WANTED.banned - {Network.parse("192.0.2.7")}, WANTED.passed)
+    made = needed(backend, other)
+    assert made is not None
+    looks = spy.call_count
+    assert backend.render(made)
+    assert spy.call_count == looks + (2 if variant == "legacy" else 0)
+    shell("iptables -D TREASON -s 192.0.2.7 -j DROP", variant)
+    assert backend.render(made) == ""
+    backend.apply(made)
+    assert needed(backend, other) is None
+
+
 def test_what_the_kernel_does_not_count_is_not_confirmed(variant: str) -> None:
     """Legacy tables, and what is saved for the next boot: both are read back."""
     backend = firewall(variant)

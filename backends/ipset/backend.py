@@ -95,7 +95,7 @@ class Ipset:
         return chain, found, flaws
 
     def _steps(self, plan: Plan) -> tuple[State, layout.Steps]:
-        state = self._firewall.state()
+        state = self._firewall.present()
         found = layout.headers(programs.headers())
         return state, layout.steps(plan, found, _ruled(self._firewall.observe(state)))
 

@@ -46,13 +46,13 @@ class Iptables:
 
     def render(self, plan: Plan) -> str:
         """Give the texts that `apply` sends, and the program that gets each."""
-        text = self._firewall.render(self._firewall.state(), plan.desired)
+        text = self._firewall.render(self._firewall.present(), plan.desired)
         return text + (persist.announced() if self._persist else "")
 
     def apply(self, plan: Plan) -> None:
         """Carry out the plan with one restore for each family, judged by what is there now."""
         try:
-            self._firewall.apply(self._firewall.state(), plan.desired)
+            self._firewall.apply(self._firewall.present(), plan.desired)
         except BackendFailed:
             raise
         except BackendError:

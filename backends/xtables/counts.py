@@ -1,4 +1,4 @@
-"""The nft variant's chain as the kernel counts it: ten thousand rules are confirmed unlisted.
+"""The nft variant as the kernel counts: ten thousand rules are confirmed without being listed.
 
 Names in capitals are those of ``linux/netfilter/nf_tables.h`` (6.1).
 """
@@ -19,6 +19,18 @@ _IMMEDIATE_DATA: Final = 2  # NFTA_IMMEDIATE_DATA
 _VERDICT: Final = 2  # NFTA_DATA_VERDICT
 _JUMP: Final = {1: b"\xff\xff\xff\xfd", 2: f"{CHAIN}\0".encode()}
 """NFTA_VERDICT_CODE: NFT_JUMP, which is -3; NFTA_VERDICT_CHAIN."""
+
+
+def moment() -> tuple[int, int] | None:
+    """Name the ruleset of this namespace as it is now; None where that cannot be told.
+
+    Every commit gives it another name.
+    """
+    kernel = netlink.Connection()
+    try:
+        return None if kernel.namespace is None else (kernel.namespace, kernel.generation())
+    except netlink.NetlinkError:
+        return None
 
 
 def confirmed(version: int, table: str, hooked: Collection[str], rules: int) -> bool:
