@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from backends.nftables import Nftables, library
+from backends.nftables import library
+from backends.nftables.backend import Nftables
 from reconciler import BackendError, Desired, Network, Networks, Observed, Plan
 from reconciler.desired import collapse, desired, overlaps
 from reconciler.loop import Guard, State, Wish, enforce

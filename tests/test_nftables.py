@@ -16,7 +16,8 @@ import pytest
 from harness import REAL_ROOT
 from pytest_mock import MockerFixture
 
-from backends.nftables import Nftables, library
+from backends.nftables import library
+from backends.nftables.backend import Nftables
 from reconciler import (
     BackendError,
     BackendFailed,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.nftables import Nftables
+from backends.nftables.backend import Nftables
 from reconciler import Desired
 from reconciler.desired import desired
 from reconciler.detect import RULES, Rule
