@@ -1,6 +1,7 @@
 """How every command speaks to people, and the exit codes."""
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 import click
@@ -10,6 +11,9 @@ ERROR: Final = 1
 DRIFT: Final = 2
 USAGE: Final = 64
 """The shape of the command line is wrong (EX_USAGE of sysexits.h)."""
+
+_TOGETHER: Final = 1000
+"""Lines that are printed at once: a list of any length needs no more memory than these."""
 
 
 def plain(text: str) -> str:
@@ -24,9 +28,9 @@ def plain_lines(text: str) -> str:
 
 def show(lines: Iterable[str]) -> None:
     """Print lines, if there are any."""
-    text = "\n".join(lines)
-    if text:
-        click.echo(text)
+    coming = iter(lines)
+    while some := [*islice(coming, _TOGETHER)]:
+        click.echo("\n".join(some))
 
 
 def warn(text: str) -> None:

@@ -15,6 +15,8 @@
 The command line prints them without a traceback and exits with 1.
 """
 
+import traceback
+
 
 class TreasonError(Exception):
     """What happened, to which thing; ``hint`` says what to do next."""
@@ -66,3 +68,20 @@ class BackendUnreadable(BackendError):
 
 class BackendFailed(BackendError):
     """The firewall refused a change; it is as it was before."""
+
+
+def describe(error: BaseException, name: str) -> str:
+    """Say what a plugin raised; only the person at the keyboard ends the pass."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    if isinstance(error, TreasonError):
+        return str(error)
+    first = error.args[0] if error.args else ""  # attrs' validators pass more along
+    text = first if isinstance(first, str) and len(error.args) > 1 else error
+    said = " ".join(f"{type(error).__name__}: {text}".split())
+    return f"{name}: the plugin failed: {said}\n  -v shows where"
+
+
+def trace(error: BaseException) -> str:
+    """Give the traceback of a bug; what is raised on purpose has none."""
+    return "" if isinstance(error, TreasonError) else "".join(traceback.format_exception(error))

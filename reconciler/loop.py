@@ -1,49 +1,28 @@
-"""A pass: scan the sources, and let every backend hold what is desired.
+"""A pass over the backends: let each of them hold what is desired.
 
-Level-triggered: what a backend holds is read each time, never deduced from what was done before.
-One source or backend that fails does not stop the others.
+Level-triggered: what a backend holds is read, or known because it has not changed since it was
+verified; it is never deduced from what was sent. One that fails does not stop the others.
 """
 
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from typing import Final, Protocol
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from reconciler.desired import keeping
-from reconciler.detect import RULES, Rule, detect
-from reconciler.errors import BackendFailed, TreasonError
-from reconciler.interfaces import Backend, Confirming, Marked, Source
-from reconciler.model import Ban, Desired, Offence, Plan
+from reconciler.errors import BackendFailed, describe, trace
+from reconciler.interfaces import Backend, Confirming, Marked
+from reconciler.model import Desired, Plan
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
 from reconciler.plan import GUARDED_FROM, Causes, plan, unexplained
-from reconciler.policy import Policy, decide
-from reconciler.store import Store
 
 ROUNDS: Final = 3
 """How often a backend is read and corrected in one pass before it counts as not converging."""
 
 _SHOWN: Final = 10
-
-
-@frozen
-class Reading:
-    """What one source brought.
-
-    ``offences`` counts messages, ``refused`` those that nobody vouches for; ``examples`` are a
-    few of the refused ones. ``error`` is empty unless it could not be read.
-    """
-
-    source: str
-    offences: int = 0
-    refused: int = 0
-    examples: tuple[str, ...] = ()
-    bans: tuple[Ban, ...] = ()
-    error: str = ""
-    trace: str = field(default="", repr=False)
 
 
 class State(Enum):
@@ -99,82 +78,6 @@ def _refusal(name: str, lost: Sequence[Network], enforced: int) -> str:
         f" whitelisted ({some})\n"
         "  is the database the right one? `treason list` shows it; --force lifts them anyway"
     )
-
-
-@define
-class Scanner:
-    """Reads sources from their cursors; stores offences, bans and cursors if ``write``.
-
-    ``userspace`` believes records that the kernel did not write. A source that would bring the
-    pass over ``max_new_bans`` (0: no limit) is refused as a whole, and read again next time.
-    """
-
-    store: Store
-    policy: Policy
-    now: int
-    write: bool
-    userspace: bool = False
-    max_new_bans: int = 0
-    rules: Sequence[Rule] = RULES
-    _offences: list[Offence] = field(factory=list, init=False)
-    _bans: dict[Network, int | None] = field(factory=dict, init=False)
-
-    def scan(self, sources: Mapping[str, Callable[[], Source]]) -> Iterator[Reading]:
-        """Read every source."""
-        for name, make in sources.items():
-            yield self._guarded(name, make)
-
-    def _guarded(self, name: str, make: Callable[[], Source]) -> Reading:
-        try:
-            return self._read(name, make())
-        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
-            return Reading(name, error=describe(error, name), trace=_trace(error))
-
-    def _read(self, name: str, source: Source) -> Reading:
-        offences: list[Offence] = []
-        examples: list[str] = []
-        refused = 0
-        needles = [rule.needle for rule in self.rules]
-        for record in source.read(self.store.cursor(name), needles):
-            offence = detect(record, self.rules)
-            if offence is None:
-                continue
-            if offence.trusted or self.userspace:
-                offences.append(offence)
-            else:
-                refused += offence.count
-                examples += [offence.evidence] if len(examples) < _SHOWN else []
-        bans = self._decide(offences)
-        if self.max_new_bans and len(self._bans) + len(bans) > self.max_new_bans:
-            raise TreasonError(
-                f"{name}: refused: {len(bans)} new bans after {len(self._bans)},"
-                f" max_new_bans allows {self.max_new_bans} in a pass ({bans[0].network}, ...)",
-                "nothing of it was stored, it is read again next time; --force stores it",
-            )
-        if self.write:
-            self.store.remember(name, source.cursor(), offences, bans, self.now)
-        else:
-            self._offences += offences
-        self._bans |= {ban.network: ban.until for ban in bans}
-        return Reading(name, sum(o.count for o in offences), refused, tuple(examples), tuple(bans))
-
-    def _decide(self, offences: Sequence[Offence]) -> list[Ban]:
-        """Decide, and leave out what adds nothing: a longer ban is never shortened.
-
-        What is not stored, because nothing is, counts as if it were.
-        """
-        addresses = {offence.address for offence in offences}
-        earlier: list[Offence] = []
-        if offences and self.policy.threshold > 1:
-            first = min(self.now if o.time is None else o.time for o in offences)
-            earlier = self.store.offences(addresses, first - self.policy.window)
-            earlier += [o for o in self._offences if o.address in addresses]
-        known = self.store.until(addresses, self.now) | self._bans
-        return [
-            ban
-            for ban in decide(offences, earlier, self.policy, self.now)
-            if ban.network not in known or _later(ban.until, known[ban.network])
-        ]
 
 
 @frozen
@@ -236,7 +139,7 @@ def _guarded(name: str, work: Callable[[], Outcome]) -> Outcome:
     try:
         return work()
     except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
-        return Outcome(name, State.FAILED, error=describe(error, name), trace=_trace(error))
+        return Outcome(name, State.FAILED, error=describe(error, name), trace=trace(error))
 
 
 def _made(make: Callable[[], Backend], work: Callable[[Backend], Outcome]) -> Outcome:
@@ -246,10 +149,6 @@ def _made(make: Callable[[], Backend], work: Callable[[Backend], Outcome]) -> Ou
 def _remove(name: str, backend: Backend) -> Outcome:
     backend.teardown()
     return Outcome(name, State.REMOVED)
-
-
-def _later(until: int | None, known: int | None) -> bool:
-    return known is not None and (until is None or until > known)
 
 
 @frozen
@@ -352,19 +251,3 @@ def _confirmed(view: _View, backend: Backend) -> _View | None:
 
 def _mark(backend: Backend) -> str | None:
     return backend.fingerprint() if isinstance(backend, Marked) else None
-
-
-def describe(error: BaseException, name: str) -> str:
-    """Say what a plugin raised; only the person at the keyboard ends the pass."""
-    if isinstance(error, KeyboardInterrupt):
-        raise error
-    if isinstance(error, TreasonError):
-        return str(error)
-    first = error.args[0] if error.args else ""  # attrs' validators pass more along
-    text = first if isinstance(first, str) and len(error.args) > 1 else error
-    said = " ".join(f"{type(error).__name__}: {text}".split())
-    return f"{name}: the plugin failed: {said}\n  -v shows where"
-
-
-def _trace(error: BaseException) -> str:
-    return "" if isinstance(error, TreasonError) else "".join(traceback.format_exception(error))

@@ -8,9 +8,10 @@ from itertools import islice
 from typing import Any, Final
 
 from reconciler.console import plain
-from reconciler.loop import Outcome, Reading, State
+from reconciler.loop import Outcome, State
 from reconciler.model import Ban, Plan
 from reconciler.network import Network
+from reconciler.scanner import Reading
 from reconciler.store import Event
 from reconciler.unified import unified
 from reconciler.whitelist import Exemption
@@ -99,7 +100,7 @@ def outcomes_json(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """List rows: a table where somebody looks, plain columns with tabs in a pipe."""
-    shown = [[plain(cell) for cell in row] for row in rows]
+    shown = ([plain(cell) for cell in row] for row in rows)
     if sys.stdout is None or not sys.stdout.isatty():
         yield from ("\t".join(row) for row in shown)
         return

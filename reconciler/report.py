@@ -7,8 +7,9 @@ import click
 
 from reconciler import output
 from reconciler.console import DRIFT, ERROR, OK, complain, show
-from reconciler.loop import Outcome, Reading, State
+from reconciler.loop import Outcome, State
 from reconciler.options import verbose
+from reconciler.scanner import Reading
 
 
 def emit(form: str, value: Callable[[], dict[str, Any]], lines: Iterable[str]) -> None:

@@ -11,13 +11,14 @@ from reconciler import __version__, compose, config, lock, plugins, toml_file, w
 from reconciler.console import warn
 from reconciler.desired import collapse, desired
 from reconciler.interfaces import Backend, Source
-from reconciler.loop import Guard, Scanner, Wish
+from reconciler.loop import Guard, Wish
 from reconciler.memory import Memory
 from reconciler.model import Desired
 from reconciler.network import Network
 from reconciler.networks import Networks
 from reconciler.plan import Causes
 from reconciler.protection import CLIENT_KEPT, protected, ssh_client
+from reconciler.scanner import Scanner
 from reconciler.store import Store, open_store
 from reconciler.toml_file import TomlFile
 from reconciler.whitelist import Exemption

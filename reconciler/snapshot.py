@@ -7,9 +7,8 @@ from typing import Any
 
 from attrs import frozen
 
-from reconciler.errors import BackendUnreadable, ConfigError, TreasonError
+from reconciler.errors import BackendUnreadable, ConfigError, TreasonError, describe
 from reconciler.interfaces import Backend
-from reconciler.loop import describe
 from reconciler.model import Damage, Observed, Plan
 from reconciler.network import Network
 

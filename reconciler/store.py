@@ -56,11 +56,11 @@ class Store:
         self.journal = Journal(connection, path, self._transaction)
 
     def bans(self, now: int) -> Iterator[Ban]:
-        """Yield the active bans, in the order of their text."""
+        """Yield the active bans in the order of their networks; those without a key come first."""
         with told(self._path):
             rows = self._connection.execute(
                 "SELECT network, since, until, origin, reason FROM bans"
-                " WHERE until IS NULL OR until > ? ORDER BY network",
+                " WHERE until IS NULL OR until > ? ORDER BY key, network",
                 (now,),
             )
             for text, *rest in rows:

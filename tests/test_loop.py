@@ -21,10 +21,11 @@ from reconciler import (
     Record,
     SourceUnreadable,
 )
-from reconciler.loop import ROUNDS, Guard, Outcome, Reading, Scanner, State, Wish, enforce, teardown
+from reconciler.loop import ROUNDS, Guard, Outcome, State, Wish, enforce, teardown
 from reconciler.model import Ban
 from reconciler.plan import Causes
 from reconciler.policy import Policy
+from reconciler.scanner import Reading, Scanner
 from reconciler.store import Store, open_store
 
 A, B, C = (Network.parse(f"192.0.2.{i}") for i in (1, 2, 3))

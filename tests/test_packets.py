@@ -12,9 +12,10 @@ from reconciler import Desired
 from reconciler.desired import desired
 from reconciler.detect import RULES, Rule
 from reconciler.execute import run
-from reconciler.loop import Scanner, State, Wish, enforce
+from reconciler.loop import State, Wish, enforce
 from reconciler.netns import Wire
 from reconciler.policy import Policy
+from reconciler.scanner import Scanner
 from reconciler.store import open_store
 from sources.file import File, Settings
 from sources.kmsg import Kmsg

@@ -4,7 +4,7 @@ import click
 
 from reconciler import duration, output
 from reconciler.console import OK, plain
-from reconciler.desired import collapse, covered, overlaps, subtract
+from reconciler.desired import collapse, overlaps, subtract
 from reconciler.errors import ConfigError
 from reconciler.model import Ban
 from reconciler.network import Network
@@ -52,10 +52,10 @@ def unban(session: Session, networks: tuple[str, ...]) -> int:
     wanted = [Network.parse(text) for text in networks]
     with session.store(write=True) as store:
         lifted = store.unban(wanted, session.now)
-        left = collapse(store.banned(session.now)[0])
+        held = {network: store.journal.around(network, session.now) for network in wanted}
     for network in wanted:
         note = "unbanned" if network in lifted else "had no ban of its own"
-        still = "; a wider ban still holds" if covered(network, left) else ""
+        still = "; a wider ban still holds" if held[network] else ""
         click.echo(f"{network}: {note}{still}")
     return OK
 
@@ -67,8 +67,8 @@ def unban(session: Session, networks: tuple[str, ...]) -> int:
 def list_(session: Session, form: str) -> int:
     """List the bans that are stored and have not ended."""
     with session.store(write=False) as store:
-        bans = sorted(store.bans(session.now), key=lambda each: each.network)
-    emit(form, lambda: {"bans": output.bans_json(bans)}, output.bans_text(bans))
+        bans = store.bans(session.now)
+        emit(form, lambda: {"bans": output.bans_json(bans)}, output.bans_text(bans))
     return OK
 
 
