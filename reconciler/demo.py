@@ -90,7 +90,7 @@ def _scenes(wire: Wire) -> None:
 
     _say("What would have to change? Nothing is changed by asking. Exit code 2 means drift.")
     _treason("reconcile", "--check", code=2)
-    _say("Now for real, in one transaction, read back and compared:")
+    _say("Now for real, in one transaction, and verified:")
     _treason("reconcile")
     _packets(wire, others, "The two are dropped, the others pass:")
 

@@ -50,7 +50,7 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
 ) -> int:
     """Scan the sources, then make the firewall hold what is desired.
 
-    Exits with 0 when every backend holds it, read back and compared; with 1 on any error; with
+    Exits with 0 when every backend holds it, verified; with 1 on any error; with
     --check, 2 means that something differs.
     """
     if observed is not None and not check:
