@@ -34,11 +34,13 @@ test-system: wheel
 
 # Half an hour on two cores that have nothing else to do; BENCH='--only passes' chooses.
 bench: .venv/bench
+	$(python) -m compileall -q reconciler backends sources
 	$(python) -m bench.peers.fetch
 	$(inside) $(python) -m bench $(BENCH)
 
 # Two minutes: fails when a ratio is far from what it should be.
 bench-quick: .venv/dev
+	$(python) -m compileall -q reconciler backends sources
 	$(inside) $(python) -m bench --quick
 
 lint: .venv/dev

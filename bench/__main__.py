@@ -10,7 +10,7 @@ from typing import Final
 
 from bench import bars, machine, report
 from bench.run import Bench
-from bench.works import first_apply, from_log, packets, passes, scanning, startup
+from bench.works import first_apply, from_log, packets, passes, profiling, scanning, startup
 from reconciler.errors import TreasonError
 from reconciler.execute import search_path
 
@@ -25,6 +25,7 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "passes": passes.measure,
     "from-log": from_log.measure,
     "packets": packets.measure,
+    "profile": profiling.measure,
 }
 QUICK: Final = ("start-up", "scan", "first-apply", "passes")
 

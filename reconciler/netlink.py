@@ -168,7 +168,7 @@ def attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
 class Connection:
     """A socket to netfilter, in the network namespace of the calling thread.
 
-    It is closed when nobody has it any more.
+    It is closed by `close`, or when nobody has it any more.
     """
 
     def __init__(self, groups: Sequence[int] = ()) -> None:
@@ -188,6 +188,10 @@ class Connection:
             raise refusal(error.errno or 0) from None
 
     def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket, and so leave the groups."""
         self._socket.close()
 
     @property

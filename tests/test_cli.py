@@ -427,8 +427,12 @@ def test_the_help_names_the_default_configuration() -> None:
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])
-def test_version_and_help_import_nothing_that_is_not_theirs(option: str) -> None:
+def test_version_and_help_import_nothing_that_is_not_theirs(
+    option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not the plugins' manager, the database or the values, which cost several times as much."""
+    for name in [name for name in os.environ if name.startswith("COV")]:
+        monkeypatch.delenv(name)  # coverage has imports of its own
     command = f"import sys; sys.argv = ['treason', {option!r}]; from reconciler.cli import main"
     listing = "import atexit; atexit.register(lambda: print(*sorted(sys.modules)))"
     *_, modules = run([sys.executable, "-c", f"{command}; {listing}; main()"]).output.splitlines()

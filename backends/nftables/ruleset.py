@@ -51,6 +51,7 @@ class Ruleset:
 
     def generation(self) -> int:
         """Give the present generation, for which the next commit will be."""
+        self._deaf()
         self._events = Connection([NFTABLES_EVENTS])
         self._generation = self.connection.generation()
         return self._generation
@@ -73,13 +74,13 @@ class Ruleset:
         for _ in range(_ATTEMPTS):
             if heavy:
                 self._expect(self._undisturbed())
-                self._events = None
+                self._deaf()
             try:
                 self.connection.commit(messages, self._generation)
             except Stale:
                 self._expect(self._undisturbed())
             else:
-                self._events = None
+                self._deaf()
                 self._generation += 1
                 return
         raise BackendFailed("nftables: other programs change the ruleset all the time", _HINT)
@@ -87,6 +88,12 @@ class Ruleset:
     def is_ours(self) -> bool:
         """Whether nobody has changed the ruleset since our last commit."""
         return self.connection.generation() == self._generation
+
+    def _deaf(self) -> None:
+        """Listen no more."""
+        if self._events is not None:
+            self._events.close()
+        self._events = None
 
     def _expect(self, undisturbed: bool) -> None:
         if not undisturbed:
