@@ -32,12 +32,12 @@ ten. "No size" is a set that grows; the others are declared large enough, which 
 """
 
 
-_PROFILE: Final = """\
-## Where the time of the first apply goes
+_PROFILES: Final = """\
+## Where the time goes
 
-1,000,000 bans, nftables, under `cProfile`, which makes Python's own part slower than it is: most of
-the time is the kernel's, which makes the sets inside the one call that sends the transaction; then
-come the rows of the database.
+Under `cProfile`, which makes Python's own part slower than it is. In the first apply of nftables
+most of the time is the kernel's, which makes the sets inside the one call that sends the
+transaction; then come the rows of the database.
 """
 
 
@@ -54,8 +54,9 @@ def page(results: Results, pictures: Iterable[str] = ()) -> str:
     works = dict.fromkeys(key.work for key in results.series)
     for work in works:
         parts += [f"## {work[0].upper()}{work[1:]}\n", table(results, list(results.of(work)))]
-    if results.profile:
-        parts += [_PROFILE, _profile(results.profile)]
+    if results.profiles:
+        told = (f"### {name}\n\n{_profile(each)}" for name, each in results.profiles.items())
+        parts += [_PROFILES, *told]
     if results.notes:
         parts += ["## Not measured\n", "".join(f"- {note}\n" for note in results.notes)]
     if pictures:

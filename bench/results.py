@@ -40,8 +40,8 @@ class Results:
     machine: dict[str, str] = field(factory=dict)
     series: dict[Key, Series] = field(factory=dict)
     notes: list[str] = field(factory=list)
-    profile: dict[str, float] = field(factory=dict)
-    """Seconds of the first apply by function."""
+    profiles: dict[str, dict[str, float]] = field(factory=dict)
+    """Seconds by function, of each work that was profiled."""
 
     def add(self, series: Series) -> None:
         """Take up what one subject brought."""
@@ -67,7 +67,7 @@ class Results:
         document = {
             "machine": self.machine,
             "notes": self.notes,
-            "profile": self.profile,
+            "profiles": self.profiles,
             "series": [asdict(series) for series in self.series.values()],
         }
         path.write_text(json.dumps(document, indent=1) + "\n")
@@ -76,7 +76,7 @@ class Results:
 def load(path: Path) -> Results:
     """Read what `Results.save` wrote."""
     document: dict[str, Any] = json.loads(path.read_text())
-    results = Results(document["machine"], notes=document["notes"], profile=document["profile"])
+    results = Results(document["machine"], notes=document["notes"], profiles=document["profiles"])
     for entry in document["series"]:
         reference = entry["reference"]
         results.add(
