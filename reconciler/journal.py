@@ -5,7 +5,7 @@ another program makes. Asking costs as much as there are changes, however many b
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -65,18 +65,22 @@ class Journal:
             ).fetchone()
             return None if row is None else Verified(*row)
 
-    def begin(self, backends: Iterable[str], now: int) -> None:
-        """Let changes be noted from now on, also for backends of which nothing is verified."""
-        missing = [backend for backend in backends if self.verified(backend) is None]
-        if missing:
-            with self._transaction():
-                self._connection.executemany(
-                    "INSERT OR IGNORE INTO verified VALUES (?, '', '', 0, ?, ?, 0)",
-                    [(backend, now, now) for backend in missing],
-                )
+    @property
+    def version(self) -> int:
+        """A number that changes when another connection writes (SQLite's data_version)."""
+        [[number]] = self._rows("PRAGMA data_version", ())
+        return int(number)
 
-    def verify(self, backend: str, verified: Verified, forget: int) -> None:
-        """Remember what was verified; forget what was read before the time ``forget``."""
+    def begin(self, backend: str, now: int) -> None:
+        """Let changes be noted from now on, though nothing of this backend is verified yet."""
+        with self._transaction():
+            self._connection.execute(
+                "INSERT OR IGNORE INTO verified VALUES (?, '', '', 0, ?, ?, 0)",
+                (backend, now, now),
+            )
+
+    def verify(self, backend: str, verified: Verified) -> None:
+        """Remember what was verified."""
         with self._transaction():
             self._connection.execute(
                 "INSERT OR REPLACE INTO verified VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -85,10 +89,14 @@ class Journal:
                     verified.time, verified.read, verified.enforced,
                 ),
             )  # fmt: skip
-            self._connection.execute("DELETE FROM verified WHERE read < ?", (forget,))
-            self._connection.execute(
-                "DELETE FROM changes WHERE revision <= (SELECT min(revision) FROM verified)"
-            )
+            self._prune()
+
+    def forget(self, before: int) -> None:
+        """Forget what was read before this time, and the changes that nobody asks for any more."""
+        if self._rows("SELECT 1 FROM verified WHERE read < ?", (before,)):
+            with self._transaction():
+                self._connection.execute("DELETE FROM verified WHERE read < ?", (before,))
+                self._prune()
 
     def touched(self, since: Verified, now: int) -> dict[Network, str | None]:
         """Give the networks whose bans may have changed, and the origin of the ban there was.
@@ -130,3 +138,9 @@ class Journal:
     def _rows(self, query: str, values: Mapping[str, object] | Sequence[object]) -> list[Any]:
         with told(self._path):
             return self._connection.execute(query, values).fetchall()
+
+    def _prune(self) -> None:
+        self._connection.execute(
+            "DELETE FROM changes"
+            " WHERE revision <= coalesce((SELECT min(revision) FROM verified), revision)"
+        )

@@ -8,7 +8,7 @@ as there are bans.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from reconciler.desired import collapse, covered, subtract
 from reconciler.journal import Verified
@@ -24,27 +24,39 @@ _MOST: Final = 10_000
 
 @frozen
 class Memory:
-    """The memory of a pass, for which the bans of ``revision`` count.
+    """The memory of a pass over the bans as they are when it is made.
 
     ``digest`` stands for all that the plan depends on besides the bans: the configuration, what is
     exempt, the program. ``allows`` tells which networks may be banned unchecked; ``extra`` are
     banned without being stored. A backend is read again when ``resync`` seconds have gone by.
-    ``whole`` gives all that is desired.
+    ``whole`` gives all that is desired. With ``write`` changes are noted for new backends too.
     """
 
     store: Store
     now: int
-    revision: int
     digest: str
     resync: int
     exempt: Networks
     allows: Callable[[Network], bool]
     extra: Networks
     whole: Callable[[], Desired]
+    write: bool = True
+    _revision: int = field(init=False)
+    _version: int = field(init=False)
+
+    @_revision.default
+    def _(self) -> int:
+        return self.store.journal.revision
+
+    @_version.default
+    def _(self) -> int:
+        return self.store.journal.version
 
     def recall(self, backend: str, fingerprint: str) -> Known | None:
         """Give the plan from what was verified; None when it is not known what that was."""
         verified = self.store.journal.verified(backend)
+        if verified is None and self.write:
+            self.store.journal.begin(backend, self.now)
         if verified is None or not self._holds(verified, fingerprint):
             return None
         touched = self.store.journal.touched(verified, self.now)
@@ -58,10 +70,13 @@ class Memory:
         """Remember what was verified in this pass."""
         journal = self.store.journal
         old = journal.verified(backend)
+        begun = old is None or not old.fingerprint
+        if begun and journal.version != self._version:
+            return  # a change that came before changes were noted may have been overlooked
         since = self.now if read or old is None else old.read
-        now = Verified(fingerprint, self.digest, self.revision, self.now, since, enforced)
+        now = Verified(fingerprint, self.digest, self._revision, self.now, since, enforced)
         if old is None or read or evolve(old, time=self.now) != now:
-            journal.verify(backend, now, forget=self.now - self.resync)
+            journal.verify(backend, now)
 
     def _holds(self, verified: Verified, fingerprint: str) -> bool:
         """Whether the state that was verified is still there, and is to be believed."""

@@ -102,37 +102,28 @@ class Session:
         names = (spec.partition(":")[0] for spec in self.config.treason.backends)
         return {each for name in names if name in known for each in known[name].capabilities}
 
-    def wish(
-        self,
-        store: Store,
-        backends: Iterable[str],
-        new: Iterable[Network],
-        *,
-        write: bool,
-        force: bool,
-    ) -> Wish:
-        """Give what is desired, and what is remembered of ``backends``.
+    def wish(self, store: Store, new: Iterable[Network], *, write: bool, force: bool) -> Wish:
+        """Give what is desired, and what is remembered of the backends.
 
         ``new`` are banned besides what is stored; ``force`` lifts all that the bans say.
         """
         allows = self.config.treason.min_prefix.allows
+        resync = self.config.treason.resync_interval
         whitelist = [entry.network for entry in self.whitelist]
         protected = [entry.network for entry in self.protection(store)]
         untidy, _ = store.exceptions(self.now, allows)
         extra = Networks.of([*new, *untidy])
         if write:
-            store.journal.begin(backends, self.now)
+            store.journal.forget(self.now - resync)
 
         @cache
         def whole() -> Desired:
             banned, _ = store.banned(self.now, allows)
             return desired(banned | extra, whitelist, protected)
 
-        memory = Memory(
-            store, self.now, store.journal.revision, self._digest(whitelist, protected),
-            self.config.treason.resync_interval, collapse([*whitelist, *protected]), allows, extra,
-            whole,
-        )  # fmt: skip
+        digest = self._digest(whitelist, protected)
+        exempt = collapse([*whitelist, *protected])
+        memory = Memory(store, self.now, digest, resync, exempt, allows, extra, whole, write)
         return Wish(whole, None if force else self._guard(store), memory)
 
     def refused(self, store: Store) -> list[str]:

@@ -150,10 +150,10 @@ class Machine(RuleBasedStateMachine):
     def _pass(self, make: Callable[[], Nftables]) -> State:
         self.store.expire(self.now)
         whitelist = collapse(self.whitelist)
-        self.store.journal.begin(["it"], self.now)
+        self.store.journal.forget(self.now - 200)
         memory = Memory(
-            self.store, self.now, self.store.journal.revision, str([*whitelist]), 200, whitelist,
-            lambda _: True, Networks(), self._desired,
+            self.store, self.now, str([*whitelist]), 200, whitelist, lambda _: True, Networks(),
+            self._desired,
         )  # fmt: skip
         wish = Wish(self._desired, Guard(1.0, Causes), memory)
         [outcome] = enforce({"it": make}, wish, check=False)

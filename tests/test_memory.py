@@ -79,11 +79,11 @@ class Site:
         """Whether it may be banned unchecked."""
         return network.length >= self.narrowest
 
-    def memory(self, *extra: Network) -> Memory:
+    def memory(self, *extra: Network, write: bool = False) -> Memory:
         """The memory of a pass at this time."""
         return Memory(
-            self.store, self.now, self.store.journal.revision, f"{[*self.exempt]} {self.narrowest}",
-            RESYNC, collapse(self.exempt), self.allows, Networks.of(extra), self.desired,
+            self.store, self.now, f"{[*self.exempt]} {self.narrowest}", RESYNC,
+            collapse(self.exempt), self.allows, Networks.of(extra), self.desired, write,
         )  # fmt: skip
 
     def pass_(self, *, full: bool = False, check: bool = False) -> Outcome:
@@ -91,8 +91,8 @@ class Site:
         if not check:
             self.store.expire(self.now)
             self.store.tidy()
-            self.store.journal.begin(["it"], self.now)
-        wish = Wish(self.desired, memory=self.memory(), full=full)
+            self.store.journal.forget(self.now - RESYNC)
+        wish = Wish(self.desired, memory=self.memory(write=not check), full=full)
         [outcome] = enforce({"it": lambda: self.firewall}, wish, check=check)
         return outcome
 
@@ -210,6 +210,39 @@ def test_the_database_does_not_grow_with_each_pass(site: Site) -> None:
         site.pass_()
     with closing(sqlite3.connect(site.path)) as database:
         assert database.execute("SELECT count(*) FROM changes").fetchone() == (0,)
+
+
+def test_nothing_is_noted_for_a_backend_that_has_no_fingerprint(site: Site) -> None:
+    """Nor for one that is used no more, once its time is over."""
+    site.ban(A)
+    site.pass_()
+    site.now += RESYNC + 1
+    site.store.journal.forget(site.now - RESYNC)
+    for turn in range(20):
+        site.ban(Network.of(4, turn, 32))
+    with closing(sqlite3.connect(site.path)) as database:
+        assert database.execute("SELECT count(*) FROM changes").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_another_writes_before_changes_are_noted_is_not_overlooked(
+    full: bool, site: Site
+) -> None:
+    """The first pass is not remembered then."""
+    site.ban(A)
+    real = site.desired
+
+    def meanwhile() -> Desired:
+        wanted = real()
+        site.desired = real  # type: ignore[method-assign]
+        site.by_hand("DELETE FROM verified")
+        site.by_hand("INSERT INTO badips VALUES (datetime('now'), ?)", str(B))
+        return wanted
+
+    site.desired = meanwhile  # type: ignore[method-assign]
+    site.pass_(full=full)
+    site.pass_()
+    assert site.firewall.tables["treason"].banned == {A, B}
 
 
 def test_nothing_is_remembered_of_what_is_not_verified(site: Site) -> None:

@@ -69,7 +69,7 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
             store.expire(session.now)
         new = [ban.network for reading in readings for ban in reading.bans]
         _warn_of(session.refused(store))
-        wish = session.wish(store, backends, new, write=not check, force=force)
+        wish = session.wish(store, new, write=not check, force=force)
         wish = evolve(wish, full=full or diff, render=verbose())
         outcomes = list(loop.enforce(backends, wish, check=check))
     code = code_of(readings, outcomes)
@@ -138,7 +138,7 @@ def migrate(session: Session, old: str, new: str, force: bool, lock_timeout: flo
         )
     with session.lock(lock_timeout), session.store(write=False) as store:
         _warn_of(session.refused(store))
-        wish = session.wish(store, (), (), write=False, force=force)
+        wish = session.wish(store, (), write=False, force=force)
         outcomes = list(moving.move(leaving, coming, evolve(wish, memory=None)))
     show(output.outcomes_text(outcomes, diff=False))
     complain_of([], outcomes)

@@ -30,7 +30,7 @@ def status(session: Session, protection: bool, form: str) -> int:
             )
             return OK
         invalid = session.refused(store)
-        wish = session.wish(store, (), (), write=False, force=True)
+        wish = session.wish(store, (), write=False, force=True)
         outcomes = list(loop.enforce(backends, wish, check=True))
         wanted = wish.whole()
     states: list[dict[str, Any]] = [
