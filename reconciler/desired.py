@@ -30,8 +30,11 @@ def collapse(networks: Iterable[Network]) -> Networks:
 def subtract(networks: Networks, holes: Networks) -> Networks:
     """Give what is left of ``networks`` without ``holes``; both are collapsed.
 
-    The time grows with the holes: what lies between two of them is copied as a whole.
+    The time grows with the holes that are no plain single addresses: what lies between two of them
+    is copied as a whole.
     """
+    networks -= holes
+    holes = _mattering(holes, networks)
     left: list[Networks] = []
     start = index = 0
     while index < len(holes):
@@ -48,6 +51,13 @@ def subtract(networks: Networks, holes: Networks) -> Networks:
             start = bisect_right(networks, hole.end, at)
             index += 1
     return Networks.joined([*left, networks[start:]])
+
+
+def _mattering(holes: Networks, networks: Networks) -> Networks:
+    """Leave out the single addresses that lie in none of the wider networks."""
+    wider = [each for version in (4, 6) for each in networks.wider(version)]
+    inside = [holes[bisect_left(holes, each) : bisect_right(holes, each.end)] for each in wider]
+    return Networks.joined(inside) | Networks.of(holes.wider(4) + holes.wider(6))
 
 
 def covered(network: Network, by: Sequence[Network]) -> bool:

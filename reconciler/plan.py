@@ -61,8 +61,12 @@ def unexplained(plan: Plan, causes: Causes) -> Networks:
 
 def _open(networks: Networks, cover: Networks) -> Networks:
     """Give those of the networks that ``cover`` leaves an address of."""
-    left = subtract(networks.outermost(), cover)
-    return Networks.of([network for network in networks if overlaps(network, left)])
+    outermost = networks.outermost()
+    left = subtract(outermost, cover)
+    if len(outermost) < len(networks):  # which a host of this set may lie inside
+        return Networks.of([network for network in networks if overlaps(network, left)])
+    wider = (network for version in (4, 6) for network in networks.wider(version))
+    return (networks & left) | Networks.of(each for each in wider if overlaps(each, left))
 
 
 def _change(desired: Networks, observed: Networks) -> Change:

@@ -134,10 +134,8 @@ class Session:
         """Give what refuses to lift too much."""
 
         def causes() -> Causes:
-            events = store.last_events(self.now)
-            banned = frozenset(network for network, action in events.items() if action == "ban")
-            exempt = frozenset(entry.network for entry in self.protection(store))
-            return Causes(frozenset(events) - banned, banned, exempt)
+            exempt = [entry.network for entry in self.protection(store)]
+            return Causes(*store.last_events(self.now), exempt)
 
         return Guard(self.config.treason.max_removals, causes)
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
+from reconciler import lines
 from reconciler.database import connect, told
 from reconciler.errors import InvalidNetwork
 from reconciler.journal import Journal
@@ -126,22 +127,23 @@ class Store:
             )
             return {Network.parse(text): until for text, until in rows}
 
-    def last_events(self, now: int) -> dict[Network, str]:
-        """Give for every network of the history what happened to it last.
+    def last_events(self, now: int) -> tuple[Networks, Networks]:
+        """Give the networks that were lifted last, and those that were banned last.
 
-        A ban that has ended counts as expired, also while its row is still there.
+        A ban that has ended counts as lifted, also while its row is still there.
         """
+        banned, lifted = (self._last(banned=each) for each in (True, False))
+        ended, _ = lines.read(self._ended(now))
+        return lifted | ended, banned - ended
+
+    def _last(self, *, banned: bool) -> Networks:
         with told(self._path):
             rows = self._connection.execute(  # with max(), SQLite takes action from that very row
-                "SELECT network, action, max(id) FROM history GROUP BY network"
+                "SELECT network FROM (SELECT network, action, max(id) FROM history"
+                " GROUP BY network) WHERE (action = 'ban') = ?",
+                (banned,),
             )
-            events = {
-                network: str(action)
-                for text, action, _ in rows
-                if (network := _network(text)) is not None
-            }
-        ended = (network for text in self._ended(now) if (network := _network(text)) is not None)
-        return events | dict.fromkeys(ended, "expiry")
+            return lines.read(network for (network,) in rows)[0]
 
     def offences(self, addresses: Iterable[Network], since: float) -> list[Offence]:
         """Give the stored offences of these addresses from ``since`` on."""

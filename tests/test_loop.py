@@ -327,7 +327,7 @@ def test_a_ban_that_was_lifted_and_made_again_explains_nothing(store: Store) -> 
     store.ban([Ban(A, NOW, None, "x"), Ban(B, NOW, None, "x")])
     store.unban([A, B], NOW)
     store.ban([Ban(A, NOW, None, "x")])
-    assert store.last_events(NOW) == {A: "ban", B: "unban"}
+    assert store.last_events(NOW) == (Networks.of([B]), Networks.of([A]))
 
 
 def test_an_unreadable_source_stops_no_other_and_stores_nothing(store: Store) -> None:

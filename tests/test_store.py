@@ -39,10 +39,10 @@ def test_a_ban_ends_with_its_last_second(store: Store) -> None:
     store.ban([ban(A, NOW + 60)])
     assert store.banned(NOW + 59) == (Networks.of([A]), [])
     assert store.banned(NOW + 60) == (Networks(), [])
-    assert store.last_events(NOW) == {A: "ban"}
-    assert store.last_events(NOW + 60) == {A: "expiry"}
+    assert store.last_events(NOW) == (Networks(), Networks.of([A]))
+    assert store.last_events(NOW + 60) == (Networks.of([A]), Networks())
     store.expire(NOW + 60)
-    assert store.last_events(NOW) == {A: "expiry"}
+    assert store.last_events(NOW) == (Networks.of([A]), Networks())
 
 
 def test_lifting_one_of_two_overlapping_bans_keeps_the_other(store: Store) -> None:
@@ -50,7 +50,7 @@ def test_lifting_one_of_two_overlapping_bans_keeps_the_other(store: Store) -> No
     store.ban([ban(A), ban(NET)])
     assert store.unban([A, B], NOW) == {A}
     assert store.banned(NOW)[0] == {NET}
-    assert store.last_events(NOW) == {A: "unban", NET: "ban"}
+    assert store.last_events(NOW) == (Networks.of([A]), Networks.of([NET]))
 
 
 def test_rows_that_are_no_network_are_reported(store: Store, tmp_path: Path) -> None:
