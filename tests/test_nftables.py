@@ -16,7 +16,7 @@ import pytest
 from harness import REAL_ROOT
 from pytest_mock import MockerFixture
 
-from backends.nftables import library
+from backends.nftables import library, reading
 from backends.nftables.backend import Nftables
 from reconciler import (
     BackendError,
@@ -333,3 +333,27 @@ def test_an_empty_table_is_in_sync_with_nothing(host: None) -> None:
     """Nothing desired still means the table stands, ready."""
     enforce(Desired())
     assert Nftables().observe() == Observed()
+
+
+@pytest.mark.skipif(not REAL_ROOT, reason="a user namespace allows small transactions only")
+def test_a_kernel_that_counts_nothing_is_served_as_well(
+    host: None, nft: Nft, mocker: MockerFixture
+) -> None:
+    """Before Linux 6.16: what is added is asked for by its keys, and a full set is made anew."""
+    mocker.patch.object(reading, "_COUNT", -1)
+    hosts = [Network.of(4, 0x0B000000 + index, 32) for index in range(80_000)]
+    enforce(Desired(hosts[:40_000]))
+    backend = Nftables()
+    made = plan(Desired(hosts[:40_001]), backend.observe())
+    assert made is not None
+    backend.apply(made)
+    assert backend.confirm(made)
+    nft("delete element inet treason banned4 { 11.0.156.64 }")
+    assert not backend.confirm(made)
+    assert "size 131072" in nft("list ruleset")
+    nft("delete table inet treason")
+    enforce(Desired(hosts[:10]))
+    for number in (60_000, 80_000):
+        enforce(Desired(hosts[:number]))
+    assert needed(Desired(hosts)) is None
+    assert "size 262144" in nft("list ruleset")

@@ -51,8 +51,7 @@ class Ruleset:
 
     def generation(self) -> int:
         """Give the present generation, for which the next commit will be."""
-        self._deaf()
-        self._events = Connection([NFTABLES_EVENTS])
+        self._listen()
         self._generation = self.connection.generation()
         return self._generation
 
@@ -89,6 +88,11 @@ class Ruleset:
         """Whether nobody has changed the ruleset since our last commit."""
         return self.connection.generation() == self._generation
 
+    def _listen(self) -> None:
+        """Listen to what happens from now on."""
+        self._deaf()
+        self._events = Connection([NFTABLES_EVENTS])
+
     def _deaf(self) -> None:
         """Listen no more."""
         if self._events is not None:
@@ -104,8 +108,9 @@ class Ruleset:
 
         The events of a commit come after the generation has risen, and end with its number.
         """
-        if self._events is None:
-            return False
+        if self._events is None:  # then any commit since may have been to our table
+            self._listen()
+            return self.connection.generation() == self._generation
         try:
             for _ in range(_ATTEMPTS):
                 for event in self._events.events():
