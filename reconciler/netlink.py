@@ -53,8 +53,6 @@ _ERROR, _DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
 _CAPPED, _EXTENDED = 0x100, 0x200  # NLM_F_CAPPED, NLM_F_ACK_TLVS
 _EXTENDED_TEXT: Final = 1  # NLMSGERR_ATTR_MSG
 _INTERRUPTED: Final = 0x10  # NLM_F_DUMP_INTR
-ERESTART: Final = 85
-"""It never leaves a system call, so `errno` has no name for it (linux/errno.h)."""
 
 _SOL_NETLINK: Final = 270
 _ADD_MEMBERSHIP, _CAP_ACK, _EXT_ACK = 1, 10, 11  # NETLINK_*
@@ -115,7 +113,7 @@ _KINDS: Final[dict[int, tuple[type[NetlinkError], str]]] = {
     errno.ENOENT: (Missing, ""),
     errno.EEXIST: (Present, ""),
     errno.ENFILE: (Full, ""),
-    ERESTART: (Stale, "another program changed the ruleset meanwhile"),
+    errno.ERESTART: (Stale, "another program changed the ruleset meanwhile"),
     errno.EMSGSIZE: (
         TooLong,
         "in a user namespace net.core.wmem_max limits what fits into a transaction",
@@ -174,14 +172,14 @@ class Connection:
     def __init__(self, groups: Sequence[int] = ()) -> None:
         """Open it, and join the multicast ``groups`` (NFNLGRP_*). Raise `NetlinkError`."""
         self._sequence = 0
-        self._socket = socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
-        )
-        self._socket.bind((0, 0))
-        for option in (_CAP_ACK, _EXT_ACK):
-            self._socket.setsockopt(_SOL_NETLINK, option, 1)
-        self._make_room(_RCVBUFFORCE, socket.SO_RCVBUF, _KEPT)
         try:
+            self._socket = socket.socket(
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
+            )
+            self._socket.bind((0, 0))
+            for option in (_CAP_ACK, _EXT_ACK):
+                self._socket.setsockopt(_SOL_NETLINK, option, 1)
+            self._make_room(_RCVBUFFORCE, socket.SO_RCVBUF, _KEPT)
             for group in groups:
                 self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         except OSError as error:
@@ -192,7 +190,8 @@ class Connection:
 
     def close(self) -> None:
         """Close the socket, and so leave the groups."""
-        self._socket.close()
+        if hasattr(self, "_socket"):  # or it could not be opened
+            self._socket.close()
 
     @property
     def namespace(self) -> int | None:
@@ -218,7 +217,7 @@ class Connection:
                 if sequence != self._sequence:
                     continue
                 if flags & _INTERRUPTED:
-                    raise refusal(ERESTART)
+                    raise refusal(errno.ERESTART)
                 if kind in {_ERROR, _DONE}:
                     _judge(kind, flags, body)
                     return

@@ -17,7 +17,6 @@ from harness import Place
 from pytest_mock import MockerFixture
 
 from reconciler import netlink
-from reconciler.netlink import ERESTART
 
 Nft = Callable[..., str]
 
@@ -97,7 +96,7 @@ def _inside(namespace: int, work: Callable[[], int]) -> int:
         (errno.ENOBUFS, "No buffer space available"),
         (errno.EPERM, "Operation not permitted"),
         (errno.ENOMEM, "Cannot allocate memory"),
-        (ERESTART, "other programs change the ruleset all the time"),
+        (errno.ERESTART, "other programs change the ruleset all the time"),
     ],
 )
 def test_an_error_of_the_kernel_is_told_in_its_words(
