@@ -20,7 +20,7 @@ import select
 import socket
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -229,27 +229,28 @@ class Connection:
         numbers = [generation(answer) for answer in self.ask(request)]
         return next(number for number in numbers if number is not None)
 
-    def commit(self, messages: Sequence[Message], generation: int = 0) -> None:
+    def commit(
+        self, messages: Sequence[Message], generation: Callable[[], int] = lambda: 0
+    ) -> None:
         """Carry out nf_tables' messages as one transaction, or none of them.
 
-        With a ``generation`` only if the ruleset still is of that generation. Raise
-        `NetlinkError`; all but `AnswerLost` mean that nothing was changed.
+        Only if the ruleset still is of the ``generation``, which is asked for last, when all else
+        is ready to be sent; 0 stands for any. Raise `NetlinkError`; all but `AnswerLost` mean that
+        nothing was changed.
         """
-        condition = number(_BATCH_GENERATION, generation)
-        batch = [
-            Message(_BATCH_BEGIN, socket.AF_UNSPEC, condition),
-            *messages,
-            Message(_BATCH_END, socket.AF_UNSPEC, b""),
-        ]
         first = self._sequence + 1
-        self._sequence += len(batch)
-        last = self._sequence - 1
-        data = b"".join(
+        last = self._sequence + len(messages) + 1
+        self._sequence = last + 1
+        packed = [
             _packed(message, REQUEST | message.flags | (ACK if at == last else 0), at)
-            for at, message in enumerate(batch, first)
-        )
+            for at, message in enumerate(messages, first + 1)
+        ]
+        end = Message(_BATCH_END, socket.AF_UNSPEC, b"")
+        data = b"".join([*packed, _packed(end, REQUEST, last + 1)])
         self._make_room(_SNDBUFFORCE, socket.SO_SNDBUF, len(data) + (1 << 16))
-        self._send(data)
+        condition = number(_BATCH_GENERATION, generation())
+        begin = Message(_BATCH_BEGIN, socket.AF_UNSPEC, condition)
+        self._send(_packed(begin, REQUEST, first), data)
         acknowledged = False
         for kind, flags, sequence, body in self._received(wait=False):
             if kind == _ERROR and sequence >= first:
@@ -272,9 +273,9 @@ class Connection:
         poll.register(self._socket, select.POLLIN)
         poll.poll(seconds * 1000)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, *data: bytes) -> None:
         try:
-            self._socket.send(data)
+            self._socket.sendmsg(data)
         except OSError as error:
             raise refusal(error.errno or 0) from None
 

@@ -151,9 +151,9 @@ def test_a_commit_for_another_generation_is_refused(kernel: Connection, nft: Nft
     before = kernel.generation()
     nft("add table other")
     with pytest.raises(Stale, match="the ruleset has changed"):
-        kernel.commit([table(NEW_TABLE, "t", CREATE)], before)
+        kernel.commit([table(NEW_TABLE, "t", CREATE)], lambda: before)
     assert nft("list tables") == "table ip other\n"
-    kernel.commit([table(NEW_TABLE, "t", CREATE)], before + 1)
+    kernel.commit([table(NEW_TABLE, "t", CREATE)], lambda: before + 1)
     assert nft("list tables") == "table ip other\ntable ip t\n"
 
 

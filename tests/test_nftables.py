@@ -112,7 +112,9 @@ def uncommitted(*, after: bool) -> Iterator[None]:
     """Let the kernel refuse a transaction, or lose its answer."""
     real = Connection.commit
 
-    def commit(self: Connection, messages: Sequence[Message], generation: int = 0) -> None:
+    def commit(
+        self: Connection, messages: Sequence[Message], generation: Callable[[], int]
+    ) -> None:
         if after:
             real(self, messages, generation)
             raise AnswerLost(errno.ENOBUFS, "no buffer space")

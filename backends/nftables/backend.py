@@ -1,7 +1,7 @@
 """The table of the backend: read, changed and confirmed."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -18,11 +18,11 @@ from reconciler import (
     Observed,
     Plan,
 )
-from reconciler.netlink import Connection, Full, NetlinkError
+from reconciler.netlink import AnswerLost, Connection, Full, Missing, NetlinkError
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _FEW: Final = 4096
-"""Elements that are asked for one by one after a change; of more the kernel's counts are taken."""
+"""Elements asked for one by one after a change; of more hosts the kernel's counts are taken."""
 
 
 class Nftables:
@@ -36,9 +36,8 @@ class Nftables:
     def fingerprint(self) -> str | None:
         """Name the namespace and the generation of its ruleset, which every commit raises."""
         with _raising(BackendUnreadable):
-            self._ruleset = Ruleset()
             namespace = self._connection.namespace
-            generation = self._ruleset.generation()
+            generation = self._connection.generation()
         return None if namespace is None else f"{_BOOT.read_text()[:36]}:{namespace}:{generation}"
 
     def observe(self) -> Observed:
@@ -70,17 +69,21 @@ class Nftables:
 
         It cannot be told when anything else happened to the ruleset since.
         """
-        with _raising(BackendUnreadable):
+        with _raising(BackendUnreadable), suppress(Missing, AnswerLost):
             if any(layout.damage(layout.parse(library.structure()))):
                 return False
             changes = [each for each in self._sent if isinstance(each, Hosts | Intervals)]
             added = [each for each in changes if not each.delete]
-            if sum(each.number for each in added) <= _FEW:
-                there = all(reading.holds(self._connection, each) for each in added)
-            else:
-                there = all(each.set.name in self._expected for each in changes)
-            held = reading.counts(self._connection, self._expected)
-            return there and held == self._expected and self._known.is_ours()
+            few = sum(each.number for each in added) <= _FEW
+            asked = [each for each in added if few or isinstance(each, Intervals)]
+            counted = [each for each in changes if isinstance(each, Hosts) and not few]
+            return (
+                all(reading.holds(self._connection, each) for each in asked)
+                and all(each.set.name in self._expected for each in counted)
+                and reading.counts(self._connection, self._expected) == self._expected
+                and self._known.is_ours()
+            )
+        return False
 
     def teardown(self) -> None:
         """Remove the table."""
@@ -110,7 +113,7 @@ class Nftables:
 
     def _commit(self, chosen: list[Statement]) -> None:
         messages = [message for each in chosen for message in each.messages()]
-        self._known.commit(messages)
+        self._known.commit(messages, self._look)
 
     @property
     def _connection(self) -> Connection:
@@ -131,8 +134,8 @@ class Nftables:
 
 def _expected(sent: Sequence[Statement], table: Table) -> dict[str, int]:
     """Give how much each hash set holds when all is done, as far as that is known."""
-    known = dict(table.counts)
-    known |= {each.set.name: 0 for each in sent if isinstance(each, NewSet)}
+    made = [each.set for each in sent if isinstance(each, NewSet)]  # then all others are gone
+    known = {each.name: 0 for each in made if not each.interval} or dict(table.counts)
     for each in sent:
         if isinstance(each, Hosts) and each.set.name in known:
             known[each.set.name] += -each.number if each.delete else each.number

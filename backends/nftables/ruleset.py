@@ -2,14 +2,16 @@
 
 Every commit in the network namespace, by whatever program, has a number, the generation. A commit
 of ours is made for the generation that was read; the kernel refuses it when there was another one
-since. Then the events tell whether that one touched our table: if not, it is sent again.
+since. Then the events tell whether that one touched our table: if not, it is sent again. A heavy
+commit has no events to tell: the table is read again, and compared with what was read before.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, TypeVar
 
 from backends.nftables.statements import INET, NAME
-from reconciler import BackendFailed, BackendUnreadable
+from reconciler import BackendFailed, BackendUnreadable, TreasonError
 from reconciler.netlink import (
     NFTABLES_EVENTS,
     AnswerLost,
@@ -35,6 +37,10 @@ _HEAVY: Final = 1 << 18
 """Bytes of a transaction above which we do not listen while it is made: the kernel tells a listener
 of each element, which takes it 20 s for a million of them, and 1 s if nobody listens."""
 
+_QUIET: Final = 10
+"""How often a heavy transaction is tried without listening. Its bytes take long to reach the kernel
+(a million elements 30 ms), and busy neighbours forestall it; then it is slow, but gets through."""
+
 _SETTLING: Final = 0.2
 """Seconds to wait for the events of a commit that is just being made."""
 
@@ -48,6 +54,7 @@ class Ruleset:
         self.connection = Connection()
         self._events: Connection | None = None
         self._generation = 0
+        self._found: object = None  # in our table, when it was read
 
     def generation(self) -> int:
         """Give the present generation, for which the next commit will be."""
@@ -62,22 +69,29 @@ class Ruleset:
         """
         for _ in range(_READS):
             self.generation()
-            found = look()
-            if self._undisturbed():
-                return found
+            try:
+                found = look()
+            except TreasonError:  # perhaps of what was just being deleted
+                if self._undisturbed():
+                    raise
+            else:
+                if self._undisturbed():
+                    self._found = found
+                    return found
         raise BackendUnreadable("nftables: another program keeps changing our table", _HINT)
 
-    def commit(self, messages: Sequence[Message]) -> None:
-        """Carry out the messages as one transaction on what was read, or raise `BackendFailed`."""
+    def commit(self, messages: Sequence[Message], look: Callable[[], object]) -> None:
+        """Carry out the messages as one transaction on what was read, or raise `BackendFailed`.
+
+        ``look`` reads it.
+        """
         heavy = sum(len(each.body) for each in messages) > _HEAVY
-        for _ in range(_ATTEMPTS):
-            if heavy:
-                self._expect(self._undisturbed())
-                self._deaf()
+        for attempt in range(_ATTEMPTS):
+            quietly = heavy and attempt < _QUIET
             try:
-                self.connection.commit(messages, self._generation)
+                self.connection.commit(messages, partial(self._readied, quietly))
             except Stale:
-                self._expect(self._undisturbed())
+                self._expect(self._undisturbed() if self._events else self._unchanged(look))
             else:
                 self._deaf()
                 self._generation += 1
@@ -98,6 +112,18 @@ class Ruleset:
         if self._events is not None:
             self._events.close()
         self._events = None
+
+    def _readied(self, quietly: bool) -> int:
+        """Give the generation to commit for; ``quietly`` listens no longer."""
+        if quietly and self._events:
+            self._expect(self._undisturbed())
+            self._deaf()
+        return self._generation
+
+    def _unchanged(self, look: Callable[[], object]) -> bool:
+        """Whether our table, read again, is as it was read before."""
+        before = self._found
+        return before is not None and self.read(look) == before
 
     def _expect(self, undisturbed: bool) -> None:
         if not undisturbed:
