@@ -16,8 +16,9 @@ import pytest
 from harness import REAL_ROOT
 from pytest_mock import MockerFixture
 
-from backends.nftables import library, reading
+from backends.nftables import layout, library, reading
 from backends.nftables.backend import Nftables
+from backends.nftables.ruleset import Ruleset
 from reconciler import (
     BackendError,
     BackendFailed,
@@ -26,6 +27,7 @@ from reconciler import (
     Network,
     Observed,
     Plan,
+    netlink,
 )
 from reconciler.desired import desired
 from reconciler.execute import run
@@ -359,3 +361,164 @@ def test_a_kernel_that_counts_nothing_is_served_as_well(
         enforce(Desired(hosts[:number]))
     assert needed(Desired(hosts)) is None
     assert "size 262144" in nft("list ruleset")
+
+
+HOSTS = [Network.of(4, 0x0B000000 + place, 32) for place in range(6_000)]
+EMPTY = Desired()
+SOME = Desired(frozenset([*WANTED.banned, *HOSTS[:9]]), WANTED.passed)
+MANY = Desired(frozenset([*WANTED.banned, *HOSTS]), WANTED.passed)
+HOSTS_ONLY = Desired(frozenset(HOSTS[:9]))
+
+
+def changed(*states: Desired, harm: str = "") -> tuple[Nftables, Plan]:
+    """Go from state to state, and give the backend that made the last change, with its plan."""
+    *before, last = states
+    for state in before:
+        enforce(state)
+    if harm:
+        nft_(harm)
+    backend = Nftables()
+    made = plan(last, backend.observe())
+    assert made is not None
+    backend.apply(made)
+    return backend, made
+
+
+@pytest.mark.parametrize(
+    ("states", "harm"),
+    [
+        pytest.param([EMPTY], "", id="nothing, made"),
+        pytest.param([SOME], "", id="some, made"),
+        pytest.param([MANY], "", id="many, made"),
+        pytest.param([WANTED, SOME], "", id="some added"),
+        pytest.param([SOME, WANTED], "", id="some lifted"),
+        pytest.param([HOSTS_ONLY, SOME], "", id="networks added"),
+        pytest.param([HOSTS_ONLY, MANY], "", id="networks and many hosts added"),
+        pytest.param([MANY, SOME], "", id="many lifted"),
+        pytest.param([SOME, EMPTY], "", id="all lifted"),
+        pytest.param([SOME, SOME], "flush chain inet treason prerouting", id="a chain repaired"),
+        pytest.param([SOME, MANY], "delete chain inet treason prerouting", id="and many added"),
+    ],
+)
+@pytest.mark.parametrize("spread", [False, True])
+def test_a_change_that_arrived_is_confirmed(
+    spread: bool, states: list[Desired], harm: str, host: None, mocker: MockerFixture
+) -> None:
+    """Without a dump of the hosts, also when the table grew into shards."""
+    if spread:
+        mocker.patch.object(layout, "_WHOLE", 8)
+        mocker.patch.object(layout, "_SMALLEST", 16)
+    backend, made = changed(*states, harm=harm)
+    mark = backend.fingerprint()
+    dumped = mocker.spy(reading, "hosts")
+    assert backend.confirm(made)
+    assert (dumped.call_count, backend.fingerprint()) == (0, mark)
+    assert needed(states[-1]) is None
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "add table inet other",
+        "add element inet treason banned4 { 203.0.113.9 }",
+        (
+            "delete element inet treason banned4 { 11.0.0.0 };"
+            " add element inet treason banned4 { 203.0.113.9 }"
+        ),
+        "delete table inet treason",
+    ],
+)
+def test_nothing_is_confirmed_once_somebody_changed_the_ruleset(
+    theirs: str, host: None, nft: Nft
+) -> None:
+    """Whatever it was, and also when the fingerprint was asked for in between."""
+    backend, made = changed(WANTED, SOME)
+    nft(theirs)
+    backend.fingerprint()
+    assert not backend.confirm(made)
+
+
+@pytest.mark.parametrize(
+    ("state", "theirs"),
+    [
+        (SOME, "delete element inet treason banned4 { 11.0.0.8 }"),
+        (MANY, "delete element inet treason banned4 { 11.0.0.8 }"),
+        (MANY, "add element inet treason banned4 { 203.0.113.9 }"),
+        (SOME, "delete element inet treason banned4_nets { 198.51.100.128/25 }"),
+        (MANY, "delete element inet treason banned4_nets { 198.51.100.128/25 }"),
+        (SOME, "delete element inet treason passed6 { 2001:db8:7::9 }"),
+        (SOME, "flush chain inet treason prerouting"),
+        (SOME, "delete table inet treason"),
+    ],
+)
+def test_what_is_not_there_is_not_confirmed(
+    state: Desired, theirs: str, host: None, nft: Nft, mocker: MockerFixture
+) -> None:
+    """It is looked for: the number of the generation is not all that is believed."""
+    backend, made = changed(state)
+    mocker.patch.object(Ruleset, "is_ours", return_value=True)
+    assert backend.confirm(made)
+    nft(theirs)
+    assert not backend.confirm(made)
+
+
+def test_answers_that_do_not_fit_confirm_nothing(host: None, mocker: MockerFixture) -> None:
+    """Where a socket may hold little, as in a user namespace: it is read instead, without error."""
+    mocker.patch.object(netlink, "_KEPT", 1 << 17)
+    backend, made = changed(EMPTY, Desired(frozenset(HOSTS[:4000])))
+    assert not backend.confirm(made)
+    assert needed(Desired(frozenset(HOSTS[:4000]))) is None
+
+
+def test_the_fingerprint_is_the_same_while_nothing_happens(host: None, nft: Nft) -> None:
+    """For whoever asks, however often, and whatever is listed meanwhile."""
+    enforce()
+    mark = Nftables().fingerprint()
+    nft("list ruleset")
+    assert needed() is None
+    assert Nftables().fingerprint() == mark
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["nft", "add table inet other"],
+        ["nft", "add element inet treason banned4 { 203.0.113.9 }"],
+        ["nft", "add table inet treason { flags dormant; }"],
+        ["iptables-nft", "-N", "OTHER"],
+        ["nft", "flush ruleset"],
+    ],
+)
+def test_every_commit_gives_another_fingerprint(command: list[str], host: None) -> None:
+    """To our table or to another, by whatever program."""
+    enforce()
+    backend = Nftables()
+    mark = backend.fingerprint()
+    run(command)
+    assert backend.fingerprint() != mark
+    assert Nftables().fingerprint() == backend.fingerprint()
+
+
+def fingerprint_of_a_new_namespace() -> tuple[int, str | None]:
+    """Make a namespace and our table in it; give the number of its inode, and the fingerprint."""
+    namespace = Namespace()
+    with namespace.entered():
+        enforce()
+        told = Path("/proc/thread-self/ns/net").stat().st_ino, Nftables().fingerprint()
+    namespace.close()
+    return told
+
+
+def test_a_namespace_that_was_made_again_has_another_fingerprint() -> None:
+    """Although its inode has the same number, and its ruleset the same generation."""
+    seen: dict[int, str | None] = {}
+    for _ in range(200):
+        inode, mark = fingerprint_of_a_new_namespace()
+        assert mark not in seen.values()
+        if inode in seen:
+            break
+        seen[inode] = mark
+    else:
+        pytest.skip("no number of an inode was given twice")
+    assert mark is not None
+    assert mark.rpartition(":")[2] == (seen[inode] or "").rpartition(":")[2]
