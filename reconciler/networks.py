@@ -114,13 +114,15 @@ class Networks(AbstractSet[Network], Sequence[Network]):
     def outermost(self) -> "Networks":
         """Leave out every network that lies inside another."""
         kept: list[Networks] = []
-        start = 0
-        for version in (4, 6):
-            for network in self.wider(version):
-                at = bisect_left(self, network)
-                if at >= start:
+        start = behind = 0
+        for first, version in ((0, 4), (self._border, 6)):
+            for at in (first + place for place in self._places(version)):
+                if at < behind or at + 1 == len(self):
+                    continue
+                end = self[at].end
+                if self[at + 1] <= end:
                     kept.append(self[start : at + 1])
-                    start = bisect_left(self, Network(network.end + 1), at)
+                    start = behind = bisect_left(self, Network(end + 1), at)
         return Networks.joined([*kept, self[start:]])
 
     def __len__(self) -> int:
