@@ -103,6 +103,11 @@ class Store:
                     untidy.append(network)
         return untidy, refused
 
+    def holds(self, network: Network, now: int, allows: Callable[[Network], bool]) -> bool:
+        """Tell whether an active ban that is enforced holds the network, or a wider one does."""
+        around = self.journal.around(network, now)
+        return any(origin != UNGUARDED or allows(ban) for ban, origin in around)
+
     def _packed(self, version: int, now: int) -> bytes:
         """Give the active bans of a family as `Networks` holds them, without the exceptions."""
         packed = bytearray()

@@ -53,6 +53,14 @@ def test_lifting_one_of_two_overlapping_bans_keeps_the_other(store: Store) -> No
     assert store.last_events(NOW) == (Networks.of([A]), Networks.of([NET]))
 
 
+def test_a_wider_ban_holds_unless_it_is_not_enforced(store: Store) -> None:
+    """What came through badips unchecked, and is too wide, holds nothing."""
+    store.ban([ban(NET)])
+    store.ban([Ban(Network.parse("2000::/3"), NOW, None, "badips")])
+    for network, held in ((A, True), (NET, True), (B, False)):
+        assert store.holds(network, NOW, lambda each: each.length > 8) is held
+
+
 def test_rows_that_are_no_network_are_reported(store: Store, tmp_path: Path) -> None:
     """A row that somebody else wrote wrongly is kept, told, and enforced by nobody."""
     store.ban([ban(A)])

@@ -52,10 +52,11 @@ def unban(session: Session, networks: tuple[str, ...]) -> int:
     wanted = [Network.parse(text) for text in networks]
     with session.store(write=True) as store:
         lifted = store.unban(wanted, session.now)
-        held = {network: store.journal.around(network, session.now) for network in wanted}
+        allows = session.config.treason.min_prefix.allows
+        held = {each for each in wanted if store.holds(each, session.now, allows)}
     for network in wanted:
         note = "unbanned" if network in lifted else "had no ban of its own"
-        still = "; a wider ban still holds" if held[network] else ""
+        still = "; a wider ban still holds" if network in held else ""
         click.echo(f"{network}: {note}{still}")
     return OK
 
