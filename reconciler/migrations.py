@@ -112,6 +112,17 @@ _THIRD: Final = (
         WHEN NEW.key IS NOT NULL AND EXISTS (SELECT 1 FROM verified) BEGIN
         INSERT INTO changes (key, origin) VALUES (NEW.key, NULL);
     END""",
+    # SQLite fires no trigger for a row that INSERT OR REPLACE or UPDATE OR REPLACE puts away.
+    """CREATE TRIGGER bans_replaced BEFORE INSERT ON bans
+        WHEN EXISTS (SELECT 1 FROM verified) BEGIN
+        INSERT INTO changes (key, origin)
+            SELECT key, origin FROM bans WHERE network = NEW.network AND key IS NOT NULL;
+    END""",
+    """CREATE TRIGGER bans_overwritten BEFORE UPDATE OF network ON bans
+        WHEN NEW.network IS NOT OLD.network AND EXISTS (SELECT 1 FROM verified) BEGIN
+        INSERT INTO changes (key, origin)
+            SELECT key, origin FROM bans WHERE network = NEW.network AND key IS NOT NULL;
+    END""",
     """CREATE TRIGGER bans_lifted AFTER DELETE ON bans
         WHEN OLD.key IS NOT NULL AND EXISTS (SELECT 1 FROM verified) BEGIN
         INSERT INTO changes (key, origin) VALUES (OLD.key, OLD.origin);
@@ -128,6 +139,7 @@ _THIRD: Final = (
 _NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     *("badips_insert", "bans_renamed", "bans_added", "bans_lifted", "bans_changed"),
+    *("bans_replaced", "bans_overwritten"),
 }
 _STEPS: Final = (_FIRST, _SECOND, _THIRD)
 VERSION: Final = len(_STEPS)
@@ -151,12 +163,16 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def key_of(text: str) -> bytes:
-    """Give the key of a stored network; of what is none it is empty."""
+def key_of(text: str) -> bytes | None:
+    """Give the key of a stored network; of what is none it is empty.
+
+    What is written otherwise than this program does has none, and is left to be tidied.
+    """
     try:
-        return Network.parse(text).key
+        network = Network.parse(text)
     except InvalidNetwork:
         return b""
+    return network.key if str(network) == text else None
 
 
 def adoptable(connection: sqlite3.Connection) -> bool:

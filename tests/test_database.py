@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from harness import REAL_ROOT
 
-from reconciler import Network, Networks
+from reconciler import Network, Networks, migrations
 from reconciler.database import connect
 from reconciler.errors import StoreError
 from reconciler.execute import run
@@ -367,6 +367,28 @@ def test_another_spelling_through_badips_is_the_same_ban(path: Path) -> None:
         assert invalid == ["no network"]
         assert store.unban([BAN.network], 2) == {BAN.network}
         assert [str(network) for network in store.banned(3)[0]] == ["2001:db8::1"]
+
+
+def test_other_spellings_in_an_older_schema_are_tidied_after_its_migration(tmp_path: Path) -> None:
+    """What came through badips just before can be lifted by its network."""
+    path = tmp_path / "treason.db"
+    with sqlite3.connect(path) as older:
+        for step in migrations._STEPS[:2]:  # noqa: SLF001 - what earlier versions wrote
+            for statement in step:
+                older.execute(statement)
+        for text in ("192.0.2.1", "::ffff:192.0.2.1", "2001:DB8::0001", "no network"):
+            older.execute("insert into badips values (datetime('now'), ?)", (text,))
+        older.execute(f"PRAGMA application_id = {migrations.APPLICATION_ID}")
+        older.execute("PRAGMA user_version = 2")
+    older.close()
+    wanted = Networks.of(map(Network.parse, ("192.0.2.1", "2001:db8::1")))
+    with open_store(path, write=False) as store:
+        untidy, refused = store.exceptions(0, lambda _: True)
+        assert store.banned(0)[0] | Networks.of(untidy) == wanted
+        assert refused == ["no network"]
+    with open_store(path, write=True) as store:
+        assert store.unban(wanted, 2) == wanted
+        assert store.banned(3) == (Networks(), ["no network"])
 
 
 def test_what_came_through_badips_is_not_enforced_if_it_is_too_wide(original: Path) -> None:
