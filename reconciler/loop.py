@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from attrs import evolve, field, frozen
 
 from reconciler.desired import keeping
-from reconciler.errors import BackendFailed, describe, trace
+from reconciler.errors import BackendFailed, StoreError, describe, trace
 from reconciler.interfaces import Backend, Confirming, Marked
 from reconciler.model import Desired, Plan
 from reconciler.network import Network
@@ -194,11 +194,10 @@ def _converge(name: str, wish: Wish, backend: Backend) -> Outcome:
             view = _read(wish.whole(), backend)
         needed = view.needed
         if needed is None:
-            if wish.memory and view.mark:
-                wish.memory.keep(name, view.mark, view.enforced, read=view.read)
+            notes = (*view.notes, *_kept(name, wish, view))
             done = State.CHANGED if first else State.IN_SYNC
             state = State.FAILED if refusal else done
-            return Outcome(name, state, first, script, refusal, notes=view.notes)
+            return Outcome(name, state, first, script, refusal, notes=notes)
         if not left:
             break
         if first is None:
@@ -249,5 +248,18 @@ def _confirmed(view: _View, backend: Backend) -> _View | None:
     return _View(None, enforced, mark, view.read, view.notes)
 
 
+def _kept(name: str, wish: Wish, view: _View) -> list[str]:
+    """Remember what was verified; say why that failed, which takes nothing from the pass."""
+    if wish.memory and view.mark:
+        try:
+            wish.memory.keep(name, view.mark, view.enforced, read=view.read)
+        except StoreError as error:
+            return [f"not remembered, so the next pass reads everything: {error.what}"]
+    return []
+
+
 def _mark(backend: Backend) -> str | None:
-    return backend.fingerprint() if isinstance(backend, Marked) else None
+    mark: object = backend.fingerprint() if isinstance(backend, Marked) else None
+    if mark is None or isinstance(mark, str):
+        return mark
+    raise TypeError(f"the fingerprint {mark!r} is no text")

@@ -6,11 +6,13 @@ as there are bans.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from attrs import evolve, field, frozen
 
 from reconciler.desired import collapse, covered, subtract
+from reconciler.errors import StoreError
 from reconciler.journal import Verified
 from reconciler.loop import Known
 from reconciler.model import Change, Desired, Plan
@@ -56,7 +58,8 @@ class Memory:
         """Give the plan from what was verified; None when it is not known what that was."""
         verified = self.store.journal.verified(backend)
         if verified is None and self.write:
-            self.store.journal.begin(backend, self.now)
+            with suppress(StoreError):  # then nothing is remembered, and that is all
+                self.store.journal.begin(backend, self.now)
         if verified is None or not self._holds(verified, fingerprint):
             return None
         touched = self.store.journal.touched(verified, self.now)
@@ -67,8 +70,13 @@ class Memory:
         return Known(needed, verified.enforced)
 
     def keep(self, backend: str, fingerprint: str, enforced: int, *, read: bool) -> None:
-        """Remember what was verified in this pass."""
+        """Remember what was verified in this pass.
+
+        Not when bans came or went meanwhile: then it is of no revision.
+        """
         journal = self.store.journal
+        if journal.revision != self._revision:
+            return
         old = journal.verified(backend)
         begun = old is None or not old.fingerprint
         if begun and journal.version != self._version:
@@ -91,13 +99,16 @@ class Memory:
         before: set[Network] = set()
         after: set[Network] = set()
         around: dict[Network, set[Network]] = {}
-        for network in {*touched, *self.extra}:
+        extra = set(self.extra)
+        for network in {*touched, *extra}:
             held = self._counting(self.store.journal.around(network, self.now))
             was = touched.get(network) if network in touched else held.get(network)
             around[network] = held.keys() - {network}
+            if extra:
+                around[network] |= extra.intersection(network.supernets)
             if was is not None and self._counts(network, was):
                 before.add(network)
-            if network in held or network in self.extra:
+            if network in held or network in extra:
                 after.add(network)
         flipped = before ^ after
         regions = collapse(each for each in flipped if not around[each] - flipped)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from reconciler import __version__, compose, config, lock, plugins, toml_file, whitelist
 from reconciler.console import warn
 from reconciler.desired import collapse, desired
+from reconciler.errors import StoreError
 from reconciler.interfaces import Backend, Source
 from reconciler.loop import Guard, Wish
 from reconciler.memory import Memory
@@ -114,7 +115,8 @@ class Session:
         untidy, _ = store.exceptions(self.now, allows)
         extra = Networks.of([*new, *untidy])
         if write:
-            store.journal.forget(self.now - resync)
+            with suppress(StoreError):  # a full disk does not keep a pass from enforcing
+                store.journal.forget(self.now - resync)
 
         @cache
         def whole() -> Desired:

@@ -1,0 +1,136 @@
+"""What is remembered of a pass: never more than what was so."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler import Change, Network, Networks, Plan
+from reconciler.desired import desired
+from reconciler.loop import Known, State, Wish, enforce
+from reconciler.memory import Memory
+from reconciler.model import Ban
+from reconciler.store import Store, open_store
+from reconciler.testing import Memory as Firewall
+
+HOST, OTHER, WIDE = map(Network.parse, ("192.0.2.1", "192.0.2.2", "198.51.100.0/24"))
+NOW = 1_000_000
+
+
+class MarkedFirewall(Firewall):
+    """One that tells when it may have changed."""
+
+    def __init__(self, mark: object = "a new mark") -> None:
+        super().__init__()
+        self._mark = mark
+
+    def fingerprint(self) -> object:  # type: ignore[override]  # one of the tests is about that
+        """Give what the test says."""
+        return self._mark
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database with bans that were verified to be enforced."""
+    made = tmp_path / "treason.db"
+    with open_store(made, write=True) as store:
+        store.ban(Ban(network, NOW, None, "manual") for network in (HOST, WIDE))
+        store.journal.begin("it", NOW)
+        memory(store).keep("it", "mark", 2, read=True)
+    return made
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    """The same, open."""
+    with open_store(path, write=True) as opened:
+        yield opened
+
+
+def memory(store: Store) -> Memory:
+    """Begin a pass."""
+    untidy, _ = store.exceptions(NOW, lambda _: True)
+    extra = Networks.of(untidy)
+    return Memory(
+        store, NOW, "digest", 60, Networks(), lambda _: True, extra,
+        lambda: desired(store.banned(NOW)[0] | extra, ()),
+    )  # fmt: skip
+
+
+def needed(store: Store) -> Change | None:
+    """Give the change that follows from what is remembered."""
+    known = memory(store).recall("it", "mark")
+    assert isinstance(known, Known)
+    return known.needed.banned if isinstance(known.needed, Plan) else None
+
+
+def edit(path: Path, statement: str) -> None:
+    """Change a row by hand."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(statement)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        """REPLACE INTO bans (network, since, until, origin, reason)
+           VALUES ('192.0.2.1', 0, 1, 'manual', '')""",
+        """INSERT OR REPLACE INTO bans (network, since, until, origin, reason, key)
+           SELECT network, since, 1, origin, reason, key FROM bans WHERE network = '192.0.2.1'""",
+        """UPDATE OR REPLACE bans SET network = '192.0.2.1', until = 1
+           WHERE network = '198.51.100.0/24'""",
+    ],
+)
+def test_a_ban_that_a_hand_replaced_is_lifted(statement: str, path: Path) -> None:
+    """SQLite fires no trigger of deletion for the row that had to go."""
+    edit(path, statement)
+    with open_store(path, write=True) as store:
+        store.expire(NOW)
+        change = needed(store)
+    assert change is not None
+    assert HOST in change.remove
+
+
+def test_what_changed_during_a_pass_is_not_remembered_as_if_before(store: Store) -> None:
+    """A ban lifted while a pass ran, after its revision was told, and then made again."""
+    store.ban([Ban(OTHER, NOW, None, "manual")])
+    running = memory(store)
+    store.unban([HOST], NOW)
+    assert running.recall("it", "mark") is not None
+    running.keep("it", "another mark", 2, read=False)  # the backend holds HOST no more
+    store.ban([Ban(HOST, NOW, None, "manual")])
+    assert memory(store).recall("it", "another mark") is None
+
+
+def test_a_ban_whose_row_is_untidy_holds_what_lies_inside(path: Path) -> None:
+    """A check, which cannot tidy the row, sees no drift in it."""
+    edit(path, "UPDATE bans SET key = NULL WHERE network = '198.51.100.0/24'")
+    edit(
+        path,
+        """INSERT INTO bans (network, since, origin, reason)
+           VALUES ('198.51.100.7', 0, 'manual', '')""",
+    )
+    with open_store(path, write=False) as store:
+        assert needed(store) is None
+
+
+def test_a_store_that_cannot_be_written_fails_no_pass(path: Path) -> None:
+    """What is not remembered is told; the backend holds what it is to hold."""
+    with open_store(path, write=False) as store:
+        bans = store.banned(NOW)[0]
+        wish = Wish(lambda: desired(bans, ()), memory=memory(store))
+        [outcome] = enforce({"it": MarkedFirewall}, wish, check=False)
+    assert (outcome.state, outcome.error) == (State.CHANGED, "")
+    assert [note.partition(":")[0] for note in outcome.notes] == [
+        "not remembered, so the next pass reads everything"
+    ]
+
+
+def test_a_fingerprint_that_is_no_text_is_a_mistake_of_the_plugin(store: Store) -> None:
+    """It is told as one."""
+    firewall = MarkedFirewall(b"mark")
+    wish = Wish(lambda: desired((), ()), memory=memory(store))
+    [outcome] = enforce({"it": lambda: firewall}, wish, check=False)
+    assert "it: the plugin failed: TypeError: the fingerprint b'mark' is no text" in outcome.error
