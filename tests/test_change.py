@@ -7,7 +7,7 @@ import pytest
 from harness import REAL_ROOT
 from pytest_mock import MockerFixture
 
-from backends.nftables import layout, reading
+from backends.nftables import layout
 from backends.nftables.backend import Nftables
 from reconciler import Desired, Network, Networks, Plan
 from reconciler.desired import desired
@@ -189,18 +189,6 @@ def test_each_shard_drops_its_own(small: None, cable: Callable[..., Wire], nft: 
     converge(Desired(Networks.of(map(Network.parse, banned))))
     assert nft("list ruleset").count("vmap") == 2
     assert wire.arriving([*banned, *others]) == {*others}
-
-
-@ROOM
-def test_a_kernel_that_does_not_count_is_asked_by_its_refusals(
-    host: None, nft: Nft, mocker: MockerFixture
-) -> None:
-    """Before Linux 6.16 sets tell no count: one that is full is made anew, with more room."""
-    mocker.patch.object(reading, "_COUNT", 9999)
-    for number in (10, 60_000, 80_000, 80_001):
-        assert converge(Desired(hosts(number))) is State.CHANGED
-        assert needed(Desired(hosts(number))) is None
-    assert "size 262144" in nft("list ruleset", "-t")
 
 
 @pytest.mark.parametrize(

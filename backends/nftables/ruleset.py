@@ -115,7 +115,7 @@ class Ruleset:
 
     def _readied(self, quietly: bool) -> int:
         """Give the generation to commit for; ``quietly`` listens no longer."""
-        if quietly and self._events:
+        if quietly:
             self._expect(self._undisturbed())
             self._deaf()
         return self._generation
