@@ -6,7 +6,7 @@ since. Then the events tell whether that one touched our table: if not, it is se
 commit has no events to tell: the table is read again, and compared with what was read before.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -122,8 +122,11 @@ class Ruleset:
 
     def _unchanged(self, look: Callable[[], object]) -> bool:
         """Whether our table, read again, is as it was read before."""
-        before = self._found
-        return before is not None and self.read(look) == before
+        again = Ruleset()
+        if self._found is None or again.read(look) != self._found:
+            return False
+        self._events, self._generation = again._events, again._generation
+        return True
 
     def _expect(self, undisturbed: bool) -> None:
         if not undisturbed:
@@ -139,15 +142,22 @@ class Ruleset:
             return self.connection.generation() == self._generation
         try:
             for _ in range(_ATTEMPTS):
-                for event in self._events.events():
-                    announced = generation(event)
-                    if announced is not None:
-                        self._generation = announced
-                    elif event.family == INET and dict(attributes(event.body))[_TABLE] == _OURS:
-                        return False
+                if self._touched(self._events.events()):
+                    break
                 if self.connection.generation() == self._generation:
                     return True
                 self._events.wait(_SETTLING)
         except AnswerLost:
             pass  # of the events
+        self._deaf()  # what comes later does not tell
+        return False
+
+    def _touched(self, events: Iterator[Message]) -> bool:
+        """Whether the events tell of our table; until then they tell the generation."""
+        for event in events:
+            announced = generation(event)
+            if announced is not None:
+                self._generation = announced
+            elif event.family == INET and dict(attributes(event.body))[_TABLE] == _OURS:
+                return True
         return False
