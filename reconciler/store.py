@@ -75,8 +75,7 @@ class Store:
 
         Those are no valid network, or came through ``badips`` and are wider than ``allows``.
         """
-        untidy, refused = self.exceptions(now, allows)
-        skipped = [network for network in map(_network, refused) if network is not None]
+        untidy, refused, skipped = self._exceptions(now, allows)
         packed = [self._packed(version, now) for version in (4, 6)]
         return (Networks(*packed) | Networks.of(untidy)) - Networks.of(skipped), refused
 
@@ -84,8 +83,19 @@ class Store:
         self, now: int, allows: Callable[[Network], bool]
     ) -> tuple[list[Network], list[str]]:
         """Give the active bans that have no key yet, and the rows that `banned` refuses."""
+        untidy, refused, _ = self._exceptions(now, allows)
+        return untidy, refused
+
+    def _exceptions(
+        self, now: int, allows: Callable[[Network], bool]
+    ) -> tuple[list[Network], list[str], list[Network]]:
+        """Give also the networks of refused rows that have a key.
+
+        One without may stand beside the ban of the same network, written right.
+        """
         untidy: list[Network] = []
         refused: list[str] = []
+        skipped: list[Network] = []
         with told(self._path):
             rows = self._connection.execute(
                 "SELECT network, origin, until, 1 FROM bans WHERE key IS NULL"
@@ -99,9 +109,10 @@ class Store:
                     continue
                 if network is None or (origin == UNGUARDED and not allows(network)):
                     refused.append(text)
+                    skipped += [] if network is None or keyless else [network]
                 elif keyless:
                     untidy.append(network)
-        return untidy, refused
+        return untidy, refused, skipped
 
     def holds(self, network: Network, now: int, allows: Callable[[Network], bool]) -> bool:
         """Tell whether an active ban that is enforced holds the network, or a wider one does."""

@@ -61,6 +61,15 @@ def test_a_wider_ban_holds_unless_it_is_not_enforced(store: Store) -> None:
         assert store.holds(network, NOW, lambda each: each.length > 8) is held
 
 
+def test_a_refused_row_refuses_no_other_of_its_network(store: Store, tmp_path: Path) -> None:
+    """Through badips came, in another spelling, what a person banned."""
+    store.ban([ban(NET)])
+    with sqlite3.connect(tmp_path / "treason.db") as other:
+        other.execute("INSERT INTO badips (ip) VALUES ('::ffff:192.0.2.0/120')")
+    other.close()
+    assert store.banned(NOW, lambda each: each.is_host) == ({NET}, ["::ffff:192.0.2.0/120"])
+
+
 def test_rows_that_are_no_network_are_reported(store: Store, tmp_path: Path) -> None:
     """A row that somebody else wrote wrongly is kept, told, and enforced by nobody."""
     store.ban([ban(A)])
