@@ -67,7 +67,8 @@ def test_a_refused_row_refuses_no_other_of_its_network(store: Store, tmp_path: P
     with sqlite3.connect(tmp_path / "treason.db") as other:
         other.execute("INSERT INTO badips (ip) VALUES ('::ffff:192.0.2.0/120')")
     other.close()
-    assert store.banned(NOW, lambda each: each.is_host) == ({NET}, ["::ffff:192.0.2.0/120"])
+    networks, refused = store.banned(NOW, lambda each: each.is_host)
+    assert (networks, refused) == (Networks.of([NET]), ["::ffff:192.0.2.0/120"])
 
 
 def test_rows_that_are_no_network_are_reported(store: Store, tmp_path: Path) -> None:
