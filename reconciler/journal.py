@@ -8,12 +8,15 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
 from reconciler.database import told
 from reconciler.network import Network
+
+KEPT: Final = 20_000
+"""Changes that are kept; with more of them reading everything is faster."""
 
 
 @frozen
@@ -92,10 +95,19 @@ class Journal:
             self._prune()
 
     def forget(self, before: int) -> None:
-        """Forget what was read before this time, and the changes that nobody asks for any more."""
-        if self._rows("SELECT 1 FROM verified WHERE read < ?", (before,)):
+        """Forget what was read before this time, and the changes that nobody asks for any more.
+
+        More than `KEPT` are not kept, however long nothing is verified.
+        """
+        old = self.revision - KEPT
+        if self._rows(
+            "SELECT 1 FROM verified WHERE read < ?"
+            " UNION ALL SELECT 1 FROM changes WHERE revision <= ? LIMIT 1",
+            (before, old),
+        ):
             with self._transaction():
                 self._connection.execute("DELETE FROM verified WHERE read < ?", (before,))
+                self._connection.execute("DELETE FROM changes WHERE revision <= ?", (old,))
                 self._prune()
 
     def touched(self, since: Verified, now: int) -> dict[Network, str | None]:

@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 
 from reconciler.desired import collapse, covered, subtract
 from reconciler.errors import StoreError
-from reconciler.journal import Verified
+from reconciler.journal import KEPT, Verified
 from reconciler.loop import Known
 from reconciler.model import Change, Desired, Plan
 from reconciler.network import Network
@@ -61,6 +61,8 @@ class Memory:
             with suppress(StoreError):  # then nothing is remembered, and that is all
                 self.store.journal.begin(backend, self.now)
         if verified is None or not self._holds(verified, fingerprint):
+            return None
+        if self._revision - verified.revision > KEPT:
             return None
         touched = self.store.journal.touched(verified, self.now)
         if len(touched) + len(self.extra) > _MOST:

@@ -123,8 +123,8 @@ class Session:
             banned, _ = store.banned(self.now, allows)
             return desired(banned | extra, whitelist, protected)
 
-        digest = self._digest(whitelist, protected)
-        exempt = collapse([*whitelist, *protected])
+        passed, exempt = collapse(whitelist), collapse([*whitelist, *protected])
+        digest = self._digest([*passed], [*exempt])
         memory = Memory(store, self.now, digest, resync, exempt, allows, extra, whole, write)
         return Wish(whole, None if force else self._guard(store), memory)
 

@@ -1,5 +1,6 @@
 """The commands around the pass: whitelist, status, history, init, config, plugins, export."""
 
+import sqlite3
 import stat
 import sys
 from collections.abc import Callable
@@ -32,6 +33,25 @@ def test_whitelisting_lifts_at_the_next_pass(
     place.treason("whitelist", "remove", "198.51.100.9")
     assert place.treason("reconcile", "--no-scan").code == 0
     assert cable.arriving(both) == set()
+
+
+def test_an_address_that_is_exempt_anyway_needs_no_reading(place: Place, host: None) -> None:
+    """Containers bring and take link-local addresses all the time."""
+
+    def verified() -> list[object]:
+        with sqlite3.connect(place.path / "treason.db") as database:
+            rows = database.execute("SELECT digest, fingerprint FROM verified").fetchall()
+        database.close()
+        return rows
+
+    assert place.treason("reconcile", "--no-scan").code == 0
+    before = verified()
+    run(["ip", "addr", "add", "fe80::7/64", "dev", "lo"])
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert verified() == before
+    run(["ip", "addr", "add", "203.0.113.7/32", "dev", "lo"])
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert verified() != before
 
 
 def test_the_hand_written_file_is_never_rewritten(place: Place) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from reconciler import Change, Network, Networks, Plan
 from reconciler.desired import desired
+from reconciler.journal import KEPT
 from reconciler.loop import Known, State, Wish, enforce
 from reconciler.memory import Memory
 from reconciler.model import Ban
@@ -134,3 +135,16 @@ def test_a_fingerprint_that_is_no_text_is_a_mistake_of_the_plugin(store: Store) 
     wish = Wish(lambda: desired((), ()), memory=memory(store))
     [outcome] = enforce({"it": lambda: firewall}, wish, check=False)
     assert "it: the plugin failed: TypeError: the fingerprint b'mark' is no text" in outcome.error
+
+
+def test_changes_that_nobody_asks_for_are_forgotten(path: Path) -> None:
+    """Also while no backend is ever verified; who would have needed them reads everything."""
+    with open_store(path, write=True) as store:
+        store.journal.begin("never verified", NOW)
+        store.ban(Ban(Network.of(4, k, 32), NOW, None, "manual") for k in range(KEPT + 10))
+        store.journal.forget(NOW)
+        assert memory(store).recall("it", "mark") is None
+    with sqlite3.connect(path) as database:
+        [kept] = database.execute("SELECT count(*) FROM changes").fetchone()
+    database.close()
+    assert kept == KEPT

@@ -116,7 +116,7 @@ context = nftables.Nftables()
 pause, *commands = sys.argv[1:]
 for turn in range(10_000):
     code, _, error = context.cmd(commands[turn % len(commands)])
-    assert code == 0, error
+    assert code == 0 or turn, error  # later we may have taken away what is to be deleted
     if not turn:
         print(flush=True)
     time.sleep(float(pause))
@@ -376,14 +376,17 @@ def test_a_table_that_never_rests_is_an_error_of_two_lines(place: Place, nft: Nf
     held = re.compile(r"11\.0\.[0-9.]+")
     before = set(held.findall(nft("list set inet treason banned4")))
     with foreigner(0, OURS, OURS.replace("add", "delete")):
-        place.treason("ban", "192.0.2.7")
-        result = place.treason("reconcile", "--no-scan")
+        for host in range(9):  # a busy machine may not let the other program run
+            place.treason("ban", f"192.0.2.{host}")
+            result = place.treason("reconcile", "--no-scan")
+            if result.code:
+                break
     assert (result.code, len(result.err.splitlines())) == (1, 2)
-    assert "another program keeps changing our table" in result.err
+    assert "another program" in result.err
     assert len(before) == 30_000
     assert set(held.findall(nft("list set inet treason banned4"))) == before
     assert place.treason("reconcile", "--no-scan").code == 0
-    assert "192.0.2.7" in nft("list set inet treason banned4")
+    assert f"192.0.2.{host}" in nft("list set inet treason banned4")
 
 
 def test_events_that_do_not_fit_are_no_reason_to_believe_anything(
