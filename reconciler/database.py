@@ -170,7 +170,14 @@ def _create(path: Path) -> None:
 
 def _open(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
     name = f"file:{quote(str(path))}?mode={mode}"
-    return sqlite3.connect(name, uri=True, timeout=timeout, isolation_level=None)
+    connection = sqlite3.connect(name, uri=True, timeout=timeout, isolation_level=None)
+    connection.text_factory = _text
+    return connection
+
+
+def _text(value: bytes) -> str:
+    """Read any bytes: another program may have written what is no UTF-8."""
+    return value.decode(errors="backslashreplace")
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:

@@ -20,7 +20,7 @@ from reconciler.network import Network
 from reconciler.networks import Networks
 from reconciler.store import UNGUARDED, Store
 
-_MOST: Final = 10_000
+_MOST: Final = 2_000
 """Changed bans above which reading everything is faster."""
 
 

@@ -7,9 +7,9 @@ import pytest
 from harness import REAL_ROOT
 from pytest_mock import MockerFixture
 
-from backends.nftables import layout
+from backends.nftables import layout, library, reading
 from backends.nftables.backend import Nftables
-from reconciler import Desired, Network, Networks, Plan
+from reconciler import Desired, Network, Networks, Plan, netlink
 from reconciler.desired import desired
 from reconciler.execute import run
 from reconciler.loop import State, Wish, enforce
@@ -330,3 +330,19 @@ def test_what_nft_itself_added_is_taken_away(name: str, batches: int, host: None
         wanted = Desired(passed=some) if name.startswith("passed") else Desired(some)
         assert converge(wanted) is State.CHANGED
         assert needed(wanted) is None
+
+
+@pytest.mark.skipif(not REAL_ROOT, reason="a user namespace allows small transactions only")
+def test_addresses_that_end_alike_are_spread_by_other_bits(host: None, nft: Nft) -> None:
+    """Of 140,000 networks a host each, all ::1: no set holds many of them, and they are read."""
+    ones = Desired([Network.of(6, 0x20010DB8 << 96 | k << 64 | 1, 128) for k in range(140_000)])
+    backend = Nftables()
+    made = plan(ones, backend.observe())
+    assert made is not None
+    backend.apply(made)
+    assert backend.confirm(made)
+    assert plan(ones, Nftables().observe()) is None
+    shape = layout.shape_of(layout.parse(library.structure()))
+    counts = reading.counts(netlink.Connection(), shape.sizes)
+    assert max(counts.values()) < 20_000
+    assert "ip6 saddr & 0:0:0:f:: vmap" in nft("list ruleset", "-t")

@@ -71,6 +71,17 @@ def test_a_refused_row_refuses_no_other_of_its_network(store: Store, tmp_path: P
     assert (networks, refused) == (Networks.of([NET]), ["::ffff:192.0.2.0/120"])
 
 
+def test_a_row_that_is_no_utf_8_stops_nothing(store: Store, tmp_path: Path) -> None:
+    """It is told, and all others are enforced."""
+    store.ban([ban(A)])
+    with sqlite3.connect(tmp_path / "treason.db") as other:
+        other.execute("INSERT INTO badips VALUES (datetime('now'), CAST(x'ff31' AS TEXT))")
+    other.close()
+    store.tidy()
+    assert store.banned(NOW) == (Networks.of([A]), ["\\xff1"])
+    assert [each.network for each in store.bans(NOW)] == [A]
+
+
 def test_rows_that_are_no_network_are_reported(store: Store, tmp_path: Path) -> None:
     """A row that somebody else wrote wrongly is kept, told, and enforced by nobody."""
     store.ban([ban(A)])

@@ -103,8 +103,7 @@ class Nftables:
                 held, strange = reading.intervals(self._connection, each)
                 networks[each.banned] += held
             else:
-                shards = shape.shards[each.version]
-                addresses, strange = reading.hosts(self._connection, each, shards)
+                addresses, strange = reading.hosts(self._connection, each)
                 hosts[each.version] += addresses
             damage += strange
         single = [Networks.of_hosts(version, addresses) for version, addresses in hosts.items()]

@@ -89,8 +89,7 @@ def _changes(plan: Plan, shape: Shape) -> Iterator[Hosts | Intervals]:
 
 
 def _hosts(sets: list[Set], networks: Networks, *, delete: bool) -> Iterator[Hosts]:
-    version = sets[0].version
-    parts = spread(networks.hosts(version), version, len(sets))
+    parts = spread(networks.hosts(sets[0].version), sets)
     return (
         Hosts(each, part, delete=delete) for each, part in zip(sets, parts, strict=True) if part
     )

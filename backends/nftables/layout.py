@@ -1,13 +1,14 @@
 """What the table looks like, and how what nft(8) lists of it is compared with that.
 
 Single addresses stand in hash sets, networks in interval sets. Many single addresses are spread
-over several hashes by their last bits: the time in which the kernel lists a hash grows with the
+over several hashes by four of their bits: the time in which the kernel lists a hash grows with the
 square of what it holds.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from socket import AF_INET, AF_INET6, IPPROTO_ICMPV6, inet_ntop
+from socket import AF_INET, AF_INET6, IPPROTO_ICMPV6, inet_ntop, inet_pton
 from sys import byteorder
 from typing import Final
 
@@ -22,14 +23,19 @@ _HOOK: Final = "type filter hook prerouting priority -300; policy accept;"  # -3
 _SMALLEST: Final = 1 << 16
 """The least declared size of a hash set: a set without one can be listed with elements missing."""
 
-_SHARDS: Final = 16
+SHARDS: Final = 16
 _WHOLE: Final = 1 << 17
 """The most single addresses of a family that are put into one hash."""
+
+_SAMPLE: Final = 1 << 16
+_EVEN: Final = 2 / SHARDS
+"""The share of the addresses up to which the greatest shard is as good as even."""
 
 _TELLING: Final = 3
 """Differences told of one object; the repair is the same for more."""
 
 _WIDTH: Final = {4: 4, 6: 16}
+_LOW: Final = bytes(byte % SHARDS for byte in range(256))
 
 
 @frozen
@@ -77,12 +83,13 @@ Listing = Mapping[str, Sequence[str]]
 
 @frozen
 class Shape:
-    """How the hosts are laid out: for each family, in one hash (1) or spread over several.
+    """How the hosts are laid out: for each family, in one hash (None) or spread over several.
 
-    ``sizes`` are the declared sizes of the hashes, by name.
+    Those are told apart by the last four bits of the byte that ``spread`` names. ``sizes`` are the
+    declared sizes of the hashes, by name.
     """
 
-    shards: Mapping[int, int]
+    spread: Mapping[int, int | None]
     sizes: Mapping[str, int] = field(factory=dict)
 
     @property
@@ -96,10 +103,13 @@ class Shape:
 
     def hosts(self, version: int) -> list[Set]:
         """Give the hashes of a family."""
-        name, several = f"banned{version}", self.shards[version]
-        if several == 1:
+        name, byte = f"banned{version}", self.spread[version]
+        if byte is None:
             return [Set(name, version, interval=False)]
-        return [Set(f"{name}_{k}", version, interval=False, shard=k) for k in range(several)]
+        return [
+            Set(f"{name}_{shard}", version, interval=False, shard=shard, byte=byte)
+            for shard in range(SHARDS)
+        ]
 
     @property
     def chains(self) -> list[NewChain]:
@@ -122,14 +132,14 @@ class Shape:
         return [*branches, NewChain(CHAIN, rules, _HOOK)]
 
 
-def spread(addresses: bytes, version: int, shards: int) -> list[bytes]:
-    """Give the addresses of each shard: those whose last bits are its number."""
-    if shards == 1:
+def spread(addresses: bytes, sets: Sequence[Set]) -> list[bytes]:
+    """Give the addresses of each of a family's hashes."""
+    if len(sets) == 1:
         return [addresses]
-    width = _WIDTH[version]
-    parts = [bytearray() for _ in range(shards)]
+    width, byte = sets[0].width, sets[0].byte
+    parts = [bytearray() for _ in sets]
     for at in range(0, len(addresses), width):
-        parts[addresses[at + width - 1] % shards] += addresses[at : at + width]
+        parts[addresses[at + byte] % SHARDS] += addresses[at : at + width]
     return [bytes(part) for part in parts]
 
 
@@ -161,27 +171,49 @@ def shape_of(listing: Listing | None) -> Shape:
         for line in lines:
             if subject.startswith("set ") and (match := re.fullmatch(r"size ([0-9]+)", line)):
                 sizes[subject.removeprefix("set ")] = int(match[1])
-    shards = {each: _SHARDS if f"set banned{each}_0" in found else 1 for each in (4, 6)}
-    return Shape(shards, sizes)
+    several = {each: f"set banned{each}_0" in found for each in (4, 6)}
+    rules = found.get(f"chain {CHAIN}", ())
+    return Shape({each: _byte(each, rules) if several[each] else None for each in (4, 6)}, sizes)
 
 
 def shape_for(state: Desired) -> Shape:
     """Choose how to lay out the hosts, with room for twice as many."""
     held = {version: state.banned.hosts(version) for version in (4, 6)}
-    shards = {
-        version: _SHARDS if len(addresses) // _WIDTH[version] > _WHOLE else 1
+    shape = Shape({version: _chosen(held[version], _WIDTH[version]) for version in (4, 6)})
+    parts = {
+        each.name: len(part) // each.width
         for version, addresses in held.items()
+        for hashes in [shape.hosts(version)]
+        for each, part in zip(hashes, spread(addresses, hashes), strict=True)
     }
-    shape = Shape(shards)
-    return evolve(
-        shape,
-        sizes={
-            each.name: max(_SMALLEST, 1 << (2 * len(part) // each.width - 1).bit_length())
-            for version, addresses in held.items()
-            for each, part in zip(
-                shape.hosts(version), spread(addresses, version, shards[version]), strict=True
-            )
-        },
+    sizes = {name: max(_SMALLEST, 1 << (2 * n - 1).bit_length()) for name, n in parts.items()}
+    return evolve(shape, sizes=sizes)
+
+
+def _chosen(addresses: bytes, width: int) -> int | None:
+    """Give the last byte whose last four bits are spread evenly, or most evenly; None for few.
+
+    The last bits of IPv6 addresses are often all the same.
+    """
+    if len(addresses) // width <= _WHOLE:
+        return None
+    step = max(1, len(addresses) // width // _SAMPLE)
+    shares = {}
+    for byte in reversed(range(width)):
+        some = addresses[byte :: width * step].translate(_LOW)
+        shares[byte] = max(Counter(some).values()) / len(some)
+        if shares[byte] <= _EVEN:
+            return byte
+    return min(shares, key=lambda byte: shares[byte])
+
+
+def _byte(version: int, rules: Sequence[str]) -> int:
+    """Tell by which byte the rules spread a family; the last one if they do not tell."""
+    pattern = re.compile(rf"{_SOURCE[version].text} & (\S+) vmap .*")
+    family = AF_INET if version == 4 else AF_INET6
+    masks = (inet_pton(family, match[1]) for rule in rules if (match := pattern.fullmatch(rule)))
+    return next(
+        (mask.find(SHARDS - 1) for mask in masks if SHARDS - 1 in mask), _WIDTH[version] - 1
     )
 
 
@@ -243,8 +275,8 @@ def _spread(hosts: Sequence[Set]) -> Rule:
     """Give the rule that goes on with the chain of the shard."""
     version = hosts[0].version
     source = _SOURCE[version]
-    chains = {(each.shard or 0).to_bytes(each.width): _branch(each) for each in hosts}
-    bits = (_SHARDS - 1).to_bytes(hosts[0].width)
+    chains = {_at(each.byte, each.shard or 0, each.width): _branch(each) for each in hosts}
+    bits = _at(hosts[0].byte, SHARDS - 1, hosts[0].width)
     jumps = ", ".join(f"{_written(value)} : jump {chain}" for value, chain in chains.items())
     identity = 0xF0 | version
     return Rule(
@@ -252,6 +284,10 @@ def _spread(hosts: Sequence[Set]) -> Rule:
         source.load + expr.mask(bits) + expr.lookup("__map%d", identity, verdict=True),
         Jumps(version, identity, chains),
     )
+
+
+def _at(byte: int, value: int, width: int) -> bytes:
+    return value.to_bytes(byte + 1) + bytes(width - byte - 1)
 
 
 def _branch(each: Set) -> str:

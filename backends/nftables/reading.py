@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from backends.nftables.elements import CATCH_ALL, INTERVAL_END, Element, unpack, unpack_hosts
+from backends.nftables.layout import SHARDS
 from backends.nftables.statements import (
     GET_ELEMENT,
     GET_SET,
@@ -27,7 +28,7 @@ _TELLING: Final = 3
 _STRANGER: Final = "which belongs elsewhere"
 
 
-def hosts(connection: Connection, each: Set, shards: int) -> tuple[bytes, list[Damage]]:
+def hosts(connection: Connection, each: Set) -> tuple[bytes, list[Damage]]:
     """Read a hash set: its addresses, packed, and what does not belong into it.
 
     A hash that just grows is listed with gaps, and with elements told twice: where the kernel
@@ -40,8 +41,8 @@ def hosts(connection: Connection, each: Set, shards: int) -> tuple[bytes, list[D
         if _count(connection, each.name) in {None, listed}:
             break
     if each.shard is not None:
-        last = addresses[each.width - 1 :: each.width]
-        strange += _misplaced(last, each.shard, shards)
+        wrong = len(_elsewhere(addresses, each))
+        strange += [f"{wrong} addresses of other shards, {_STRANGER}"] if wrong else []
     return addresses, _damage(each, strange)
 
 
@@ -108,11 +109,10 @@ def _lists(connection: Connection, each: Set) -> Iterator[bytes]:
         yield dict(attributes(answer.body)).get(_ELEMENTS, b"")
 
 
-def _misplaced(last: bytes, shard: int, shards: int) -> list[str]:
-    """Tell of addresses that belong into another shard; ``last`` are their last bytes."""
-    right = bytes(byte for byte in range(256) if byte % shards == shard)
-    wrong = len(last.translate(None, right))
-    return [f"{wrong} addresses of other shards, {_STRANGER}"] if wrong else []
+def _elsewhere(addresses: bytes, each: Set) -> bytes:
+    """Give the deciding bytes of the addresses that belong into another shard."""
+    right = bytes(byte for byte in range(256) if byte % SHARDS == each.shard)
+    return addresses[each.byte :: each.width].translate(None, right)
 
 
 def _ranges(held: Iterable[Element], width: int) -> Iterator[tuple[int, int]]:

@@ -62,13 +62,15 @@ def message(kind: int, *body: bytes, flags: int = 0) -> Message:
 class Set:
     """A set of addresses of one family: a hash of hosts, or an interval set of networks.
 
-    ``shard`` is the number of the part when the hosts are spread over several hashes.
+    ``shard`` is the number of the part when the hosts are spread over several hashes: the last
+    four bits of the address's ``byte``.
     """
 
     name: str
     version: int
     interval: bool
     shard: int | None = None
+    byte: int = 0
 
     @property
     def type(self) -> str:
