@@ -14,11 +14,11 @@ from bench.works.scanning import LINES
 _SIZES: Final = {"nftables": 1_000_000, "iptables-nft": 10_000}
 _TOLD: Final = 8
 _PARTS: Final = {
-    "send' of '_socket.socket": "the kernel takes the transaction",
+    "sendmsg' of '_socket.socket": "the kernel takes the transaction",
     "fetchmany": "rows come from SQLite",
     "executemany": "rows go to SQLite",
     "poll' of 'select.poll": "a program is waited for",
-    "spread": "addresses are told apart by their last bits",
+    "spread": "addresses are told apart by four of their bits",
     "_laid_out": "elements are laid out for netlink",
     "marshal.loads": "modules are loaded",
     "builtins.compile": "modules are compiled",
