@@ -28,8 +28,9 @@ memory is the peak of the greatest of them, and less than about 10 MB cannot be 
 protection is switched off, no source is read, and the pass is verified as always. fail2ban and
 crowdsec run privately, as Debian packages them, with what their rows need and nothing else; their
 CPU is that of what runs in the background, crowdsec's bouncer asks once a second instead of every
-ten. `ipset restore` is run plainly; treason gives it `RES_OPTIONS=no-reload`, without which it looks
-at the resolver's file with each address. "No size" is a set that grows; the others are declared large enough, which is faster.
+ten. `ipset restore` is run plainly; treason gives it `RES_OPTIONS=no-reload`, without which it
+looks at the resolver's file with each address. "No size" is a set that grows; the others are
+declared large enough, which is faster.
 """
 
 
