@@ -15,8 +15,6 @@
 The command line prints them without a traceback and exits with 1.
 """
 
-import traceback
-
 
 class TreasonError(Exception):
     """What happened, to which thing; ``hint`` says what to do next."""
@@ -84,4 +82,8 @@ def describe(error: BaseException, name: str) -> str:
 
 def trace(error: BaseException) -> str:
     """Give the traceback of a bug; what is raised on purpose has none."""
-    return "" if isinstance(error, TreasonError) else "".join(traceback.format_exception(error))
+    if isinstance(error, TreasonError):
+        return ""
+    import traceback  # noqa: PLC0415 - few passes need it
+
+    return "".join(traceback.format_exception(error))
