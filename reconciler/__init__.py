@@ -18,7 +18,15 @@ if TYPE_CHECKING:
         TreasonError,
     )
     from reconciler.hookspecs import hookimpl
-    from reconciler.interfaces import Backend, BackendPlugin, NoSettings, Source, SourcePlugin
+    from reconciler.interfaces import (
+        Backend,
+        BackendPlugin,
+        Confirming,
+        Marked,
+        NoSettings,
+        Source,
+        SourcePlugin,
+    )
     from reconciler.model import Change, Damage, Desired, Observed, Plan, Record
     from reconciler.network import Network
     from reconciler.networks import Networks
@@ -32,9 +40,11 @@ __all__ = [
     "BackendPlugin",
     "BackendUnreadable",
     "Change",
+    "Confirming",
     "Damage",
     "Desired",
     "InvalidNetwork",
+    "Marked",
     "Network",
     "Networks",
     "NoSettings",

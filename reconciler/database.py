@@ -119,6 +119,7 @@ def _migrated(original: sqlite3.Connection | None, version: int) -> sqlite3.Conn
     """Copy a database, or nothing, into memory, and bring the copy up to date."""
     with ExitStack() as stack:
         copy = stack.enter_context(closing(sqlite3.connect(":memory:", isolation_level=None)))
+        copy.text_factory = _text
         if original is not None:
             original.backup(copy)
         migrate(copy, version)

@@ -37,7 +37,8 @@ class Backend(Protocol):
     def apply(self, plan: Plan) -> None:
         """Carry out the plan, in one transaction where the platform has them.
 
-        Raise `BackendFailed` when it was refused.
+        Where there is a fingerprint, it may come without `observe` before it. Raise
+        `BackendFailed` when it was refused.
         """
 
     def teardown(self) -> None:

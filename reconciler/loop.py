@@ -260,6 +260,8 @@ def _kept(name: str, wish: Wish, view: _View) -> list[str]:
 
 def _mark(backend: Backend) -> str | None:
     mark: object = backend.fingerprint() if isinstance(backend, Marked) else None
-    if mark is None or isinstance(mark, str):
-        return mark
+    if mark is None:
+        return None
+    if isinstance(mark, str):
+        return mark.encode(errors="backslashreplace").decode()
     raise TypeError(f"the fingerprint {mark!r} is no text")

@@ -70,11 +70,11 @@ _SECOND: Final = (
 # A row that was not written by this program has no key until it is tidied; the key of one that is
 # no network is empty.
 _THIRD: Final = (
-    "ALTER TABLE bans ADD COLUMN key BLOB",
-    "UPDATE bans SET key = network_key(network)",
+    "ALTER TABLE bans ADD COLUMN key BLOB CHECK (key IS NULL OR length(key) IN (0, 6, 18))",
+    "UPDATE bans SET key = network_key(CAST(network AS BLOB))",
     "CREATE INDEX bans_by_key ON bans (key, until, origin)",
     "CREATE INDEX bans_by_end ON bans (until) WHERE until IS NOT NULL",
-    """CREATE INDEX bans_unguarded ON bans (network)
+    """CREATE INDEX bans_unguarded ON bans (key, until)
         WHERE origin = 'badips' AND instr(network, '/') > 0""",
     """CREATE TRIGGER bans_renamed AFTER UPDATE OF network ON bans
         WHEN NEW.network IS NOT OLD.network AND NEW.key IS OLD.key BEGIN
@@ -163,14 +163,15 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-def key_of(text: str) -> bytes | None:
-    """Give the key of a stored network; of what is none it is empty.
+def key_of(stored: bytes) -> bytes | None:
+    """Give the key of a stored network, which may be any bytes; of what is none it is empty.
 
     What is written otherwise than this program does has none, and is left to be tidied.
     """
     try:
+        text = stored.decode()
         network = Network.parse(text)
-    except InvalidNetwork:
+    except (InvalidNetwork, UnicodeDecodeError):
         return b""
     return network.key if str(network) == text else None
 
@@ -221,7 +222,7 @@ def _adopt(connection: sqlite3.Connection, rows: list[tuple[str, int | None]]) -
         earliest[network] = min(earliest.get(network, now), now if since is None else since)
     connection.executemany(
         "INSERT INTO bans (network, since, until, origin, reason, key)"
-        " VALUES (?1, ?2, NULL, 'badips', 'adopted from badips', network_key(?1))",
+        " VALUES (?1, ?2, NULL, 'badips', 'adopted from badips', network_key(CAST(?1 AS BLOB)))",
         earliest.items(),
     )
     connection.execute(

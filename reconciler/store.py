@@ -94,25 +94,47 @@ class Store:
         One without may stand beside the ban of the same network, written right.
         """
         untidy: list[Network] = []
-        refused: list[str] = []
-        skipped: list[Network] = []
+        wide = self._too_wide(now, allows)
+        refused = [text for text, _ in wide]
         with told(self._path):
             rows = self._connection.execute(
-                "SELECT network, origin, until, 1 FROM bans WHERE key IS NULL"
-                " UNION ALL SELECT network, origin, until, 0 FROM bans WHERE key = x''"
-                " UNION ALL SELECT network, origin, until, 0 FROM bans INDEXED BY bans_unguarded"
-                " WHERE origin = 'badips' AND instr(network, '/') > 0 AND key > x''"
+                "SELECT network, origin, until FROM bans WHERE key IS NULL"
+                " UNION ALL SELECT network, origin, until FROM bans WHERE key = x''"
             )
-            for text, origin, until, keyless in rows:
+            for text, origin, until in rows:
                 network = _network(text)
                 if until is not None and until <= now:
                     continue
                 if network is None or (origin == UNGUARDED and not allows(network)):
                     refused.append(text)
-                    skipped += [] if network is None or keyless else [network]
-                elif keyless:
+                else:
                     untidy.append(network)
-        return untidy, refused, skipped
+        return untidy, refused, [network for _, network in wide]
+
+    def _too_wide(self, now: int, allows: Callable[[Network], bool]) -> list[tuple[str, Network]]:
+        """Give the active bans that came unchecked and are too wide: their texts and networks.
+
+        ``allows`` is asked once for each family and prefix length, however many bans there are.
+        """
+        unchecked = (
+            "FROM bans INDEXED BY bans_unguarded"
+            " WHERE origin = 'badips' AND instr(network, '/') > 0 AND key > x''"
+        )
+        found: list[tuple[str, Network]] = []
+        with told(self._path):
+            kinds = self._connection.execute(
+                f"SELECT DISTINCT substr(key, 1, 1), substr(key, -1) {unchecked}"
+            ).fetchall()
+            for family, length in kinds:
+                if not allows(Network.of(family[0], 0, length[0])):
+                    rows = self._connection.execute(
+                        f"SELECT network, key {unchecked}"
+                        " AND substr(key, 1, 1) = ? AND substr(key, -1) = ?"
+                        " AND (until IS NULL OR until > ?)",
+                        (family, length, now),
+                    )
+                    found += [(text, Network.of_key(key)) for text, key in rows]
+        return found
 
     def holds(self, network: Network, now: int, allows: Callable[[Network], bool]) -> bool:
         """Tell whether an active ban that is enforced holds the network, or a wider one does."""
@@ -125,8 +147,8 @@ class Store:
         with told(self._path):
             rows = self._connection.execute(
                 "SELECT DISTINCT substr(key, 2) FROM bans WHERE key > ? AND key < ?"
-                " AND (until IS NULL OR until > ?) ORDER BY key",
-                (bytes([version]), bytes([version + 1]), now),
+                " AND length(key) = ? AND (until IS NULL OR until > ?) ORDER BY key",
+                (bytes([version]), bytes([version + 1]), 6 if version == 4 else 18, now),
             )
             while some := rows.fetchmany(_STREAMED):
                 packed += b"".join([key for (key,) in some])

@@ -31,7 +31,18 @@ from reconciler import (
 )
 from reconciler.desired import desired
 from reconciler.execute import run
-from reconciler.netlink import AnswerLost, Connection, Message, NetlinkError
+from reconciler.netlink import (
+    CREATE,
+    NFTABLES,
+    AnswerLost,
+    Connection,
+    Message,
+    NetlinkError,
+    attribute,
+    nested,
+    number,
+    text,
+)
 from reconciler.netns import Namespace
 from reconciler.plan import plan
 from reconciler.testing import (
@@ -333,6 +344,24 @@ def test_a_machine_without_libnftables_is_told_what_to_install(mocker: MockerFix
     assert "libnftables1" in refused.value.hint
 
 
+@pytest.mark.parametrize("name", ["banned4", "banned4_nets"])
+def test_an_element_that_matches_under_a_condition_is_damage(name: str, host: None) -> None:
+    """A quota that nft itself would not add lets packets through."""
+    enforce(desired(map(Network.parse, ("192.0.2.7", "198.51.100.0/24")), []))
+    first = Network.parse("192.0.2.7" if name == "banned4" else "198.51.100.0/24").packed
+    quota = nested(2, attribute(1, (10**15).to_bytes(8)), number(2, 1))
+    condition = nested(7, text(1, "quota"), quota)  # NFTA_SET_ELEM_EXPR
+    for kind, more, flags in ((14, b"", 0), (12, condition, CREATE)):
+        element = nested(3, nested(1, nested(1, attribute(1, first)), more))
+        body = text(1, "treason") + text(2, name) + element
+        Connection().commit([Message(NFTABLES << 8 | kind, 1, body, flags)])
+    made = needed(desired(map(Network.parse, ("192.0.2.7", "198.51.100.0/24")), []))
+    assert made is not None
+    assert "which matches under a condition" in str(made.repairs)
+    Nftables().apply(made)
+    assert needed(desired(map(Network.parse, ("192.0.2.7", "198.51.100.0/24")), [])) is None
+
+
 def test_an_empty_table_is_in_sync_with_nothing(host: None) -> None:
     """Nothing desired still means the table stands, ready."""
     enforce(Desired())
@@ -357,8 +386,8 @@ def test_a_kernel_that_counts_nothing_is_served_as_well(
     assert "size 131072" in nft("list ruleset")
     nft("delete table inet treason")
     enforce(Desired(hosts[:10]))
-    for number in (60_000, 80_000):
-        enforce(Desired(hosts[:number]))
+    for size in (60_000, 80_000):
+        enforce(Desired(hosts[:size]))
     assert needed(Desired(hosts)) is None
     assert "size 262144" in nft("list ruleset")
 

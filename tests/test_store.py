@@ -82,6 +82,35 @@ def test_a_row_that_is_no_utf_8_stops_nothing(store: Store, tmp_path: Path) -> N
     assert [each.network for each in store.bans(NOW)] == [A]
 
 
+def test_what_came_unchecked_is_judged_by_its_length(store: Store, tmp_path: Path) -> None:
+    """Of many networks through badips just the too wide ones are left out, each once."""
+    store.ban([ban(A)])
+    texts = ("10.0.0.0/8", "11.0.0.0/8", "12.1.0.0/16", "2001:db8::/31", "2001:dba::/32")
+    with sqlite3.connect(tmp_path / "treason.db") as other:
+        other.executemany("INSERT INTO badips VALUES (datetime('now'), ?)", [(t,) for t in texts])
+    other.close()
+    narrow = Networks.of(map(Network.parse, ("12.1.0.0/16", "2001:dba::/32")))
+
+    def allows(network: Network) -> bool:
+        return network.length >= (16 if network.version == 4 else 32)
+
+    for _ in range(2):
+        held, refused = store.banned(NOW, allows)
+        assert held == narrow | {A}
+        assert sorted(refused) == ["10.0.0.0/8", "11.0.0.0/8", "2001:db8::/31"]
+        store.tidy()
+
+
+def test_a_key_that_cannot_be_is_refused(store: Store, tmp_path: Path) -> None:
+    """It would shift all that stand behind it."""
+    with sqlite3.connect(tmp_path / "treason.db") as other, pytest.raises(sqlite3.IntegrityError):
+        other.execute(
+            "INSERT INTO bans (network, since, origin, reason, key)"
+            " VALUES ('192.0.2.9', 1, 'x', '', x'0401')"
+        )
+    other.close()
+
+
 def test_rows_that_are_no_network_are_reported(store: Store, tmp_path: Path) -> None:
     """A row that somebody else wrote wrongly is kept, told, and enforced by nobody."""
     store.ban([ban(A)])

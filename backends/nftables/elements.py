@@ -15,7 +15,7 @@ from reconciler import Network
 from reconciler.netlink import LONGEST, NESTED, attribute, attributes, nested, number
 
 _ELEMENT: Final = 1  # NFTA_LIST_ELEM
-_KEY, _FLAGS = 1, 3  # NFTA_SET_ELEM_*
+_KEY, _FLAGS, _COMMENT = 1, 3, 6  # NFTA_SET_ELEM_KEY, _FLAGS, _USERDATA
 _VALUE: Final = 1  # NFTA_DATA_VALUE
 INTERVAL_END, CATCH_ALL = 1, 2  # NFT_SET_ELEM_*
 _HEAD: Final = struct.Struct("=HHHHHH")
@@ -23,10 +23,14 @@ _HEAD: Final = struct.Struct("=HHHHHH")
 
 @frozen
 class Element:
-    """One element as the kernel gives it: its key, and NFT_SET_ELEM_* flags."""
+    """One element as the kernel gives it: its key, and NFT_SET_ELEM_* flags.
+
+    ``conditional`` says that it has more than these and a comment: a quota, a limit, a timeout.
+    """
 
     key: bytes
     flags: int
+    conditional: bool
 
 
 def pack_hosts(addresses: bytes, width: int) -> Iterator[bytes]:
@@ -68,7 +72,8 @@ def unpack(listed: bytes) -> Iterator[Element]:
     for _, body in attributes(listed):
         told = dict(attributes(body))
         key = dict(attributes(told.get(_KEY, b""))).get(_VALUE, b"")
-        yield Element(key, int.from_bytes(told.get(_FLAGS, b"")))
+        more = told.keys() - {_KEY, _FLAGS, _COMMENT}
+        yield Element(key, int.from_bytes(told.get(_FLAGS, b"")), bool(more))
 
 
 def _laid_out(addresses: bytes | bytearray, width: int, flag: int) -> bytes:

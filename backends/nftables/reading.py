@@ -26,6 +26,7 @@ _TELLING: Final = 3
 """Strange elements told of one set; the repair is the same for more."""
 
 _STRANGER: Final = "which belongs elsewhere"
+_CONDITIONAL: Final = "which matches under a condition"
 
 
 def hosts(connection: Connection, each: Set) -> tuple[bytes, list[Damage]]:
@@ -61,6 +62,9 @@ def intervals(connection: Connection, each: Set) -> tuple[list[Network], list[Da
         else:
             networks.append(network)
     strange += ["*, which is no network" for element in held if element.flags & CATCH_ALL]
+    strange += [
+        f"{_told(each, element)}, {_CONDITIONAL}" for element in held if element.conditional
+    ]
     return networks, _damage(each, strange)
 
 
@@ -96,6 +100,8 @@ def _addresses(connection: Connection, each: Set) -> tuple[bytes, list[str]]:
             for element in unpack(listed):
                 if element.flags & CATCH_ALL:
                     strange.append("*, which is no network")
+                elif element.conditional:
+                    strange.append(f"{_told(each, element)}, {_CONDITIONAL}")
                 else:
                     plain.append(element.key)
         else:
@@ -129,6 +135,10 @@ def _ranges(held: Iterable[Element], width: int) -> Iterator[tuple[int, int]]:
         first = address if opens else None
     if first is not None:
         yield first, (1 << width * 8) - 1
+
+
+def _told(each: Set, element: Element) -> Network:
+    return Network.of(each.version, int.from_bytes(element.key), each.width * 8)
 
 
 def _network(each: Set, first: int, last: int) -> Network | None:

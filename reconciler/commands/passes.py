@@ -24,7 +24,7 @@ from reconciler.session import Session
 
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; exit with 2 if something differs.")
-@click.option("--diff", is_flag=True, help="Print every change, as a unified diff.")
+@click.option("--diff", is_flag=True, help="Read all, and print every change as a unified diff.")
 @source_names
 @backend_names
 @click.option("--observed", metavar="FILE", help="Check against what `treason export` wrote.")
