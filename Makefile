@@ -32,7 +32,7 @@ test-system: wheel
 	.ci/packages debootstrap systemd-container
 	$(python) tests/system/make.py dist/*.whl
 
-# Half an hour on two cores that have nothing else to do; BENCH='--only passes' chooses.
+# A quarter of an hour on two cores that have nothing else to do; BENCH='--only passes' chooses.
 bench: .venv/bench
 	$(python) -m compileall -q reconciler backends sources
 	$(python) -m bench.peers.fetch
