@@ -1,7 +1,7 @@
 """From a plan to the transaction: the script for people and the messages for the kernel agree."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from harness import REAL_ROOT
@@ -145,28 +145,14 @@ def test_the_script_makes_the_same_of_very_many(first: str) -> None:
     assert agree([Desired(hosts(131_073, first))]).count("vmap") == 1
 
 
-@pytest.fixture
-def cable(host: None) -> Iterator[Callable[..., Wire]]:
-    """Make a cable to peers of any addresses."""
-    made: list[Wire] = []
-
-    def make(*peers: str) -> Wire:
-        made.append(Wire(peers))
-        return made[-1]
-
-    yield make
-    for each in made:
-        each.close()
-
-
 @ROOM
-def test_sets_grow_and_are_spread_as_they_fill(cable: Callable[..., Wire], nft: Nft) -> None:
+def test_sets_grow_and_are_spread_as_they_fill(wire: Callable[..., Wire], nft: Nft) -> None:
     """From ten to very many and back: each is dropped while banned, and nobody else."""
     ten = {f"11.0.0.{last}" for last in range(10)}
     later, latest = {"11.0.128.77"}, {"11.1.134.200", "11.2.34.223"}
     others = {"12.0.0.1", "12.0.0.15", "2001:db8:1::1"}
     everybody = ten | later | latest | others
-    wire = cable(*everybody)
+    cable = wire(*everybody)
     for number, dropped, sizes, spread in (
         (10, ten, {"65536"}, False),
         (40_000, ten | later, {"65536", "131072"}, False),
@@ -174,21 +160,21 @@ def test_sets_grow_and_are_spread_as_they_fill(cable: Callable[..., Wire], nft: 
         (10, ten, {"65536"}, True),
     ):
         assert converge(Desired(hosts(number))) is State.CHANGED
-        assert wire.arriving([*everybody]) == everybody - dropped
+        assert cable.arriving([*everybody]) == everybody - dropped
         structure = nft("list ruleset", "-t")
         assert set(re.findall(r"size ([0-9]+)", structure)) == sizes
         assert ("vmap" in structure) is spread
     assert converge(Desired(hosts(10))) is State.IN_SYNC
 
 
-def test_each_shard_drops_its_own(small: None, cable: Callable[..., Wire], nft: Nft) -> None:
+def test_each_shard_drops_its_own(small: None, wire: Callable[..., Wire], nft: Nft) -> None:
     """A host of every shard of both families is dropped, its neighbour with the same bits not."""
     banned = [*map(str, hosts(16)), *map(str, hosts(16, "2001:db8:bad::"))]
     others = [*map(str, hosts(16, "11.0.1.0")), *map(str, hosts(16, "2001:db8:bad::100"))]
-    wire = cable(*banned, *others)
+    cable = wire(*banned, *others)
     converge(Desired(Networks.of(map(Network.parse, banned))))
     assert nft("list ruleset").count("vmap") == 2
-    assert wire.arriving([*banned, *others]) == {*others}
+    assert cable.arriving([*banned, *others]) == {*others}
 
 
 @pytest.mark.parametrize(
