@@ -12,13 +12,13 @@ A is the peer as ``%pI4`` or ``%pI6`` print it, P its port, L the local port.
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import frozen
 
-from reconciler.errors import InvalidNetwork
 from reconciler.model import Offence, Record
 from reconciler.network import Network
+from reconciler.policy import Policy
 
 _V4: Final = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
 _V6: Final = r"[0-9a-f]{4}(?::[0-9a-f]{4}){7}"
@@ -26,20 +26,41 @@ _PORT: Final = r"(?:0|[1-9][0-9]{0,4})"
 _PEER: Final = rf"(?P<address>{_V4}|{_V6}):(?P<peer_port>{_PORT})/(?P<local_port>{_PORT})"
 _WINDOW: Final = r"[0-9]{1,10}:[0-9]{1,10}"
 _HIGHEST_PORT: Final = 0xFFFF
+_MOST: Final = 1_000_000_000
+"""Times that a record may say it stands for."""
 _NATIVE_IPV6: Final = Network.parse("127.0.0.6")
+
+
+class Match(Protocol):
+    """What a pattern found, as `re.Match` gives it."""
+
+    def groupdict(self) -> dict[str, str | None]:
+        """Give the named groups; None for one that took no part."""
+
+
+class Pattern(Protocol):
+    """What a rule matches with: an `re.Pattern`, or one of another engine."""
+
+    def fullmatch(self, text: str, /) -> Match | None:
+        """Match the whole text."""
 
 
 @frozen
 class Rule:
     """A pattern that must match the whole text of a record.
 
-    The pattern has the named group ``address``, and may have ``peer_port`` and ``local_port``.
-    ``needle`` is a text that stands in every match: sources skip records without it.
+    The pattern has the named group ``address``, and may have ``peer_port``, ``local_port`` and
+    ``count``. ``needle`` is a text that stands in every match: sources skip records without it.
+    ``sources`` names those whose records it is for (none: all). With a ``policy`` of its own its
+    offences are counted by themselves. ``report_only`` offences are stored and cause no ban.
     """
 
     name: str
-    pattern: re.Pattern[str]
+    pattern: Pattern
     needle: str
+    sources: tuple[str, ...] = ()
+    policy: Policy | None = None
+    report_only: bool = False
 
 
 RULES: Final = (
@@ -74,15 +95,14 @@ def detect(record: Record, rules: Sequence[Rule] = RULES) -> Offence | None:
     return None
 
 
-def _offence(record: Record, rule: Rule, match: re.Match[str]) -> Offence | None:
+def _offence(record: Record, rule: Rule, match: Match) -> Offence | None:
     groups = match.groupdict()
     try:
-        address = Network.parse(groups["address"])
+        address = Network.parse(groups["address"] or "")
         peer_port, local_port = _port(groups.get("peer_port")), _port(groups.get("local_port"))
-    except InvalidNetwork:
-        return None
+        count = _number(groups.get("count"), 1, _MOST)
     except ValueError:
-        return None
+        return None  # InvalidNetwork is one, too
     if not address.is_host or address == _NATIVE_IPV6:
         return None  # before 2.6.26 the kernel printed 127.0.0.6 for every native IPv6 peer
     return Offence(
@@ -93,13 +113,18 @@ def _offence(record: Record, rule: Rule, match: re.Match[str]) -> Offence | None
         peer_port=peer_port,
         local_port=local_port,
         time=record.time,
-        count=record.repeated,
+        count=record.repeated * count,
     )
 
 
 def _port(text: str | None) -> int | None:
+    return None if text is None else _number(text, 0, _HIGHEST_PORT)
+
+
+def _number(text: str | None, default: int, highest: int) -> int:
+    """Read a number; raise ValueError if it is none, or too high."""
     if text is None:
-        return None
-    if (port := int(text)) > _HIGHEST_PORT:
+        return default
+    if not (text.isascii() and text.isdecimal()) or (number := int(text)) > highest:
         raise ValueError(text)
-    return port
+    return number

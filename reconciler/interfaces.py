@@ -1,6 +1,6 @@
 """What a plugin gives: descriptors that name a source or a backend, and the objects they make."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from attrs import field, frozen
@@ -23,6 +23,28 @@ class Source(Protocol):
 
     def cursor(self) -> str | None:
         """Give the position behind all that `read` has yielded; None when there is none."""
+
+
+@runtime_checkable
+class Noting(Source, Protocol):
+    """A source that has something to say about what it read."""
+
+    def notes(self) -> Iterable[str]:
+        """Give lines for people, once `read` has ended: records lost, a cursor that meant nothing.
+
+        They change no result. What cannot be read at all is `SourceUnreadable`.
+        """
+
+
+@runtime_checkable
+class Listening(Source, Protocol):
+    """A source that can tell whether any message of the kernel is to be seen at all."""
+
+    def silence(self) -> str | None:
+        """Say why none is to be seen, and what to do; None where some are.
+
+        It is asked of an object that is not read. Raise `SourceUnreadable` as `read` does.
+        """
 
 
 class Backend(Protocol):
@@ -80,12 +102,16 @@ class SourcePlugin:
     ``factory`` gets an instance of ``schema``, an attrs class, filled from the table
     ``[source.NAME]``. ``argument`` names the field that ``--source NAME:ARGUMENT`` sets. A schema
     with a field ``trusted: bool`` gets True when a person named the argument on the command line.
+    ``capabilities`` (capabilities(7)) and ``groups`` are what reading needs when the installed
+    units run it.
     """
 
     name: str = field(validator=_NAME)
     factory: Callable[[Any], Source]
     schema: type[Any] = NoSettings
     argument: str | None = None
+    capabilities: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 @frozen

@@ -46,6 +46,7 @@ def readings_text(readings: Iterable[Reading], *, verbose: bool) -> Iterator[str
         yield f"{reading.source}: {_count(reading.offences, 'offence')}{refused}, " + _count(
             len(reading.bans), "new ban"
         )
+        yield from (f"  note: {plain(note)}" for note in reading.notes)
         if verbose:
             yield from (f"  refused, not from the kernel: {plain(x)}" for x in reading.examples)
             yield from (f"  ban {ban.network}: {plain(ban.reason)}" for ban in reading.bans)
@@ -59,6 +60,7 @@ def readings_json(readings: Iterable[Reading]) -> list[dict[str, Any]]:
             "offences": reading.offences,
             "refused": reading.refused,
             "bans": [str(ban.network) for ban in reading.bans],
+            "notes": list(reading.notes),
             "error": reading.error or None,
         }
         for reading in readings

@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 
 from reconciler.detect import RULES, Rule, detect
 from reconciler.errors import TreasonError, describe, trace
-from reconciler.interfaces import Source
+from reconciler.interfaces import Noting, Source
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
 from reconciler.policy import Policy, decide
@@ -24,7 +24,8 @@ class Reading:
     """What one source brought.
 
     ``offences`` counts messages, ``refused`` those that nobody vouches for; ``examples`` are a
-    few of the refused ones. ``error`` is empty unless it could not be read.
+    few of the refused ones. ``notes`` are what the source has to say besides. ``error`` is empty
+    unless it could not be read.
     """
 
     source: str
@@ -32,6 +33,7 @@ class Reading:
     refused: int = 0
     examples: tuple[str, ...] = ()
     bans: tuple[Ban, ...] = ()
+    notes: tuple[str, ...] = ()
     error: str = ""
     trace: str = field(default="", repr=False)
 
@@ -79,6 +81,7 @@ class Scanner:
             else:
                 refused += offence.count
                 examples += [offence.evidence] if len(examples) < _SHOWN else []
+        notes = tuple(map(str, source.notes())) if isinstance(source, Noting) else ()
         bans = self._decide(offences)
         if self.max_new_bans and len(self._bans) + len(bans) > self.max_new_bans:
             raise TreasonError(
@@ -91,7 +94,8 @@ class Scanner:
         else:
             self._offences += offences
         self._bans |= {ban.network: ban.until for ban in bans}
-        return Reading(name, sum(o.count for o in offences), refused, tuple(examples), tuple(bans))
+        counted = sum(offence.count for offence in offences)
+        return Reading(name, counted, refused, tuple(examples), tuple(bans), notes)
 
     def _decide(self, offences: Sequence[Offence]) -> list[Ban]:
         """Decide, and leave out what adds nothing: a longer ban is never shortened.
