@@ -40,8 +40,7 @@ class MinPrefix:
 class Main:
     """``[treason]``.
 
-    ``max_removals`` is a share of what is enforced; ``max_new_bans`` counts those of one pass, 0
-    is no limit; ``resync_interval`` is in seconds.
+    ``max_removals`` is a share of what is enforced, ``resync_interval`` is in seconds.
     """
 
     database: Path = setting(Path("/var/lib/treason/treason.db"), _path, str)
@@ -50,7 +49,6 @@ class Main:
     backends: tuple[str, ...] = ("nftables",)
     max_removals: float = field(default=0.3, validator=and_(ge(0), le(1)))
     min_prefix: MinPrefix = Factory(MinPrefix)
-    max_new_bans: int = field(default=0, validator=ge(0))
     resync_interval: int = setting(3600, duration.finite, duration.render)
 
 

@@ -26,6 +26,9 @@ _PORT: Final = r"(?:0|[1-9][0-9]{0,4})"
 _PEER: Final = rf"(?P<address>{_V4}|{_V6}):(?P<peer_port>{_PORT})/(?P<local_port>{_PORT})"
 _WINDOW: Final = r"[0-9]{1,10}:[0-9]{1,10}"
 _HIGHEST_PORT: Final = 0xFFFF
+_EXACT: Final = 2**53 / 1e6
+"""Seconds below which a float holds each microsecond: 285 years."""
+
 _MOST: Final = 1_000_000_000
 """Times that a record may say it stands for."""
 _NATIVE_IPV6: Final = Network.parse("127.0.0.6")
@@ -114,7 +117,13 @@ def _offence(record: Record, rule: Rule, match: Match) -> Offence | None:
         local_port=local_port,
         time=record.time,
         count=record.repeated * count,
+        micros=_micros(record.monotonic),
     )
+
+
+def _micros(monotonic: float | None) -> int | None:
+    """Give whole microseconds, where a number of seconds tells them exactly."""
+    return round(monotonic * 1e6) if monotonic is not None and 0 <= monotonic < _EXACT else None
 
 
 def _port(text: str | None) -> int | None:

@@ -6,7 +6,8 @@ from typing import Final
 from reconciler.errors import InvalidDuration
 
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_LONGEST: Final = 100 * 365 * 86400
+LONGEST: Final = 100 * 365 * 86400
+"""Seconds of the longest duration that ends: a hundred years."""
 
 
 def parse(text: object) -> int | None:
@@ -14,7 +15,7 @@ def parse(text: object) -> int | None:
     if text == "permanent":
         return None
     match = re.fullmatch(r"([1-9][0-9]{0,10})([smhd])", text) if isinstance(text, str) else None
-    if match is None or (seconds := int(match[1]) * _SECONDS[match[2]]) > _LONGEST:
+    if match is None or (seconds := int(match[1]) * _SECONDS[match[2]]) > LONGEST:
         raise InvalidDuration(
             f"{text!r} is no duration", "write it like 90s, 10m, 1h, 30d or permanent"
         )

@@ -136,12 +136,26 @@ _THIRD: Final = (
     END""",
 )
 
+# Which source brought an offence, and the kernel's own stamp of its record, by which the same
+# record is known again when another source brings it. Addresses by their bytes, as bans are.
+_FOURTH: Final = (
+    "ALTER TABLE offences ADD COLUMN key BLOB",
+    "ALTER TABLE offences ADD COLUMN source TEXT",
+    "ALTER TABLE offences ADD COLUMN micros INTEGER",
+    "UPDATE offences SET key = network_key(CAST(address AS BLOB))",
+    "DROP INDEX offences_by_address",
+    "CREATE INDEX offences_by_key ON offences (key, time)",
+    "CREATE INDEX offences_by_stamp ON offences (micros) WHERE micros IS NOT NULL",
+    "CREATE TABLE prunings (time INTEGER NOT NULL) STRICT",
+)
+
 _NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
+    "prunings",
     *("badips_insert", "bans_renamed", "bans_added", "bans_lifted", "bans_changed"),
     *("bans_replaced", "bans_overwritten"),
 }
-_STEPS: Final = (_FIRST, _SECOND, _THIRD)
+_STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH)
 VERSION: Final = len(_STEPS)
 
 

@@ -33,7 +33,11 @@ class Record:
 
 @frozen
 class Offence:
-    """A record that a rule recognised. ``time`` is seconds since the epoch, None if untold."""
+    """A record that a rule recognised.
+
+    ``time`` is in seconds since the epoch, ``micros`` are microseconds since boot as the kernel
+    stamped the record; each is None if untold. ``evidence`` is the record's text.
+    """
 
     address: Network
     rule: str
@@ -43,6 +47,11 @@ class Offence:
     local_port: int | None = None
     time: float | None = None
     count: int = 1
+    micros: int | None = None
+
+    def when(self, now: int) -> float:
+        """Give its time; an untold one, and one that lies ahead, is now."""
+        return now if self.time is None or not self.time < now else self.time
 
 
 @frozen

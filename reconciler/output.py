@@ -20,6 +20,7 @@ FORMAT_VERSION: Final = 1
 """Grows when a key of the JSON output changes its meaning or goes away."""
 
 _SHOWN: Final = 20
+_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def iso(time: float | None) -> str | None:
@@ -37,19 +38,44 @@ def dump(value: dict[str, Any]) -> str:
     return json.dumps({"format_version": FORMAT_VERSION} | value, indent=2)
 
 
-def readings_text(readings: Iterable[Reading], *, verbose: bool) -> Iterator[str]:
+def ahead(until: int, now: int) -> str:
+    """Tell when a ban ends, rounded: ``in 3 h``."""
+    left = until - now
+    number, unit = next((round(left / s), unit) for s, unit in _UNITS if left >= 1.5 * s or s == 1)
+    return f"in {number} {unit}"
+
+
+def readings_text(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterator[str]:
     """Tell what the sources brought."""
     for reading in readings:
         if reading.error:
             continue
-        refused = f", {reading.refused} refused" if reading.refused else ""
-        yield f"{reading.source}: {_count(reading.offences, 'offence')}{refused}, " + _count(
-            len(reading.bans), "new ban"
+        asides = (
+            (reading.refused, "refused"),
+            (reading.known, "known from another source"),
+            (reading.outbound, "outbound"),
+        )
+        yield ", ".join(
+            (
+                f"{reading.source}: {_count(reading.offences, 'offence')}",
+                *(f"{number} {what}" for number, what in asides if number),
+                _count(len(reading.bans), "new ban"),
+            )
         )
         yield from (f"  note: {plain(note)}" for note in reading.notes)
         if verbose:
             yield from (f"  refused, not from the kernel: {plain(x)}" for x in reading.examples)
-            yield from (f"  ban {ban.network}: {plain(ban.reason)}" for ban in reading.bans)
+            for ban in reading.bans:
+                end = "for good" if ban.until is None else f"ends {ahead(ban.until, now)}"
+                yield f"  ban {ban.network}, {end}: {plain(ban.reason)}"
+
+
+def ended_text(networks: Sequence[str], *, verbose: bool) -> Iterator[str]:
+    """Tell which bans have ended since the last pass."""
+    if networks:
+        yield f"{_count(len(networks), 'ban')} ended"
+    if verbose:
+        yield from (f"  ended {plain(network)}" for network in networks)
 
 
 def readings_json(readings: Iterable[Reading]) -> list[dict[str, Any]]:
@@ -59,6 +85,8 @@ def readings_json(readings: Iterable[Reading]) -> list[dict[str, Any]]:
             "source": reading.source,
             "offences": reading.offences,
             "refused": reading.refused,
+            "known": reading.known,
+            "outbound": reading.outbound,
             "bans": [str(ban.network) for ban in reading.bans],
             "notes": list(reading.notes),
             "error": reading.error or None,
@@ -119,7 +147,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
     yield capture.get().rstrip("\n")
 
 
-def bans_text(bans: Iterable[Ban]) -> Iterator[str]:
+def bans_text(bans: Iterable[Ban], now: int) -> Iterator[str]:
     """List bans."""
     return table(
         ("network", "since", "until", "origin", "reason"),
@@ -127,7 +155,7 @@ def bans_text(bans: Iterable[Ban]) -> Iterator[str]:
             (
                 str(ban.network),
                 iso(ban.since) or "",
-                iso(ban.until) or "permanent",
+                "permanent" if ban.until is None else f"{iso(ban.until)} ({ahead(ban.until, now)})",
                 ban.origin,
                 ban.reason,
             )

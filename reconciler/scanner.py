@@ -3,17 +3,18 @@
 One that fails does not stop the others.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
+from reconciler import listeners
 from reconciler.detect import RULES, Rule, detect
 from reconciler.errors import TreasonError, describe, trace
 from reconciler.interfaces import Noting, Source
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
-from reconciler.policy import Policy, decide
+from reconciler.policy import Past, Policy, decide, later
 from reconciler.store import Store
 
 _SHOWN: Final = 10
@@ -24,13 +25,17 @@ class Reading:
     """What one source brought.
 
     ``offences`` counts messages, ``refused`` those that nobody vouches for; ``examples`` are a
-    few of the refused ones. ``notes`` are what the source has to say besides. ``error`` is empty
-    unless it could not be read.
+    few of the refused ones. ``known`` counts those that another source brought before, and
+    ``outbound`` those about connections that this machine made: neither is an offence again.
+    ``notes`` are what the source has to say besides. ``error`` is empty unless it could not be
+    read.
     """
 
     source: str
     offences: int = 0
     refused: int = 0
+    known: int = 0
+    outbound: int = 0
     examples: tuple[str, ...] = ()
     bans: tuple[Ban, ...] = ()
     notes: tuple[str, ...] = ()
@@ -42,8 +47,9 @@ class Reading:
 class Scanner:
     """Reads sources from their cursors; stores offences, bans and cursors if ``write``.
 
-    ``userspace`` believes records that the kernel did not write. A source that would bring the
-    pass over ``max_new_bans`` (0: no limit) is refused as a whole, and read again next time.
+    ``userspace`` believes records that the kernel did not write. ``force`` lifts the policy's
+    ``max_new_bans``: a source that would bring the pass over it is refused as a whole, and read
+    again next time. ``listening`` gives the ports that count with ``listeners_only``.
     """
 
     store: Store
@@ -51,9 +57,11 @@ class Scanner:
     now: int
     write: bool
     userspace: bool = False
-    max_new_bans: int = 0
+    force: bool = False
     rules: Sequence[Rule] = RULES
+    listening: Callable[[], Collection[int]] = listeners.ports
     _offences: list[Offence] = field(factory=list, init=False)
+    _stamps: set[tuple[int, str]] = field(factory=set, init=False)
     _bans: dict[Network, int | None] = field(factory=dict, init=False)
 
     def scan(self, sources: Mapping[str, Callable[[], Source]]) -> Iterator[Reading]:
@@ -68,53 +76,95 @@ class Scanner:
             return Reading(name, error=describe(error, name), trace=trace(error))
 
     def _read(self, name: str, source: Source) -> Reading:
-        offences: list[Offence] = []
-        examples: list[str] = []
-        refused = 0
-        needles = [rule.needle for rule in self.rules]
-        for record in source.read(self.store.cursor(name), needles):
-            offence = detect(record, self.rules)
-            if offence is None:
-                continue
-            if offence.trusted or self.userspace:
-                offences.append(offence)
-            else:
-                refused += offence.count
-                examples += [offence.evidence] if len(examples) < _SHOWN else []
+        rules = [rule for rule in self.rules if _is_for(rule, name)]
+        if not rules:
+            return Reading(name, notes=("not read: no rule is for it",))
+        offences, reading = self._recognised(source, name, rules)
         notes = tuple(map(str, source.notes())) if isinstance(source, Noting) else ()
-        bans = self._decide(offences)
-        if self.max_new_bans and len(self._bans) + len(bans) > self.max_new_bans:
+        fresh = self._unknown(name, offences)
+        known = sum(o.count for o in offences) - sum(o.count for o in fresh)
+        bans = self._decide(fresh)
+        limit = 0 if self.force else self.policy.max_new_bans
+        if limit and len(self._bans) + len(bans) > limit:
             raise TreasonError(
                 f"{name}: refused: {len(bans)} new bans after {len(self._bans)},"
-                f" max_new_bans allows {self.max_new_bans} in a pass ({bans[0].network}, ...)",
+                f" max_new_bans allows {limit} in a pass ({bans[0].network}, ...)",
                 "nothing of it was stored, it is read again next time; --force stores it",
             )
         if self.write:
-            self.store.remember(name, source.cursor(), offences, bans, self.now)
+            self.store.remember(name, source.cursor(), fresh, bans, self.now)
         else:
-            self._offences += offences
+            self._offences += fresh
+            self._stamps |= {(o.micros, o.evidence) for o in fresh if o.micros is not None}
         self._bans |= {ban.network: ban.until for ban in bans}
-        counted = sum(offence.count for offence in offences)
-        return Reading(name, counted, refused, tuple(examples), tuple(bans), notes)
+        counted = sum(offence.count for offence in fresh)
+        return evolve(reading, offences=counted, known=known, bans=tuple(bans), notes=notes)
+
+    def _recognised(
+        self, source: Source, name: str, rules: Sequence[Rule]
+    ) -> tuple[list[Offence], Reading]:
+        """Read the source; give what counts, and the counts of what does not."""
+        offences: list[Offence] = []
+        examples: list[str] = []
+        refused = outbound = 0
+        ports = self.listening() if self.policy.listeners_only else None
+        for record in source.read(self.store.cursor(name), [rule.needle for rule in rules]):
+            offence = detect(record, rules)
+            if offence is None:
+                continue
+            if not (offence.trusted or self.userspace):
+                refused += offence.count
+                examples += [offence.evidence] if len(examples) < _SHOWN else []
+            elif ports is None or offence.local_port is None or offence.local_port in ports:
+                offences.append(offence)
+            else:
+                outbound += offence.count
+        return offences, Reading(name, refused=refused, outbound=outbound, examples=tuple(examples))
+
+    def _unknown(self, name: str, offences: list[Offence]) -> list[Offence]:
+        """Leave out the records that another source has brought already."""
+        known = self.store.offences.elsewhere(name, offences) | self._stamps
+        if not known:
+            return offences
+        return [o for o in offences if o.micros is None or (o.micros, o.evidence) not in known]
 
     def _decide(self, offences: Sequence[Offence]) -> list[Ban]:
         """Decide, and leave out what adds nothing: a longer ban is never shortened.
 
         What is not stored, because nothing is, counts as if it were.
         """
-        addresses = {offence.address for offence in offences}
-        earlier: list[Offence] = []
-        if offences and self.policy.threshold > 1:
-            first = min(self.now if o.time is None else o.time for o in offences)
-            earlier = self.store.offences(addresses, first - self.policy.window)
-            earlier += [o for o in self._offences if o.address in addresses]
-        known = self.store.until(addresses, self.now) | self._bans
+        own = {rule.name: rule.policy for rule in self.rules if rule.policy is not None}
+        offences = self._banning(offences)
+        subjects = {self.policy.subject(offence.address) for offence in offences}
+        past = self._past(offences, subjects, [self.policy, *own.values()])
+        known = self.store.until(subjects, self.now) | self._bans
         return [
             ban
-            for ban in decide(offences, earlier, self.policy, self.now)
-            if ban.network not in known or _later(ban.until, known[ban.network])
+            for ban in decide(offences, past, self.policy, self.now, own)
+            if ban.network not in known or later(ban.until, known[ban.network])
         ]
 
+    def _banning(self, offences: Sequence[Offence]) -> list[Offence]:
+        """Leave out those of rules that only report, or that there are no more."""
+        banning = {rule.name for rule in self.rules if not rule.report_only}
+        return [offence for offence in offences if offence.rule in banning]
 
-def _later(until: int | None, known: int | None) -> bool:
-    return known is not None and (until is None or until > known)
+    def _past(
+        self,
+        offences: Sequence[Offence],
+        subjects: Collection[Network],
+        policies: Sequence[Policy],
+    ) -> Past:
+        """Give what is stored of these networks, as far as a policy asks for it."""
+        earlier: list[Offence] = []
+        if offences and any(policy.threshold > 1 for policy in policies):
+            first = min(offence.when(self.now) for offence in offences)
+            since = first - max(policy.window for policy in policies)
+            earlier = self._banning(self.store.offences.of(subjects, since) + self._offences)
+        escalating = any(policy.escalate > 1 for policy in policies)
+        return Past(earlier, self.store.endings(subjects, self.now) if escalating else {})
+
+
+def _is_for(rule: Rule, source: str) -> bool:
+    """Whether the rule is for the records of a source, which it may name with its argument."""
+    return not rule.sources or source in rule.sources or source.partition(":")[0] in rule.sources

@@ -132,6 +132,21 @@ class Session:
         """Give the stored bans that are not enforced: no networks, or too wide and unchecked."""
         return store.exceptions(self.now, self.config.treason.min_prefix.allows)[1]
 
+    def settle(self, store: Store, *, write: bool) -> list[str]:
+        """Move the bans that have ended to the history, and prune; give their networks.
+
+        A full disk does not keep a pass from enforcing: they do not count any more, moved or not.
+        """
+        policy = self.config.policy
+        ended = store.ended(self.now)
+        if write:
+            try:
+                store.expire(self.now)
+                store.prune(self.now, max(policy.keep_offences, policy.window), policy.keep_history)
+            except StoreError as error:
+                warn(str(error))
+        return ended
+
     def _guard(self, store: Store) -> Guard:
         """Give what refuses to lift too much."""
 
@@ -158,5 +173,5 @@ class Session:
             self.now,
             write,
             self.config.trust.userspace,
-            0 if force else self.config.treason.max_new_bans,
+            force,
         )

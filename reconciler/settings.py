@@ -29,9 +29,6 @@ _TEXT: Final = """\
 # exemption that explains it, is refused without --force. It guards from 10 networks up.
 # {treason.max_removals}
 
-# A source that brings a pass over so many new bans is refused without --force; 0 is no limit.
-# {treason.max_new_bans}
-
 # A backend that can tell that it did not change is not read again, but at least so often.
 # {treason.resync_interval}
 
@@ -47,6 +44,23 @@ _TEXT: Final = """\
 # {policy.threshold}
 # {policy.window}
 # {policy.ban_for}
+
+# Who was banned before, until the ban ended, is banned so many times as long, up to max_ban.
+# {policy.escalate}
+# {policy.max_ban}
+
+# IPv6 peers are counted and banned by the network of so many bits that they are in.
+# {policy.ipv6_prefix}
+
+# A source that brings a pass over so many new bans is refused without --force; 0 is no limit.
+# {policy.max_new_bans}
+
+# Count only connections to a port on which something listens, not those that this machine made.
+# {policy.listeners_only}
+
+# How long offences, and the history of networks that are no longer banned, are kept.
+# {policy.keep_offences}
+# {policy.keep_history}
 
 [whitelist]
 # Never dropped, and passed ahead of the drop: a network, or a network with a comment. More stand

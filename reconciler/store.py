@@ -19,9 +19,12 @@ from reconciler.journal import Journal
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
 from reconciler.networks import Networks
+from reconciler.offences import Offences
 
 UNGUARDED: Final = "badips"
 """The origin of bans that came in through the original script's table, unchecked."""
+
+_DAY: Final = 86400
 
 _STREAMED: Final = 1 << 14
 """Rows that are fetched at once."""
@@ -55,6 +58,7 @@ class Store:
         self._connection = connection
         self._path = path
         self.journal = Journal(connection, path, self._transaction)
+        self.offences = Offences(connection, path)
 
     def bans(self, now: int) -> Iterator[Ban]:
         """Yield the active bans in the order of their networks; those without a key come first."""
@@ -171,7 +175,7 @@ class Store:
         A ban that has ended counts as lifted, also while its row is still there.
         """
         banned, lifted = (self._last(banned=each) for each in (True, False))
-        ended, _ = lines.read(self._ended(now))
+        ended, _ = lines.read(self.ended(now))
         return lifted | ended, banned - ended
 
     def _last(self, *, banned: bool) -> Networks:
@@ -183,18 +187,22 @@ class Store:
             )
             return lines.read(network for (network,) in rows)[0]
 
-    def offences(self, addresses: Iterable[Network], since: float) -> list[Offence]:
-        """Give the stored offences of these addresses from ``since`` on."""
+    def ended(self, now: int) -> list[str]:
+        """Give the networks of bans that have ended, and are not in the history yet."""
+        with told(self._path):
+            rows = self._connection.execute("SELECT network FROM bans WHERE until <= ?", (now,))
+            return [text for (text,) in rows]
+
+    def endings(self, networks: Iterable[Network], now: int) -> dict[Network, int]:
+        """Count the bans of each of these networks that have ended by themselves."""
         with told(self._path):
             rows = self._connection.execute(
-                "SELECT address, rule, evidence, peer_port, local_port, time, count FROM offences"
-                " WHERE address IN (SELECT value FROM json_each(?)) AND time >= ?",
-                (_json(addresses), since),
+                "SELECT network, count(*) FROM (SELECT network FROM history"
+                " WHERE action = 'expiry' UNION ALL SELECT network FROM bans WHERE until <= ?)"
+                " WHERE network IN (SELECT value FROM json_each(?)) GROUP BY network",
+                (now, _json(networks)),
             )
-            return [
-                Offence(Network.parse(address), rule, evidence, True, *rest)
-                for address, rule, evidence, *rest in rows
-            ]
+            return {Network.parse(text): number for text, number in rows}
 
     def cursor(self, source: str) -> str | None:
         """Give the position up to which the source was read."""
@@ -214,15 +222,7 @@ class Store:
     ) -> None:
         """Store what one reading of a source brought, together with the position behind it."""
         with self._transaction():
-            self._connection.executemany(
-                "INSERT INTO offences (address, rule, peer_port, local_port, time, count, evidence)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    (str(o.address), o.rule, o.peer_port, o.local_port,
-                     now if o.time is None else o.time, o.count, o.evidence)
-                    for o in offences
-                ),
-            )  # fmt: skip
+            self.offences.add(source, offences, now)
             self._ban(bans)
             if cursor is not None:
                 self._connection.execute(
@@ -246,9 +246,27 @@ class Store:
 
     def expire(self, now: int) -> None:
         """Move the bans that have ended to the history."""
-        if self._ended(now):
+        if self.ended(now):
             with self._transaction():
-                self._lift(self._ended(now), "expiry", now)
+                self._lift(self.ended(now), "expiry", now)
+
+    def prune(self, now: int, offences: int, history: int) -> None:
+        """Delete, once a day, offences older than this, and the history of what is not banned.
+
+        Both are in seconds. The history of a network that is banned stays whole.
+        """
+        with told(self._path):
+            [last] = self._connection.execute("SELECT max(time) FROM prunings").fetchone()
+        if last is not None and last <= now < last + _DAY:
+            return
+        with self._transaction():
+            self._connection.execute("DELETE FROM offences WHERE time < ?", (now - offences,))
+            self._connection.execute(
+                "DELETE FROM history WHERE time < ? AND network NOT IN (SELECT network FROM bans)",
+                (now - history,),
+            )
+            self._connection.execute("DELETE FROM prunings")
+            self._connection.execute("INSERT INTO prunings VALUES (?)", (now,))
 
     def clients(self, now: int) -> list[Network]:
         """Give the ssh clients that are remembered."""
@@ -311,11 +329,6 @@ class Store:
                 )
                 if name != text:
                     self._connection.execute("DELETE FROM bans WHERE network = ?", (text,))
-
-    def _ended(self, now: int) -> list[str]:
-        with told(self._path):
-            rows = self._connection.execute("SELECT network FROM bans WHERE until <= ?", (now,))
-            return [text for (text,) in rows]
 
     def _lift(self, rows: list[str], action: str, now: int) -> None:
         names = json.dumps(rows)

@@ -249,7 +249,7 @@ def test_observed_goes_with_check_alone(place: Place) -> None:
 
 def test_the_limit_of_new_bans_is_lifted_by_force(place: Place, seed_log: Path) -> None:
     """Refused as a whole, then stored."""
-    place.configure(main="max_new_bans = 1")
+    place.configure("[policy]\nmax_new_bans = 1")
     source = ("--source", f"file:{seed_log}")
     refused = place.treason("scan", *source)
     assert refused.code == 1

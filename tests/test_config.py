@@ -43,7 +43,7 @@ def test_the_shipped_file_says_what_the_defaults_are() -> None:
     active = re.sub(r"^# (?=[a-z_0-9]+ = (?!\[\"172))", "", text, flags=re.MULTILINE)
     assert load_text(active) == Config()
     keys = sum(map(len, tomllib.loads(active).values()))
-    assert keys == 19
+    assert keys == 25
 
 
 def load_text(text: str) -> Config:

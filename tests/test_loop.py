@@ -1,12 +1,9 @@
 """The pass: what it does when sources and backends fail, lie or disagree."""
 
 import sys
-from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from pathlib import Path
 
 import attrs
-import pytest
 
 from reconciler import (
     Backend,
@@ -15,27 +12,14 @@ from reconciler import (
     Damage,
     Desired,
     Network,
-    Networks,
     Observed,
     Plan,
-    Record,
-    SourceUnreadable,
 )
 from reconciler.loop import ROUNDS, Guard, Outcome, State, Wish, enforce, teardown
-from reconciler.model import Ban
 from reconciler.plan import Causes
-from reconciler.policy import Policy
-from reconciler.scanner import Reading, Scanner
-from reconciler.store import Store, open_store
 
 A, B, C = (Network.parse(f"192.0.2.{i}") for i in (1, 2, 3))
 NOW = 1_000_000
-
-
-def shrunk(address: str, *, trusted: bool = True) -> Record:
-    """Make the record of an offence."""
-    text = f"Peer {address}:1/2 unexpectedly shrunk window 3:4 (repaired)"
-    return Record(text=text, carrier="kmsg", trusted=trusted)
 
 
 @attrs.define
@@ -65,35 +49,12 @@ class Memory:
         self.banned = frozenset()
 
 
-@attrs.define
-class Fixed:
-    """A source of given records."""
-
-    records: Sequence[Record]
-    position: str | None = "1"
-
-    def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
-        """Yield them all, once."""
-        return iter(self.records if cursor is None else ())
-
-    def cursor(self) -> str | None:
-        """Tell the position."""
-        return self.position
-
-
 def pass_(backend: Backend, desired: Desired, guard: Guard | None = None, **how: bool) -> Outcome:
     """Enforce on one backend."""
     check, render = how.get("check", False), how.get("render", False)
     wish = Wish(lambda: desired, guard, render=render)
     [outcome] = enforce({"it": lambda: backend}, wish, check=check)
     return outcome
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty store."""
-    with open_store(tmp_path / "db", write=True) as opened:
-        yield opened
 
 
 def test_a_pass_converges_and_the_next_does_nothing() -> None:
@@ -231,116 +192,3 @@ def test_teardown_of_one_goes_on_after_another_failed() -> None:
     states = [o.state for o in teardown({"a": Stuck, "b": lambda: backend})]
     assert states == [State.FAILED, State.REMOVED]
     assert backend.banned == frozenset()
-
-
-def scan(store: Store, source: object, **how: object) -> Reading:
-    """Scan one source."""
-    options = {"policy": Policy(), "now": NOW, "write": True} | how
-    [reading] = Scanner(store, **options).scan({"it": lambda: source})  # type: ignore[arg-type, dict-item, return-value]  # options by name
-    return reading
-
-
-def test_a_scan_bans_once_and_remembers_where_it_was(store: Store) -> None:
-    """Offences, bans and cursor are stored; the next scan finds nothing new."""
-    source = Fixed([shrunk("192.0.2.1"), shrunk("192.0.2.1"), shrunk("192.0.2.2")])
-    reading = scan(store, source)
-    assert (reading.offences, [ban.network for ban in reading.bans]) == (3, [A, B])
-    assert len(store.offences([A, B], 0)) == 3
-    assert store.cursor("it") == "1"
-    assert scan(store, source) == Reading("it")
-
-
-def test_a_scan_without_writing_leaves_no_trace(store: Store) -> None:
-    """The bans are told, but neither they nor the cursor are stored."""
-    reading = scan(store, Fixed([shrunk("192.0.2.1")]), write=False)
-    assert [ban.network for ban in reading.bans] == [A]
-    assert store.banned(NOW) == (Networks(), [])
-    assert store.cursor("it") is None
-
-
-def test_untrusted_records_are_refused_unless_userspace_is_believed(store: Store) -> None:
-    """Refused offences are counted and shown, never stored."""
-    forged = Fixed([shrunk("192.0.2.1", trusted=False)] * 12, position=None)
-    reading = scan(store, forged)
-    assert (reading.offences, reading.refused, len(reading.examples)) == (0, 12, 10)
-    assert store.offences([A], 0) == []
-    assert [ban.network for ban in scan(store, forged, userspace=True).bans] == [A]
-
-
-def test_a_known_ban_is_not_made_again_but_made_longer(store: Store) -> None:
-    """A permanent ban is never shortened; a temporary one gives way to a later end."""
-    source = Fixed([shrunk("192.0.2.1")], position=None)
-    short, long_ = Policy(ban_for=60), Policy(ban_for=3600)
-    assert [b.until for b in scan(store, source, policy=short).bans] == [NOW + 60]
-    assert [b.until for b in scan(store, source, policy=long_).bans] == [NOW + 3600]
-    assert scan(store, source, policy=short).bans == ()
-    assert [b.until for b in scan(store, source).bans] == [None]
-    assert scan(store, source, policy=long_).bans == ()
-
-
-def test_the_threshold_is_reached_across_passes(store: Store) -> None:
-    """Stored offences count in the next scan."""
-    policy = Policy(threshold=2)
-    other = "Peer 192.0.2.1:9/2 unexpectedly shrunk window 3:4 (repaired)"
-    assert scan(store, Fixed([shrunk("192.0.2.1")], position=None), policy=policy).bans == ()
-    second = Fixed([Record(text=other, carrier="kmsg", trusted=True)], position=None)
-    assert [ban.network for ban in scan(store, second, policy=policy).bans] == [A]
-
-
-def test_sources_of_one_pass_add_up_in_a_check_as_well(store: Store) -> None:
-    """What one source told helps to reach the threshold in the next, stored or not."""
-    other = "Peer 192.0.2.1:9/2 unexpectedly shrunk window 3:4 (repaired)"
-    sources = {
-        "a": lambda: Fixed([shrunk("192.0.2.1")], position=None),
-        "b": lambda: Fixed([Record(text=other, carrier="x", trusted=True)] * 2, position=None),
-        "c": lambda: Fixed([shrunk("192.0.2.1")], position=None),
-    }
-    for write in (False, True):
-        readings = list(Scanner(store, Policy(threshold=2), NOW, write).scan(sources))
-        assert [len(reading.bans) for reading in readings] == [0, 1, 0]
-
-
-def test_too_many_new_bans_are_refused_as_a_whole(store: Store) -> None:
-    """Over all sources of a pass; nothing of the refused source is stored, its cursor stays."""
-    first = Fixed([shrunk("192.0.2.1")])
-    second = Fixed([shrunk("192.0.2.2"), shrunk("192.0.2.3")])
-    scanner = Scanner(store, Policy(), NOW, write=True, max_new_bans=2)
-    fine, refused = scanner.scan({"a": lambda: first, "b": lambda: second})
-    assert len(fine.bans) == 1
-    assert "2 new bans after 1, max_new_bans allows 2" in refused.error
-    assert store.banned(NOW) == (Networks.of([A]), [])
-    assert store.cursor("b") is None
-
-
-def test_many_offences_of_one_address_are_decided_soon(store: Store) -> None:
-    """Time grows with the offences, not with their square."""
-    many = [
-        Record(text=shrunk("192.0.2.1").text, carrier="x", trusted=True, time=i * 700.0)
-        for i in range(50_000)
-    ]
-    reading = scan(store, Fixed(many, position=None), policy=Policy(threshold=2), write=False)
-    assert (reading.offences, reading.bans) == (50_000, ())
-
-
-def test_a_ban_that_was_lifted_and_made_again_explains_nothing(store: Store) -> None:
-    """Only a lift that is the last event of its network does."""
-    store.ban([Ban(A, NOW, None, "x"), Ban(B, NOW, None, "x")])
-    store.unban([A, B], NOW)
-    store.ban([Ban(A, NOW, None, "x")])
-    assert store.last_events(NOW) == (Networks.of([B]), Networks.of([A]))
-
-
-def test_an_unreadable_source_stops_no_other_and_stores_nothing(store: Store) -> None:
-    """What was read before the failure is read again next time."""
-
-    class Failing(Fixed):
-        def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
-            yield shrunk("192.0.2.1")
-            raise SourceUnreadable("gone", "bring it back")
-
-    good = Fixed([shrunk("192.0.2.2")])
-    scanner = Scanner(store, Policy(), NOW, write=True)
-    bad, fine = scanner.scan({"bad": lambda: Failing([]), "good": lambda: good})
-    assert bad.error == "gone\n  bring it back"
-    assert [ban.network for ban in fine.bans] == [B]
-    assert store.banned(NOW) == (Networks.of([B]), [])

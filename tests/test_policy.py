@@ -2,7 +2,7 @@
 
 from reconciler import Network
 from reconciler.model import Offence
-from reconciler.policy import Policy, decide
+from reconciler.policy import Past, Policy, decide
 
 A, B = Network.parse("192.0.2.1"), Network.parse("192.0.2.2")
 NOW = 1_000_000
@@ -18,7 +18,7 @@ def offence(address: Network, *, port: int | None = 1, time: float | None = NOW)
 
 def test_by_default_one_offence_is_a_permanent_ban() -> None:
     """Each offender is banned once, for good, in the order of first offence."""
-    bans = decide([offence(B), offence(A), offence(B)], [], Policy(), NOW)
+    bans = decide([offence(B), offence(A), offence(B)], Past(), Policy(), NOW)
     assert [(ban.network, ban.since, ban.until, ban.origin) for ban in bans] == [
         (B, NOW, None, "rule"),
         (A, NOW, None, "rule"),
@@ -27,7 +27,7 @@ def test_by_default_one_offence_is_a_permanent_ban() -> None:
 
 def test_a_ban_ends_after_ban_for() -> None:
     """The end is counted from now, not from the offence."""
-    [ban] = decide([offence(A, time=5)], [], Policy(ban_for=60), NOW)
+    [ban] = decide([offence(A, time=5)], Past(), Policy(ban_for=60), NOW)
     assert ban.until == NOW + 60
 
 
@@ -36,22 +36,22 @@ def test_the_threshold_counts_connections_within_the_window() -> None:
     policy = Policy(threshold=2, window=600)
     near = [offence(A, port=1, time=NOW - 600), offence(A, port=2)]
     far = [offence(A, port=1, time=NOW - 601), offence(A, port=2)]
-    assert [ban.network for ban in decide(near, [], policy, NOW)] == [A]
-    assert decide(far, [], policy, NOW) == []
+    assert [ban.network for ban in decide(near, Past(), policy, NOW)] == [A]
+    assert decide(far, Past(), policy, NOW) == []
 
 
 def test_repeats_of_one_connection_count_once() -> None:
     """One connection that is reported three times does not reach a threshold of two."""
-    assert decide([offence(A)] * 3, [], Policy(threshold=2), NOW) == []
+    assert decide([offence(A)] * 3, Past(), Policy(threshold=2), NOW) == []
 
 
 def test_offences_without_ports_count_each() -> None:
     """Where a rule tells no ports, each message counts as a connection."""
-    assert len(decide([offence(A, port=None)] * 2, [], Policy(threshold=2), NOW)) == 1
+    assert len(decide([offence(A, port=None)] * 2, Past(), Policy(threshold=2), NOW)) == 1
 
 
 def test_stored_offences_help_to_reach_the_threshold() -> None:
     """What an earlier pass stored counts, but bans nobody who did nothing new."""
     policy = Policy(threshold=2)
-    assert [b.network for b in decide([offence(A)], [offence(A, port=2)], policy, NOW)] == [A]
-    assert decide([], [offence(A), offence(A, port=2)], policy, NOW) == []
+    assert [b.network for b in decide([offence(A)], Past([offence(A, port=2)]), policy, NOW)] == [A]
+    assert decide([], Past([offence(A), offence(A, port=2)]), policy, NOW) == []

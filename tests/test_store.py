@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 
 from reconciler import Network, Networks
 from reconciler.model import Ban, Offence
@@ -133,7 +134,7 @@ def test_offences_and_cursor_are_stored_together_or_not_at_all(store: Store) -> 
     with pytest.raises(RuntimeError):
         store.remember("kmsg", "boot:7", broken(), [ban(A)], NOW)
     assert store.cursor("kmsg") is None
-    assert store.offences([A], 0) == []
+    assert store.offences.of([A], 0) == []
     store.remember("kmsg", "boot:7", [], [], NOW)
     assert store.cursor("kmsg") == "boot:7"
 
@@ -144,4 +145,46 @@ def test_offences_are_found_by_address_and_time(store: Store) -> None:
         Offence(n, "rule", "text", trusted=True, time=t) for n, t in ((A, 5), (A, 9), (B, 9))
     ]
     store.remember("kmsg", None, offences, [], NOW)
-    assert store.offences([A], 6) == [offences[1]]
+    assert store.offences.of([A], 6) == [offences[1]]
+
+
+def test_a_ban_that_was_lifted_and_made_again_explains_nothing(store: Store) -> None:
+    """Only a lift that is the last event of its network does."""
+    store.ban([ban(A), ban(B)])
+    store.unban([A, B], NOW)
+    store.ban([ban(A)])
+    assert store.last_events(NOW) == (Networks.of([B]), Networks.of([A]))
+
+
+def test_offences_are_pruned_once_a_day(store: Store) -> None:
+    """The old ones go; so does the old history of what is not banned, and no other."""
+    old, young = (Offence(A, "rule", "text", trusted=True, time=NOW - age) for age in (101, 99))
+    store.remember("kmsg", None, [old, young], [ban(A), ban(B)], NOW)
+    store.unban([B], NOW)
+    store.prune(NOW + 1, 100, 0)
+    assert store.offences.of([A], 0) == [young]
+    store.remember("kmsg", None, [old, young], [], NOW)
+    store.prune(NOW + 86_400, 100, 0)
+    assert sorted(store.offences.of([A], 0), key=lambda o: o.time or 0) == [old, young, young]
+    assert [event.network for event in store.history(None, 9)] == [str(A)]
+    store.prune(NOW + 86_401, 86_501, 0)
+    assert store.offences.of([A], 0) == [young, young]
+
+
+def test_a_clock_that_was_set_back_does_not_stop_the_pruning(store: Store) -> None:
+    """A pruning that lies ahead counts for nothing."""
+    store.prune(NOW + 10**6, 100, 100)
+    store.remember("kmsg", None, [Offence(A, "rule", "text", trusted=True, time=5)], [], NOW)
+    store.prune(NOW, 100, 100)
+    assert store.offences.of([A], 0) == []
+
+
+def test_no_more_offences_are_kept_than_the_database_can_bear(
+    store: Store, mocker: MockerFixture
+) -> None:
+    """The oldest go, however young they are."""
+    mocker.patch("reconciler.offences.MOST", 3)
+    for port in range(5):
+        offence = Offence(A, "rule", "text", trusted=True, time=NOW, peer_port=port)
+        store.remember("kmsg", None, [offence], [], NOW)
+    assert [offence.peer_port for offence in store.offences.of([A], 0)] == [2, 3, 4]

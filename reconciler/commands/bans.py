@@ -69,7 +69,7 @@ def list_(session: Session, form: str) -> int:
     """List the bans that are stored and have not ended."""
     with session.store(write=False) as store:
         bans = store.bans(session.now)
-        emit(form, lambda: {"bans": output.bans_json(bans)}, output.bans_text(bans))
+        emit(form, lambda: {"bans": output.bans_json(bans)}, output.bans_text(bans, session.now))
     return OK
 
 

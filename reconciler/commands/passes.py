@@ -64,9 +64,8 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
         nullcontext() if check else session.lock(lock_timeout),
         session.store(write=not check) as store,
     ):
+        ended = session.settle(store, write=not check)
         readings = list(session.scanner(store, write=not check, force=force).scan(sources))
-        if not check:
-            store.expire(session.now)
         new = [ban.network for reading in readings for ban in reading.bans]
         _warn_of(session.refused(store))
         wish = session.wish(store, new, write=not check, force=force)
@@ -75,7 +74,8 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
     code = code_of(readings, outcomes)
     result = {OK: "in sync" if check else "converged", DRIFT: "drift", ERROR: "error"}[code]
     lines = [
-        *output.readings_text(readings, verbose=verbose()),
+        *output.readings_text(readings, session.now, verbose=verbose()),
+        *output.ended_text(ended, verbose=verbose()),
         *output.outcomes_text(outcomes, diff=diff),
     ]
     emit(
@@ -84,6 +84,7 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
             "check": check,
             "result": result,
             "sources": output.readings_json(readings),
+            "ended": ended,
             "backends": output.outcomes_json(outcomes),
         },
         lines,
@@ -105,11 +106,15 @@ def scan(
     """Read the sources and store the bans that follow; touch no firewall."""
     sources = session.sources(source_names)
     with session.lock(lock_timeout), session.store(write=True) as store:
+        ended = session.settle(store, write=True)
         readings = list(session.scanner(store, write=True, force=force).scan(sources))
     emit(
         form,
-        lambda: {"sources": output.readings_json(readings)},
-        output.readings_text(readings, verbose=verbose()),
+        lambda: {"sources": output.readings_json(readings), "ended": ended},
+        [
+            *output.readings_text(readings, session.now, verbose=verbose()),
+            *output.ended_text(ended, verbose=verbose()),
+        ],
     )
     complain_of(readings, [])
     return code_of(readings, [])

@@ -1,0 +1,64 @@
+"""What the rules recognised: stored as evidence, counted by the policy, and pruned."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from reconciler.database import told
+from reconciler.model import Offence
+from reconciler.network import Network
+
+MOST: Final = 1_000_000
+"""Offences that are kept, however young they are; the oldest go first."""
+
+
+class Offences:
+    """A part of the store, in the same database."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    def add(self, source: str, offences: Iterable[Offence], now: int) -> None:
+        """Store what a source brought, inside the caller's transaction."""
+        self._connection.executemany(
+            "INSERT INTO offences (address, key, rule, peer_port, local_port, time, count,"
+            " evidence, source, micros) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                (str(o.address), o.address.key, o.rule, o.peer_port, o.local_port, o.when(now),
+                 o.count, o.evidence, source, o.micros)
+                for o in offences
+            ),
+        )  # fmt: skip
+        self._connection.execute(
+            "DELETE FROM offences WHERE id <= (SELECT max(id) FROM offences) - ?", (MOST,)
+        )
+
+    def of(self, networks: Iterable[Network], since: float) -> list[Offence]:
+        """Give the stored offences of addresses inside these networks, from ``since`` on."""
+        with told(self._path):
+            return [
+                Offence(Network.of_key(key), rule, evidence, True, *rest)
+                for network in networks
+                for key, rule, evidence, *rest in self._connection.execute(
+                    "SELECT key, rule, evidence, peer_port, local_port, time, count, micros"
+                    " FROM offences WHERE key BETWEEN ? AND ? AND time >= ?",
+                    (network.key, Network(network.end).key, since),
+                )
+            ]
+
+    def elsewhere(self, source: str, offences: Sequence[Offence]) -> set[tuple[int, str]]:
+        """Give microseconds and text of those that another source has brought already.
+
+        The kernel stamps each record once, and every carrier that keeps the stamp passes it on.
+        """
+        micros = [offence.micros for offence in offences if offence.micros is not None]
+        with told(self._path):
+            rows = self._connection.execute(
+                "SELECT micros, evidence FROM offences"
+                " WHERE micros IN (SELECT value FROM json_each(?)) AND source IS NOT ?",
+                (json.dumps(micros), source),
+            )
+            return {(micros, evidence) for micros, evidence in rows}

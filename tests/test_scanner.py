@@ -1,0 +1,290 @@
+"""The scanner: what counts as an offence, once, and what is stored of it."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import attrs
+import pytest
+
+from reconciler import Network, Networks, Record, SourceUnreadable
+from reconciler.detect import RULES, Rule
+from reconciler.policy import Policy
+from reconciler.scanner import Reading, Scanner
+from reconciler.store import Store, open_store
+
+A, B = (Network.parse(f"192.0.2.{i}") for i in (1, 2))
+NOW = 1_000_000
+
+
+def shrunk(address: str, *, trusted: bool = True) -> Record:
+    """Make the record of an offence."""
+    text = f"Peer {address}:1/2 unexpectedly shrunk window 3:4 (repaired)"
+    return Record(text=text, carrier="kmsg", trusted=trusted)
+
+
+@attrs.define
+class Fixed:
+    """A source of given records."""
+
+    records: Sequence[Record]
+    position: str | None = "1"
+
+    def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+        """Yield them all, once."""
+        return iter(self.records if cursor is None else ())
+
+    def cursor(self) -> str | None:
+        """Tell the position."""
+        return self.position
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store."""
+    with open_store(tmp_path / "db", write=True) as opened:
+        yield opened
+
+
+def scan(store: Store, source: object, **how: object) -> Reading:
+    """Scan one source."""
+    options = {"policy": Policy(), "now": NOW, "write": True} | how
+    [reading] = Scanner(store, **options).scan({"it": lambda: source})  # type: ignore[arg-type, dict-item, return-value]  # options by name
+    return reading
+
+
+def test_a_scan_bans_once_and_remembers_where_it_was(store: Store) -> None:
+    """Offences, bans and cursor are stored; the next scan finds nothing new."""
+    source = Fixed([shrunk("192.0.2.1"), shrunk("192.0.2.1"), shrunk("192.0.2.2")])
+    reading = scan(store, source)
+    assert (reading.offences, [ban.network for ban in reading.bans]) == (3, [A, B])
+    assert len(store.offences.of([A, B], 0)) == 3
+    assert store.cursor("it") == "1"
+    assert scan(store, source) == Reading("it")
+
+
+def test_a_scan_without_writing_leaves_no_trace(store: Store) -> None:
+    """The bans are told, but neither they nor the cursor are stored."""
+    reading = scan(store, Fixed([shrunk("192.0.2.1")]), write=False)
+    assert [ban.network for ban in reading.bans] == [A]
+    assert store.banned(NOW) == (Networks(), [])
+    assert store.cursor("it") is None
+
+
+def test_untrusted_records_are_refused_unless_userspace_is_believed(store: Store) -> None:
+    """Refused offences are counted and shown, never stored."""
+    forged = Fixed([shrunk("192.0.2.1", trusted=False)] * 12, position=None)
+    reading = scan(store, forged)
+    assert (reading.offences, reading.refused, len(reading.examples)) == (0, 12, 10)
+    assert store.offences.of([A], 0) == []
+    assert [ban.network for ban in scan(store, forged, userspace=True).bans] == [A]
+
+
+def test_a_known_ban_is_not_made_again_but_made_longer(store: Store) -> None:
+    """A permanent ban is never shortened; a temporary one gives way to a later end."""
+    source = Fixed([shrunk("192.0.2.1")], position=None)
+    short, long_ = Policy(ban_for=60), Policy(ban_for=3600)
+    assert [b.until for b in scan(store, source, policy=short).bans] == [NOW + 60]
+    assert [b.until for b in scan(store, source, policy=long_).bans] == [NOW + 3600]
+    assert scan(store, source, policy=short).bans == ()
+    assert [b.until for b in scan(store, source).bans] == [None]
+    assert scan(store, source, policy=long_).bans == ()
+
+
+def test_the_threshold_is_reached_across_passes(store: Store) -> None:
+    """Stored offences count in the next scan."""
+    policy = Policy(threshold=2)
+    other = "Peer 192.0.2.1:9/2 unexpectedly shrunk window 3:4 (repaired)"
+    assert scan(store, Fixed([shrunk("192.0.2.1")], position=None), policy=policy).bans == ()
+    second = Fixed([Record(text=other, carrier="kmsg", trusted=True)], position=None)
+    assert [ban.network for ban in scan(store, second, policy=policy).bans] == [A]
+
+
+def test_sources_of_one_pass_add_up_in_a_check_as_well(store: Store) -> None:
+    """What one source told helps to reach the threshold in the next, stored or not."""
+    other = "Peer 192.0.2.1:9/2 unexpectedly shrunk window 3:4 (repaired)"
+    sources = {
+        "a": lambda: Fixed([shrunk("192.0.2.1")], position=None),
+        "b": lambda: Fixed([Record(text=other, carrier="x", trusted=True)] * 2, position=None),
+        "c": lambda: Fixed([shrunk("192.0.2.1")], position=None),
+    }
+    for write in (False, True):
+        readings = list(Scanner(store, Policy(threshold=2), NOW, write).scan(sources))
+        assert [len(reading.bans) for reading in readings] == [0, 1, 0]
+
+
+def test_too_many_new_bans_are_refused_as_a_whole(store: Store) -> None:
+    """Over all sources of a pass; nothing of the refused source is stored, its cursor stays."""
+    first = Fixed([shrunk("192.0.2.1")])
+    second = Fixed([shrunk("192.0.2.2"), shrunk("192.0.2.3")])
+    scanner = Scanner(store, Policy(max_new_bans=2), NOW, write=True)
+    fine, refused = scanner.scan({"a": lambda: first, "b": lambda: second})
+    assert len(fine.bans) == 1
+    assert "2 new bans after 1, max_new_bans allows 2" in refused.error
+    assert store.banned(NOW) == (Networks.of([A]), [])
+    assert store.cursor("b") is None
+
+
+def test_many_offences_of_one_address_are_decided_soon(store: Store) -> None:
+    """Time grows with the offences, not with their square."""
+    many = [
+        Record(text=shrunk("192.0.2.1").text, carrier="x", trusted=True, time=i * 700.0)
+        for i in range(50_000)
+    ]
+    reading = scan(store, Fixed(many, position=None), policy=Policy(threshold=2), write=False)
+    assert (reading.offences, reading.bans) == (50_000, ())
+
+
+def test_an_unreadable_source_stops_no_other_and_stores_nothing(store: Store) -> None:
+    """What was read before the failure is read again next time."""
+
+    class Failing(Fixed):
+        def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+            yield shrunk("192.0.2.1")
+            raise SourceUnreadable("gone", "bring it back")
+
+    good = Fixed([shrunk("192.0.2.2")])
+    scanner = Scanner(store, Policy(), NOW, write=True)
+    bad, fine = scanner.scan({"bad": lambda: Failing([]), "good": lambda: good})
+    assert bad.error == "gone\n  bring it back"
+    assert [ban.network for ban in fine.bans] == [B]
+    assert store.banned(NOW) == (Networks.of([B]), [])
+
+
+def stamped(port: int, monotonic: float | None) -> Record:
+    """Make the record of one connection of the same peer, as the kernel stamped it."""
+    text = f"Peer 192.0.2.1:{port}/80 unexpectedly shrunk window 3:4 (repaired)"
+    return Record(text=text, carrier="kmsg", trusted=True, monotonic=monotonic, time=NOW)
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_a_record_that_two_sources_bring_counts_once(store: Store, *, write: bool) -> None:
+    """It is known by its text and the kernel's stamp; another stamp is another record."""
+    sources = {
+        "kmsg": lambda: Fixed([stamped(1, 5.000001), stamped(1, 6.5)]),
+        "journal": lambda: Fixed([stamped(1, 5.000001), stamped(1, 6.5), stamped(1, 7.0)]),
+        "dmesg": lambda: Fixed([stamped(2, 5.000001)]),
+    }
+    readings = list(Scanner(store, Policy(threshold=3), NOW, write).scan(sources))
+    assert [(r.offences, r.known) for r in readings] == [(2, 0), (1, 2), (1, 0)]
+
+
+def test_what_one_source_brings_twice_is_two_offences(store: Store) -> None:
+    """A source is believed about its own records; those without a stamp are never matched."""
+    scan(store, Fixed([stamped(1, 5.0), stamped(1, 5.0), stamped(1, None)], position=None))
+    again = scan(store, Fixed([stamped(1, 5.0)], position=None))
+    assert (again.offences, again.known) == (1, 0)
+    [other] = Scanner(store, Policy(), NOW, write=True).scan(
+        {"other": lambda: Fixed([stamped(1, None)])}
+    )
+    assert (other.offences, other.known) == (1, 0)
+
+
+def test_an_absurd_stamp_is_stored_without_it(store: Store) -> None:
+    """What no machine has been up for is not kept as a stamp, and breaks nothing."""
+    reading = scan(store, Fixed([stamped(1, 1e14), stamped(2, float("nan")), stamped(3, -1.0)]))
+    assert reading.offences == 3
+    assert [offence.micros for offence in store.offences.of([A], 0)] == [None] * 3
+
+
+def test_a_time_that_lies_ahead_is_now(store: Store) -> None:
+    """A wrong clock neither keeps an offence for ever nor takes it out of the window."""
+    ahead = attrs.evolve(stamped(1, None), time=NOW * 9.0)
+    reading = scan(store, Fixed([ahead, stamped(2, None)]), policy=Policy(threshold=2))
+    assert [ban.network for ban in reading.bans] == [A]
+    assert {offence.time for offence in store.offences.of([A], 0)} == {NOW}
+
+
+def test_connections_to_ports_where_nothing_listens_are_not_counted(store: Store) -> None:
+    """With listeners_only; they are told, and not stored. A rule without ports counts."""
+    source = Fixed([stamped(1, None), shrunk("192.0.2.2")], position=None)
+    reading = scan(
+        store, source, policy=Policy(listeners_only=True), listening=lambda: frozenset({80})
+    )
+    assert ([ban.network for ban in reading.bans], reading.outbound) == ([A], 1)
+    assert store.offences.of([B], 0) == []
+    everything = scan(store, Fixed([shrunk("192.0.2.2")], position=None))
+    assert (len(everything.bans), everything.outbound) == (1, 0)
+
+
+def test_who_was_banned_before_is_banned_for_longer(store: Store) -> None:
+    """Each ban that has run out counts, also one that is not in the history yet."""
+    policy = Policy(ban_for=60, escalate=3, max_ban=500)
+    now, lengths = NOW, []
+    for _ in range(4):
+        [ban] = scan(store, Fixed([stamped(1, None)], position=None), policy=policy, now=now).bans
+        lengths.append((ban.until or 0) - now)
+        now += 1000
+        store.expire(now)
+    assert lengths == [60, 180, 500, 500]
+    store.unban([A], now)
+    assert store.endings([A, B], now) == {A: 4}
+
+
+def test_a_ban_that_has_ended_escalates_though_nobody_moved_it(store: Store) -> None:
+    """A check, which moves nothing, tells the same length as the pass."""
+    policy = Policy(ban_for=60, escalate=2)
+    scan(store, Fixed([stamped(1, None)], position=None), policy=policy)
+    later = scan(
+        store, Fixed([stamped(1, None)], position=None), policy=policy, now=NOW + 61, write=False
+    )
+    assert [ban.until for ban in later.bans] == [NOW + 61 + 120]
+
+
+def test_peers_of_one_ipv6_network_are_counted_together(store: Store) -> None:
+    """Across passes; the network is banned, and the store keeps who it was."""
+    policy = Policy(threshold=2, ipv6_prefix=64)
+    first, second, far = (
+        Fixed([shrunk(f"2001:0db8:0000:000{net}:0000:0000:0000:000{host}")], position=None)
+        for net, host in ((1, 1), (1, 2), (2, 3))
+    )
+    assert scan(store, first, policy=policy).bans == ()
+    assert scan(store, far, policy=policy).bans == ()
+    other = Fixed([attrs.evolve(r, text=r.text.replace(":1/2", ":9/2")) for r in second.records])
+    assert [str(ban.network) for ban in scan(store, other, policy=policy).bans] == [
+        "2001:db8:0:1::/64"
+    ]
+    assert [str(o.address) for o in store.offences.of([Network.parse("2001:db8::/32")], 0)] == [
+        "2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:2::3",
+    ]  # fmt: skip
+
+
+REPORTED = attrs.evolve(RULES[1], report_only=True)
+OWN = attrs.evolve(RULES[1], policy=Policy(threshold=2, ban_for=60))
+ELSEWHERE = attrs.evolve(RULES[1], sources=("journal", "file:/x"))
+
+
+def test_a_rule_that_only_reports_bans_nobody(store: Store) -> None:
+    """Its offences are stored, and do not help others to reach a threshold."""
+    reading = scan(store, Fixed([stamped(1, None)], position=None), rules=[REPORTED])
+    assert (reading.offences, reading.bans) == (1, ())
+    rules = [REPORTED, RULES[2]]
+    probing = "Probing zero-window on 192.0.2.1:9/80, seq=1:2, recv 3ms ago, lasting 4ms"
+    other = Fixed([Record(text=probing, carrier="x", trusted=True)], position=None)
+    assert scan(store, other, rules=rules, policy=Policy(threshold=2)).bans == ()
+    assert len(store.offences.of([A], 0)) == 2
+
+
+def test_a_rule_with_a_policy_of_its_own_is_counted_by_itself(store: Store) -> None:
+    """Offences of other rules do not count for it; its bans have its own length."""
+    rules: list[Rule] = [OWN, RULES[2]]
+    probing = "Probing zero-window on 192.0.2.2:9/80, seq=1:2, recv 3ms ago, lasting 4ms"
+    mixed = [
+        stamped(1, None),
+        Record(text=probing, carrier="x", trusted=True),
+        Record(text=probing.replace("2.2", "2.1"), carrier="x", trusted=True),
+    ]
+    reading = scan(store, Fixed(mixed, position=None), rules=rules, policy=Policy(threshold=3))
+    assert reading.bans == ()
+    reading = scan(store, Fixed([stamped(2, None)], position=None), rules=rules)
+    assert [(ban.network, ban.until) for ban in reading.bans] == [(A, NOW + 60)]
+
+
+def test_a_rule_is_for_the_sources_that_it_names(store: Store) -> None:
+    """By their kind or with their argument; a source without any rule is not read."""
+    made = {name: lambda: Fixed([stamped(1, None)]) for name in ("kmsg", "journal:/d", "file:/y")}
+    scanner = Scanner(store, Policy(), NOW, write=False, rules=[ELSEWHERE])
+    readings = {reading.source: reading for reading in scanner.scan(made)}
+    assert [readings[name].offences for name in made] == [0, 1, 0]
+    assert readings["kmsg"].notes == ("not read: no rule is for it",)
+    [named] = scanner.scan({"file:/x": lambda: Fixed([stamped(2, None)])})
+    assert named.offences == 1
