@@ -4,9 +4,11 @@ One that fails does not stop the others.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import islice
 from typing import Final
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from reconciler import listeners
 from reconciler.detect import RULES, Rule, detect
@@ -18,6 +20,8 @@ from reconciler.policy import Past, Policy, decide, later
 from reconciler.store import Store
 
 _SHOWN: Final = 10
+_BATCH: Final = 20_000
+"""Offences that are decided on and stored together."""
 
 
 @frozen
@@ -76,50 +80,65 @@ class Scanner:
             return Reading(name, error=describe(error, name), trace=trace(error))
 
     def _read(self, name: str, source: Source) -> Reading:
+        """Read a source, in batches: however much it brings, no more than one is held."""
         rules = [rule for rule in self.rules if _is_for(rule, name)]
         if not rules:
             return Reading(name, notes=("not read: no rule is for it",))
-        offences, reading = self._recognised(source, name, rules)
-        notes = tuple(map(str, source.notes())) if isinstance(source, Noting) else ()
-        fresh = self._unknown(name, offences)
-        known = sum(o.count for o in offences) - sum(o.count for o in fresh)
-        bans = self._decide(fresh)
-        limit = 0 if self.force else self.policy.max_new_bans
-        if limit and len(self._bans) + len(bans) > limit:
-            raise TreasonError(
-                f"{name}: refused: {len(bans)} new bans after {len(self._bans)},"
-                f" max_new_bans allows {limit} in a pass ({bans[0].network}, ...)",
-                "nothing of it was stored, it is read again next time; --force stores it",
-            )
-        if self.write:
-            self.store.remember(name, source.cursor(), fresh, bans, self.now)
-        else:
-            self._offences += fresh
-            self._stamps |= {(o.micros, o.evidence) for o in fresh if o.micros is not None}
-        self._bans |= {ban.network: ban.until for ban in bans}
-        counted = sum(offence.count for offence in fresh)
-        return evolve(reading, offences=counted, known=known, bans=tuple(bans), notes=notes)
+        tally = _Tally()
+        coming = self._recognised(source, name, rules, tally)
+        batch = [*islice(coming, _BATCH)]  # often all: the database is not locked meanwhile
+        with self.store.transaction() if self.write else nullcontext():
+            while batch:
+                self._take(name, batch, tally)
+                batch = [*islice(coming, _BATCH)]
+            notes = tuple(map(str, source.notes())) if isinstance(source, Noting) else ()
+            if self.write:
+                self.store.remember(name, source.cursor(), (), (), self.now)
+        self._bans |= {ban.network: ban.until for ban in tally.bans.values()}
+        self._stamps |= tally.stamps
+        return Reading(
+            name, tally.offences, tally.refused, tally.known, tally.outbound,
+            tuple(tally.examples), tuple(tally.bans.values()), notes,
+        )  # fmt: skip
 
     def _recognised(
-        self, source: Source, name: str, rules: Sequence[Rule]
-    ) -> tuple[list[Offence], Reading]:
-        """Read the source; give what counts, and the counts of what does not."""
-        offences: list[Offence] = []
-        examples: list[str] = []
-        refused = outbound = 0
+        self, source: Source, name: str, rules: Sequence[Rule], tally: "_Tally"
+    ) -> Iterator[Offence]:
+        """Read the source; yield what counts, and tally what does not."""
         ports = self.listening() if self.policy.listeners_only else None
         for record in source.read(self.store.cursor(name), [rule.needle for rule in rules]):
             offence = detect(record, rules)
             if offence is None:
                 continue
             if not (offence.trusted or self.userspace):
-                refused += offence.count
-                examples += [offence.evidence] if len(examples) < _SHOWN else []
+                tally.refused += offence.count
+                if len(tally.examples) < _SHOWN:
+                    tally.examples.append(offence.evidence)
             elif ports is None or offence.local_port is None or offence.local_port in ports:
-                offences.append(offence)
+                yield offence
             else:
-                outbound += offence.count
-        return offences, Reading(name, refused=refused, outbound=outbound, examples=tuple(examples))
+                tally.outbound += offence.count
+
+    def _take(self, name: str, offences: list[Offence], tally: "_Tally") -> None:
+        """Decide on offences of a source, and store them with the bans that follow."""
+        fresh = self._unknown(name, offences)
+        counted = sum(offence.count for offence in fresh)
+        tally.offences += counted
+        tally.known += sum(offence.count for offence in offences) - counted
+        bans = self._decide(fresh, tally.bans)
+        tally.bans |= {ban.network: ban for ban in bans}
+        limit = 0 if self.force else self.policy.max_new_bans
+        if limit and len(self._bans) + len(tally.bans) > limit:
+            raise TreasonError(
+                f"{name}: refused: {len(tally.bans)} new bans after {len(self._bans)},"
+                f" max_new_bans allows {limit} in a pass ({next(iter(tally.bans))}, ...)",
+                "nothing of it was stored, it is read again next time; --force stores it",
+            )
+        if self.write:
+            self.store.remember(name, None, fresh, bans, self.now)
+        else:
+            self._offences += fresh if self._counting else []
+            tally.stamps |= {(o.micros, o.evidence) for o in fresh if o.micros is not None}
 
     def _unknown(self, name: str, offences: list[Offence]) -> list[Offence]:
         """Leave out the records that another source has brought already."""
@@ -128,7 +147,7 @@ class Scanner:
             return offences
         return [o for o in offences if o.micros is None or (o.micros, o.evidence) not in known]
 
-    def _decide(self, offences: Sequence[Offence]) -> list[Ban]:
+    def _decide(self, offences: Sequence[Offence], bans: Mapping[Network, Ban]) -> list[Ban]:
         """Decide, and leave out what adds nothing: a longer ban is never shortened.
 
         What is not stored, because nothing is, counts as if it were.
@@ -136,8 +155,9 @@ class Scanner:
         own = {rule.name: rule.policy for rule in self.rules if rule.policy is not None}
         offences = self._banning(offences)
         subjects = {self.policy.subject(offence.address) for offence in offences}
-        past = self._past(offences, subjects, [self.policy, *own.values()])
+        past = self._past(offences, subjects)
         known = self.store.until(subjects, self.now) | self._bans
+        known |= {network: ban.until for network, ban in bans.items()}
         return [
             ban
             for ban in decide(offences, past, self.policy, self.now, own)
@@ -149,20 +169,37 @@ class Scanner:
         banning = {rule.name for rule in self.rules if not rule.report_only}
         return [offence for offence in offences if offence.rule in banning]
 
-    def _past(
-        self,
-        offences: Sequence[Offence],
-        subjects: Collection[Network],
-        policies: Sequence[Policy],
-    ) -> Past:
+    def _past(self, offences: Sequence[Offence], subjects: Collection[Network]) -> Past:
         """Give what is stored of these networks, as far as a policy asks for it."""
         earlier: list[Offence] = []
-        if offences and any(policy.threshold > 1 for policy in policies):
+        if offences and self._counting:
             first = min(offence.when(self.now) for offence in offences)
-            since = first - max(policy.window for policy in policies)
+            since = first - max(policy.window for policy in self._policies)
             earlier = self._banning(self.store.offences.of(subjects, since) + self._offences)
-        escalating = any(policy.escalate > 1 for policy in policies)
+        escalating = any(policy.escalate > 1 for policy in self._policies)
         return Past(earlier, self.store.endings(subjects, self.now) if escalating else {})
+
+    @property
+    def _policies(self) -> list[Policy]:
+        return [self.policy, *(rule.policy for rule in self.rules if rule.policy is not None)]
+
+    @property
+    def _counting(self) -> bool:
+        """Whether what was stored before can matter."""
+        return any(policy.threshold > 1 for policy in self._policies)
+
+
+@define
+class _Tally:
+    """What a source has brought so far; see `Reading`."""
+
+    offences: int = 0
+    refused: int = 0
+    known: int = 0
+    outbound: int = 0
+    examples: list[str] = field(factory=list)
+    bans: dict[Network, Ban] = field(factory=dict)
+    stamps: set[tuple[int, str]] = field(factory=set)
 
 
 def _is_for(rule: Rule, source: str) -> bool:

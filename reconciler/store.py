@@ -52,13 +52,29 @@ class Counts:
 
 
 class Store:
-    """An open database. Every method that writes is one transaction."""
+    """An open database. Every method that writes is one transaction, or a part of one."""
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self.journal = Journal(connection, path, self._transaction)
+        self.journal = Journal(connection, path, self.transaction)
         self.offences = Offences(connection, path)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Keep together what is written inside: all of it is stored, or nothing."""
+        inside = self._connection.in_transaction
+        if inside:
+            yield  # it is a part of the one around it
+            return
+        with told(self._path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
 
     def bans(self, now: int) -> Iterator[Ban]:
         """Yield the active bans in the order of their networks; those without a key come first."""
@@ -221,7 +237,7 @@ class Store:
         now: int,
     ) -> None:
         """Store what one reading of a source brought, together with the position behind it."""
-        with self._transaction():
+        with self.transaction():
             self.offences.add(source, offences, now)
             self._ban(bans)
             if cursor is not None:
@@ -233,13 +249,13 @@ class Store:
 
     def ban(self, bans: Iterable[Ban]) -> None:
         """Store the bans; one of the same network is replaced."""
-        with self._transaction():
+        with self.transaction():
             self._ban(bans)
 
     def unban(self, networks: Iterable[Network], now: int) -> set[Network]:
         """Lift the bans of exactly these networks; give those that had one."""
         wanted = set(networks)
-        with self._transaction():
+        with self.transaction():
             known = set(self.until(wanted, now))
             self._lift([str(network) for network in known], "unban", now)
         return known
@@ -247,7 +263,7 @@ class Store:
     def expire(self, now: int) -> None:
         """Move the bans that have ended to the history."""
         if self.ended(now):
-            with self._transaction():
+            with self.transaction():
                 self._lift(self.ended(now), "expiry", now)
 
     def prune(self, now: int, offences: int, history: int) -> None:
@@ -259,7 +275,7 @@ class Store:
             [last] = self._connection.execute("SELECT max(time) FROM prunings").fetchone()
         if last is not None and last <= now < last + _DAY:
             return
-        with self._transaction():
+        with self.transaction():
             self._connection.execute("DELETE FROM offences WHERE time < ?", (now - offences,))
             self._connection.execute(
                 "DELETE FROM history WHERE time < ? AND network NOT IN (SELECT network FROM bans)",
@@ -276,7 +292,7 @@ class Store:
 
     def meet(self, client: Network, until: int, now: int) -> None:
         """Remember an ssh client, and forget those whose time has come."""
-        with self._transaction():
+        with self.transaction():
             self._connection.execute("DELETE FROM clients WHERE until <= ?", (now,))
             self._connection.execute(
                 "INSERT INTO clients VALUES (?, ?)"
@@ -315,7 +331,7 @@ class Store:
             rows = [text for (text,) in self._connection.execute(query)]
         if not rows:
             return
-        with self._transaction():
+        with self.transaction():
             for text in rows:
                 network = _network(text)
                 name, key = (text, b"") if network is None else (str(network), network.key)
@@ -360,17 +376,6 @@ class Store:
             " CROSS JOIN bans ON network = value",  # CROSS: in the order of the bans
             (json.dumps([network for network, *_ in rows]),),
         )
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with told(self._path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            finally:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from pytest_mock import MockerFixture
 
 from reconciler import Network, Networks, Record, SourceUnreadable
 from reconciler.detect import RULES, Rule
@@ -288,3 +289,18 @@ def test_a_rule_is_for_the_sources_that_it_names(store: Store) -> None:
     assert readings["kmsg"].notes == ("not read: no rule is for it",)
     [named] = scanner.scan({"file:/x": lambda: Fixed([stamped(2, None)])})
     assert named.offences == 1
+
+
+def test_a_reading_in_batches_is_stored_as_one(store: Store, mocker: MockerFixture) -> None:
+    """The threshold is reached across them; a refusal in a later one undoes the first."""
+    mocker.patch("reconciler.scanner._BATCH", 2)
+    records = [stamped(port, float(port)) for port in range(5)]
+    reading = scan(store, Fixed(records, position=None), policy=Policy(threshold=5))
+    assert (reading.offences, [ban.network for ban in reading.bans]) == (5, [A])
+    store.unban([A], NOW)
+    others = [shrunk(f"198.51.100.{host}") for host in range(1, 6)]
+    scanner = Scanner(store, Policy(max_new_bans=3), NOW, write=True)
+    refused, fine = scanner.scan({"a": lambda: Fixed(others), "b": lambda: Fixed(others[:3])})
+    assert "max_new_bans allows 3" in refused.error
+    assert (store.cursor("a"), store.cursor("b"), len(fine.bans)) == (None, "1", 3)
+    assert len(store.offences.of([Network.parse("198.51.100.0/24")], 0)) == 3
