@@ -78,6 +78,10 @@ def parse(file: TomlFile) -> Config:
         config = schema.fill(Config, file.data)
     except schema.Refused as error:
         raise file.refusal(error.problems) from None
+    widest, prefix = config.treason.min_prefix.ipv6, config.policy.ipv6_prefix
+    if prefix < widest:
+        reason = f"ipv6_prefix: {prefix} is wider than [treason] min_prefix allows ({widest})"
+        raise file.refusal([schema.Problem(("policy",), "ipv6_prefix", reason)])
     here = file.path.absolute().parent
     main = config.treason
     return evolve(

@@ -101,6 +101,12 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
         ("[policy]\nthreshold = 0", "[policy] threshold: 'threshold' must be >= 1: 0"),
         ("[policy]\nwindow = 600", "[policy] window: 600 is no duration"),
         ("[policy]\nwindow = 'permanent'", "[policy] window: 'permanent' does not end"),
+        ("[policy]\nescalate = 0.5", "[policy] escalate: 'escalate' must be >= 1: 0.5"),
+        ("[policy]\nipv6_prefix = 129", "[policy] ipv6_prefix: 'ipv6_prefix' must be <= 128: 129"),
+        (
+            "[policy]\nipv6_prefix = 24",
+            "[policy] ipv6_prefix: 24 is wider than [treason] min_prefix allows (32)",
+        ),
         ("policy = 3", "policy: must be a table, not a whole number"),
         ("[treason]\nsources = 'kmsg'", "[treason] sources: must be a list, not a string"),
         ("[treason]\nsources = [1]", "[treason] sources: must be a string, not a whole number"),

@@ -97,6 +97,24 @@ def test_the_move_is_made_as_told(place: Place, nft: Nft) -> None:
     assert place.treason("reconcile", "--check", "--no-scan").code == 0
 
 
+def test_the_policy_that_is_advised_does_what_is_said(place: Place) -> None:
+    """Three connections are a ban of three hours, and the list tells it as shown."""
+    text = (HOW_TO / "choose-a-policy.md").read_text()
+    [block] = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    place.configure(block)
+    peer = "TCP: Treason uncloaked! Peer 117.79.83.112:{}/8080 shrinks window 1:2. Repaired.\n"
+    log = place.path / "log"
+    log.write_text("".join(peer.format(port) for port in (1, 1, 2)))
+    assert place.treason("scan", "--source", f"file:{log}").out.endswith("0 new bans\n")
+    with log.open("a") as more:
+        more.write(peer.format(3))
+    assert place.treason("scan", "--source", f"file:{log}").out.endswith("1 new ban\n")
+    [shown] = re.findall(r"^    (117.*)", text, re.MULTILINE)
+    listed = place.treason("list").out
+    moving = r"[-0-9]{10}T[0-9:]{8}Z|TCP: .*"
+    assert re.split(moving, listed)[:-1] == re.split(moving, shown)[:-1]
+
+
 @pytest.mark.parametrize("name", ["ipset", "iptables"])
 def test_the_examples_of_hooks_are_taken(name: str, place: Place, nft: Nft) -> None:
     """Each that the how-to and the configuration show."""

@@ -74,8 +74,8 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
     code = code_of(readings, outcomes)
     result = {OK: "in sync" if check else "converged", DRIFT: "drift", ERROR: "error"}[code]
     lines = [
-        *output.readings_text(readings, session.now, verbose=verbose()),
         *output.ended_text(ended, verbose=verbose()),
+        *output.readings_text(readings, session.now, verbose=verbose()),
         *output.outcomes_text(outcomes, diff=diff),
     ]
     emit(
@@ -112,8 +112,8 @@ def scan(
         form,
         lambda: {"sources": output.readings_json(readings), "ended": ended},
         [
-            *output.readings_text(readings, session.now, verbose=verbose()),
             *output.ended_text(ended, verbose=verbose()),
+            *output.readings_text(readings, session.now, verbose=verbose()),
         ],
     )
     complain_of(readings, [])
