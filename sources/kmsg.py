@@ -1,13 +1,12 @@
 """The kernel's own message buffer, /dev/kmsg (kernel's Documentation/ABI/testing/dev-kmsg)."""
 
+import errno
 import os
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
-
-from attrs import evolve
 
 from reconciler import Record, SourcePlugin, SourceUnreadable, hookimpl
 from sources import shapes
@@ -16,74 +15,193 @@ DEVICE: Final = Path("/dev/kmsg")
 _NUMBER: Final = os.makedev(1, 11)  # kernel's Documentation/admin-guide/devices.txt
 _LARGEST: Final = 8192  # CONSOLE_EXT_LOG_MAX; a shorter buffer makes the kernel drop the record
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_RESTRICT: Final = Path("/proc/sys/kernel/dmesg_restrict")
+_HOST: Final = "in a container, give it the host's /dev/kmsg, or run treason on the host"
+
+
+def opened(device: Path) -> int:
+    """Open the kernel's buffer for reading without waiting; refuse what stands in its place."""
+    descriptor = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _NUMBER:
+        os.close(descriptor)
+        raise SourceUnreadable(f"{device} is not the kernel's message buffer", _HOST)
+    return descriptor
 
 
 class Kmsg:
     """Reads what the buffer holds, without waiting for more.
 
-    The cursor is ``BOOT_ID:SEQUENCE`` of the last record read; numbers begin anew at each boot.
+    The cursor is ``BOOT_ID:SEQUENCE`` of the last record read; numbers begin with 0 at each boot,
+    and none is left out: where one is missing, its record was overwritten. ``open_device`` and
+    ``read_record`` are the two calls that touch the device.
     """
 
-    def __init__(self, _settings: object = None, device: Path = DEVICE) -> None:
+    def __init__(
+        self,
+        _settings: object = None,
+        device: Path = DEVICE,
+        open_device: Callable[[Path], int] = opened,
+        read_record: Callable[[int, int], bytes] = os.read,
+    ) -> None:
         self._device = device
+        self._open, self._read = open_device, read_record
         self._boot = _BOOT_ID.read_text().strip()
-        self._sequence = -1
+        self._next = 0
+        self._notes: list[str] = []
 
     def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
-        """Yield the records behind ``cursor`` that hold a needle."""
-        self._sequence = self._resume(cursor)
-        booted = time.time() - time.monotonic()
-        sought = [needle.encode() for needle in needles]
+        """Yield the records behind ``cursor`` that hold a needle.
+
+        The kernel's clock stands still in suspend as CLOCK_MONOTONIC does, so times are right
+        since the last resume, and too late by the sleep before it, as those of ``dmesg -T``.
+        """
+        boot, number = _position(cursor)
+        restarted = bool(boot) and boot != self._boot
+        self._next = 0 if restarted else number
+        sought = [_escaped(needle) for needle in needles] or [b""]
+        now = time.time()
+        booted, lost, counted = now - time.monotonic(), 0, restarted or self._next > 0
         for data in self._records():
-            head, _, body = data.partition(b";")
-            sequence = int(head.split(b",", 2)[1])
-            if sequence <= self._sequence:
+            try:
+                sequence = int(data.split(b",", 2)[1])
+            except (IndexError, ValueError):
+                continue  # no record in any form that kernels have had
+            if sequence != self._next:
+                if sequence < self._next:
+                    continue
+                lost += counted * (sequence - self._next)
+            self._next, counted = sequence + 1, True
+            for needle in sought:
+                if needle in data:
+                    break
+            else:
                 continue
-            self._sequence = sequence
-            if sought and not any(needle in body for needle in sought):
-                continue
-            text = data.partition(b"\n")[0]  # the lines after it are the device's properties
-            if record := shapes.kmsg(text.decode(errors="replace")):
-                yield evolve(record, boot_id=self._boot, time=booted + (record.monotonic or 0))
+            if record := _record(data, self._boot, now, booted):
+                yield record
+        self._notes = [*_restart(restarted), *_loss(lost)]
 
     def cursor(self) -> str | None:
         """Give the boot and the number of the last record read."""
-        return None if self._sequence < 0 else f"{self._boot}:{self._sequence}"
+        return f"{self._boot}:{self._next - 1}" if self._next else None
 
-    def _resume(self, cursor: str | None) -> int:
-        boot, _, sequence = (cursor or "").partition(":")
-        return int(sequence) if boot == self._boot and sequence.isdecimal() else -1
+    def notes(self) -> Iterable[str]:
+        """Tell what was gone before it could be read."""
+        return self._notes
+
+    def silence(self) -> str | None:
+        """Tell whether the buffer holds no record of the kernel's own."""
+        others = 0
+        for data in self._records():
+            if data[1:2] == b"," and data[:1] < b"8":  # facility * 8 + level
+                return None
+            others += 1
+        held = f"only {others} records of other programs" if others else "nothing"
+        return f"{self._device} holds {held}: boot with a larger log_buf_len, or read the journal"
 
     def _records(self) -> Iterator[bytes]:
         try:
-            descriptor = os.open(self._device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = self._open(self._device)
         except OSError as error:
             raise self._unreadable(error) from None
         try:
-            status = os.fstat(descriptor)
-            if not stat.S_ISCHR(status.st_mode) or status.st_rdev != _NUMBER:
-                raise SourceUnreadable(
-                    f"{self._device} is not the kernel's message buffer",
-                    "in a container, give it the host's /dev/kmsg, or run treason on the host",
-                )
             while True:
                 try:
-                    yield os.read(descriptor, _LARGEST)
+                    yield self._read(descriptor, _LARGEST)
                 except BlockingIOError:
                     return
                 except BrokenPipeError:
-                    continue  # records were overwritten before they were read; go on behind them
+                    continue  # the next one was overwritten; go on at the oldest that is left
         except OSError as error:
             raise self._unreadable(error) from None
         finally:
             os.close(descriptor)
 
     def _unreadable(self, error: OSError) -> SourceUnreadable:
-        hint = "run as root, or with CAP_SYSLOG" if isinstance(error, PermissionError) else ""
-        return SourceUnreadable(f"cannot read {self._device}: {error.strerror}", hint)
+        return SourceUnreadable(f"cannot read {self._device}: {error.strerror}", _hint(error))
+
+
+def _position(cursor: str | None) -> tuple[str, int]:
+    """Give boot and number of the next record; no boot where the cursor means nothing."""
+    boot, _, sequence = (cursor or "").partition(":")
+    known = sequence.isascii() and sequence.isdecimal()
+    return (boot, int(sequence) + 1) if boot and known else ("", 0)
+
+
+def _record(data: bytes, boot: str, now: float, booted: float) -> Record | None:
+    """Read one; None for a malformed one, and for a piece of a line that another one cut.
+
+    Those have the flag ``c``, or ``+`` before 4.9. What stands in a piece can be a stranger's.
+    """
+    head, _, body = data.partition(b";")
+    try:
+        priority, sequence, micros, flags, *_ = head.split(b",")
+        facility, level = divmod(int(priority), 8)
+        monotonic = int(micros) / 1e6
+    except ValueError:
+        return None
+    if flags in {b"c", b"+"}:
+        return None
+    text = body.partition(b"\n")[0].decode(errors="replace")  # then come the device's properties
+    return Record(
+        text=shapes.unescaped(text) if "\\" in text else text,
+        carrier="kmsg",
+        trusted=facility == 0,
+        facility=facility,
+        level=level,
+        sequence=int(sequence),
+        monotonic=monotonic,
+        time=min(now, booted + monotonic),
+        boot_id=boot,
+    )
+
+
+def _escaped(needle: str) -> bytes:
+    r"""Write a text as the buffer does: what is not printable ASCII, and ``\``, is ``\xNN``."""
+    return b"".join(
+        b"%c" % byte if 32 <= byte < 127 and byte != 0x5C else b"\\x%02x" % byte
+        for byte in needle.encode(errors="surrogatepass")
+    )
+
+
+def _restart(restarted: bool) -> Iterator[str]:
+    if restarted:
+        yield (
+            "the machine was started anew since the last pass: what its kernel wrote in between,"
+            " before it went down, is not in /dev/kmsg; the journal keeps it"
+        )
+
+
+def _loss(lost: int) -> Iterator[str]:
+    if lost:
+        which = "1 record lost: overwritten before it was read"
+        if lost > 1:
+            which = f"{lost} records lost: overwritten before they were read"
+        yield f"{which}; run treason more often, or boot with a larger log_buf_len"
+
+
+def _hint(error: OSError) -> str:
+    """Say what keeps us from reading (check_syslog_permissions of kernel/printk/printk.c)."""
+    if isinstance(error, FileNotFoundError):
+        return _HOST
+    if not isinstance(error, PermissionError):
+        return ""
+    if error.errno == errno.EPERM and _restricted():
+        return (
+            "kernel.dmesg_restrict = 1 leaves it to CAP_SYSLOG: run as root of the machine itself,"
+            " not of a container or a user namespace"
+        )
+    return "run as root; a container or a unit must be allowed the device, too"
+
+
+def _restricted() -> bool:
+    try:
+        return _RESTRICT.read_text().strip() != "0"
+    except OSError:
+        return False
 
 
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
     """Give the source ``kmsg``."""
-    return [SourcePlugin("kmsg", Kmsg)]
+    return [SourcePlugin("kmsg", Kmsg, capabilities=("CAP_SYSLOG",))]

@@ -15,8 +15,9 @@ from attrs import evolve
 
 from reconciler import Record
 
-_KMSG: Final = re.compile(r"([0-9]{1,9}),([0-9]{1,20}),([0-9]{1,20}),[^;]*;(.*)", re.DOTALL)
-_ESCAPE: Final = re.compile(r"\\x([0-9a-f]{2})")
+# The flags c and + (before 4.9) mark a piece of a line that another message cut: no whole message.
+_KMSG: Final = re.compile(r"([0-9]{1,9}),([0-9]{1,20}),([0-9]{1,20}),(?![c+])[^;]*;(.*)", re.DOTALL)
+_ESCAPED: Final = re.compile(r"(?:\\x[0-9a-f]{2})+")  # the bytes of one character stand together
 _PRI: Final = re.compile(r"<([0-9]{1,3})>")
 _RFC5424: Final = re.compile(
     r"1 (?P<time>\S+) \S+ (?P<tag>\S+) \S+ \S+ (?:-|(?:\[[^\]]*\])+) ?\ufeff?(?P<text>.*)"
@@ -99,7 +100,7 @@ def kmsg(line: str) -> Record | None:
         return None
     facility, level = divmod(int(match[1]), 8)
     return Record(
-        text=_ESCAPE.sub(lambda escape: chr(int(escape[1], 16)), match[4]),
+        text=unescaped(match[4]),
         carrier="kmsg",
         trusted=facility == 0,
         facility=facility,
@@ -107,6 +108,15 @@ def kmsg(line: str) -> Record | None:
         sequence=int(match[2]),
         monotonic=int(match[3]) / 1e6,
     )
+
+
+def unescaped(text: str) -> str:
+    r"""Undo the kernel's ``\xNN``, which stand for bytes of UTF-8."""
+
+    def decoded(match: re.Match[str]) -> str:
+        return bytes.fromhex(match[0].replace("\\x", "")).decode(errors="replace")
+
+    return _ESCAPED.sub(decoded, text)
 
 
 def _bare(line: str, *, trusted: bool) -> Record:
