@@ -58,6 +58,10 @@ _COMMANDS: Final = {
         "passes:teardown",
         "Remove all that treason made in the firewall; the stored bans stay.",
     ),
+    "test-rule": (
+        "rules:test_rule",
+        "Try the rules on a log, and tell what matches, what almost does, and what would follow.",
+    ),
     "unban": ("bans:unban", "Lift bans; the next pass enforces that."),
     "whitelist": ("exemptions:whitelist", "Name networks that are never dropped."),
 }

@@ -24,6 +24,18 @@ def _path(text: object) -> Path:
     raise ValueError(f"{text!r} is no path")
 
 
+def _rules(rows: object) -> tuple[Any, ...]:
+    from reconciler import rules  # noqa: PLC0415 - most configurations have none
+
+    return rules.read(rows)
+
+
+def _rows(tables: tuple[Any, ...]) -> list[dict[str, Any]]:
+    from reconciler import rules  # noqa: PLC0415 - only `config show` and tests write
+
+    return rules.write(tables)
+
+
 @frozen
 class MinPrefix:
     """``min_prefix``: the shortest prefix that a ban may have without ``--force``."""
@@ -61,11 +73,15 @@ class Trust:
 
 @frozen
 class Config:
-    """The whole file; ``source`` and ``backend`` hold the plugins' own tables by name."""
+    """The whole file; ``source`` and ``backend`` hold the plugins' own tables by name.
+
+    ``rule`` holds what `reconciler.rules` makes of each ``[[rule]]``.
+    """
 
     treason: Main = Factory(Main)
     trust: Trust = Factory(Trust)
     policy: Policy = Factory(Policy)
+    rule: tuple[Any, ...] = setting((), _rules, _rows)
     whitelist: Whitelist = Factory(Whitelist)
     protect: Protect = Factory(Protect)
     source: Mapping[str, dict[str, Any]] = field(factory=dict)

@@ -40,12 +40,22 @@ class Match(Protocol):
     def groupdict(self) -> dict[str, str | None]:
         """Give the named groups; None for one that took no part."""
 
+    def span(self) -> tuple[int, int]:
+        """Give where it begins and ends."""
+
 
 class Pattern(Protocol):
     """What a rule matches with: an `re.Pattern`, or one of another engine."""
 
+    @property
+    def pattern(self) -> str:
+        """Its text."""
+
     def fullmatch(self, text: str, /) -> Match | None:
         """Match the whole text."""
+
+    def search(self, text: str, /) -> Match | None:
+        """Match any part of the text, the first that does."""
 
 
 @frozen
@@ -91,32 +101,33 @@ RULES: Final = (
 
 
 def detect(record: Record, rules: Sequence[Rule] = RULES) -> Offence | None:
-    """Give the offence that the record names, or None."""
+    """Give the offence that the record names, or None. The first rule that matches decides."""
     for rule in rules:
         if rule.needle in record.text and (match := rule.pattern.fullmatch(record.text)):
-            return _offence(record, rule, match)
+            try:
+                return offence(record, rule, match)
+            except ValueError:
+                return None
     return None
 
 
-def _offence(record: Record, rule: Rule, match: Match) -> Offence | None:
+def offence(record: Record, rule: Rule, match: Match) -> Offence:
+    """Read what the rule matched; raise ValueError, with the reason, if it names no peer."""
     groups = match.groupdict()
-    try:
-        address = Network.parse(groups["address"] or "")
-        peer_port, local_port = _port(groups.get("peer_port")), _port(groups.get("local_port"))
-        count = _number(groups.get("count"), 1, _MOST)
-    except ValueError:
-        return None  # InvalidNetwork is one, too
-    if not address.is_host or address == _NATIVE_IPV6:
-        return None  # before 2.6.26 the kernel printed 127.0.0.6 for every native IPv6 peer
+    address = Network.parse(groups["address"] or "")  # raises InvalidNetwork, which is one, too
+    if not address.is_host:
+        raise ValueError(f"{address} is a network, not the address of a peer")
+    if address == _NATIVE_IPV6:
+        raise ValueError(f"{address} stood for every native IPv6 peer before Linux 2.6.26")
     return Offence(
         address=address,
         rule=rule.name,
         evidence=record.text,
         trusted=record.trusted,
-        peer_port=peer_port,
-        local_port=local_port,
+        peer_port=_number(groups.get("peer_port"), "port", _HIGHEST_PORT),
+        local_port=_number(groups.get("local_port"), "port", _HIGHEST_PORT),
         time=record.time,
-        count=record.repeated * count,
+        count=record.repeated * (_number(groups.get("count"), "count", _MOST) or 1),
         micros=_micros(record.monotonic),
     )
 
@@ -126,14 +137,10 @@ def _micros(monotonic: float | None) -> int | None:
     return round(monotonic * 1e6) if monotonic is not None and 0 <= monotonic < _EXACT else None
 
 
-def _port(text: str | None) -> int | None:
-    return None if text is None else _number(text, 0, _HIGHEST_PORT)
-
-
-def _number(text: str | None, default: int, highest: int) -> int:
+def _number(text: str | None, what: str, highest: int) -> int | None:
     """Read a number; raise ValueError if it is none, or too high."""
     if text is None:
-        return default
-    if not (text.isascii() and text.isdecimal()) or (number := int(text)) > highest:
-        raise ValueError(text)
-    return number
+        return None
+    if not (text.isascii() and text.isdecimal()) or int(text) > highest:
+        raise ValueError(f"{text!r} is no {what}")
+    return int(text)

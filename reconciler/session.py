@@ -10,6 +10,7 @@ from pathlib import Path
 from reconciler import __version__, compose, config, lock, plugins, toml_file, whitelist
 from reconciler.console import warn
 from reconciler.desired import collapse, desired
+from reconciler.detect import RULES, Rule
 from reconciler.errors import StoreError
 from reconciler.interfaces import Backend, Source
 from reconciler.loop import Guard, Wish
@@ -67,6 +68,18 @@ class Session:
         """The entries of both files."""
         written = whitelist.load(whitelist.beside(self.path))
         return [*self.config.whitelist.networks, *written.networks]
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules that are on."""
+        tables = self.config.rule
+        if not tables:
+            return RULES
+        from reconciler import rules  # noqa: PLC0415 - most configurations have none
+
+        if problems := rules.unknown_sources(tables, self.plugins.sources):
+            raise self.file.refusal(problems)
+        return rules.active(tables, self.config.policy)
 
     def protection(self, store: Store) -> list[Exemption]:
         """Give what is protected without being listed."""
@@ -174,4 +187,5 @@ class Session:
             write,
             self.config.trust.userspace,
             force,
+            self.rules,
         )

@@ -133,6 +133,7 @@ def problems(session: Session) -> list[str]:
     found: list[str] = []
     steps: list[Callable[[], object]] = [
         lambda: session.whitelist,
+        lambda: session.rules,
         lambda: session.sources(()),
         lambda: session.backends(()),
     ]

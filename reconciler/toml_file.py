@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,18 +51,27 @@ def read(path: Path, *, required: bool) -> TomlFile:
 
 
 def _line(text: str, key: tuple[str, ...]) -> int | None:
-    """Find the line that sets a key, or the nearest table or inline table around it."""
+    """Find the line that sets a key, or the nearest table or inline table around it.
+
+    The second ``[[rule]]`` is known as ``rule 2`` as well as ``rule``.
+    """
     current: tuple[str, ...] = ()
+    nth: Counter[tuple[str, ...]] = Counter()
     best, depth = None, 0
     for number, line in enumerate(text.splitlines(), 1):
-        if header := re.match(r"\s*\[+([^\]]+)\]", line):
-            current = found = _names(header[1])
+        if header := re.match(r"\s*(\[+)([^\]]+)\]", line):
+            current = found = _names(header[2])
+            nth[current] += header[1] == "[["
         elif assignment := re.match(r"\s*([\w.\"'-]+)\s*=", line):
             found = (*current, *_names(assignment[1]))
         else:
             continue
-        if found == key[: len(found)] and len(found) > depth:
-            best, depth = number, len(found)
+        numbered = found
+        if nth[current]:
+            numbered = (*current[:-1], f"{current[-1]} {nth[current]}", *found[len(current) :])
+        size = len(found)
+        if key[:size] in {found, numbered} and size > depth:
+            best, depth = number, size
     return best
 
 

@@ -5,7 +5,7 @@ import tomli_w
 
 from reconciler import output, schema, settings
 from reconciler.console import ERROR, OK, show
-from reconciler.options import output_format, verbosity
+from reconciler.options import output_format, verbose, verbosity
 from reconciler.report import emit
 from reconciler.session import Session
 
@@ -20,9 +20,16 @@ def config() -> None:
 @verbosity
 @click.pass_obj
 def check(session: Session) -> int:
-    """Check the configuration, the whitelist and the plugins' settings; tell every mistake."""
+    """Check the configuration, the whitelist and the plugins' settings; tell every mistake.
+
+    -v also tells what is allowed in a rule's pattern, and seldom meant.
+    """
     problems = settings.problems(session)
     show(problems)
+    if not problems and verbose() and session.config.rule:
+        from reconciler import rules  # noqa: PLC0415 - most configurations have none
+
+        show(f"note: {doubt}" for rule in session.rules for doubt in rules.doubts(rule))
     if not problems:
         click.echo(f"{session.path}: right")
     return ERROR if problems else OK

@@ -1,0 +1,210 @@
+"""``[[rule]]``: which rules are on, of those in the program and those in the configuration."""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import evolve, field, fields, frozen
+
+from reconciler import pattern, schema
+from reconciler.detect import RULES, Rule
+from reconciler.errors import ConfigError
+from reconciler.pattern import UserPattern
+from reconciler.policy import Policy
+from reconciler.schema import Problem, setting
+
+_POLICY: Final = ("threshold", "window", "ban_for", "escalate", "max_ban")
+"""The keys of ``[policy]`` that a rule may set for itself."""
+
+_SHORT: Final = 3
+"""Characters of a needle that leaves out enough."""
+
+_RESERVED: Final = ("manual", "badips")
+"""Origins of bans that no rule caused."""
+
+
+def _name(text: object) -> str:
+    if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
+        raise ValueError(f"{text!r} is no name: write letters, digits, '-', '_' and '.'")
+    if text in _RESERVED:
+        raise ValueError(f"{text!r} stands for bans that no rule caused: choose another name")
+    return text
+
+
+def _text(given: UserPattern | None) -> object:
+    return None if given is None else given.pattern
+
+
+@frozen
+class RuleTable:
+    """One ``[[rule]]``.
+
+    Without ``pattern`` it changes the built-in or ready rule of that name, or switches it on or
+    off; what is None stays as that rule has it. ``policy`` holds the keys of `Policy` that it sets.
+    """
+
+    name: str = setting("", _name)
+    pattern: UserPattern | None = setting(None, pattern.read, _text)
+    sources: tuple[str, ...] | None = None
+    enabled: bool = True
+    report_only: bool | None = None
+    policy: Mapping[str, Any] = field(factory=dict)
+
+
+_OWN: Final = tuple(each.name for each in fields(RuleTable) if each.name != "policy")
+
+
+def read(rows: object) -> tuple[RuleTable, ...]:
+    """Read the tables; raise `schema.Refused` with what is wrong in any of them."""
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise TypeError("must be tables, each written as [[rule]]")
+    tables, problems = [], _misnamed(rows)
+    for number, row in enumerate(rows, 1):
+        try:
+            tables.append(_table(row, (_place(number),)))
+        except schema.Refused as error:
+            problems += error.problems
+    if problems:
+        raise schema.Refused(problems)
+    return tuple(tables)
+
+
+def write(tables: Iterable[RuleTable]) -> list[dict[str, Any]]:
+    """Give the tables as `read` takes them."""
+    rows = []
+    for table in tables:
+        policy = schema.plain(evolve(Policy(), **table.policy))
+        row = schema.plain(table) | {key: policy[key] for key in table.policy}
+        rows.append({key: row[key] for key in (*_OWN, *_POLICY) if row.get(key) is not None})
+    return rows
+
+
+def active(tables: Sequence[RuleTable], policy: Policy) -> tuple[Rule, ...]:
+    """Give the rules that are on: the built-in ones, then the others in the order of the tables.
+
+    The first that matches a record decides. A rule that sets a key of ``policy`` for itself has a
+    policy of its own, in which the others are as in ``policy``.
+    """
+    named = {table.name: table for table in tables}
+    rules = [*RULES, *(_rule(table) for table in tables if table.name not in _names(RULES))]
+    return tuple(
+        _changed(rule, named[rule.name], policy) if rule.name in named else rule
+        for rule in rules
+        if rule.name not in named or named[rule.name].enabled
+    )
+
+
+def known() -> tuple[Rule, ...]:
+    """Give the built-in and the ready rules."""
+    from reconciler.ready import READY  # noqa: PLC0415 - most configurations name none
+
+    return (*RULES, *READY)
+
+
+def unknown_sources(tables: Iterable[RuleTable], kinds: Collection[str]) -> list[Problem]:
+    """Say which tables name a source that there is not: such a rule would never match."""
+    return [
+        Problem((_place(number),), "sources", f"sources: {schema.unknown('source', name, kinds)}")
+        for number, table in enumerate(tables, 1)
+        for name in table.sources or ()
+        if name.partition(":")[0] not in kinds
+    ]
+
+
+def chosen(name: str, tables: Sequence[RuleTable], policy: Policy) -> Rule:
+    """Give the rule of that name, be it on or off; raise `ConfigError` if there is none."""
+    listed = [evolve(table, enabled=True) for table in tables]
+    rules = {rule.name: rule for rule in (*known(), *active(listed, policy))}
+    if name not in rules:
+        raise ConfigError(schema.unknown("rule", name, rules), f"known: {', '.join(rules)}")
+    return rules[name]
+
+
+def doubts(rule: Rule) -> list[str]:
+    """Say what is allowed in a pattern of the administrator's own, and seldom meant."""
+    if not isinstance(rule.pattern, UserPattern):
+        return []
+    said = []
+    if len(rule.needle) < _SHORT:
+        said.append(
+            f"rule {rule.name!r}: no text of {_SHORT} characters stands in every match, so every"
+            " record is matched: large logs take longer"
+        )
+    if rule.pattern.pattern.startswith((".*", ".+")):
+        said.append(
+            f"rule {rule.name!r}: anything may stand ahead of it, so the same words inside another"
+            " message match, too"
+        )
+    return said
+
+
+def _place(number: int) -> str:
+    """Name a table in what is said of it."""
+    return f"rule {number}"
+
+
+def _table(row: Mapping[str, Any], tables: tuple[str, ...]) -> RuleTable:
+    problems: list[Problem] = [
+        Problem(tables, key, schema.unknown("key", key, (*_OWN, *_POLICY)))
+        for key in row
+        if key not in (*_OWN, *_POLICY)
+    ]
+    own = {key: value for key, value in row.items() if key in _OWN}
+    policy = {key: value for key, value in row.items() if key in _POLICY}
+    if "name" not in row:
+        problems.append(Problem(tables, "name", "name: is missing"))
+    try:
+        made = schema.fill(RuleTable, own, tables)
+    except schema.Refused as error:
+        problems += error.problems
+    try:
+        filled = schema.fill(Policy, policy, tables)
+    except schema.Refused as error:
+        problems += error.problems
+    if problems:
+        raise schema.Refused(problems)
+    return evolve(made, policy={key: getattr(filled, key) for key in policy})
+
+
+def _misnamed(rows: Iterable[Mapping[str, Any]]) -> list[Problem]:
+    """Say which names are there twice, are taken, or are nobody's."""
+    problems: list[Problem] = []
+    first: dict[str, int] = {}
+    for number, row in enumerate(rows, 1):
+        name, tables = row.get("name"), (_place(number),)
+        if not isinstance(name, str):
+            continue
+        if first.setdefault(name, number) != number:
+            reason = f"name: {name!r} is the name of rule {first[name]}, too"
+            problems.append(Problem(tables, "name", reason))
+        elif "pattern" in row and name in _names(known()):
+            reason = (
+                f"pattern: {name!r} is a rule of treason itself: choose another name, or leave"
+                " the pattern out to change that one"
+            )
+            problems.append(Problem(tables, "pattern", reason))
+        elif "pattern" not in row and name not in _names(known()):
+            reason = schema.unknown("rule", name, _names(known()))
+            if not reason.endswith("?"):
+                reason += ": one of your own needs a pattern"
+            problems.append(Problem(tables, "name", f"name: {reason}"))
+    return problems
+
+
+def _names(rules: Iterable[Rule]) -> list[str]:
+    return [rule.name for rule in rules]
+
+
+def _rule(table: RuleTable) -> Rule:
+    if table.pattern is not None:
+        return Rule(table.name, table.pattern, table.pattern.needle)
+    return next(rule for rule in known() if rule.name == table.name)
+
+
+def _changed(rule: Rule, table: RuleTable, policy: Policy) -> Rule:
+    return evolve(
+        rule,
+        sources=rule.sources if table.sources is None else table.sources,
+        policy=evolve(policy, **table.policy) if table.policy else None,
+        report_only=rule.report_only if table.report_only is None else table.report_only,
+    )
