@@ -1,16 +1,15 @@
 """From a kernel message to a packet that does not arrive, over veth between namespaces."""
 
-import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from harness import Place
 
 from backends.nftables.backend import Nftables
 from reconciler import Desired
 from reconciler.desired import desired
-from reconciler.detect import RULES, Rule
 from reconciler.execute import run
 from reconciler.loop import State, Wish, enforce
 from reconciler.netns import Wire
@@ -18,14 +17,13 @@ from reconciler.policy import Policy
 from reconciler.scanner import Scanner
 from reconciler.store import open_store
 from sources.file import File, Settings
-from sources.kmsg import Kmsg
 
 Cable = Callable[..., Wire]
-MARTIAN = Rule(
-    "martian",
-    re.compile(r"IPv4: martian source \S+ from (?P<address>\S+), on dev host0"),
-    "martian source",
-)
+MARTIAN = r"""
+[[rule]]
+name = "martian"
+pattern = 'IPv4: martian source \S+ from (?P<address>\S+), on dev host0'
+"""
 OFFENDER = "198.51.100.77"
 OTHER = "203.0.113.5"
 
@@ -36,37 +34,40 @@ def apply(state: Desired) -> None:
     assert outcome.state is State.CHANGED, outcome.error
 
 
+def limits(switch: str) -> None:
+    """Let the kernel refuse packets from where it would not send any, and tell, or stop that."""
+    for setting in ("all/log_martians", "all/rp_filter", "host0/rp_filter"):
+        Path(f"/proc/sys/net/ipv4/conf/{setting}").write_text(switch)
+
+
 @pytest.mark.kmsg
 def test_a_genuine_kernel_record_becomes_a_dropped_packet(
-    kmsg: Callable[[str], None], wire: Cable, tmp_path: Path
+    kmsg: Callable[[str], None], wire: Cable, place: Place
 ) -> None:
-    """The kernel itself writes the record; nothing is trusted that it did not write."""
+    """By a rule of the administrator's own; the kernel itself writes the record that it matches."""
+    place.configure(MARTIAN)
     cable = wire(OFFENDER, OTHER)
-    cursor = Kmsg()
-    list(cursor.read(None, ()))
-    for setting in ("all/log_martians", "all/rp_filter", "host0/rp_filter"):
-        Path(f"/proc/sys/net/ipv4/conf/{setting}").write_text("1")
+    assert place.treason("scan").code == 0  # what was there before
+    limits("1")
     run(["ip", "route", "del", "default", "dev", "host0"])
     run(["ip", "route", "add", "192.0.2.0/24", "dev", "host0"])
-    with open_store(tmp_path / "db", write=True) as store:
-        store.remember("kmsg", cursor.cursor(), [], [], 0)
-        scanner = Scanner(store, Policy(), 1_000_000, write=True, rules=[*RULES, MARTIAN])
-        for _ in range(20):  # the kernel limits how often it tells; it does tell within seconds
-            cable.arriving([OFFENDER])
-            [reading] = scanner.scan({"kmsg": Kmsg})
-            if reading.bans:
-                break
-            threading.Event().wait(0.5)
-        assert [str(ban.network) for ban in reading.bans] == [OFFENDER], reading
-        banned, _ = store.banned(1_000_000)
-    for setting in ("all/rp_filter", "host0/rp_filter"):
-        Path(f"/proc/sys/net/ipv4/conf/{setting}").write_text("0")
+    for _ in range(20):  # the kernel limits how often it tells; it does tell within seconds
+        cable.arriving([OFFENDER])
+        result = place.treason("scan")
+        assert result.code == 0, result.err
+        if "0 new bans" not in result.out:
+            break
+        threading.Event().wait(0.5)
+    listed = place.treason("list").out.split("\t")
+    assert (listed[0], listed[3]) == (OFFENDER, "martian")
+    assert listed[4].startswith(f"IPv4: martian source 192.0.2.1 from {OFFENDER}, on dev host0")
+    limits("0")
     run(["ip", "route", "add", "default", "dev", "host0"])
     everybody = [OFFENDER, OTHER]
     assert cable.arriving(everybody) == {OFFENDER, OTHER}
-    apply(desired(banned, []))
+    assert place.treason("reconcile", "--no-scan").code == 0
     assert cable.arriving(everybody) == {OTHER}
-    apply(desired([], []))
+    assert place.treason("teardown").code == 0
     assert cable.arriving(everybody) == {OFFENDER, OTHER}
 
 
