@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
@@ -76,6 +76,11 @@ def ended_text(networks: Sequence[str], *, verbose: bool) -> Iterator[str]:
         yield f"{_count(len(networks), 'ban')} ended"
     if verbose:
         yield from (f"  ended {plain(network)}" for network in networks)
+
+
+def silence_text(silent: Mapping[str, str]) -> Iterator[str]:
+    """Tell which sources see nothing of the kernel, and why."""
+    return (f"{name}: {plain(reason)}" for name, reason in silent.items())
 
 
 def readings_json(readings: Iterable[Reading]) -> list[dict[str, Any]]:

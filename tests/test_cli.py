@@ -238,7 +238,7 @@ def test_what_a_process_writes_to_kmsg_is_refused_unless_configured(
     line = f"TCP: Treason uncloaked! Peer {address}:1/2 shrinks window 3:4. Repaired."
     kmsg(f"<7>{line}")
     refused = place.treason("scan", "-v")
-    assert (refused.code, refused.out.splitlines()) == (
+    assert (refused.code, refused.out.splitlines()[:2]) == (
         0,
         ["kmsg: 0 offences, 1 refused, 0 new bans", f"  refused, not from the kernel: {line}"],
     )

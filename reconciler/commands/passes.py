@@ -1,15 +1,18 @@
 """The commands that read sources and firewalls: reconcile, scan, migrate, teardown, export."""
 
 import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 
 import click
 from attrs import evolve
 
-from reconciler import loop, moving, output, snapshot
+from reconciler import kernel_message, loop, moving, output, snapshot
 from reconciler.console import DRIFT, ERROR, OK, complain, show, warn
 from reconciler.errors import ConfigError
+from reconciler.interfaces import Source
 from reconciler.options import (
     backend_names,
     lock_timeout,
@@ -19,7 +22,9 @@ from reconciler.options import (
     verbosity,
 )
 from reconciler.report import code_of, complain_of, emit
+from reconciler.scanner import Reading
 from reconciler.session import Session
+from reconciler.silence import silent
 
 
 @click.command()
@@ -103,7 +108,10 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
 def scan(
     session: Session, source_names: tuple[str, ...], force: bool, lock_timeout: float, form: str
 ) -> int:
-    """Read the sources and store the bans that follow; touch no firewall."""
+    """Read the sources and store the bans that follow; touch no firewall.
+
+    With -v also tell which sources see nothing of the kernel, and whether it prints its message.
+    """
     sources = session.sources(source_names)
     with session.lock(lock_timeout), session.store(write=True) as store:
         ended = session.settle(store, write=True)
@@ -111,10 +119,11 @@ def scan(
     emit(
         form,
         lambda: {"sources": output.readings_json(readings), "ended": ended},
-        [
-            *output.ended_text(ended, verbose=verbose()),
-            *output.readings_text(readings, session.now, verbose=verbose()),
-        ],
+        chain(
+            output.ended_text(ended, verbose=verbose()),
+            output.readings_text(readings, session.now, verbose=verbose()),
+            _unheard(sources, readings) if verbose() else (),
+        ),
     )
     complain_of(readings, [])
     return code_of(readings, [])
@@ -184,6 +193,16 @@ def export(session: Session, observed: bool, backend_names: tuple[str, ...]) -> 
     for error in errors:
         complain(error)
     return ERROR if errors else OK
+
+
+def _unheard(
+    sources: Mapping[str, Callable[[], Source]], readings: Iterable[Reading]
+) -> Iterator[str]:
+    """Tell why there may be nothing to read; those that cannot be read are told of as it is."""
+    read = {reading.source: sources[reading.source] for reading in readings if not reading.error}
+    yield from (f"silent: {line}" for line in output.silence_text(silent(read)))
+    if advice := kernel_message.advice(kernel_message.look(kernel_message.HERE)):
+        yield f"kernel's message: {advice}"
 
 
 def _warn_of(refused: list[str]) -> None:

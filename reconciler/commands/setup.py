@@ -1,11 +1,12 @@
 """The commands that set treason up, and that show it."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
-from reconciler import files, schedule, settings
+from reconciler import files, kernel_message, schedule, settings
 from reconciler.config import Main
 from reconciler.console import OK
 from reconciler.errors import ConfigError, StoreError
@@ -15,29 +16,37 @@ from reconciler.session import Session
 
 @click.command()
 @click.option("--systemd", is_flag=True, help="Install and enable the units as well.")
-@click.option("--undo", is_flag=True, help="With --systemd: disable and remove the units.")
+@click.option("--kernel-message", "message", is_flag=True, help="Turn on the kernel's message too.")
+@click.option("--undo", is_flag=True, help="Take back what the other options do.")
 @verbosity
 @click.pass_obj
-def init(session: Session, systemd: bool, undo: bool) -> int:
+def init(session: Session, systemd: bool, message: bool, undo: bool) -> int:
     """Make the configuration, the database and their directories; what is there stays.
 
     With --systemd also install the timer that runs a pass each minute, and the unit that enforces
-    what is stored early at boot. --undo removes the units again; bans stay enforced.
+    what is stored early at boot. With --kernel-message also let the kernel print its message about
+    hostile peers, now and after every boot: since Linux 3.19 it does not by itself. --undo takes
+    back what these two do, and nothing else; bans stay enforced.
     """
     if undo:
-        if not systemd:
-            raise click.UsageError("--undo goes with --systemd")
-        for line in schedule.uninstall():
-            click.echo(line)
+        if not (systemd or message):
+            raise click.UsageError("--undo goes with --systemd or --kernel-message")
+        if systemd:
+            _tell(schedule.uninstall())
+        if message:
+            _tell(kernel_message.turn_off(kernel_message.HERE))
         return OK
     if systemd:
         settings = session.config.treason if session.path.exists() else Main()
         schedule.check(settings, session.path)
+    if message:
+        kernel_message.check(kernel_message.HERE)
     write_configuration(session.path)
     _database(session)
     if systemd:
-        for line in schedule.install(session.path, session.capabilities):
-            click.echo(line)
+        _tell(schedule.install(session.path, session.capabilities))
+    if message:
+        _tell(kernel_message.turn_on(kernel_message.HERE))
     return OK
 
 
@@ -48,6 +57,11 @@ def demo() -> int:
     from reconciler import demo as story  # noqa: PLC0415 - no other command needs it
 
     return story.tell()
+
+
+def _tell(steps: Iterable[str]) -> None:
+    for step in steps:
+        click.echo(step)
 
 
 def write_configuration(path: Path) -> None:

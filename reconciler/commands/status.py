@@ -4,11 +4,12 @@ from typing import Any
 
 import click
 
-from reconciler import loop, output
+from reconciler import kernel_message, loop, output
 from reconciler.console import ERROR, OK
 from reconciler.options import output_format, verbosity
 from reconciler.report import emit
 from reconciler.session import Session
+from reconciler.silence import silent
 
 
 @click.command()
@@ -17,8 +18,11 @@ from reconciler.session import Session
 @verbosity
 @click.pass_obj
 def status(session: Session, protection: bool, form: str) -> int:
-    """Tell what is stored, what is exempt, and whether each backend holds it."""
-    backends = session.backends(())
+    """Tell what is stored, what is exempt, and whether each backend holds it.
+
+    Also which sources see nothing of the kernel, and whether it prints its message at all.
+    """
+    backends, sources = session.backends(()), session.sources(())
     with session.store(write=False) as store:
         counts = store.counts(session.now)
         protected = session.protection(store)
@@ -33,6 +37,7 @@ def status(session: Session, protection: bool, form: str) -> int:
         wish = session.wish(store, (), write=False, force=True)
         outcomes = list(loop.enforce(backends, wish, check=True))
         wanted = wish.whole()
+    message = kernel_message.look(kernel_message.HERE)
     states: list[dict[str, Any]] = [
         {"backend": o.backend, "state": o.state.value, "error": o.error or None} for o in outcomes
     ]
@@ -49,13 +54,15 @@ def status(session: Session, protection: bool, form: str) -> int:
         "protected": len(protected),
         "desired": len(wanted.banned),
         "sources": list(counts.sources),
+        "silent": silent(sources),
+        "kernel_message": message.value,
         "backends": states,
     }
-    emit(form, lambda: value, _lines(value))
+    emit(form, lambda: value, _lines(value, message))
     return ERROR if any(outcome.error for outcome in outcomes) else OK
 
 
-def _lines(value: dict[str, Any]) -> list[str]:
+def _lines(value: dict[str, Any], message: kernel_message.State) -> list[str]:
     bans = value["bans"]
     invalid = f", {bans['invalid']} that are no networks" if bans["invalid"] else ""
     return [
@@ -65,5 +72,7 @@ def _lines(value: dict[str, Any]) -> list[str]:
         f"exempt     {value['whitelisted']} whitelisted, {value['protected']} protected",
         f"desired    {value['desired']} networks to drop",
         f"read       {', '.join(value['sources']) or 'no source yet'}",
+        *(f"silent     {line}" for line in output.silence_text(value["silent"])),
+        f"message    {kernel_message.advice(message) or message.value}",
         *(f"{each['backend']:<10} {each['error'] or each['state']}" for each in value["backends"]),
     ]
