@@ -52,6 +52,8 @@ class RuleTable:
 
 
 _OWN: Final = tuple(each.name for each in fields(RuleTable) if each.name != "policy")
+KEYS: Final = (*_OWN, *_POLICY)
+"""What a table may hold."""
 
 
 def read(rows: object) -> tuple[RuleTable, ...]:
@@ -75,7 +77,7 @@ def write(tables: Iterable[RuleTable]) -> list[dict[str, Any]]:
     for table in tables:
         policy = schema.plain(evolve(Policy(), **table.policy))
         row = schema.plain(table) | {key: policy[key] for key in table.policy}
-        rows.append({key: row[key] for key in (*_OWN, *_POLICY) if row.get(key) is not None})
+        rows.append({key: row[key] for key in KEYS if row.get(key) is not None})
     return rows
 
 
@@ -145,9 +147,7 @@ def _place(number: int) -> str:
 
 def _table(row: Mapping[str, Any], tables: tuple[str, ...]) -> RuleTable:
     problems: list[Problem] = [
-        Problem(tables, key, schema.unknown("key", key, (*_OWN, *_POLICY)))
-        for key in row
-        if key not in (*_OWN, *_POLICY)
+        Problem(tables, key, schema.unknown("key", key, KEYS)) for key in row if key not in KEYS
     ]
     own = {key: value for key, value in row.items() if key in _OWN}
     policy = {key: value for key, value in row.items() if key in _POLICY}

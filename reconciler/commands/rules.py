@@ -124,7 +124,8 @@ def _text(
     for outcome in trial.outcomes.values():
         yield from _rule_text(outcome)
     if found:
-        yield f"what would follow ({_policy(session.config.policy)})"
+        own = (f"{r.name}: {_policy(r.policy)}" for r in trial.rules if r.policy is not None)
+        yield f"what would follow ({'; '.join((_policy(session.config.policy), *own))})"
         shown = found if verbose() else found[:_SHOWN]
         width = max(len(str(verdict.address)) for verdict in shown)
         yield from (f"  {verdict.address!s:<{width}}  {_follows(verdict)}" for verdict in shown)

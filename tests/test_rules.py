@@ -1,0 +1,220 @@
+"""``[[rule]]`` in the configuration: what is on, with which policy, and what is refused."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import tomli_w
+from harness import Place
+
+from reconciler import rules, schema
+from reconciler.config import parse
+from reconciler.detect import RULES, Rule, detect
+from reconciler.errors import ConfigError
+from reconciler.model import Record
+from reconciler.policy import Policy
+from reconciler.toml_file import TomlFile
+
+BUILT_IN = [rule.name for rule in RULES]
+OWN = r"""
+[[rule]]
+name = "bad"
+pattern = 'bad peer (?P<address>\S+)(?: port (?P<peer_port>\d+))?(?:, (?P<count>\d+) times)?'
+"""
+
+
+def active(text: str) -> Sequence[Rule]:
+    """Give the rules that a configuration switches on."""
+    config = parse(TomlFile(Path("text"), text, tomllib.loads(text)))
+    return rules.active(config.rule, config.policy)
+
+
+def one(text: str, name: str) -> Rule:
+    """Give one of them."""
+    return next(rule for rule in active(text) if rule.name == name)
+
+
+def refused(text: str) -> list[str]:
+    """Give what is said of a configuration, a line for each problem."""
+    with pytest.raises(ConfigError) as error:
+        active(text)
+    return error.value.what.splitlines()
+
+
+def test_without_a_table_the_built_in_rules_are_on() -> None:
+    """And no other."""
+    assert active("") == RULES
+
+
+def test_a_rule_of_ones_own_comes_after_the_built_in_ones() -> None:
+    """It finds address, ports and count."""
+    made = active(OWN)
+    assert [rule.name for rule in made] == [*BUILT_IN, "bad"]
+    text = "bad peer 2001:db8::7 port 7, 3 times"
+    offence = detect(Record(text=text, carrier="kmsg", trusted=True), made)
+    assert offence is not None
+    assert (offence.rule, str(offence.address), offence.peer_port, offence.count) == (
+        "bad", "2001:db8::7", 7, 3,
+    )  # fmt: skip
+
+
+def test_a_name_alone_switches_a_ready_rule_on() -> None:
+    """In the order of the tables."""
+    text = '[[rule]]\nname = "tcp-md5"\n[[rule]]\nname = "ufw-block"\n'
+    assert [rule.name for rule in active(text)] == [*BUILT_IN, "tcp-md5", "ufw-block"]
+
+
+def test_a_built_in_rule_can_be_switched_off() -> None:
+    """And one of one's own, without taking it out."""
+    text = f'[[rule]]\nname = "treason-uncloaked"\nenabled = false\n{OWN}enabled = false\n'
+    assert [rule.name for rule in active(text)] == BUILT_IN[1:]
+
+
+def test_a_rule_that_sets_no_policy_has_none() -> None:
+    """It is counted together with the others."""
+    assert one(OWN, "bad").policy is None
+
+
+@pytest.mark.parametrize(
+    ("key", "field", "value"),
+    [
+        ("threshold = 7", "threshold", 7),
+        ('window = "1h"', "window", 3600),
+        ('ban_for = "2d"', "ban_for", 172800),
+        ("escalate = 2", "escalate", 2.0),
+        ('max_ban = "30d"', "max_ban", 2592000),
+    ],
+)
+def test_a_key_of_the_policy_gives_the_rule_one_of_its_own(
+    key: str, field: str, value: object
+) -> None:
+    """The others are those of [policy]."""
+    policy = one(f"[policy]\nipv6_prefix = 64\n{OWN}{key}\n", "bad").policy
+    assert policy is not None
+    assert getattr(policy, field) == value
+    assert schema.plain(policy) | {field: None} == (
+        schema.plain(Policy(ipv6_prefix=64)) | {field: None}
+    )
+
+
+def test_the_other_keys_change_a_ready_rule() -> None:
+    """Sources, and whether it only reports; what is not said stays as it was."""
+    named = '[[rule]]\nname = "martian-source"\n'
+    assert one(named, "martian-source").report_only
+    assert one(named, "martian-source").sources == ()
+    changed = one(f'{named}report_only = false\nsources = ["kmsg"]\n', "martian-source")
+    assert (changed.report_only, changed.sources) == (False, ("kmsg",))
+
+
+def test_every_mistake_is_told_at_once_with_its_line() -> None:
+    """Of every table, with the name of the key."""
+    text = r"""
+[[rule]]
+name = "ufw-blok"
+[[rule]]
+name = "twice"
+pattern = '(?P<adress>\S+)'
+treshold = 3
+[[rule]]
+name = "twice"
+pattern = '(?P<address>\S+)'
+window = 3
+[[rule]]
+name = "tcp-md5"
+pattern = '(?P<address>\S+)'
+[[rule]]
+pattern = 3
+enabled = "no"
+"""
+    said = [line for line in refused(text) if not line.startswith("  ")]
+    assert [re.split(r": choose| \(", line)[0] for line in said] == [
+        "text:3: [rule 1] name: unknown rule 'ufw-blok'; did you mean 'ufw-block'?",
+        "text:9: [rule 3] name: 'twice' is the name of rule 2, too",
+        "text:14: [rule 4] pattern: 'tcp-md5' is a rule of treason itself",
+        "text:7: [rule 2] unknown key 'treshold'; did you mean 'threshold'?",
+        "text:6: [rule 2] pattern: has no group",
+        "text:11: [rule 3] window: 3 is no duration",
+        "text:15: [rule 5] name: is missing",
+        "text:16: [rule 5] pattern: must be a string, not 3",
+        "text:17: [rule 5] enabled: must be true or false, not a string",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rule = 3", "text:1: rule: must be tables, each written as [[rule]]"),
+        ("rule = [3]", "text:1: rule: must be tables, each written as [[rule]]"),
+        ("[rule]\nname = 'x'", "text:1: rule: must be tables, each written as [[rule]]"),
+        (OWN.replace('"bad"', '"a b"'), "[rule 1] name: 'a b' is no name"),
+        (OWN.replace('"bad"', '"manual"'), "[rule 1] name: 'manual' stands for bans that no rule"),
+        (OWN.replace('"bad"', '"badips"'), "[rule 1] name: 'badips' stands for bans that no rule"),
+        (OWN.replace('"bad"', "7"), "[rule 1] name: 7 is no name"),
+        ('[[rule]]\nname = "zzz"', "unknown rule 'zzz': one of your own needs a pattern"),
+    ],
+)
+def test_a_mistake_is_named(text: str, said: str) -> None:
+    """Shape of the table and name."""
+    assert said in refused(text)[0]
+
+
+def test_what_is_shown_can_be_read_again() -> None:
+    """`config show` writes the tables as they were."""
+    text = (
+        f'{OWN}sources = ["kmsg"]\nreport_only = true\nban_for = "2d"\nthreshold = 4\n'
+        '[[rule]]\nname = "ufw-block"\nenabled = false\n'
+    )
+    config = parse(TomlFile(Path("text"), text, tomllib.loads(text)))
+    shown = tomllib.loads(tomli_w.dumps({"rule": rules.write(config.rule)}))
+    assert rules.read(shown["rule"]) == config.rule
+
+
+def test_a_source_that_there_is_not_is_refused(place: Place) -> None:
+    """Its rule would never match; with an argument, the kind counts."""
+    place.configure(f'{OWN}sources = ["file:/var/log/kern.log", "kmgs"]\n')
+    result = place.treason("config", "check")
+    assert result.code == 1
+    assert "[rule 1] sources: unknown source 'kmgs'; did you mean 'kmsg'?" in result.out
+    assert place.treason("scan").code == 1
+    place.configure(f'{OWN}sources = ["file:/var/log/kern.log", "kmsg"]\n')
+    assert place.treason("config", "check").code == 0
+
+
+def test_a_doubtful_pattern_is_allowed_and_told_of(place: Place) -> None:
+    """With -v: what is slow, and what is easily forged."""
+    place.configure("[[rule]]\nname = 'odd'\npattern = '.*(?P<address>\\S+)'\n")
+    assert place.treason("config", "check").out == f"{place.config}: right\n"
+    said = place.treason("config", "check", "-v")
+    assert said.code == 0
+    assert "rule 'odd': no text of 3 characters stands in every match" in said.out
+    assert "rule 'odd': anything may stand ahead of it" in said.out
+
+
+def test_a_scan_bans_by_a_rule_of_ones_own(place: Place, tmp_path: Path) -> None:
+    """And the ban names it; a rule that only reports stores its offences and bans nobody."""
+    log = tmp_path / "log"
+    log.write_text(
+        "bad peer 192.0.2.7 port 1\n"
+        "IPv4: martian source 10.9.0.1 from 192.0.2.8, on dev eth0\n"
+        "a bad peer 192.0.2.9 port 1\n"
+    )
+    place.configure(f'{OWN}[[rule]]\nname = "martian-source"\n')
+    out = place.treason("scan", "--source", f"file:{log}", "-o", "json").json
+    assert [(s["offences"], s["bans"]) for s in out["sources"]] == [(2, ["192.0.2.7"])]
+    [ban] = place.treason("list", "-o", "json").json["bans"]
+    assert (ban["network"], ban["origin"]) == ("192.0.2.7", "bad")
+
+
+def test_a_pass_without_patterns_does_not_load_the_engine(place: Place) -> None:
+    """It would make every command slower."""
+    code = (
+        "import sys; from reconciler.session import Session;"
+        f" Session({str(place.config)!r}).rules;"
+        " print({'re2', 'reconciler.pattern', 'reconciler.ready'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
