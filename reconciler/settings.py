@@ -83,6 +83,23 @@ _TEXT: Final = """\
 # path = "/var/log/kern.log"
 # trusted = false
 
+# Which other messages of the kernel name a hostile peer. A ready rule is switched on by its name:
+# ufw-block, netfilter-log, tcp-md5, tcp-ao, martian-source; so can one be switched off:
+# treason-uncloaked, unexpectedly-shrunk, probing-zero-window. `treason test-rule` tries rules.
+# [[rule]]
+# name = "ufw-block"
+# threshold = 5
+# ban_for = "1h"
+
+# One of your own has a pattern, which must match the whole message and name the address. The keys
+# of [policy] from threshold to max_ban are for it alone; report_only bans nobody.
+# [[rule]]
+# name = "trap"
+# pattern = 'trap: .* SRC=(?P<address>\\S+) .* SPT=(?P<peer_port>\\d+) DPT=(?P<local_port>\\d+) .*'
+# sources = ["kmsg"]
+# enabled = true
+# report_only = false
+
 # Which iptables: "auto" is what `iptables` itself is, else "nft" or "legacy"; and the chains that
 # begin with ours. Behind Docker add "DOCKER-USER"; "raw/PREROUTING" alone sees all that comes in.
 # [backend.ipset]

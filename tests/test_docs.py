@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from authors import clean, follow, write
 from harness import Place
 
+from reconciler import rules
 from reconciler.cli import _COMMANDS
 from reconciler.execute import run
+from reconciler.ready import READY
 from reconciler.settings import default_text
 
 ROOT = Path(__file__).parent.parent
@@ -115,6 +118,31 @@ def test_the_policy_that_is_advised_does_what_is_said(place: Place) -> None:
     assert re.split(moving, listed)[:-1] == re.split(moving, shown)[:-1]
 
 
+def test_a_rule_is_written_as_told(tmp_path: Path) -> None:
+    """The how-to's commands on its files print what it shows."""
+    document = HOW_TO / "write-a-rule.md"
+    write(document, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"kern.log", "treason.toml"}
+    follow(document, tmp_path, clean(tmp_path))
+
+
+def test_every_key_and_ready_rule_stands_in_the_how_to(place: Place) -> None:
+    """And its example of ready rules is taken."""
+    text = (HOW_TO / "write-a-rule.md").read_text()
+    for name in (*rules.KEYS, *(f"`{rule.name}`" for rule in READY)):
+        assert name in text
+    place.configure("".join(re.findall(r"^ {4}(\S.*\n)", text, re.MULTILINE)))
+    assert place.treason("config", "check").code == 0
+
+
+def test_the_rules_that_the_configuration_shows_are_taken(place: Place) -> None:
+    """Without their comment signs."""
+    found = re.findall(r"^# \[\[rule\]\]\n(?:# [a-z_]+ = .*\n)+", default_text(), re.MULTILINE)
+    assert len(found) == 2
+    place.configure("".join(re.sub(r"^# ", "", each, flags=re.MULTILINE) for each in found))
+    assert place.treason("config", "check").out == f"{place.config}: right\n"
+
+
 @pytest.mark.parametrize("name", ["ipset", "iptables"])
 def test_the_examples_of_hooks_are_taken(name: str, place: Place, nft: Nft) -> None:
     """Each that the how-to and the configuration show."""
@@ -140,7 +168,7 @@ def _words(line: str) -> list[str]:
 def test_every_command_stands_in_the_readme() -> None:
     """And the README names none that does not exist."""
     text = (ROOT / "README.md").read_text()
-    named = set(re.findall(r"^    treason ([a-z]+)\b", text, re.MULTILINE))
+    named = set(re.findall(r"^    treason ([a-z-]+)\b", text, re.MULTILINE))
     assert named == set(_COMMANDS)
 
 

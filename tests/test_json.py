@@ -20,6 +20,7 @@ COMMANDS = {
     "protection": ["status", "--protection"],
     "config": ["config", "show"],
     "plugins": ["plugins"],
+    "test-rule": ["test-rule", "{log}"],
 }
 
 
@@ -37,11 +38,12 @@ def test_each_command_prints_what_is_written_down(
     place.configure(
         f'[source.file]\npath = "{seed_log}"\ntrusted = true', main='sources = ["file"]'
     )
-    command = [*COMMANDS[name], "-o", "json"]
+    command = [part.format(log=seed_log) for part in (*COMMANDS[name], "-o", "json")]
     hold(place.treason(*command).json, name)
     place.treason("ban", "192.0.2.7", "--for", "1h")
     place.treason("whitelist", "add", "198.51.100.0/24", "--comment", "office")
-    seed_log.write_text(seed_log.read_text() + seed_log.read_text().replace("117.", "116."))
+    more = seed_log.read_text().replace("117.", "116.") + "TCP: Treason uncloaked! Peer x\n7,"
+    seed_log.write_text(seed_log.read_text() + more + "1,1,-;" + more.replace("218.", "300."))
     nft("flush ruleset")
     hold(place.treason(*command).json, name)
 
