@@ -73,10 +73,6 @@ class UserPattern:
         """Match any part of the text, the first that does."""
         return self._try(self._engine.search, text)
 
-    def match(self, text: str, /) -> Match | None:
-        """Match the beginning of the text."""
-        return self._try(self._engine.match, text)
-
     def _try(self, method: Any, text: str) -> Match | None:  # noqa: ANN401 - re2 ships no types
         if len(text) > LONGEST_RECORD:
             return None

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from harness import DATA, Place
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reconciler.detect import RULES, Rule, detect
 from reconciler.pattern import read
@@ -16,6 +18,7 @@ from reconciler.trial import Trial, explained
 from sources import shapes
 from sources.file import File, Settings
 
+READY_SAMPLES = (DATA / "ready-messages.jsonl").read_text().splitlines()
 PEER = "TCP: Treason uncloaked! Peer {}:{}/{} shrinks window 1:2. Repaired."
 A = r"(?P<address>\S+)"
 IP = r"bad (?P<address>[0-9.]+)"
@@ -107,6 +110,19 @@ def test_it_explains_the_rules_of_the_program_as_well() -> None:
     )
 
 
+@pytest.mark.parametrize("each", [*RULES, *READY], ids=lambda each: each.name)
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_whatever_a_line_holds_is_explained(each: Rule, data: st.DataObject) -> None:
+    """A sample of any rule, cut and changed anywhere."""
+    samples = [json.loads(line)["text"] for line in READY_SAMPLES]
+    text = data.draw(st.sampled_from(samples))
+    start, end = sorted(data.draw(st.tuples(*[st.integers(0, len(text))] * 2)))
+    text = text[:start] + data.draw(st.text(max_size=5)) + text[end:]
+    if not each.pattern.fullmatch(text):
+        assert explained(each, text)
+
+
 def test_it_tells_matches_refusals_and_what_would_follow(place: Place) -> None:
     """In text: a line each, the reason below it, and the sums."""
     place.configure('[whitelist]\nnetworks = [{ network = "192.0.2.9", comment = "office" }]')
@@ -178,6 +194,27 @@ def test_the_policy_decides_what_would_follow(place: Place) -> None:
     assert "  192.0.2.2  1 connection: no ban, which takes 2 within 10m\n" in text
     assert "6 of 7 matches" not in text
     assert "7 of 7 matches tell no time with a year and a zone" in text
+
+
+def test_what_a_rule_adds_is_told(place: Place) -> None:
+    """How often a message came, and that the rule is not for every source."""
+    place.configure(
+        "[[rule]]\nname = 'own'\npattern = 'own (?P<address>\\S+), (?P<count>\\d+) times'\n"
+        "sources = ['kmsg']\nban_for = '1h'\n"
+    )
+    out = place.treason("test-rule", "--rule", "own", log(place, "own 192.0.2.3, 7 times")).out
+    assert "\n  + 192.0.2.3, 7 times  own 192.0.2.3, 7 times\n" in out
+    assert "own: 1 connection within 10m: a ban for 1h)\n" in out
+    assert "  192.0.2.3  1 connection: a ban until 20" in out
+    assert "note: rule 'own' is only for records of kmsg\n" in out
+
+
+def test_with_every_rule_off_nothing_matches(place: Place) -> None:
+    """And the sums are there all the same."""
+    place.configure("".join(f"[[rule]]\nname = '{r.name}'\nenabled = false\n" for r in RULES))
+    out = place.treason("test-rule", log(place, PEER.format("192.0.2.1", 1, 2))).out
+    assert out.startswith("note: rule 'treason-uncloaked' is off, and would match 1")
+    assert out.endswith("0 matched, 0 refused, 0 almost matched\n")
 
 
 def test_who_is_banned_already_is_told(place: Place) -> None:
