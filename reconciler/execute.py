@@ -3,8 +3,9 @@
 import os
 import select
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from fcntl import F_SETPIPE_SZ, fcntl
 from functools import partial
 from typing import IO, TYPE_CHECKING, Final
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _PIECE: Final = 1 << 17
 """Bytes of output that are given at once, and some more to the end of the line."""
+
+_PIPE: Final = 1 << 20
+"""Bytes that a program may be ahead of who reads what it prints (as much as a user may have)."""
 
 _SAME: Final[Mapping[str, str]] = {}
 
@@ -59,6 +63,43 @@ def printed(argv: Sequence[str], *, timeout: float = 60.0) -> Iterator[str]:
             yield b"".join(lines).decode(errors="replace")
 
 
+def streamed(
+    argv: Sequence[str],
+    *,
+    codes: Sequence[int] = (0,),
+    timeout: float = 60.0,
+    environment: Mapping[str, str] = _SAME,
+) -> Generator[bytes, None, Completed]:
+    """Run a program and yield what it prints while it runs; return how it ended.
+
+    However much it prints, little is held; `Completed.output` is empty. ``timeout`` is how many
+    seconds may pass without output. Raise `CommandFailed` as `run` does; what was yielded before
+    is then not to be relied on.
+    """
+    with ExitStack() as stack:
+        ends = zip(os.pipe2(os.O_CLOEXEC), ("rb", "wb"), strict=True)
+        output, sink = (stack.enter_context(os.fdopen(*end, buffering=0)) for end in ends)
+        nothing, error = (stack.enter_context(_file(name)) for name in ("in", "err"))
+        with suppress(OSError):  # a user's pipes may be limited; it is slower then
+            fcntl(sink, F_SETPIPE_SZ, _PIPE)
+        process = _started(argv, nothing, sink, error, environment)
+        sink.close()
+        ended = False
+        try:
+            poll = select.poll()
+            poll.register(output, select.POLLIN)
+            while not ended and poll.poll(timeout * 1000):
+                piece = output.read(_PIECE)
+                ended = not piece
+                yield from (piece,) if piece else ()
+        finally:
+            ended = _waited(process, None, time.monotonic() + timeout if ended else 0.0) and ended
+        if not ended:
+            raise CommandFailed(f"{' '.join(argv)}: gave no sign for {timeout:g} s")
+        _judge(argv, process.returncode, codes, _text(error))
+        return Completed(process.returncode, "", _text(error))
+
+
 def search_path() -> str:
     """Give PATH with the directories of the system's programs, which cron and users lack."""
     return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -95,10 +136,13 @@ def _ended(
         source.close()
         if not _waited(process, feed, deadline):
             raise CommandFailed(f"{' '.join(argv)}: did not end within {timeout:g} s")
-        if process.returncode not in codes:
-            said = _text(error).strip() or _text(output).strip()
-            raise CommandFailed(f"{' '.join(argv)}: ended with {process.returncode}: {said}")
+        _judge(argv, process.returncode, codes, _text(error).strip() or _text(output))
         yield process.returncode, output, error
+
+
+def _judge(argv: Sequence[str], code: int, codes: Sequence[int], said: str) -> None:
+    if code not in codes:
+        raise CommandFailed(f"{' '.join(argv)}: ended with {code}: {said.strip()}")
 
 
 def _started(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.execute import CommandFailed, printed, run
+from reconciler.execute import CommandFailed, Completed, printed, run, streamed
 
 
 def test_a_program_reads_what_it_is_given() -> None:
@@ -51,6 +51,41 @@ def test_what_a_program_printed_comes_in_whole_lines() -> None:
     assert all(piece.endswith("\n") for piece in pieces[:-1])
     with pytest.raises(CommandFailed, match="ended with 1: no"):
         next(printed(["sh", "-c", "echo yes; echo no >&2; exit 1"]))
+
+
+def test_what_a_program_prints_comes_while_it_runs() -> None:
+    """In pieces, with how it ended behind them; who stops reading ends it."""
+    coming = streamed(["sh", "-c", "echo one; sleep 60"])
+    assert next(coming) == b"one\n"
+    coming.close()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    pieces: list[bytes] = []
+
+    def kept() -> Iterator[bytes]:
+        ended.append((yield from streamed(["sh", "-c", script], codes=(0, 3))))
+
+    ended: list[Completed] = []
+    script = "yes 192.0.2.7 | head -n300000; echo no >&2; exit 3"
+    pieces.extend(kept())
+    assert b"".join(pieces) == b"192.0.2.7\n" * 300_000
+    assert ended == [Completed(3, "", "no\n")]
+
+
+def test_a_program_that_gives_no_sign_is_ended() -> None:
+    """Before its first word, after it, and when it has closed its output; never a slow reader."""
+    for script in ("sleep 60", "echo one; sleep 60", "exec >&-; sleep 60"):
+        with pytest.raises(CommandFailed, match=r"gave no sign for 0\.2 s"):
+            list(streamed(["sh", "-c", script], timeout=0.2))
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+    coming = streamed(
+        ["sh", "-c", "echo one; yes | head -n2000000; echo no >&2; exit 1"], timeout=1
+    )
+    assert next(coming).startswith(b"one\n")
+    time.sleep(1.2)
+    with pytest.raises(CommandFailed, match="ended with 1: no"):
+        list(coming)
 
 
 def test_another_end_is_an_error_unless_it_is_expected() -> None:
