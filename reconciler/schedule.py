@@ -3,6 +3,7 @@
 `conf/systemd/` holds the same texts as they are rendered for /usr/bin/treason.
 """
 
+import grp
 import os
 import re
 import sys
@@ -20,12 +21,12 @@ STATE: Final = Path("/var/lib/treason")
 RUNTIME: Final = Path("/run/treason")
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp")  # noqa: S108 - by ProtectHome, PrivateTmp
 
-# What both services may do: speak netlink with CAP_NET_ADMIN, read /dev/kmsg with CAP_SYSLOG,
-# write their own state, what the backends need besides, and nothing else (systemd.exec(5)).
+# What both services may do: speak netlink with CAP_NET_ADMIN, write their own state, what the
+# backends and the sources need besides, and nothing else (systemd.exec(5)).
 _SANDBOX: Final = """\
 User=treason
 DynamicUser=yes
-StateDirectory=treason
+{groups}StateDirectory=treason
 StateDirectoryMode=0700
 RuntimeDirectory=treason
 RuntimeDirectoryMode=0700
@@ -125,15 +126,26 @@ ExecStartPost=-/usr/bin/systemctl --no-block restart treason-restore.service
 ExecReload=-/usr/bin/systemctl --no-block restart treason-restore.service
 """
 
-_KMSG: Final = "DeviceAllow=/dev/kmsg r\n"
+_NO_DEVICES: Final = "PrivateDevices=yes\nProtectKernelLogs=yes\n"
+_DEVICES: Final = {"CAP_SYSLOG": "DeviceAllow=/dev/kmsg r\n"}
+"""What a capability is good for only with a device."""
+
+_KMSG: Final = ("CAP_SYSLOG",)
 
 
-def units(command: str, configuration: Path, capabilities: Collection[str] = ()) -> dict[str, str]:
+def units(
+    command: str,
+    configuration: Path,
+    capabilities: Collection[str] = (),
+    reading: Collection[str] = _KMSG,
+    groups: Collection[str] = (),
+) -> dict[str, str]:
     """Give the units' texts by their paths below the directory of units.
 
-    ``capabilities`` are those that the backends need beyond CAP_NET_ADMIN.
+    ``capabilities`` are those that the backends need beyond CAP_NET_ADMIN; ``reading`` are those
+    of the sources, and ``groups`` are the sources' too: what only enforces has neither.
     """
-    more = "".join(f" {name}" for name in sorted(set(capabilities)))
+    both = [*dict.fromkeys([*sorted(reading), *sorted(capabilities)])]
     words = {
         "families": " AF_INET AF_INET6" if "CAP_NET_RAW" in capabilities else "",
         "command": command,
@@ -142,11 +154,17 @@ def units(command: str, configuration: Path, capabilities: Collection[str] = ())
     }
     return {
         "treason.service": _SERVICE.format(
-            **words, capabilities=f" CAP_SYSLOG{more}", devices=_KMSG
+            **words,
+            capabilities="".join(f" {name}" for name in both),
+            groups=f"SupplementaryGroups={' '.join(sorted(set(groups)))}\n" if groups else "",
+            devices="".join(_DEVICES[name] for name in both if name in _DEVICES) or _NO_DEVICES,
         ),
         "treason.timer": _TIMER,
         "treason-restore.service": _RESTORE.format(
-            **words, capabilities=more, devices="PrivateDevices=yes\n"
+            **words,
+            capabilities="".join(f" {name}" for name in sorted(set(capabilities))),
+            groups="",
+            devices=_NO_DEVICES,
         ),
         "nftables.service.d/treason.conf": _AFTER_NFTABLES,
     }
@@ -176,9 +194,16 @@ def check(settings: config.Main, configuration: Path) -> None:
                 )
 
 
-def install(configuration: Path, capabilities: Collection[str]) -> Iterator[str]:
-    """Write and enable the units; tell each step."""
-    for name, text in units(_command(), configuration.absolute(), capabilities).items():
+def install(
+    configuration: Path,
+    capabilities: Collection[str],
+    reading: Collection[str],
+    groups: Collection[str],
+) -> Iterator[str]:
+    """Write and enable the units, for what `units` says; tell each step."""
+    known = [name for name in groups if _is_group(name)]  # or systemd would not start the service
+    texts = units(_command(), configuration.absolute(), capabilities, reading, known)
+    for name, text in texts.items():
         _write(DIRECTORY / name, text)
         yield f"{DIRECTORY / name}: written"
     _systemctl("daemon-reload")
@@ -203,6 +228,14 @@ def uninstall() -> Iterator[str]:
     if present:
         _systemctl("daemon-reload")
     yield "what is enforced stays enforced; `treason teardown` lifts it"
+
+
+def _is_group(name: str) -> bool:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
 
 
 def _program() -> Path | None:

@@ -116,6 +116,17 @@ class Session:
         names = (spec.partition(":")[0] for spec in self.config.treason.backends)
         return {each for name in names if name in known for each in known[name].capabilities}
 
+    @property
+    def reading(self) -> tuple[set[str], set[str]]:
+        """Give the capabilities and the groups that the configured sources need."""
+        known = self.plugins.sources
+        names = (spec.partition(":")[0] for spec in self.config.treason.sources)
+        used = [known[name] for name in names if name in known]
+        return (
+            {each for plugin in used for each in plugin.capabilities},
+            {each for plugin in used for each in plugin.groups},
+        )
+
     def wish(self, store: Store, new: Iterable[Network], *, write: bool, force: bool) -> Wish:
         """Give what is desired, and what is remembered of the backends.
 

@@ -70,4 +70,4 @@ class Dmesg:
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
     """Give the source ``dmesg``."""
-    return [SourcePlugin("dmesg", Dmesg)]
+    return [SourcePlugin("dmesg", Dmesg, capabilities=("CAP_SYSLOG",))]

@@ -214,4 +214,4 @@ def _memmem() -> Callable[[bytes, int, bytes, int], int | None]:
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
     """Give the source ``file``."""
-    return [SourcePlugin("file", File, Settings, argument="path")]
+    return [SourcePlugin("file", File, Settings, argument="path", groups=("adm",))]

@@ -25,9 +25,13 @@ def test_the_shipped_units_are_what_init_renders() -> None:
     assert shipped == rendered
 
 
-def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("reading", "groups"), [(("CAP_SYSLOG",), ()), ((), ("adm", "tty"))])
+def test_systemd_finds_nothing_wrong_with_them(
+    tmp_path: Path, reading: tuple[str, ...], groups: tuple[str, ...]
+) -> None:
     """`systemd-analyze verify` says nothing."""
-    for name, text in schedule.units("/bin/true", config.DEFAULT).items():
+    texts = schedule.units("/bin/true", config.DEFAULT, (), reading, groups)
+    for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     found = sorted(str(path) for path in tmp_path.glob("treason*"))
@@ -35,12 +39,24 @@ def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path) -> None:
     assert done.output + done.error == ""
 
 
-@pytest.mark.parametrize("name", ["treason.service", "treason-restore.service"])
-def test_the_exposure_is_at_most_2_2(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "source", "most"),
+    [
+        ("treason.service", "kmsg", 1.8),
+        ("treason.service", "journal", 1.4),
+        ("treason-restore.service", "kmsg", 1.4),
+    ],
+)
+def test_the_exposure_is_small(
+    place: Place, systemctl: list[list[str]], name: str, source: str, most: float
+) -> None:
     """As `systemd-analyze security` counts; lower is better."""
-    done = run(["systemd-analyze", "security", "--offline=true", str(SHIPPED / name)])
+    place.configure(main=f'sources = ["{source}"]')
+    assert place.treason("init", "--systemd").code == 0
+    unit = schedule.DIRECTORY / name
+    done = run(["systemd-analyze", "security", "--offline=true", str(unit)])
     [level] = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", done.output)
-    assert float(level) <= 2.2
+    assert float(level) <= most
 
 
 @pytest.fixture
@@ -122,3 +138,44 @@ def test_the_units_allow_what_the_backends_need(place: Place, systemctl: list[li
         assert re.search(r"^AmbientCapabilities=CAP_NET_ADMIN.* CAP_NET_RAW$", text, re.MULTILINE)
         assert "AF_NETLINK AF_INET AF_INET6" in text
         assert "CAP_NET_RAW" not in (SHIPPED / name).read_text()
+
+
+@pytest.mark.parametrize(
+    ("sources", "capabilities", "groups"),
+    [
+        ('["kmsg"]', " CAP_SYSLOG", []),
+        ('["dmesg"]', " CAP_SYSLOG", []),
+        ('["journal"]', "", ["SupplementaryGroups=systemd-journal"]),
+        ('["journal:/var/log/journal", "file:/var/log/kern.log"]', "",
+         ["SupplementaryGroups=adm systemd-journal"]),
+        ('["kmsg", "journal"]', " CAP_SYSLOG", ["SupplementaryGroups=systemd-journal"]),
+        ("[]", "", []),
+    ],
+)  # fmt: skip
+def test_the_units_allow_what_the_sources_need(
+    place: Place, systemctl: list[list[str]], sources: str, capabilities: str, groups: list[str]
+) -> None:
+    """The kernel's buffer and its device only for who reads them; what enforces reads nothing."""
+    place.configure(main=f"sources = {sources}")
+    assert place.treason("init", "--systemd").code == 0
+    service, restore = (
+        (schedule.DIRECTORY / name).read_text().splitlines()
+        for name in ("treason.service", "treason-restore.service")
+    )
+    assert f"AmbientCapabilities=CAP_NET_ADMIN{capabilities}" in service
+    assert [line for line in service if line.startswith("SupplementaryGroups=")] == groups
+    assert ("DeviceAllow=/dev/kmsg r" in service) == bool(capabilities)
+    assert ("PrivateDevices=yes" in service) == (not capabilities)
+    assert "CapabilityBoundingSet=CAP_NET_ADMIN" in restore
+    assert "PrivateDevices=yes" in restore
+    assert not [line for line in restore if line.startswith("SupplementaryGroups=")]
+
+
+def test_a_group_that_is_not_there_is_left_out(
+    place: Place, systemctl: list[list[str]], mocker: MockerFixture
+) -> None:
+    """Or systemd would not start the service at all."""
+    mocker.patch("grp.getgrnam", side_effect=KeyError)
+    place.configure(main='sources = ["journal"]')
+    assert place.treason("init", "--systemd").code == 0
+    assert "SupplementaryGroups" not in (schedule.DIRECTORY / "treason.service").read_text()

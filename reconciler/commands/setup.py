@@ -44,7 +44,7 @@ def init(session: Session, systemd: bool, message: bool, undo: bool) -> int:
     write_configuration(session.path)
     _database(session)
     if systemd:
-        _tell(schedule.install(session.path, session.capabilities))
+        _tell(schedule.install(session.path, session.capabilities, *session.reading))
     if message:
         _tell(kernel_message.turn_on(kernel_message.HERE))
     return OK
