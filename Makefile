@@ -70,7 +70,7 @@ check: lint types contracts test test-slow bench-quick test-examples
 	touch $@
 
 .venv/dev: .venv/run
-	.ci/packages gcc libc6-dev python3-dev strace patch systemd sqlite3 iptables ipset
+	.ci/packages gcc libc6-dev python3-dev strace patch systemd systemd-journal-remote sqlite3 iptables ipset
 	$(python) -m pip install --quiet --editable '.[dev]'
 	touch $@
 

@@ -19,7 +19,8 @@ _TEXT: Final = """\
 # {treason.database}
 # {treason.lock}
 
-# Where kernel messages are read: kmsg (/dev/kmsg), dmesg (the command), file (a saved log).
+# Where kernel messages are read: kmsg (/dev/kmsg), journal (systemd's), dmesg (the command), file
+# (a saved log).
 # {treason.sources}
 
 # What is to drop the banned: nftables, file (a blocklist for other programs).
@@ -99,6 +100,10 @@ _TEXT: Final = """\
 # sources = ["kmsg"]
 # enabled = true
 # report_only = false
+
+# A directory of journal files; by default the machine's own journal is read.
+# [source.journal]
+# directory = "/var/log/journal"
 
 # Which iptables: "auto" is what `iptables` itself is, else "nft" or "legacy"; and the chains that
 # begin with ours. Behind Docker add "DOCKER-USER"; "raw/PREROUTING" alone sees all that comes in.

@@ -8,6 +8,7 @@ too. ``<7>`` tells nothing, since ``dmesg -r`` of util-linux 2.38 prints it for 
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -174,12 +175,12 @@ def _json(line: str, *, trusted: bool) -> Record | None:
         return None
     if not isinstance(entry, dict):
         return None
-    read = _journal if "MESSAGE" in entry else dmesg
+    read = journal if "MESSAGE" in entry else dmesg
     return read(entry, trusted=trusted)
 
 
-def _journal(entry: dict[str, Any], *, trusted: bool) -> Record | None:
-    """Read an entry of ``journalctl -o json`` (systemd's JOURNAL_EXPORT_FORMATS).
+def journal(entry: Mapping[str, Any], *, trusted: bool) -> Record | None:
+    """Read an entry of the journal (systemd's JOURNAL_EXPORT_FORMATS), as its JSON has it.
 
     journald stamps ``_TRANSPORT=kernel`` on what a process wrote to /dev/kmsg, too, and moves
     the text before the first colon to the identifier there; it goes back to its place here.
@@ -213,6 +214,6 @@ def _journal(entry: dict[str, Any], *, trusted: bool) -> Record | None:
 
 
 def _number(text: object) -> int | None:
-    if isinstance(text, str) and re.fullmatch(r"[0-9]{1,20}", text):
+    if isinstance(text, str) and text.isdecimal() and text.isascii() and len(text) <= 20:
         return int(text)
     return None

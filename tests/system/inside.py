@@ -97,6 +97,7 @@ def second_boot() -> None:
     wire = Wire([OFFENDER, OTHER])
     assert wire.arriving([OFFENDER, OTHER]) == {OTHER}
     the_other_backends()
+    the_journal()
     say(run("treason", "init", "--systemd", "--undo").rstrip())
     assert not list(Path("/etc/systemd/system").rglob("*treason*"))
     assert banned()
@@ -108,6 +109,22 @@ def configure(text: str) -> None:
     Path("/etc/treason/treason.toml").write_text(text)
     run("treason", "init", "--systemd")
     run("systemctl", "stop", "treason.timer")
+
+
+def the_journal() -> None:
+    """Let the sandboxed service read the journal, without the capability for /dev/kmsg."""
+    configure('[treason]\nsources = ["journal"]\n[trust]\nuserspace = true\n')
+    unit = run("systemctl", "show", "treason.service")
+    assert "SupplementaryGroups=systemd-journal" in unit
+    assert "cap_syslog" not in unit
+    with Path("/dev/kmsg").open("w") as kmsg:
+        kmsg.write(RECORD.replace(OFFENDER, "198.18.7.7"))
+    time.sleep(1)
+    run("systemctl", "start", "treason.service")
+    assert "198.18.7.7" in run("nft", "list", "ruleset")
+    assert "note:" not in run("journalctl", "-b", "-u", "treason.service", "-o", "cat", "-n", "20")
+    say("the service reads the journal")
+    configure("")
 
 
 def the_other_backends() -> None:

@@ -1,0 +1,172 @@
+"""systemd's journal, as journalctl(1) reads it: what journald keeps of the kernel's messages.
+
+Why journalctl and no library, and what becomes of a damaged journal or of a place that is lost:
+docs/explanation/reading-the-journal.md.
+"""
+
+import re
+from collections.abc import Generator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from attrs import frozen
+
+from reconciler import Record, SourcePlugin, hookimpl
+from sources import shapes
+from sources.journalctl import Journalctl, Run, told, unreadable
+
+# journald stamps this on what a process wrote to /dev/kmsg as well: such a record is read, and
+# found untrusted by its facility and identifier, so that it is counted as refused.
+_KERNEL: Final = "_TRANSPORT=kernel"
+_VERIFY: Final = "journalctl --verify tells what is damaged"
+_CURSOR: Final = re.compile(r"s=(?P<s>[0-9a-f]{32});i=(?P<i>[0-9a-f]+);.*\bt=(?P<t>[0-9a-f]+)\b.*")
+_TIME: Final = re.compile(r"\bt=([0-9a-f]{1,13})\b")
+
+
+@frozen
+class Settings:
+    """``[source.journal]``: a directory of journal files; empty for the machine's own journal."""
+
+    directory: str = ""
+
+
+class Journal:
+    """Reads behind the cursor, which is systemd's own, of the last record that was looked at."""
+
+    def __init__(
+        self, settings: Settings | None = None, journalctl: Journalctl | None = None
+    ) -> None:
+        directory = settings.directory if settings else ""
+        self._journalctl = journalctl or Journalctl(directory)
+        self._cursor: str | None = None
+        self._notes: list[str] = []
+
+    def read(self, cursor: str | None, needles: Sequence[str]) -> Generator[Record, None, None]:
+        """Yield the records behind the cursor that hold a needle."""
+        sought = () if "" in needles else needles
+        self._cursor = cursor
+        start, fallback = self._start(cursor)
+        run = yield from self._records(sought, start, cursor)
+        if run.place is None and (tail := self._unread(run, cursor)):
+            stopped = f"journalctl gave up {_when(self._cursor)}, and went on {_when(tail)}"
+            rest = yield from self._records(sought, f"--cursor={tail}", None)
+            if rest.place is None and self._cursor == cursor:
+                raise unreadable((stopped, *run.damage), _VERIFY)
+            run = Run(rest.place or tail, (stopped, *run.damage, *rest.damage))
+        elif self._cursor == cursor:
+            self._cursor = fallback or cursor
+        self._cursor = run.place or self._cursor
+        self._notes += told(run.damage)
+
+    def cursor(self) -> str | None:
+        """Give the place of the last record that was looked at."""
+        return self._cursor
+
+    def notes(self) -> Sequence[str]:
+        """Tell of a place that was lost, and of damage."""
+        return self._notes
+
+    def silence(self) -> str | None:
+        """Say that the journal has nothing of the kernel, if so."""
+        if self._journalctl.look(_KERNEL, "SYSLOG_FACILITY=0").place:
+            return None
+        return (
+            "the journal holds no record of the kernel: journald does not read /dev/kmsg here (in"
+            " a container, or by ReadKMsg=no in journald.conf); use the source kmsg"
+        )
+
+    def _start(self, cursor: str | None) -> tuple[str, str | None]:
+        """Give the argument that says where to begin, having seen that the journal can be read.
+
+        Where the cursor's entry is gone, also give the last entry of any kind. It is the cursor
+        when no record of the kernel follows, or what is gone would be missed at each pass.
+        """
+        if cursor is None:
+            self._journalctl.look(_KERNEL)
+            return "--no-tail", None  # all there is
+        start = f"--cursor={cursor}"
+        known = cursor.isascii() and cursor.isprintable()
+        if known:
+            found = self._journalctl.look(start)
+            if found.place and _entry(found.place) == _entry(cursor):
+                return start, None
+            known = not any("cursor" in line for line in found.damage)
+        if known:
+            self._notes.append(
+                "the record that was read last is no longer in the journal: went on by its time;"
+                " what was deleted before it was read is lost"
+            )
+        else:
+            start = _since(cursor)
+            again = "from the beginning" if start == "--no-tail" else "from its time on"
+            self._notes.append(f"{cursor!r} is no cursor of the journal's: read again {again}")
+        return start, self._journalctl.look().place
+
+    def _records(
+        self, needles: Sequence[str], start: str, known: str | None
+    ) -> Generator[Record, None, Run]:
+        """Yield the records from a place on, but not the one that is known.
+
+        Not by --after-cursor: systemd 252 then passes over the first record, whichever it is.
+        """
+        skipped = _entry(known or "")
+        coming = self._journalctl.entries(needles, start, _KERNEL)
+        while True:
+            try:
+                entry = next(coming)
+            except StopIteration as stop:
+                run: Run = stop.value
+                return run
+            cursor = str(entry.get("__CURSOR"))
+            if _entry(cursor) == skipped or "MESSAGE" not in entry:
+                continue
+            self._cursor = cursor
+            if record := shapes.journal(entry, trusted=True):
+                yield record
+
+    def _unread(self, run: Run, cursor: str | None) -> str | None:
+        """Give the last record of the kernel, if journalctl gave up before it."""
+        tail = self._journalctl.look(_KERNEL).place
+        if tail is None and run.damage and self._cursor == cursor:
+            raise unreadable(run.damage, _VERIFY)
+        return tail if tail and _later(tail, self._cursor) else None
+
+
+def _entry(cursor: str) -> str:
+    """Give what is the same wherever journald copies the entry: boot, times and hash."""
+    return cursor.partition(";b=")[2]
+
+
+def _later(one: str, other: str | None) -> bool:
+    """Whether an entry comes after another: by number in one sequence, else by time."""
+    a, b = _CURSOR.fullmatch(one), _CURSOR.fullmatch(other or "")
+    if not (a and b):
+        return True
+    key = "i" if a["s"] == b["s"] else "t"
+    return int(a[key], 16) > int(b[key], 16)
+
+
+def _when(cursor: str | None) -> str:
+    found = _TIME.search(cursor or "")
+    if not found:
+        return "at the beginning"
+    return f"at {datetime.fromtimestamp(int(found[1], 16) / 1e6, UTC):%Y-%m-%dT%H:%M:%S}Z"
+
+
+def _since(cursor: str) -> str:
+    """Give the argument that begins at the time that stands in a cursor, or with all there is."""
+    found = _TIME.search(cursor)
+    if not found:
+        return "--no-tail"
+    seconds, micros = divmod(int(found[1], 16), 1_000_000)
+    return f"--since=@{seconds}.{micros:06}"
+
+
+@hookimpl
+def treason_sources() -> list[SourcePlugin]:
+    """Give the source ``journal``."""
+    return [
+        SourcePlugin(
+            "journal", Journal, Settings, argument="directory", groups=("systemd-journal",)
+        )
+    ]
