@@ -43,7 +43,7 @@ def martian(kmsg: Callable[[str], None], wire: Callable[..., Wire]) -> str:
 @pytest.mark.kmsg
 @pytest.mark.skipif(not REAL_ROOT, reason="only root can mount, and start a journald")
 def test_a_record_counts_once_whichever_carriers_bring_it(martian: str, place: Place) -> None:
-    """By /dev/kmsg, dmesg, a log of what dmesg printed of the kernel, and a real journald's journal."""
+    """By /dev/kmsg, dmesg, a log of what dmesg printed, and a real journald's journal."""
     log = place.path / "kern.log"
     log.write_text(run(["dmesg", "--kernel", "--color=never"]).output)
     place.configure(RULE)
