@@ -395,6 +395,23 @@ def test_damage_in_the_middle_costs_the_middle_and_is_told(files: Files) -> None
     assert files.read(done.cursor).records == []
 
 
+def test_of_much_damage_a_few_lines_are_told(
+    files: Files, command: Callable[[str], tuple[str, ...]]
+) -> None:
+    """Each once, then how many more there are."""
+    files.write(offence(1))
+    bad = "Entry item $((i % 7)) data object is bad, skipping over it: Bad message"
+    files.command = command(
+        f'i=0; while [ $i -lt 20 ]; do echo "{bad}" >&2; i=$((i + 1)); done; exec journalctl "$@"'
+    )
+    done = files.read()
+    assert done.texts == [offence(1)]
+    assert [note[:47] for note in done.notes[:3]] == [
+        "not all of the journal could be read: Entry ite"
+    ] * 3
+    assert done.notes[3:] == ["and 4 more; journalctl --verify tells what is damaged"]
+
+
 def test_without_patterns_the_needles_are_sought_here(
     files: Files, command: Callable[[str], tuple[str, ...]]
 ) -> None:
@@ -418,6 +435,10 @@ def test_without_patterns_the_needles_are_sought_here(
         ("kill -9 $$", "ended with -9"),
         ('case "$*" in *=export*) echo odd >&2; exit 2;; esac; exec journalctl "$@"', "odd"),
         ('case "$*" in *=export*) exit 1;; esac; exec journalctl "$@"', "gave up"),
+        (
+            'case "$*" in *=export*) echo "An error was x.journal, ignoring" >&2; exit 1;; esac',
+            "x.journal, ignoring",
+        ),
     ],
 )
 def test_a_journalctl_that_fails_is_no_empty_journal(
