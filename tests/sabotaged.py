@@ -455,6 +455,22 @@ class RefusesNoCursor(Tape):
             yield from super().read(cursor, needles)
 
 
+class SpeaksOneWord(Tape):
+    """Gives its notes as one text, which would be told letter by letter."""
+
+    def notes(self) -> str:
+        """Forget the list."""
+        return "lost"
+
+
+class HearsNothing(Tape):
+    """Says that there is silence, whatever was said."""
+
+    def silence(self) -> str | None:
+        """Do not listen."""
+        return "nothing here"
+
+
 EXPECTED_SOURCES: Mapping[type[Tape], set[str]] = {
     ForgetsWhereItWas: {"test_cursor", "test_cursor_stays"},
     SkipsOne: {"test_cursor"},
@@ -464,6 +480,8 @@ EXPECTED_SOURCES: Mapping[type[Tape], set[str]] = {
                      "test_many"},
     KnowsOneNeedle: {"test_needles"},
     StopsAtStrangeTexts: {"test_strange_texts"},
+    SpeaksOneWord: {"test_words"},
+    HearsNothing: {"test_words"},
     RefusesNoCursor: {"test_cursor_of_another"},
 }  # fmt: skip
 """Each source, and the cases of the contract that it fails."""

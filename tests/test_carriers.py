@@ -49,7 +49,7 @@ def test_a_record_counts_once_whichever_carriers_bring_it(martian: str, place: P
     place.configure(RULE)
     script = place.path / "inside.py"
     script.write_text(INSIDE)
-    argv = ["unshare", "--mount", sys.executable, script, martian, place.config, log]
+    argv = ["unshare", "--mount", sys.executable, *map(str, (script, martian, place.config, log))]
     environment = {**os.environ, "OUTSIDE": str(Path("/proc/self/ns/mnt").readlink())}
     done = subprocess.run(
         argv, capture_output=True, text=True, check=False, timeout=3 * WAIT, env=environment

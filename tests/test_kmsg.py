@@ -71,6 +71,7 @@ class TestKmsg(SourceContract):
     """The contract, on the real buffer; it is small, and others read it too."""
 
     many = 100
+    heard = False
 
     @pytest.fixture
     def carrier(self, kmsg: Callable[[str], None]) -> Buffer:

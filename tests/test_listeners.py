@@ -7,10 +7,12 @@ import pytest
 
 from reconciler import listeners
 from reconciler.errors import TreasonError
+from reconciler.execute import run
 
 
-def test_listening_ports_are_told_and_no_others() -> None:
+def test_listening_ports_are_told_and_no_others(host: None) -> None:
     """Of both families; a bound or connected socket is no listener."""
+    run(["ip", "link", "set", "lo", "up"])
     with (
         socket.create_server(("127.0.0.1", 0)) as four,
         socket.create_server(("::1", 0), family=socket.AF_INET6) as six,

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 import pytest
 
 from reconciler.errors import SourceUnreadable
-from reconciler.interfaces import Source
+from reconciler.interfaces import Listening, Noting, Source
 from reconciler.model import Record
 
 NEEDLE = "shrinks window"
@@ -37,9 +37,13 @@ class SourceContract:
         a context manager: inside, the carrier cannot be read.
     ``forge(text)``
         lets the carrier hold a message as any process may write it.
+
+    ``many`` messages at once must be taken. ``heard`` says whether what `Carrier.write` writes
+    passes for the kernel's own, so that a source that can tell silence must not.
     """
 
     many: ClassVar[int] = 10_000
+    heard: ClassVar[bool] = True
 
     @pytest.fixture
     def carrier(self) -> Carrier:
@@ -142,6 +146,20 @@ class SourceContract:
             for cursor in (None, source.cursor()):
                 with pytest.raises(SourceUnreadable):
                     self._read(carrier.source(), cursor)
+
+    def test_words(self, carrier: Carrier) -> None:
+        """What it tells people is text; it is not silent where it brings a message."""
+        carrier.write(*self._messages(1))
+        source = carrier.source()
+        self._read(source, None)
+        if isinstance(source, Noting):
+            notes = source.notes()
+            assert not isinstance(notes, str), "give lines, not one text"
+            assert all(isinstance(note, str) for note in notes)
+        other = carrier.source()
+        if isinstance(other, Listening):
+            said = other.silence()
+            assert said is None or (isinstance(said, str) and not self.heard)
 
     def test_forged(self, carrier: Carrier) -> None:
         """What any process may write is not trusted, or told by its facility."""
