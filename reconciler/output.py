@@ -51,6 +51,7 @@ def readings_text(readings: Iterable[Reading], now: int, *, verbose: bool) -> It
         if reading.error:
             continue
         asides = (
+            (reading.reported, "only reported"),
             (reading.refused, "refused"),
             (reading.known, "known from another source"),
             (reading.outbound, "outbound"),
@@ -64,6 +65,7 @@ def readings_text(readings: Iterable[Reading], now: int, *, verbose: bool) -> It
         )
         yield from (f"  note: {plain(note)}" for note in reading.notes)
         if verbose:
+            yield from (f"  reported: {plain(text)}" for text in reading.sightings)
             yield from (f"  refused, not from the kernel: {plain(x)}" for x in reading.examples)
             for ban in reading.bans:
                 end = "for good" if ban.until is None else f"ends {ahead(ban.until, now)}"
@@ -89,6 +91,7 @@ def readings_json(readings: Iterable[Reading]) -> list[dict[str, Any]]:
         {
             "source": reading.source,
             "offences": reading.offences,
+            "reported": reading.reported,
             "refused": reading.refused,
             "known": reading.known,
             "outbound": reading.outbound,

@@ -28,8 +28,9 @@ _BATCH: Final = 20_000
 class Reading:
     """What one source brought.
 
-    ``offences`` counts messages, ``refused`` those that nobody vouches for; ``examples`` are a
-    few of the refused ones. ``known`` counts those that another source brought before, and
+    ``offences`` counts messages, among them ``reported`` those of rules that only report, and
+    ``sightings`` are a few of these. ``refused`` counts those that nobody vouches for, and
+    ``examples`` are a few. ``known`` counts those that another source brought before, and
     ``outbound`` those about connections that this machine made: neither is an offence again.
     ``notes`` are what the source has to say besides. ``error`` is empty unless it could not be
     read.
@@ -37,9 +38,11 @@ class Reading:
 
     source: str
     offences: int = 0
+    reported: int = 0
     refused: int = 0
     known: int = 0
     outbound: int = 0
+    sightings: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     bans: tuple[Ban, ...] = ()
     notes: tuple[str, ...] = ()
@@ -97,8 +100,8 @@ class Scanner:
         self._bans |= {ban.network: ban.until for ban in tally.bans.values()}
         self._stamps |= tally.stamps
         return Reading(
-            name, tally.offences, tally.refused, tally.known, tally.outbound,
-            tuple(tally.examples), tuple(tally.bans.values()), notes,
+            name, tally.offences, tally.reported, tally.refused, tally.known, tally.outbound,
+            tuple(tally.sightings), tuple(tally.examples), tuple(tally.bans.values()), notes,
         )  # fmt: skip
 
     def _recognised(
@@ -125,6 +128,10 @@ class Scanner:
         counted = sum(offence.count for offence in fresh)
         tally.offences += counted
         tally.known += sum(offence.count for offence in offences) - counted
+        only = {rule.name for rule in self.rules if rule.report_only}
+        reported = [offence for offence in fresh if offence.rule in only]
+        tally.reported += sum(offence.count for offence in reported)
+        tally.sightings += [o.evidence for o in reported[: _SHOWN - len(tally.sightings)]]
         bans = self._decide(fresh, tally.bans)
         tally.bans |= {ban.network: ban for ban in bans}
         limit = 0 if self.force else self.policy.max_new_bans
@@ -194,9 +201,11 @@ class _Tally:
     """What a source has brought so far; see `Reading`."""
 
     offences: int = 0
+    reported: int = 0
     refused: int = 0
     known: int = 0
     outbound: int = 0
+    sightings: list[str] = field(factory=list)
     examples: list[str] = field(factory=list)
     bans: dict[Network, Ban] = field(factory=dict)
     stamps: set[tuple[int, str]] = field(factory=set)

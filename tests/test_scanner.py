@@ -257,7 +257,8 @@ ELSEWHERE = attrs.evolve(RULES[1], sources=("journal", "file:/x"))
 def test_a_rule_that_only_reports_bans_nobody(store: Store) -> None:
     """Its offences are stored, and do not help others to reach a threshold."""
     reading = scan(store, Fixed([stamped(1, None)], position=None), rules=[REPORTED])
-    assert (reading.offences, reading.bans) == (1, ())
+    assert (reading.offences, reading.reported, reading.bans) == (1, 1, ())
+    assert reading.sightings == (stamped(1, None).text,)
     rules = [REPORTED, RULES[2]]
     probing = "Probing zero-window on 192.0.2.1:9/80, seq=1:2, recv 3ms ago, lasting 4ms"
     other = Fixed([Record(text=probing, carrier="x", trusted=True)], position=None)
