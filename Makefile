@@ -2,7 +2,7 @@
 # installed; an ordinary user is told which ones are missing.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-examples test-system bench bench-quick lint types contracts wheel check clean
+.PHONY: demo test test-slow test-examples test-system test-kernel bench bench-quick lint types contracts wheel check clean
 
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
@@ -31,6 +31,11 @@ test-examples: wheel
 test-system: wheel
 	.ci/packages debootstrap systemd-container
 	$(python) tests/system/make.py dist/*.whl
+
+# As root: boots kernels that print the message in qemu, and provokes it for real.
+test-kernel: wheel
+	.ci/packages debootstrap e2fsprogs qemu-system-x86
+	$(python) tests/system/kernel.py dist/*.whl
 
 # A quarter of an hour on two cores that have nothing else to do; BENCH='--only passes' chooses.
 bench: .venv/bench

@@ -1,0 +1,95 @@
+"""Boot kernels that can print their message, and provoke it for real: `make test-kernel`.
+
+As root. The kernels of Debian and of its backports print different forms of the message. Both run
+in qemu without hardware support, on one system that is made once and cached.
+"""
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from make import BASE, CACHE, HERE, MIRROR, SUITE, base, install, run
+
+READY = CACHE / f"{BASE.name}-kernels"
+KERNEL = "linux-image-cloud-amd64"
+MINUTES = 5
+EXPECTED = "all as expected"
+# In the emulation of qemu 7.2 the kernel's cmpxchg16b ends in a double fault.
+CPU = "qemu64,-cx16"
+
+
+def ready() -> Path:
+    """The cached system with both kernels, each with its modules and an initial RAM disk."""
+    if not READY.is_dir():
+        with tempfile.TemporaryDirectory(prefix="part.", dir=base().parent) as directory:
+            system = Path(directory, "system")
+            run("cp", "--archive", "--reflink=auto", BASE, system)
+            suites = ("", "-backports")
+            (system / "etc/apt/sources.list").write_text(
+                "".join(f"deb {MIRROR} {SUITE}{each} main\n" for each in suites)
+            )
+            shutil.copy("/etc/resolv.conf", system / "etc/resolv.conf")
+            inside = ["chroot", system, "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"]
+            run(*inside, "apt-get", "-qq", "update")
+            get = [*inside, "apt-get", "-qq", "install", "--yes", "--no-install-recommends"]
+            for each in suites:
+                run(*get, f"--target-release={SUITE}{each}", KERNEL, stdout=subprocess.DEVNULL)
+            system.rename(READY)
+    return READY
+
+
+def boot(kernel: Path, image: Path, report: Path) -> None:
+    """Boot it until it powers itself off or reboots; what it finds it writes to a serial line."""
+    initrd = kernel.with_name(kernel.name.replace("vmlinuz", "initrd.img"))
+    console = report.with_name("console")
+    done = subprocess.run(
+        ["timeout", "--signal=KILL", f"{MINUTES}m",
+         "qemu-system-x86_64", "-accel", "tcg", "-cpu", CPU, "-m", "1024", "-smp", "2",
+         "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot",
+         "-kernel", str(kernel), "-initrd", str(initrd),
+         "-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1",
+         "-drive", f"file={image},format=raw,if=virtio,cache=unsafe",
+         "-serial", f"file:{console}",
+         "-chardev", f"file,id=report,path={report},append=on", "-serial", "chardev:report"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode != 0 or not report.exists() or not report.stat().st_size:
+        said = console.read_text(errors="replace")[-2000:] if console.exists() else ""
+        print(f"qemu ended with {done.returncode}: {done.stderr[-2000:]}\n{said}")
+
+
+def tried(kernel: Path, disk: Path, place: Path) -> bool:
+    """Boot a kernel twice, on a copy of the disk; tell what it found."""
+    place.mkdir()
+    image, report = place / "image", place / "report"
+    run("cp", "--sparse=always", disk, image)
+    for number in (1, 2):
+        boot(kernel, image, report)
+        text = report.read_text() if report.exists() else ""
+        if text.count(f"{EXPECTED}\n") != number:
+            break
+    print(f"{kernel.name}\n{text or 'the system wrote no report'}")
+    return text.count(f"{EXPECTED}\n") == 2
+
+
+def main() -> None:
+    """Make the disk once; boot each kernel twice on a copy; tell what they found."""
+    with tempfile.TemporaryDirectory(prefix="run.", dir=ready().parent) as directory:
+        system, disk = Path(directory, "system"), Path(directory, "disk")
+        run("cp", "--archive", "--reflink=auto", READY, system)
+        install(system, Path(sys.argv[1]).resolve())
+        shutil.copy(HERE / "inside_kernel.py", system / "opt/treason/inside.py")
+        shutil.copy(HERE / "shrinker.py", system / "opt/treason")
+        run("mke2fs", "-q", "-F", "-t", "ext4", "-d", system, disk, "2G", stdout=subprocess.DEVNULL)
+        passed = [
+            tried(kernel, disk, Path(directory, kernel.name))
+            for kernel in sorted(system.glob("boot/vmlinuz-*"))
+        ]
+    if len(passed) < 2 or not all(passed):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
