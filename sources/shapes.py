@@ -21,25 +21,36 @@ _KMSG: Final = re.compile(r"([0-9]{1,9}),([0-9]{1,20}),([0-9]{1,20}),(?![c+])[^;
 _ESCAPED: Final = re.compile(r"(?:\\x[0-9a-f]{2})+")  # the bytes of one character stand together
 _PRI: Final = re.compile(r"<([0-9]{1,3})>")
 _RFC5424: Final = re.compile(
-    r"1 (?P<time>\S+) \S+ (?P<tag>\S+) \S+ \S+ (?:-|(?:\[[^\]]*\])+) ?\ufeff?(?P<text>.*)"
-)
-_SYSLOG: Final = re.compile(
-    r"(?P<time>[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,}\S*) "
-    r"\S+ (?P<tag>[^\s:\[]+)(?:\[[0-9]+\])?: (?P<text>.*)"
-)
-_DECODED: Final = re.compile(
-    r"(?P<facility>[a-z0-9]{2,10}) *:(?:emerg|alert|crit|err|warn|notice|info|debug) *: "
+    r"1 (?P<time>\S+) \S+ (?P<tag>\S+) (?P<process>\S+) \S+ (?:-|(?:\[[^\]]*\])+) ?\ufeff?"
     r"(?P<text>.*)"
 )
+_SYSLOG: Final = re.compile(
+    r"(?P<time>[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}(?:\.[0-9]{1,9})?"
+    r"|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,}\S*"
+    r"|[A-Z][a-z]{2} [0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:.]{8,15} \S+"
+    r"|[0-9]{9,11}\.[0-9]{6}) "
+    r"(?:(?![^\s:]+: )\S+ )?"  # `syslogd -S` of busybox writes no host
+    r"(?:(?P<facility>[a-z0-9]{2,10})\.(?P<level>[a-z]{3,7}) )?"  # busybox writes these
+    r"(?P<tag>[^\s:\[]+)(?P<process>\[[0-9]+\])?:(?: |(?=\[))(?P<text>.*)"
+)
+_DECODED: Final = re.compile(
+    r"(?P<facility>[a-z0-9]{2,10}) *:(?P<level>emerg|alert|crit|err|warn|notice|info|debug) *: "
+    r"(?P<text>.*)",
+    re.DOTALL,
+)
 _DMESG_ISO: Final = re.compile(
-    r"(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8},[0-9]{6}[+-][0-9]{2}:[0-9]{2}) (?P<text>.*)"
+    r"(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8},[0-9]{6}[+-][0-9]{2}:[0-9]{2}) (?P<text>.*)",
+    re.DOTALL,
 )
 _STAMP: Final = re.compile(
     r"\[(?: *(?P<monotonic>[0-9]+\.[0-9]{6})(?: <[ 0-9.]+>)?"
-    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [0-9]{4}"
+    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [0-9]{4}(?: <[ 0-9.]+>)?"
+    r"|<[ 0-9.]+>"
     r"|[A-Z][a-z]{2} ?[0-9]{1,2} [0-9]{2}:[0-9]{2}"
-    r"| *\+[0-9]+\.[0-9]{6})\](?:\[ *[TC][0-9]+\])? "
+    r"| *\+[0-9]+\.[0-9]{6})\](?: ?\[ *[TC][0-9]+\])? "
 )
+_UNIX: Final = re.compile(r"[0-9]{9,11}\.[0-9]{6}")
+_LEVELS: Final = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
 _MEMBER: Final = re.compile(r' +"(fac|pri|time|msg)": +(.*?),?')
 _REPEATED: Final = re.compile(r"message repeated ([0-9]{1,9}) times: \[ ?(.*)\]")
 
@@ -57,10 +68,11 @@ def parse(line: str, *, trusted: bool) -> Record | None:
         return _json(line, trusted=trusted)
     if record := kmsg(line):
         return evolve(record, trusted=record.trusted and trusted)
+    priority = None
     if match := _PRI.match(line):
-        trusted = trusted and int(match[1]) < 8
-        line = line[match.end() :]
-    return _text(line, trusted=trusted)
+        priority, line = int(match[1]), line[match.end() :]
+        trusted = trusted and priority < 8
+    return _text(line, priority, trusted=trusted)
 
 
 def member(line: str) -> dict[str, Any]:
@@ -80,17 +92,19 @@ def dmesg(entry: dict[str, Any], *, trusted: bool) -> Record | None:
     message, name, priority, time = (entry.get(key) for key in ("msg", "fac", "pri", "time"))
     if not isinstance(message, str):
         return None
-    facility = None
+    facility = level = None
     if isinstance(name, str):
         facility = 0 if name == "kern" else 1
-    elif type(priority) is int and priority > 7:
-        facility = priority // 8
+        level = _level(priority) if isinstance(priority, str) else None
+    elif type(priority) is int and priority >= 0:
+        facility, level = priority // 8 or None, priority % 8
     return Record(
         text=message,
         carrier="dmesg",
         trusted=trusted and facility in {None, 0},
         facility=facility,
-        monotonic=time if isinstance(time, float) else None,
+        level=level,
+        monotonic=_seconds(time),
     )
 
 
@@ -125,17 +139,26 @@ def _bare(line: str, *, trusted: bool) -> Record:
     return Record(text=text, carrier="dmesg", trusted=trusted, monotonic=monotonic)
 
 
-def _text(line: str, *, trusted: bool) -> Record | None:
-    carrier, facility, time = "dmesg", None, None
-    if match := _RFC5424.fullmatch(line) or _SYSLOG.fullmatch(line):
-        if match["tag"] != "kernel":
-            return None
-        carrier, time, line = "syslog", _epoch(match["time"]), match["text"]
-    elif match := _DECODED.fullmatch(line):
-        facility, line = (0 if match["facility"] == "kern" else 1), match["text"]
-        trusted = trusted and facility == 0
+def _text(line: str, priority: int | None, *, trusted: bool) -> Record | None:
+    """Read a line without its ``<PRIORITY>``; that of 0 to 7 is the kernel's in RFC 5424 only."""
+    carrier, time = "dmesg", None
+    facility, level = (None, None) if priority is None else divmod(priority, 8)
+    facility = facility or None
     if match := _DMESG_ISO.fullmatch(line):
         time, line = _epoch(match["time"]), match["text"]
+    elif (match := _RFC5424.fullmatch(line)) or (match := _SYSLOG.fullmatch(line)):
+        if match["tag"] != "kernel" or match["process"] not in {None, "-"}:
+            return None  # the kernel has no number: a process called itself so
+        carrier, time, line = "syslog", _epoch(match["time"]), match["text"]
+        if match.re is _RFC5424:
+            facility = None if priority is None else priority // 8
+    elif match := _DECODED.fullmatch(line):
+        line = match["text"]
+        if iso := _DMESG_ISO.fullmatch(line):
+            time, line = _epoch(iso["time"]), iso["text"]
+    named = match.groupdict() if match else {}
+    if named.get("facility"):
+        facility, level = (0 if named["facility"] == "kern" else 1), _level(named["level"])
     line, monotonic = _unstamped(line)
     repeated = 1
     if carrier == "syslog" and (match := _REPEATED.fullmatch(line)):
@@ -144,12 +167,19 @@ def _text(line: str, *, trusted: bool) -> Record | None:
     return Record(
         text=line,
         carrier=carrier,
-        trusted=trusted,
+        trusted=trusted and facility in {None, 0},
         facility=facility,
+        level=level,
         monotonic=monotonic,
         time=time,
         repeated=repeated,
     )
+
+
+def _level(name: str) -> int | None:
+    """Give the number of a level; busybox has names of its own for some."""
+    name = {"panic": "emerg", "error": "err", "warning": "warn"}.get(name, name)
+    return _LEVELS.index(name) if name in _LEVELS else None
 
 
 def _unstamped(text: str) -> tuple[str, float | None]:
@@ -161,11 +191,20 @@ def _unstamped(text: str) -> tuple[str, float | None]:
 
 def _epoch(text: str) -> float | None:
     """Read a time that says its zone; one without zone or year is no time to rely on."""
+    if _UNIX.fullmatch(text):
+        return float(text)
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
         return None
     return None if time.tzinfo is None else time.timestamp()
+
+
+def _seconds(time: object) -> float | None:
+    """Read a number of JSON; what is no time is none."""
+    if isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < 1e12:
+        return float(time)
+    return None
 
 
 def _json(line: str, *, trusted: bool) -> Record | None:

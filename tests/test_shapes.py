@@ -47,7 +47,18 @@ def test_every_sample_yields_exactly_what_it_must(sample: dict[str, object]) -> 
         "[    1.234567][  T123] ",
         "[Sun Nov 22 12:51:59 2026] ",
         "[Nov22 12:51] ",
+        "[Nov 2 12:51] ",
         "[  +0.000004] ",
+        "[ +12.000004] ",
+        "[<    0.000009>] ",
+        "[Tue Nov 24 23:28:42 2026 <    0.000009>] ",
+        "[    1.234567] [  T123] ",
+        "[    1.234567] [    C1] ",
+        "kern  :debug : 2026-11-22T12:51:59,123456+00:00 ",
+        "kern  :debug : [  +0.000004] ",
+        "kern  :debug : [    1.234567] [ T123] ",
+        "kern  :debug : ",
+        "<7>[    1.234567][  T123] ",
         "<7>[    1.234567] ",
         "<7>",
         "kern  :debug : [    1.234567] ",
@@ -58,7 +69,21 @@ def test_every_sample_yields_exactly_what_it_must(sample: dict[str, object]) -> 
         "<7>Nov 22 12:51:59 web1 kernel: ",
         "<7>1 2026-11-22T12:51:59.123456Z web1 kernel - - - ",
         '<7>1 2026-11-22T12:51:59Z web1 kernel - - [x@1 a="b"] ',
+        "<7>1 2026-11-22T12:51:59.123456Z web1 kernel - - - [    1.234567] ",
+        "Nov 22 12:51:59 web1 kernel:[    1.234567] ",
+        "Nov 22 12:51:59.123456 web1 kernel: ",
+        "2026-11-22 12:51:59 web1 kernel: ",
+        "2026-11-22T12:51:59+0000 web1 kernel: ",
+        "2026-11-22T12:51:59.123456+0000 web1 kernel: ",
+        "2026-11-22T12:51:59+01:00 s_sys@web1 kernel: [    1.234567] ",
+        "2026-11-22T12:51:59+01:00 fe80::1 kernel: ",
+        "Sun 2026-11-22 12:51:59 UTC web1 kernel: ",
+        "1795351919.123456 web1 kernel: ",
+        "Jan  1 00:00:00 web1 kern.warn kernel: [    1.234567] ",
+        "Jan  1 00:00:00 kernel: ",
         "7,1,1,-;",
+        "7,1,1,-,caller=T123;",
+        "7,1,1,-,caller=C1,more=1;",
     ],
 )
 def test_every_prefix_is_taken_off(prefix: str) -> None:
@@ -73,6 +98,24 @@ def test_every_prefix_is_taken_off(prefix: str) -> None:
     [
         f"Nov 22 12:51:59 web1 sshd[7]: {TEXT}",
         f"Nov 22 12:51:59 web1 kernel[7]x: {TEXT}",
+        f"Nov 22 12:51:59 web1 kernel[7]: {TEXT}",
+        f"Nov 22 12:51:59 web1 kernel kernel: {TEXT}",
+        f"Nov 22 12:51:59 web1 user.info kernel[7]: {TEXT}",
+        f"Nov 22 12:51:59 web1 kernel: kernel: {TEXT}",
+        f"Nov 22 12:51:59 kernel: kernel: {TEXT}",
+        f"Nov 22 12:51:59 sshd[7]: kernel: {TEXT}",
+        f"Nov 22 12:51:59 web1 sshd: kernel: {TEXT}",
+        f"2026-11-22T12:51:59,123456+00:00 usb 1-1: kernel: {TEXT}",
+        f"<7>1 2026-11-22T12:51:59Z web1 kernel 7 - - {TEXT}",
+        f"<7>1 2026-11-22T12:51:59Z web1 evil - - - kernel: {TEXT}",
+        f"[    1.234567] [    1.234567] {TEXT}",
+        f"[    1.234567] web1 sshd[7]: {TEXT}",
+        f"[    1.234567] usb 1-1: Product: kern  :debug : {TEXT}",
+        f"kern  :debug : kern  :debug : {TEXT}",
+        "__CURSOR=x",
+        f"MESSAGE={TEXT}",
+        f"kern  :debug : [    1.234567] usb 1-1: Product: x\n{TEXT}",
+        f"7,1,1,-;usb 1-1: Product: x\\x0a{TEXT}",
         f"<7>1 2026-11-22T12:51:59Z web1 sshd - - - {TEXT}",
         f" {TEXT}",
         "{",
@@ -99,6 +142,11 @@ def test_what_is_not_the_kernels_is_no_offence(line: str) -> None:
         (f"<15>[    1.234567] {TEXT}", False),
         (f"user  :debug : {TEXT}", False),
         (f"15,1,1,-;{TEXT}", False),
+        (f"<15>Nov 22 12:51:59 web1 kernel: {TEXT}", False),
+        (f"<13>1 2026-11-22T12:51:59Z web1 kernel - - - {TEXT}", False),
+        (f"<7>1 2026-11-22T12:51:59Z web1 kernel - - - {TEXT}", True),
+        (f"Jan  1 00:00:00 web1 user.notice kernel: {TEXT}", False),
+        (f"Jan  1 00:00:00 web1 kern.warn kernel: {TEXT}", True),
         (json.dumps({"fac": "user", "pri": "debug", "msg": TEXT}), False),
         (json.dumps({"pri": 15, "msg": TEXT}), False),
         (f"kern  :debug : {TEXT}", True),
@@ -153,6 +201,77 @@ def test_times_are_told_where_the_carrier_tells_them() -> None:
     bare = shapes.parse(f"Nov 22 12:51:59 h kernel: [ 7.500000] {TEXT}", trusted=True)
     assert bare is not None
     assert (bare.time, bare.monotonic) == (None, 7.5)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "7,1,2214888468,-;text",
+        "[ 2214.888468] text",
+        "[ 2214.888468 <    0.000012>] text",
+        "[ 2214.888468] [ T123] text",
+        "<7>[ 2214.888468] text",
+        "kern  :debug : [ 2214.888468] text",
+        '{"fac": "kern", "pri": "debug", "time": 2214.888468, "msg": "text"}',
+        '{"pri": 7, "time": 2214.888468, "msg": "text"}',
+        "Aug 28 13:16:32 host kernel: [ 2214.888468] text",
+        "Aug 28 13:16:32 host kernel: message repeated 2 times: [ [ 2214.888468] text]",
+        "<7>1 2026-11-22T12:51:59Z h kernel - - - [ 2214.888468] text",
+        "Jan  1 00:00:00 host kern.debug kernel: [ 2214.888468] text",
+        '{"_TRANSPORT": "kernel", "MESSAGE": "text", "_SOURCE_MONOTONIC_TIMESTAMP": "2214888468"}',
+    ],
+)
+def test_the_time_since_boot_is_exact(line: str) -> None:
+    """To the microsecond, and the same number on every carrier: records are matched by it."""
+    record = shapes.parse(line, trusted=True)
+    assert record is not None
+    assert (record.text, record.monotonic) == ("text", 2214888468 / 1e6)
+
+
+@given(micros=st.integers(0, 10**14))
+def test_microseconds_survive(micros: int) -> None:
+    """Whatever the carrier, for three years after boot and longer."""
+    for line in (f"7,1,{micros},-;x", f"[{micros // 10**6:5d}.{micros % 10**6:06d}] x"):
+        record = shapes.parse(line, trusted=True)
+        assert record is not None
+        assert record.monotonic is not None
+        assert round(record.monotonic * 1e6) == micros
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("7,1,1,-;x", 7),
+        ("<4>[    1.234567] x", 4),
+        ("kern  :err   : x", 3),
+        ('{"pri": 6, "msg": "x"}', 6),
+        ('{"fac": "kern", "pri": "warn", "msg": "x"}', 4),
+        ("Jan  1 00:00:00 h kern.warning kernel: x", 4),
+        ("Jan  1 00:00:00 h kern.odd kernel: x", None),
+        ("[    1.234567] x", None),
+    ],
+)
+def test_the_level_is_told_where_the_carrier_tells_it(line: str, level: int | None) -> None:
+    """As a number of syslog."""
+    record = shapes.parse(line, trusted=True)
+    assert record is not None
+    assert (record.text, record.level) == ("x", level)
+
+
+INDENTED = (
+    "[    1.234567] ",
+    "kern  :info  : [    1.234567] ",
+    "Aug 28 13:16:32 h kernel: [    1.234567] ",
+    "6,1,1,-;",
+)
+
+
+@pytest.mark.parametrize("prefix", INDENTED)
+def test_spaces_that_begin_a_message_are_its_own(prefix: str) -> None:
+    """The kernel indents some lines."""
+    record = shapes.parse(f"{prefix}  two", trusted=True)
+    assert record is not None
+    assert record.text == "  two"
 
 
 def test_escapes_of_the_kernel_are_undone() -> None:
