@@ -75,7 +75,8 @@ check: lint types contracts test test-slow bench-quick test-examples
 	touch $@
 
 .venv/dev: .venv/run
-	.ci/packages gcc libc6-dev python3-dev strace patch systemd systemd-journal-remote sqlite3 iptables ipset
+	.ci/packages gcc libc6-dev python3-dev strace patch systemd systemd-journal-remote sqlite3 iptables ipset \
+		logrotate bzip2
 	$(python) -m pip install --quiet --editable '.[dev]'
 	touch $@
 

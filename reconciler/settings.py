@@ -79,10 +79,12 @@ _TEXT: Final = """\
 # Who ran a command through ssh, for 12 hours.
 # {protect.ssh_client}
 
-# The log, and whether its lines count as the kernel's although they do not tell their facility.
+# The log, whether its lines count as the kernel's although they do not tell their facility, and
+# whether its rotated generations (kern.log.1, kern.log.2.gz, kern.log-20261120, ...) are read, too.
 # [source.file]
 # path = "/var/log/kern.log"
 # trusted = false
+# rotated = true
 
 # Which other messages of the kernel name a hostile peer. A ready rule is switched on by its name:
 # ufw-block, netfilter-log, tcp-md5, tcp-ao, martian-source; so can one be switched off:

@@ -142,6 +142,60 @@ def test_long_lines_and_bytes_that_are_no_text_are_endured(log: Path) -> None:
     assert read(log, cursor)[0] == []
 
 
+@pytest.mark.parametrize("length", [65_535, 65_536, 65_537, 1 << 18, 1 << 20])
+def test_the_line_behind_a_long_one_is_read(log: Path, length: int) -> None:
+    """The long one is skipped, wherever the chunks end."""
+    needle = LINE.format(1)
+    log.write_bytes(b"x" * length + b"\n" + needle.encode() + b"\n" + b"y" * length)
+    texts, cursor = read(log, None, "shrunk window")
+    assert texts == [needle]
+    append(log, f"\n{needle}\n")
+    assert read(log, cursor, "shrunk window")[0] == [needle]
+
+
+def test_the_ends_of_lines_are_no_part_of_them(log: Path) -> None:
+    """Neither a carriage return, nor NUL bytes that a crash left before the next line."""
+    log.write_bytes(b"first\r\n" + b"\0" * 100 + b"<7>[    1.000000] second\r\n")
+    assert read(log)[0] == ["first", "second"]
+
+
+def test_a_repeated_line_counts_as_often_as_it_says(log: Path) -> None:
+    """With the time since boot inside or not."""
+    head = "Aug 28 13:16:32 host kernel: message repeated 7 times: ["
+    log.write_text(f"{head} {LINE.format(1)}]\n{head} [    1.500000] {LINE.format(1)}]\n")
+    records = list(File(Settings(str(log), trusted=True)).read(None, ["shrunk window"]))
+    assert [(r.text, r.repeated, r.monotonic) for r in records] == [
+        (LINE.format(1), 7, None),
+        (LINE.format(1), 7, 1.5),
+    ]
+
+
+def test_silence_is_told(log: Path) -> None:
+    """Where other programs alone speak at the end of the log, and in the one before."""
+    other = "Aug 28 13:16:32 host sshd[7]: Invalid user kernel: x\n"
+    log.write_text("Aug 28 13:16:32 host kernel: x\n" + other * 20_000)
+    assert "no line of the kernel" in str(File(Settings(str(log))).silence())
+    log.with_name("kern.log.1").write_text("Aug 27 13:16:32 host kernel: x\n")
+    assert File(Settings(str(log))).silence() is None
+    assert File(Settings(str(log), rotated=False)).silence() is not None
+    append(log, "Aug 28 13:16:32 host kernel: x\n")
+    assert File(Settings(str(log), rotated=False)).silence() is None
+
+
+def test_a_pipe_is_never_called_silent() -> None:
+    """What is looked at is gone from it."""
+    read_end, write_end = os.pipe()
+    os.close(write_end)
+    assert File(Settings(f"/dev/fd/{read_end}")).silence() is None
+    os.close(read_end)
+
+
+def test_silence_of_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    """It is not silent: nobody knows."""
+    with pytest.raises(SourceUnreadable, match="No such file"):
+        File(Settings(str(tmp_path / "none"))).silence()
+
+
 DOCUMENT = b"""{
    "dmesg": [
       {
@@ -172,8 +226,8 @@ def test_the_size_of_chunks_changes_nothing(
     results = []
     for size in (chunk, 1 << 16):
         with pytest.MonkeyPatch.context() as patch, NamedTemporaryFile() as file:
-            patch.setattr("sources.file._CHUNK", size)
-            patch.setattr("sources.file._LONGEST", 64)
+            patch.setattr("sources.lines._CHUNK", size)
+            patch.setattr("sources.lines._LONGEST", 64)
             log = Path(file.name)
             log.write_bytes(before)
             texts, cursor = read(log, None, *needles)

@@ -1,0 +1,98 @@
+"""The lines of a log, in constant memory: chunks of many, and those in them that hold a needle."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from typing import Final
+
+from sources.stream import Stream
+
+_CHUNK: Final = 1 << 18
+"""Bytes that are read and searched at once."""
+
+_LONGEST: Final = 1 << 16
+"""Bytes of a line; one of as many is no kernel message, and is skipped without being held."""
+
+_NEWLINE: Final = ord("\n")
+
+
+def resume(stream: Stream, offset: int, tail: int) -> int:
+    """Go to where a log is to be read on: behind ``offset``, or also behind the tail.
+
+    A tail that has got its newline, and nothing else, is a line that was read already.
+    """
+    stream.go(offset)
+    if not tail:
+        return offset
+    first = stream.readline(_LONGEST)
+    if first.endswith(b"\n") and len(first) == tail + 1:
+        return offset + len(first)
+    stream.go(offset)
+    return offset
+
+
+def chunks(stream: Stream) -> Iterator[tuple[int, bytes, int]]:
+    """Yield chunks, each with its place in the log and the end of its last whole line.
+
+    The line that a chunk cuts follows by itself, and so does a last one without its newline; of
+    one that is too long only its beginning.
+    """
+    _skip_hole(stream)
+    offset = stream.at
+    while chunk := stream.read(_CHUNK):
+        end = chunk.rfind(b"\n") + 1
+        yield offset, chunk, end
+        offset += end
+        line = chunk[end:] + stream.readline(_LONGEST)
+        length = len(line)
+        yield offset, line, length
+        while length >= _LONGEST and line and not line.endswith(b"\n"):
+            line = stream.readline(_LONGEST)
+            length += len(line)
+        offset += length
+
+
+def _skip_hole(stream: Stream) -> None:
+    """Pass over NUL bytes.
+
+    A writer that does not append leaves as many as the file was long when it was truncated.
+    """
+    while (ahead := stream.ahead()).startswith(b"\0"):
+        stream.read(len(ahead) - len(ahead.lstrip(b"\0")))
+
+
+def lines(chunk: bytes, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are neither empty nor too long, and where they stand in the chunk."""
+    start = 0
+    while start < end:
+        stop = chunk.find(b"\n", start, end) + 1 or end
+        if stop - start < _LONGEST and chunk[start] != _NEWLINE:
+            yield start, chunk[start:stop]
+        start = stop
+
+
+def holding(chunk: bytes, end: int, needles: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield the lines that hold a needle, in order."""
+    found: dict[int, int] = {}
+    memmem = _memmem()
+    for needle in needles:
+        if not memmem(chunk, end, needle, len(needle)):
+            continue
+        at = chunk.find(needle, 0, end)
+        while at >= 0:
+            stop = chunk.find(b"\n", at, end) + 1 or end
+            found[chunk.rfind(b"\n", 0, at) + 1] = stop
+            at = chunk.find(needle, stop, end)
+    for start, stop in sorted(found.items()):
+        if stop - start < _LONGEST:
+            yield chunk[start:stop]
+
+
+@cache
+def _memmem() -> Callable[[bytes, int, bytes, int], int | None]:
+    """Give memmem(3), which passes over what is absent faster than `bytes.find` does."""
+    import ctypes  # noqa: PLC0415 - every command imports this module, few read a log
+
+    function = ctypes.CDLL(None).memmem
+    function.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
+    function.restype = ctypes.c_void_p
+    return function

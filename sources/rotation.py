@@ -1,0 +1,181 @@
+"""What of a log, and of its rotated generations, was not read yet."""
+
+import errno
+import os
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from typing import Final
+
+from attrs import frozen
+
+from reconciler import SourceUnreadable
+from sources.generations import Generation, generations
+from sources.position import NONE, Position, digest
+from sources.stream import MARK, Stream
+
+_TRIES: Final = 20
+_PAUSE: Final = 0.05
+"""Seconds between them; renaming all generations takes a few milliseconds."""
+
+
+@frozen
+class Unread:
+    """Logs to read, oldest first, each with its path; in the first from ``position`` on.
+
+    ``before`` is what `Position` holds of the generation before the last of them. A pipe is not
+    ``resumable``.
+    """
+
+    logs: Sequence[tuple[str, Stream]]
+    position: Position | None
+    before: str | None
+    notes: Sequence[str]
+    resumable: bool = True
+
+
+def unread(log: str, position: Position | None, *, rotated: bool, stack: ExitStack) -> Unread:
+    """Find what follows ``position`` (None: nothing was read), whatever was renamed since.
+
+    What is opened, ``stack`` closes. Without ``rotated`` only the log itself is looked at. Raise
+    `SourceUnreadable` if the files do not keep still.
+    """
+    for _ in range(_TRIES):
+        listed = _listed(log) if rotated else []
+        with ExitStack() as opened:
+            current = _current(log, opened, needed=not listed)
+            search = _Search(log, current, position, opened)
+            found = search.rotated(listed) if rotated else search.alone()
+            if not rotated or (_listed(log) == listed and _is(log, current)):
+                stack.push(opened.pop_all())
+                return found
+        time.sleep(_PAUSE)
+    raise SourceUnreadable(f"{log!r} is being rotated", "try again when that has ended")
+
+
+def _listed(log: str) -> list[Generation]:
+    return generations(os.path.realpath(log))
+
+
+def _current(log: str, opened: ExitStack, *, needed: bool) -> Stream | None:
+    """Open the log; it may be missing where it was renamed and the next is not made yet."""
+    try:
+        file = open(log, "rb")  # noqa: PTH123, SIM115 - a path like /dev/fd/63; the stack closes
+    except FileNotFoundError:
+        if needed:
+            raise
+        return None
+    return opened.enter_context(closing(Stream(file)))
+
+
+def _is(log: str, current: Stream | None) -> bool:
+    """Tell whether the log is still the file that was opened."""
+    try:
+        status = os.stat(log)  # noqa: PTH116 - as above
+    except FileNotFoundError:
+        return current is None
+    return current is not None and os.path.samestat(status, current.status)
+
+
+@frozen
+class _Held:
+    """A log that is there; without a stream it cannot be read, for a ``reason``."""
+
+    path: str
+    stream: Stream | None
+    sign: str = NONE
+    reason: str = ""
+
+
+@frozen
+class _Search:
+    """Looks for a position in files that keep still for the moment."""
+
+    log: str
+    current: Stream | None
+    position: Position | None
+    opened: ExitStack
+
+    def alone(self) -> Unread:
+        """Look at the log only."""
+        held = [_Held(self.log, self.current)]
+        return self._following(held, held, None)
+
+    def rotated(self, listed: Sequence[Generation]) -> Unread:
+        """Look at the log, and at its generations from the newest on.
+
+        The log that the position is in follows the one that was before it then. Where that one
+        is gone, all are newer; where it is not known, none but the log is.
+        """
+        known = self.position.before if self.position else None
+        held = [_Held(self.log, self.current)] if self.current else []
+        newer: Sequence[_Held] | None = None
+        for generation in reversed(listed):
+            each = self._open(generation)
+            if len(held) == 1 and self._is_being_copied(each, generation):
+                continue
+            if each.sign == known != NONE:
+                if held and self._fits(held[0]):
+                    return self._following(held, held, _before(held, known))
+                # Others may begin like it, as the logs of each boot do.
+                newer = tuple(held) if newer is None else newer
+            held.insert(0, each)
+        if newer is None:
+            newer = held if known else held[-1:]
+        return self._following(held, newer, _before(held, NONE))
+
+    def _following(
+        self, held: Sequence[_Held], newer: Sequence[_Held], before: str | None
+    ) -> Unread:
+        """Take the log that the position is in and those behind it, or else the newer ones."""
+        notes = []
+        place = self.position
+        if place is not None:
+            fitting = (index for index, each in enumerate(held) if self._fits(each))
+            start = next(fitting, None)
+            if start is None:
+                place = None
+                notes = [
+                    f"{self.log!r} was rotated away before its end was read, lines may be lost"
+                ]
+            held = newer if start is None else held[start:]
+        if not held:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        notes += [f"{each.path!r} was not read: {each.reason}" for each in held if not each.stream]
+        logs = [(each.path, each.stream) for each in held if each.stream]
+        return Unread(logs, place, before, notes)
+
+    def _fits(self, held: _Held) -> bool:
+        stream = held.stream
+        return bool(stream and self.position and self.position.within(stream))
+
+    def _open(self, generation: Generation) -> _Held:
+        try:
+            file = self.opened.enter_context(open(generation.path, "rb"))  # noqa: PTH123, SIM115 - the stack closes
+            stream = Stream(file, generation.packing)
+        except (OSError, ValueError, ImportError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            return _Held(generation.path, None, reason=reason)
+        owner = (self.current or stream).status.st_uid
+        if stream.status.st_uid not in {0, os.geteuid(), owner}:
+            return _Held(generation.path, None, reason="it belongs to another user than the log")
+        stream.go(MARK)
+        return _Held(generation.path, stream, digest(stream.last) if stream.at else NONE)
+
+    def _is_being_copied(self, older: _Held, generation: Generation) -> bool:
+        """Tell whether the log begins with all of this: ``copytruncate`` has not truncated yet."""
+        if not (self.current and older.stream) or generation.packing or older.sign == NONE:
+            return False
+        size = older.stream.status.st_size
+        places = (min(size, MARK), size)
+        return all(
+            older.stream.go(place)
+            and self.current.go(place)
+            and older.stream.last == self.current.last
+            for place in places
+        )
+
+
+def _before(held: Sequence[_Held], oldest: str | None) -> str | None:
+    """Give the sign of what stands before the last log; ``oldest`` is that before all of them."""
+    return next((each.sign for each in reversed(held[:-1]) if each.sign != NONE), oldest)

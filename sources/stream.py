@@ -1,0 +1,136 @@
+"""The bytes of a log, plain or packed, and what was read of them last."""
+
+import io
+import os
+import zlib
+from typing import Final, Protocol
+
+MARK: Final = 1024
+"""Bytes that tell one content from another."""
+
+_STEP: Final = 1 << 16
+_BUFFER: Final = 1 << 18
+_MOST: Final = 1 << 33
+"""Bytes that a packed log may hold: one that holds more is no log, but a bomb."""
+
+
+class Stream:
+    """Reads a log forwards.
+
+    ``at`` is the place, ``first`` what was seen at the log's beginning, and ``last`` what stands
+    before the place, each at most `MARK`.
+    ``packing`` is ``.gz`` or the like, or empty; raise ValueError if it is not known here.
+    """
+
+    def __init__(self, file: io.BufferedReader, packing: str = "") -> None:
+        self._raw = self._file = file
+        self.packed = bool(packing)
+        self._packing = packing
+        self._unpacked: _Unpacked | None = None
+        self.at = 0
+        self.first = self.last = b""
+        if self.packed:
+            self._restart()
+
+    @property
+    def broken(self) -> str:
+        """Say why a packed log ended too early; empty if it did not."""
+        return self._unpacked.error if self._unpacked else ""
+
+    @property
+    def status(self) -> os.stat_result:
+        """Give what the system says of the file."""
+        return os.fstat(self._raw.fileno())
+
+    def read(self, size: int) -> bytes:
+        """Read so many bytes; less only at the end."""
+        return self._passed(self._file.read(size))
+
+    def readline(self, size: int) -> bytes:
+        """Read to the end of the line, but so many bytes at most."""
+        return self._passed(self._file.readline(size))
+
+    def go(self, place: int) -> bool:
+        """Go to a place in the log; False if the log does not reach so far."""
+        start = max(0, place - MARK)
+        if not self.packed:
+            self.at = self._file.seek(min(start, self.status.st_size))
+        else:
+            if start < self.at:
+                self._restart()
+            while self.at < start and (piece := self._file.read(min(_STEP, start - self.at))):
+                self.at += len(piece)
+        self.last = b""
+        self.read(min(place - self.at, MARK))
+        return self.at == place
+
+    def ahead(self) -> bytes:
+        """Give some of what stands behind the place; nothing only at the end."""
+        return self._file.peek(1)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._raw.close()
+
+    def _passed(self, piece: bytes) -> bytes:
+        if not self.at and len(self.first) < MARK:
+            self.first = piece[:MARK]
+        self.at += len(piece)
+        self.last = piece[-MARK:] if len(piece) >= MARK else (self.last + piece)[-MARK:]
+        return piece
+
+    def _restart(self) -> None:
+        self._raw.seek(0)
+        self.at, self.last = 0, b""
+        self._unpacked = _unpacked(self._raw, self._packing)
+        self._file = io.BufferedReader(self._unpacked, _BUFFER)
+
+
+class _Pieces(Protocol):
+    def read1(self, size: int, /) -> bytes:
+        """Give some of the bytes; none only at the end."""
+
+
+class _Unpacked(io.RawIOBase):
+    """What a packed file holds. It ends where that is damaged, and ``error`` tells it."""
+
+    def __init__(self, pieces: _Pieces, failures: tuple[type[Exception], ...]) -> None:
+        self._pieces = pieces
+        self._failures = failures
+        self._left = _MOST
+        self.error = ""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override] # what BufferedReader gives
+        if self.error:
+            return 0
+        try:
+            piece = self._pieces.read1(min(len(buffer), self._left + 1))
+        except self._failures as error:
+            self.error = str(error)
+            return 0
+        if len(piece) > self._left:
+            self.error = f"it holds more than {_MOST >> 30} GiB"
+            return 0
+        self._left -= len(piece)
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
+def _unpacked(file: io.BufferedReader, packing: str) -> _Unpacked:
+    """Unpack; what few machines need is imported only there."""
+    if packing == ".gz":
+        import gzip  # noqa: PLC0415
+
+        return _Unpacked(gzip.GzipFile(fileobj=file), (OSError, EOFError, zlib.error))
+    if packing == ".bz2":
+        import bz2  # noqa: PLC0415
+
+        return _Unpacked(bz2.BZ2File(file), (OSError, EOFError))
+    if packing == ".xz":
+        import lzma  # noqa: PLC0415
+
+        return _Unpacked(lzma.LZMAFile(file), (lzma.LZMAError, EOFError))
+    raise ValueError(f"{packing} is not known here")
