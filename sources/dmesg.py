@@ -10,7 +10,6 @@ from typing import Final
 from attrs import evolve, frozen
 
 from reconciler import Record, SourcePlugin, SourceUnreadable, TreasonError, execute, hookimpl
-from sources import shapes
 
 # --decode names the facility, which `dmesg -r` and `--json` of util-linux 2.38 lose; only what is
 # told to be the kernel's is asked for.
@@ -50,6 +49,8 @@ class Dmesg:
 
     def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
         """Yield the kernel's records behind the cursor that hold a needle."""
+        from sources import shapes  # noqa: PLC0415 - every command imports this module
+
         now = time.time()
         booted = now - time.monotonic()
         messages = list(_messages(self._lines()))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 from reconciler import Record, SourcePlugin, SourceUnreadable, hookimpl
-from sources import shapes
 
 DEVICE: Final = Path("/dev/kmsg")
 _NUMBER: Final = os.makedev(1, 11)  # kernel's Documentation/admin-guide/devices.txt
@@ -143,8 +142,12 @@ def _record(data: bytes, boot: str, now: float, booted: float) -> Record | None:
     if flags in {b"c", b"+"}:
         return None
     text = body.partition(b"\n")[0].decode(errors="replace")  # then come the device's properties
+    if "\\" in text:
+        from sources import shapes  # noqa: PLC0415 - every command imports this module
+
+        text = shapes.unescaped(text)
     return Record(
-        text=shapes.unescaped(text) if "\\" in text else text,
+        text=text,
         carrier="kmsg",
         trusted=facility == 0,
         facility=facility,

@@ -12,8 +12,8 @@ from reconciler import SourceUnreadable
 from reconciler.execute import run
 from reconciler.testing import SourceContract
 from sources.dmesg import Dmesg
-from sources.file import File
 from sources.file import Settings as FileSettings
+from sources.file.source import File
 
 LINES = """\
 kern  :info  : [    1.000000] first

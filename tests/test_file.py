@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from reconciler import SourceUnreadable
 from reconciler.testing import SourceContract
-from sources.file import File, Settings
+from sources.file import Settings
+from sources.file.source import File
 
 LINE = "Peer 192.0.2.{}:1/2 unexpectedly shrunk window 3:4 (repaired)"
 
@@ -226,8 +227,8 @@ def test_the_size_of_chunks_changes_nothing(
     results = []
     for size in (chunk, 1 << 16):
         with pytest.MonkeyPatch.context() as patch, NamedTemporaryFile() as file:
-            patch.setattr("sources.lines._CHUNK", size)
-            patch.setattr("sources.lines._LONGEST", 64)
+            patch.setattr("sources.file.lines._CHUNK", size)
+            patch.setattr("sources.file.lines._LONGEST", 64)
             log = Path(file.name)
             log.write_bytes(before)
             texts, cursor = read(log, None, *needles)
@@ -341,3 +342,13 @@ def test_what_is_no_file_is_unreadable(path: str, said: str) -> None:
     """It is named with the reason, never read as empty."""
     with pytest.raises(SourceUnreadable, match=said):
         list(File(Settings(path)).read(None, ()))
+
+
+@pytest.mark.parametrize("space", ["", " "])
+def test_a_message_that_is_written_as_numbers_is_looked_into(log: Path, space: str) -> None:
+    """Journalctl does so where a message is no UTF-8; its words stand nowhere in the line."""
+    text = "Peer 192.0.2.1:1/2 unexpectedly shrunk window 3:4 (repaired)"
+    fields = '"_TRANSPORT":"kernel","SYSLOG_FACILITY":"0","SYSLOG_IDENTIFIER":"kernel"'
+    log.write_text(f'noise\n{{"MESSAGE"{space}:{space}{list(text.encode())},{fields}}}\n')
+    source = File(Settings(str(log), trusted=True))
+    assert [record.text for record in source.read(None, ["shrunk window"])] == [text]

@@ -17,8 +17,9 @@ from harness import DATA, REAL_ROOT, Place
 from reconciler import Listening, Noting, Record, SourceUnreadable
 from reconciler.detect import RULES, detect
 from reconciler.testing import SourceContract
-from sources.journal import Journal, Settings
-from sources.journalctl import Journalctl
+from sources.journal import Settings
+from sources.journal.journalctl import Journalctl
+from sources.journal.source import Journal
 
 REMOTE = "/lib/systemd/systemd-journal-remote"
 NEEDLES = [rule.needle for rule in RULES]
@@ -515,7 +516,8 @@ def test_a_hundred_thousand_records_are_read_in_little_memory(files: Files) -> N
     files.write(*offences(*range(100_000)))
     script = (
         "import resource, sys\n"
-        "from sources.journal import Journal, Settings\n"
+        "from sources.journal import Settings\n"
+        "from sources.journal.source import Journal\n"
         "needle = sys.argv[2]\n"
         "read = sum(1 for _ in Journal(Settings(sys.argv[1])).read(None, [needle]))\n"
         "print(read, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
@@ -577,7 +579,7 @@ import time
 from pathlib import Path
 
 from reconciler import SourceUnreadable
-from sources.journal import Journal
+from sources.journal.source import Journal
 
 assert os.readlink("/proc/self/ns/mnt") != sys.argv[2]
 for place in ("/run", "/var/log"):

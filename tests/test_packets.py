@@ -16,7 +16,8 @@ from reconciler.netns import Wire
 from reconciler.policy import Policy
 from reconciler.scanner import Scanner
 from reconciler.store import open_store
-from sources.file import File, Settings
+from sources.file import Settings
+from sources.file.source import File
 
 Cable = Callable[..., Wire]
 MARTIAN = r"""

@@ -20,9 +20,10 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from reconciler import SourceUnreadable
 from reconciler.execute import run
-from sources.file import File, Settings
-from sources.generations import Generation, generations
-from sources.rotation import Unread, unread
+from sources.file import Settings
+from sources.file.generations import Generation, generations
+from sources.file.rotation import Unread, unread
+from sources.file.source import File
 
 
 class Rotating(RuleBasedStateMachine):
@@ -423,7 +424,7 @@ def test_a_log_that_is_truncated_while_it_is_read_is_unreadable(
         return found
 
     with monkeypatch.context() as patched:
-        patched.setattr("sources.file.unread", late)
+        patched.setattr("sources.file.source.unread", late)
         with pytest.raises(SourceUnreadable, match="truncated just now"):
             read(log, cursor)
     append(log, "new\n")
@@ -470,21 +471,21 @@ def test_a_log_that_does_not_keep_still_is_unreadable(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is read then, and nothing lost."""
-    monkeypatch.setattr("sources.rotation._PAUSE", 0)
+    monkeypatch.setattr("sources.file.rotation._PAUSE", 0)
 
     def rotated(path: str) -> list[Generation]:
         shutil.copy(log, new := log.with_name("new"))
         new.replace(log)
         return []
 
-    monkeypatch.setattr("sources.rotation.generations", rotated)
+    monkeypatch.setattr("sources.file.rotation.generations", rotated)
     with pytest.raises(SourceUnreadable, match="is being rotated"):
         read(log)
 
 
 def test_a_packed_bomb_ends_in_constant_memory(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told as damaged."""
-    monkeypatch.setattr("sources.stream._MOST", 32 << 20)
+    monkeypatch.setattr("sources.file.stream._MOST", 32 << 20)
     beside(log, ".1.gz", gzip.compress(b"\0" * (64 << 20)))
     tracemalloc.start()
     texts, notes, _ = read(log)

@@ -16,7 +16,8 @@ from reconciler.pattern import read
 from reconciler.ready import READY
 from reconciler.trial import Trial, explained
 from sources import shapes
-from sources.file import File, Settings
+from sources.file import Settings
+from sources.file.source import File
 
 READY_SAMPLES = (DATA / "ready-messages.jsonl").read_text().splitlines()
 PEER = "TCP: Treason uncloaked! Peer {}:{}/{} shrinks window 1:2. Repaired."

@@ -7,8 +7,8 @@ from typing import Final
 from attrs import frozen
 
 from reconciler import SourceUnreadable, TreasonError, execute
-from sources import export
-from sources.export import Entry
+from sources.journal import export
+from sources.journal.export import Entry
 
 _PATIENCE: Final = 120.0
 """Seconds without a sign of it. It reads 100,000 records of the kernel in a tenth of a second."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Final
 
-from sources.stream import Stream
+from sources.file.stream import Stream
 
 _CHUNK: Final = 1 << 18
 """Bytes that are read and searched at once."""

@@ -10,9 +10,9 @@ from typing import Final
 from attrs import frozen
 
 from reconciler import SourceUnreadable
-from sources.generations import Generation, generations
-from sources.position import NONE, Position, digest
-from sources.stream import MARK, Stream
+from sources.file.generations import Generation, generations
+from sources.file.position import NONE, Position, digest
+from sources.file.stream import MARK, Stream
 
 _TRIES: Final = 20
 _PAUSE: Final = 0.05

@@ -7,29 +7,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from typing import Final
 
-from attrs import frozen
-
-from reconciler import Record, SourcePlugin, SourceUnreadable, hookimpl
+from reconciler import Record, SourceUnreadable
 from sources import shapes
-from sources.position import Position
-from sources.reading import Reading, text
-from sources.rotation import Unread, unread
-from sources.stream import Stream
+from sources.file import Settings
+from sources.file.position import Position
+from sources.file.reading import Reading, text
+from sources.file.rotation import Unread, unread
+from sources.file.stream import Stream
 
 _LAST: Final = 1 << 20
 """Bytes at the end of a log among which a line of the kernel is looked for."""
-
-
-@frozen
-class Settings:
-    """``[source.file]``: the log's path (``-``: standard input), and whether bare lines count.
-
-    ``rotated`` reads its rotated generations, too.
-    """
-
-    path: str
-    trusted: bool = False
-    rotated: bool = True
 
 
 class File:
@@ -134,9 +121,3 @@ def _unreadable(path: str, error: Exception) -> SourceUnreadable:
     if isinstance(error, PermissionError):
         hint = "run as root, or as a member of the group adm"
     return SourceUnreadable(f"cannot read {path!r}: {reason}", hint)
-
-
-@hookimpl
-def treason_sources() -> list[SourcePlugin]:
-    """Give the source ``file``."""
-    return [SourcePlugin("file", File, Settings, argument="path", groups=("adm",))]

@@ -5,19 +5,22 @@ from typing import Any, Final
 
 from reconciler import Record
 from sources import shapes
-from sources.lines import chunks, holding, lines, resume
-from sources.position import Position
-from sources.stream import Stream
+from sources.file.lines import chunks, holding, lines, resume
+from sources.file.position import Position
+from sources.file.stream import Stream
 
 _OPENING: Final = b'"dmesg": ['
 """The second line of what ``dmesg --json`` prints; the first is a brace."""
+
+_NUMBERS: Final = (b'"MESSAGE":[', b'"MESSAGE" : [')
+"""So begins a message that ``journalctl -o json`` gives as a list of its bytes: it is no UTF-8."""
 
 
 class Reading:
     """Reads one log. Behind it, ``offset`` is that of `Position`."""
 
     def __init__(self, sought: Sequence[bytes], *, trusted: bool) -> None:
-        self._sought = sought
+        self._sought = [*sought, *_NUMBERS] if sought else []
         self._trusted = trusted
         self._spread: dict[str, Any] | None = None
         self._brace: int | None = None

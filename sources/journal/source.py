@@ -9,11 +9,10 @@ from collections.abc import Generator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from attrs import frozen
-
-from reconciler import Record, SourcePlugin, hookimpl
+from reconciler import Record
 from sources import shapes
-from sources.journalctl import Journalctl, Run, told, unreadable
+from sources.journal import Settings
+from sources.journal.journalctl import Journalctl, Run, told, unreadable
 
 # journald stamps this on what a process wrote to /dev/kmsg as well: such a record is read, and
 # found untrusted by its facility and identifier, so that it is counted as refused.
@@ -21,13 +20,6 @@ _KERNEL: Final = "_TRANSPORT=kernel"
 _VERIFY: Final = "journalctl --verify tells what is damaged"
 _CURSOR: Final = re.compile(r"s=(?P<s>[0-9a-f]{32});i=(?P<i>[0-9a-f]+);.*\bt=(?P<t>[0-9a-f]+)\b.*")
 _TIME: Final = re.compile(r"\bt=([0-9a-f]{1,13})\b")
-
-
-@frozen
-class Settings:
-    """``[source.journal]``: a directory of journal files; empty for the machine's own journal."""
-
-    directory: str = ""
 
 
 class Journal:
@@ -160,13 +152,3 @@ def _since(cursor: str) -> str:
         return "--no-tail"
     seconds, micros = divmod(int(found[1], 16), 1_000_000)
     return f"--since=@{seconds}.{micros:06}"
-
-
-@hookimpl
-def treason_sources() -> list[SourcePlugin]:
-    """Give the source ``journal``."""
-    return [
-        SourcePlugin(
-            "journal", Journal, Settings, argument="directory", groups=("systemd-journal",)
-        )
-    ]

@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import frozen
 
-from sources.stream import MARK, Stream
+from sources.file.stream import MARK, Stream
 
 _TEXT: Final = re.compile(
     r"([0-9]{1,20}):([0-9]{1,20}):([0-9]{1,18}):([0-9]{1,18})"

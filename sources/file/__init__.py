@@ -1,0 +1,29 @@
+"""A log in a file, with its rotated generations, or on standard input."""
+
+from attrs import frozen
+
+from reconciler import Source, SourcePlugin, hookimpl
+
+
+@frozen
+class Settings:
+    """``[source.file]``: the log's path (``-``: standard input), and whether bare lines count.
+
+    ``rotated`` reads its rotated generations, too.
+    """
+
+    path: str
+    trusted: bool = False
+    rotated: bool = True
+
+
+def _made(settings: Settings) -> Source:
+    from sources.file.source import File  # noqa: PLC0415 - every command imports this module
+
+    return File(settings)
+
+
+@hookimpl
+def treason_sources() -> list[SourcePlugin]:
+    """Give the source ``file``."""
+    return [SourcePlugin("file", _made, Settings, argument="path", groups=("adm",))]

@@ -1,0 +1,26 @@
+"""systemd's journal: what journald keeps of the kernel's messages."""
+
+from attrs import frozen
+
+from reconciler import Source, SourcePlugin, hookimpl
+
+
+@frozen
+class Settings:
+    """``[source.journal]``: a directory of journal files; empty for the machine's own journal."""
+
+    directory: str = ""
+
+
+def _made(settings: Settings) -> Source:
+    from sources.journal.source import Journal  # noqa: PLC0415 - every command imports this module
+
+    return Journal(settings)
+
+
+@hookimpl
+def treason_sources() -> list[SourcePlugin]:
+    """Give the source ``journal``."""
+    return [
+        SourcePlugin("journal", _made, Settings, argument="directory", groups=("systemd-journal",))
+    ]
