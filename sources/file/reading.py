@@ -20,7 +20,7 @@ class Reading:
     """Reads one log. Behind it, ``offset`` is that of `Position`."""
 
     def __init__(self, sought: Sequence[bytes], *, trusted: bool) -> None:
-        self._sought = [*sought, *_NUMBERS] if sought else []
+        self._sought = sought
         self._trusted = trusted
         self._spread: dict[str, Any] | None = None
         self._brace: int | None = None
@@ -52,20 +52,26 @@ class Reading:
 
         Only those that hold a needle are looked at, unless ``dmesg --json`` wrote them.
         """
-        if not self._sought or self._spreads(chunk, end):
+        braced = b"{" in chunk
+        if not self._sought or (braced and self._opens(chunk, end)) or self._is_spread:
             for start, line in lines(chunk, end):
                 if record := self._record(offset + start, line):
                     yield record
         else:
-            for line in holding(chunk, end, self._sought):
+            sought = [*self._sought, *_NUMBERS] if braced else self._sought
+            for line in holding(chunk, end, sought):
                 if record := shapes.parse(text(line), trusted=self._trusted):
                     yield record
 
-    def _spreads(self, chunk: bytes, end: int) -> bool:
-        """Whether records may be spread over lines here, or from the end of the chunk on."""
-        if self._spread is not None or self._brace is not None:
-            return True
-        return b"{" in chunk and (_OPENING in chunk or chunk[:end].rstrip().endswith(b"{"))
+    @property
+    def _is_spread(self) -> bool:
+        """Whether records are spread over lines here."""
+        return self._spread is not None or self._brace is not None
+
+    @staticmethod
+    def _opens(chunk: bytes, end: int) -> bool:
+        """Whether records are spread over lines from somewhere in the chunk on, or behind it."""
+        return _OPENING in chunk or chunk[:end].rstrip().endswith(b"{")
 
     def _record(self, start: int, line: bytes) -> Record | None:
         """Read a line, which stands at ``start``; one of ``dmesg --json`` is a part of a record."""
@@ -82,7 +88,7 @@ class Reading:
         elif brace is not None and line.strip() == _OPENING:
             self._spread = {}
             self._document = brace if self._document is None else self._document
-        elif not self._sought or any(needle in line for needle in self._sought):
+        elif not self._sought or any(needle in line for needle in (*self._sought, *_NUMBERS)):
             return shapes.parse(text(line), trusted=self._trusted)
         return None
 
