@@ -70,6 +70,7 @@ class Scanner:
     _offences: list[Offence] = field(factory=list, init=False)
     _stamps: set[tuple[int, str]] = field(factory=set, init=False)
     _bans: dict[Network, int | None] = field(factory=dict, init=False)
+    _made: int = field(default=0, init=False)
 
     def scan(self, sources: Mapping[str, Callable[[], Source]]) -> Iterator[Reading]:
         """Read every source."""
@@ -98,6 +99,7 @@ class Scanner:
             if self.write:
                 self.store.remember(name, source.cursor(), (), (), self.now)
         self._bans |= {ban.network: ban.until for ban in tally.bans.values()}
+        self._made += len(tally.new)
         self._stamps |= tally.stamps
         return Reading(
             name, tally.offences, tally.reported, tally.refused, tally.known, tally.outbound,
@@ -133,12 +135,13 @@ class Scanner:
         tally.reported += sum(offence.count for offence in reported)
         tally.sightings += [o.evidence for o in reported[: _SHOWN - len(tally.sightings)]]
         bans = self._decide(fresh, tally.bans)
+        tally.new += self._new(bans, tally.bans)
         tally.bans |= {ban.network: ban for ban in bans}
         limit = 0 if self.force else self.policy.max_new_bans
-        if limit and len(self._bans) + len(tally.bans) > limit:
+        if limit and self._made + len(tally.new) > limit:
             raise TreasonError(
-                f"{name}: refused: {len(tally.bans)} new bans after {len(self._bans)},"
-                f" max_new_bans allows {limit} in a pass ({next(iter(tally.bans))}, ...)",
+                f"{name}: refused: {len(tally.new)} new bans after {self._made},"
+                f" max_new_bans allows {limit} in a pass ({tally.new[0]}, ...)",
                 "nothing of it was stored, it is read again next time; --force stores it",
             )
         if self.write:
@@ -169,6 +172,15 @@ class Scanner:
             ban
             for ban in decide(offences, past, self.policy, self.now, own)
             if ban.network not in known or later(ban.until, known[ban.network])
+        ]
+
+    def _new(self, bans: Sequence[Ban], known: Collection[Network]) -> list[Network]:
+        """Give the networks that were not banned; others are only banned for longer."""
+        held = self.store.until([ban.network for ban in bans], self.now)
+        return [
+            ban.network
+            for ban in bans
+            if not (ban.network in held or ban.network in self._bans or ban.network in known)
         ]
 
     def _banning(self, offences: Sequence[Offence]) -> list[Offence]:
@@ -208,6 +220,7 @@ class _Tally:
     sightings: list[str] = field(factory=list)
     examples: list[str] = field(factory=list)
     bans: dict[Network, Ban] = field(factory=dict)
+    new: list[Network] = field(factory=list)
     stamps: set[tuple[int, str]] = field(factory=set)
 
 

@@ -125,6 +125,25 @@ def test_too_many_new_bans_are_refused_as_a_whole(store: Store) -> None:
     assert store.cursor("b") is None
 
 
+@pytest.mark.parametrize("write", [True, False])
+def test_a_ban_that_grows_is_not_a_new_one(store: Store, *, write: bool) -> None:
+    """However many of the banned offend again, max_new_bans does not refuse the source."""
+    policy = Policy(ban_for=60, max_new_bans=2)
+    scan(store, Fixed([shrunk("192.0.2.1"), shrunk("192.0.2.2")], position=None), policy=policy)
+    again = [shrunk(f"192.0.2.{host}") for host in (1, 2, 3)]
+    scanner = Scanner(store, policy, NOW + 30, write)
+    [reading, twice, refused] = scanner.scan(
+        {
+            "a": lambda: Fixed(again),
+            "b": lambda: Fixed([*again, shrunk("192.0.2.4")]),
+            "c": lambda: Fixed([shrunk("192.0.2.5")]),
+        }
+    )
+    assert (reading.error, len(reading.bans)) == ("", 3)
+    assert (twice.error, len(twice.bans)) == ("", 1)
+    assert "1 new bans after 2" in refused.error
+
+
 def test_many_offences_of_one_address_are_decided_soon(store: Store) -> None:
     """Time grows with the offences, not with their square."""
     many = [
