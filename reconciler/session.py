@@ -162,11 +162,13 @@ class Session:
         A full disk does not keep a pass from enforcing: they do not count any more, moved or not.
         """
         policy = self.config.policy
+        windows = [rule.policy.window for rule in self.rules if rule.policy is not None]
         ended = store.ended(self.now)
         if write:
             try:
                 store.expire(self.now)
-                store.prune(self.now, max(policy.keep_offences, policy.window), policy.keep_history)
+                kept = max(policy.keep_offences, policy.window, *windows)
+                store.prune(self.now, kept, policy.keep_history)
             except StoreError as error:
                 warn(str(error))
         return ended

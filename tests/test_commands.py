@@ -4,6 +4,8 @@ import sqlite3
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -256,6 +258,29 @@ def test_the_limit_of_new_bans_is_lifted_by_force(place: Place, seed_log: Path) 
     assert "2 new bans after 0, max_new_bans allows 1" in refused.err
     assert place.treason("list").out == ""
     assert place.treason("scan", "--force", *source).out.endswith("2 new bans\n")
+
+
+def test_offences_are_kept_as_long_as_the_longest_window(place: Place) -> None:
+    """Also that of a rule: or its threshold would never be reached."""
+    log = place.path / "kern.log"
+    log.write_text(_offence(days=20, port=1))
+    rule = '[[rule]]\nname = "treason-uncloaked"\nthreshold = 2\nwindow = "30d"'
+    place.configure(f'[policy]\nkeep_offences = "1d"\n{rule}')
+    source = ("--source", f"file:{log}")
+    place.treason("scan", *source)
+    with closing(sqlite3.connect(place.database)) as database, database:
+        database.execute("DELETE FROM prunings")
+    log.write_text(_offence(days=20, port=1) + _offence(days=0, port=2))
+    assert place.treason("scan", *source).out.endswith("1 new ban\n")
+
+
+def _offence(*, days: int, port: int) -> str:
+    """Make a line of so many days ago."""
+    time = datetime.now(UTC) - timedelta(days=days)
+    return (
+        f"{time:%Y-%m-%dT%H:%M:%SZ} host kernel: TCP: Treason uncloaked! Peer"
+        f" 198.51.100.1:{port}/80 shrinks window 1:2. Repaired.\n"
+    )
 
 
 def test_a_blocklist_needs_no_privilege_at_all(place: Place, seed_log: Path) -> None:
