@@ -163,11 +163,13 @@ class Scanner:
         What is not stored, because nothing is, counts as if it were.
         """
         own = {rule.name: rule.policy for rule in self.rules if rule.policy is not None}
+        of = self.policy.subject
         offences = self._banning(offences)
-        subjects = {self.policy.subject(offence.address) for offence in offences}
-        past = self._past(offences, subjects)
-        known = self.store.until(subjects, self.now) | self._bans
-        known |= {network: ban.until for network, ban in bans.items()}
+        known = self.store.until({of(offence.address) for offence in offences}, self.now)
+        known |= self._bans | {network: ban.until for network, ban in bans.items()}
+        for_good = {network for network, until in known.items() if until is None}
+        offences = [offence for offence in offences if of(offence.address) not in for_good]
+        past = self._past(offences, {of(offence.address) for offence in offences})
         return [
             ban
             for ban in decide(offences, past, self.policy, self.now, own)

@@ -154,6 +154,18 @@ def test_many_offences_of_one_address_are_decided_soon(store: Store) -> None:
     assert (reading.offences, reading.bans) == (50_000, ())
 
 
+def test_who_is_banned_for_good_is_not_decided_on_again(
+    store: Store, mocker: MockerFixture
+) -> None:
+    """However many offences of such a peer are stored, they are not read."""
+    mocker.patch("reconciler.scanner._BATCH", 2)
+    asked = mocker.spy(store.offences, "of")
+    records = [stamped(port, float(port)) for port in range(6)]
+    reading = scan(store, Fixed(records, position=None), policy=Policy(threshold=2))
+    assert (reading.offences, [ban.network for ban in reading.bans]) == (6, [A])
+    assert asked.call_count == 1
+
+
 def test_an_unreadable_source_stops_no_other_and_stores_nothing(store: Store) -> None:
     """What was read before the failure is read again next time."""
 
