@@ -95,7 +95,7 @@ class Scanner:
             while batch:
                 self._take(name, batch, tally)
                 batch = [*islice(coming, _BATCH)]
-            notes = tuple(map(str, source.notes())) if isinstance(source, Noting) else ()
+            notes = _notes(name, source)
             if self.write:
                 self.store.remember(name, source.cursor(), (), (), self.now)
         self._bans |= {ban.network: ban.until for ban in tally.bans.values()}
@@ -224,6 +224,14 @@ class _Tally:
     bans: dict[Network, Ban] = field(factory=dict)
     new: list[Network] = field(factory=list)
     stamps: set[tuple[int, str]] = field(factory=set)
+
+
+def _notes(name: str, source: Source) -> tuple[str, ...]:
+    """Give what the source has to say; if it fails in that, what it read counts all the same."""
+    try:
+        return tuple(map(str, source.notes())) if isinstance(source, Noting) else ()
+    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
+        return (f"no notes: {describe(error, name).splitlines()[0]}",)
 
 
 def _is_for(rule: Rule, source: str) -> bool:

@@ -166,6 +166,19 @@ def test_who_is_banned_for_good_is_not_decided_on_again(
     assert asked.call_count == 1
 
 
+def test_a_source_that_fails_in_its_notes_is_read_all_the_same(store: Store) -> None:
+    """Notes change no result: what was read counts, and the cursor goes on."""
+
+    class Mute(Fixed):
+        notes = "what a plugin of its own has under this name"
+
+    reading = scan(store, Mute([shrunk("192.0.2.1")]))
+    assert (reading.error, reading.offences, store.cursor("it")) == ("", 1, "1")
+    assert reading.notes == (
+        "no notes: it: the plugin failed: TypeError: 'str' object is not callable",
+    )
+
+
 def test_an_unreadable_source_stops_no_other_and_stores_nothing(store: Store) -> None:
     """What was read before the failure is read again next time."""
 
