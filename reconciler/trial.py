@@ -210,9 +210,10 @@ class _Judge:
                 return evolve(verdict, state=State.EXEMPT, why=why)
         until = self.bans[subject]
         held = self.known.until
+        wide = "" if subject == address else f"counted and banned as {subject}"
         if subject in held and not later(until, held[subject]):
-            return evolve(verdict, state=State.BANNED, until=held[subject])
-        return evolve(verdict, until=until)
+            return evolve(verdict, state=State.BANNED, why=wide, until=held[subject])
+        return evolve(verdict, why=wide, until=until)
 
     def _wanted(self, names: Iterable[str]) -> str:
         """Say how many connections the policies of these rules want."""

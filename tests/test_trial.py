@@ -218,6 +218,20 @@ def test_with_every_rule_off_nothing_matches(place: Place) -> None:
     assert out.endswith("0 matched, 0 refused, 0 almost matched\n")
 
 
+def test_the_network_that_would_be_banned_is_told(place: Place) -> None:
+    """Nobody learns from the firewall that it is 2**64 addresses."""
+    place.configure("[policy]\nipv6_prefix = 64\nthreshold = 2")
+    peers = [f"2001:0db8:0000:0000:0000:0000:0000:000{host}" for host in (1, 2)]
+    shrunk = "TCP: Treason uncloaked! Peer {}:1/80 shrinks window 1:2. Repaired."
+    path = log(place, *(shrunk.format(peer) for peer in peers))
+    as_network = "counted and banned as 2001:db8::/64"
+    said = place.treason("test-rule", path).out
+    assert f"  2001:db8::2  1 connection: a ban for good, {as_network}\n" in said
+    assert [each["why"] for each in tried(place, path)["addresses"]] == [as_network] * 2
+    place.treason("ban", "2001:db8::/64")
+    assert f"is banned already, {as_network}" in place.treason("test-rule", path).out
+
+
 def test_who_is_banned_already_is_told(place: Place) -> None:
     """A longer ban would still follow."""
     place.treason("ban", "192.0.2.1")

@@ -177,11 +177,12 @@ def _peer(offence: Offence) -> str:
 def _follows(verdict: Verdict) -> str:
     many = "connection" if verdict.connections == 1 else "connections"
     counted = f"{verdict.connections} {many}"
+    wide = f", {verdict.why}" if verdict.why else ""
     match verdict.state:
         case State.BAN:
-            return f"{counted}: {_end(verdict)}"
+            return f"{counted}: {_end(verdict)}{wide}"
         case State.BANNED:
-            return f"{counted}: is banned already"
+            return f"{counted}: is banned already{wide}"
         case State.BELOW:
             return f"{counted}: no ban, which takes {verdict.why}"
         case _:
