@@ -146,6 +146,7 @@ _FOURTH: Final = (
     "DROP INDEX offences_by_address",
     "CREATE INDEX offences_by_key ON offences (key, time)",
     "CREATE INDEX offences_by_stamp ON offences (micros) WHERE micros IS NOT NULL",
+    "CREATE INDEX history_lifts ON history (network, time) WHERE action != 'ban'",
     "CREATE TABLE prunings (time INTEGER NOT NULL) STRICT",
 )
 

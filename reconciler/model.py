@@ -36,7 +36,8 @@ class Offence:
     """A record that a rule recognised.
 
     ``time`` is in seconds since the epoch, ``micros`` are microseconds since boot as the kernel
-    stamped the record; each is None if untold. ``evidence`` is the record's text.
+    stamped the record; each is None if untold. ``evidence`` is the record's text. ``booted`` says
+    that the record told its boot, too.
     """
 
     address: Network
@@ -48,6 +49,12 @@ class Offence:
     time: float | None = None
     count: int = 1
     micros: int | None = None
+    booted: bool = False
+
+    @property
+    def stamp(self) -> tuple[int, str] | None:
+        """By what the same record is known again when another source brings it, if it is."""
+        return None if self.micros is None else (self.micros, self.evidence)
 
     def when(self, now: int) -> float:
         """Give its time; an untold one, and one that lies ahead, is now."""

@@ -1,8 +1,9 @@
 """What the rules recognised: stored as evidence, counted by the policy, and pruned."""
 
 import json
+import math
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,10 @@ from reconciler.network import Network
 
 MOST: Final = 1_000_000
 """Offences that are kept, however young they are; the oldest go first."""
+
+
+MOST_OF_ONE: Final = 20_000
+"""Offences of one network that are looked at; no threshold is higher."""
 
 
 class Offences:
@@ -36,29 +41,41 @@ class Offences:
             "DELETE FROM offences WHERE id <= (SELECT max(id) FROM offences) - ?", (MOST,)
         )
 
-    def of(self, networks: Iterable[Network], since: float) -> list[Offence]:
-        """Give the stored offences of addresses inside these networks, from ``since`` on."""
+    def of(
+        self, networks: Iterable[Network], since: float, until: float = math.inf
+    ) -> list[Offence]:
+        """Give the stored offences of addresses inside these networks, within these times.
+
+        Of each network no more than the last `MOST_OF_ONE`: whoever offends so often needs no
+        more to be counted.
+        """
         with told(self._path):
             return [
                 Offence(Network.of_key(key), rule, evidence, True, *rest)
                 for network in networks
                 for key, rule, evidence, *rest in self._connection.execute(
                     "SELECT key, rule, evidence, peer_port, local_port, time, count, micros"
-                    " FROM offences WHERE key BETWEEN ? AND ? AND time >= ?",
-                    (network.key, Network(network.end).key, since),
+                    " FROM offences WHERE key BETWEEN ? AND ? AND time BETWEEN ? AND ?"
+                    " ORDER BY time DESC LIMIT ?",
+                    (network.key, Network(network.end).key, since, until, MOST_OF_ONE),
                 )
             ]
 
-    def elsewhere(self, source: str, offences: Sequence[Offence]) -> set[tuple[int, str]]:
-        """Give microseconds and text of those that another source has brought already.
+    def stored(
+        self, source: str, offences: Iterable[Offence]
+    ) -> tuple[set[tuple[int, str]], set[tuple[int, str]]]:
+        """Give the stamps of those that are stored: brought by this source, and by others.
 
         The kernel stamps each record once, and every carrier that keeps the stamp passes it on.
         """
         micros = [offence.micros for offence in offences if offence.micros is not None]
+        found: tuple[set[tuple[int, str]], set[tuple[int, str]]] = (set(), set())
         with told(self._path):
             rows = self._connection.execute(
-                "SELECT micros, evidence FROM offences"
-                " WHERE micros IN (SELECT value FROM json_each(?)) AND source IS NOT ?",
-                (json.dumps(micros), source),
+                "SELECT micros, evidence, source IS NOT ? FROM offences"
+                " WHERE micros IN (SELECT value FROM json_each(?))",
+                (source, json.dumps(micros)),
             )
-            return {(micros, evidence) for micros, evidence in rows}
+            for stamp, evidence, other in rows:
+                found[other].add((stamp, evidence))
+        return found

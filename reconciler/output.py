@@ -41,7 +41,7 @@ def dump(value: dict[str, Any]) -> str:
 def ahead(until: int, now: int) -> str:
     """Tell when a ban ends, rounded: ``in 3 h``."""
     left = until - now
-    number, unit = next((round(left / s), unit) for s, unit in _UNITS if left >= 1.5 * s or s == 1)
+    number, unit = next((round(left / s), unit) for s, unit in _UNITS if left >= 2 * s or s == 1)
     return f"in {number} {unit}"
 
 
@@ -60,7 +60,8 @@ def readings_text(readings: Iterable[Reading], now: int, *, verbose: bool) -> It
             (
                 f"{reading.source}: {_count(reading.offences, 'offence')}",
                 *(f"{number} {what}" for number, what in asides if number),
-                _count(len(reading.bans), "new ban"),
+                _count(reading.new, "new ban"),
+                *([f"{longer} made longer"] if (longer := len(reading.bans) - reading.new) else []),
             )
         )
         yield from (f"  note: {plain(note)}" for note in reading.notes)
@@ -96,6 +97,7 @@ def readings_json(readings: Iterable[Reading]) -> list[dict[str, Any]]:
             "known": reading.known,
             "outbound": reading.outbound,
             "bans": [str(ban.network) for ban in reading.bans],
+            "new": reading.new,
             "notes": list(reading.notes),
             "error": reading.error or None,
         }

@@ -13,6 +13,8 @@ from reconciler.network import Network
 from reconciler.schema import setting
 
 _NONE: Final[Mapping[str, "Policy"]] = {}
+_NAT64: Final = Network.parse("64:ff9b::/96")
+"""Holds the whole of IPv4 (RFC 6052 §2.1): its addresses are no neighbours."""
 
 
 @frozen
@@ -29,7 +31,7 @@ class Policy:
     the history of what is no longer banned, are kept.
     """
 
-    threshold: int = field(default=1, validator=ge(1))
+    threshold: int = field(default=1, validator=and_(ge(1), le(10_000)))
     window: int = setting(600, duration.finite, duration.render)
     ban_for: int | None = setting(None, duration.parse, duration.render)
     escalate: float = field(default=1.0, validator=and_(ge(1), le(1000)))
@@ -43,7 +45,7 @@ class Policy:
     def subject(self, address: Network) -> Network:
         """Give the network that is counted and banned for this address."""
         spare = 128 - self.ipv6_prefix
-        if not spare or address.version == 4:
+        if not spare or address.version == 4 or _NAT64 <= address <= _NAT64.end:
             return address
         return Network.of(6, address.address >> spare << spare, self.ipv6_prefix)
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import evolve, field, fields, frozen
+from attrs.validators import min_len, optional
 
 from reconciler import pattern, schema
 from reconciler.detect import RULES, Rule
@@ -45,7 +46,7 @@ class RuleTable:
 
     name: str = setting("", _name)
     pattern: UserPattern | None = setting(None, pattern.read, _text)
-    sources: tuple[str, ...] | None = None
+    sources: tuple[str, ...] | None = field(default=None, validator=optional(min_len(1)))
     enabled: bool = True
     report_only: bool | None = None
     policy: Mapping[str, Any] = field(factory=dict)

@@ -201,4 +201,5 @@ class Session:
             self.config.trust.userspace,
             force,
             self.rules,
+            collapse(entry.network for entry in (*self.whitelist, *self.protection(store))),
         )

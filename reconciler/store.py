@@ -209,14 +209,30 @@ class Store:
             rows = self._connection.execute("SELECT network FROM bans WHERE until <= ?", (now,))
             return [text for (text,) in rows]
 
+    def lifts(self, networks: Iterable[Network], now: int) -> dict[Network, float]:
+        """Tell when a ban of each of these networks was lifted last, or ended."""
+        with told(self._path):
+            rows = self._connection.execute(
+                "SELECT network, max(time) FROM (SELECT network, time FROM history"
+                " WHERE action != 'ban' AND network IN (SELECT value FROM json_each(?1))"
+                " UNION ALL SELECT network, until FROM bans"
+                " WHERE until <= ?2 AND network IN (SELECT value FROM json_each(?1)))"
+                " GROUP BY network",
+                (_json(networks), now),
+            )
+            return {Network.parse(text): time for text, time in rows}
+
     def endings(self, networks: Iterable[Network], now: int) -> dict[Network, int]:
         """Count the bans of each of these networks that have ended by themselves."""
         with told(self._path):
             rows = self._connection.execute(
                 "SELECT network, count(*) FROM (SELECT network FROM history"
-                " WHERE action = 'expiry' UNION ALL SELECT network FROM bans WHERE until <= ?)"
-                " WHERE network IN (SELECT value FROM json_each(?)) GROUP BY network",
-                (now, _json(networks)),
+                " WHERE action != 'ban' AND action = 'expiry'"  # as the index has it
+                " AND network IN (SELECT value FROM json_each(?1))"
+                " UNION ALL SELECT network FROM bans"
+                " WHERE until <= ?2 AND network IN (SELECT value FROM json_each(?1)))"
+                " GROUP BY network",
+                (_json(networks), now),
             )
             return {Network.parse(text): number for text, number in rows}
 
@@ -227,6 +243,12 @@ class Store:
                 "SELECT cursor FROM cursors WHERE source = ?", (source,)
             ).fetchone()
             return None if row is None else str(row[0])
+
+    def sources(self) -> tuple[str, ...]:
+        """Give the names of the sources that have a cursor."""
+        with told(self._path):
+            rows = self._connection.execute("SELECT source FROM cursors ORDER BY source")
+            return tuple(str(source) for (source,) in rows)
 
     def remember(
         self,
@@ -319,10 +341,8 @@ class Store:
                 " (SELECT count(*) FROM offences), (SELECT max(time) FROM offences)",
                 (now,),
             ).fetchone()
-            cursors = self._connection.execute("SELECT source FROM cursors ORDER BY source")
             permanent, temporary, offences, last = row
-            sources = tuple(str(source) for (source,) in cursors)
-            return Counts(permanent, temporary, offences, last, sources)
+            return Counts(permanent, temporary, offences, last, self.sources())
 
     def tidy(self) -> None:
         """Write what other programs put in as everything else is written."""
@@ -350,8 +370,8 @@ class Store:
         names = json.dumps(rows)
         self._connection.execute(
             "INSERT INTO history (time, action, network, reason)"
-            " SELECT ?, ?, network, reason FROM bans"
-            " WHERE network IN (SELECT value FROM json_each(?))",
+            " SELECT iif(?2 = 'expiry', until, ?1), ?2, network, reason FROM bans"
+            " WHERE network IN (SELECT value FROM json_each(?3))",
             (now, action, names),
         )
         self._connection.execute(

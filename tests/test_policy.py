@@ -1,5 +1,7 @@
 """The policy: which offences make a ban."""
 
+import pytest
+
 from reconciler import Network
 from reconciler.model import Offence
 from reconciler.policy import Past, Policy, decide
@@ -55,3 +57,17 @@ def test_stored_offences_help_to_reach_the_threshold() -> None:
     policy = Policy(threshold=2)
     assert [b.network for b in decide([offence(A)], Past([offence(A, port=2)]), policy, NOW)] == [A]
     assert decide([], Past([offence(A), offence(A, port=2)]), policy, NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("address", "subject"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("64:ff9b::c000:201", "64:ff9b::c000:201"),
+    ],
+)
+def test_who_is_counted_and_banned_for_an_address(address: str, subject: str) -> None:
+    """IPv6 by its network, but IPv4 alone, also where it is written as IPv6 (RFC 6052)."""
+    assert str(Policy(ipv6_prefix=64).subject(Network.parse(address))) == subject

@@ -141,7 +141,7 @@ def test_a_ban_that_grows_is_not_a_new_one(store: Store, *, write: bool) -> None
     )
     assert (reading.error, len(reading.bans)) == ("", 3)
     assert (twice.error, len(twice.bans)) == ("", 1)
-    assert "1 new bans after 2" in refused.error
+    assert "1 new ban after 2" in refused.error
 
 
 def test_many_offences_of_one_address_are_decided_soon(store: Store) -> None:
@@ -349,3 +349,83 @@ def test_a_reading_in_batches_is_stored_as_one(store: Store, mocker: MockerFixtu
     assert "max_new_bans allows 3" in refused.error
     assert (store.cursor("a"), store.cursor("b"), len(fine.bans)) == (None, "1", 3)
     assert len(store.offences.of([Network.parse("198.51.100.0/24")], 0)) == 3
+
+
+THRICE = Policy(threshold=3)
+
+
+def thrice(*ports: int, time: float = NOW) -> Fixed:
+    """Make a source of so many connections, at one time."""
+    return Fixed([attrs.evolve(stamped(port, None), time=time) for port in ports], position=None)
+
+
+@pytest.mark.parametrize("lift", ["unban", "expiry"])
+def test_what_came_before_a_ban_was_lifted_is_settled(store: Store, lift: str) -> None:
+    """Stored offences do not help to reach the threshold once more; new ones do."""
+    policy = THRICE if lift == "unban" else attrs.evolve(THRICE, ban_for=10)
+    assert len(scan(store, thrice(1, 2, 3), policy=policy).bans) == 1
+    if lift == "unban":
+        store.unban([A], NOW + 10)
+    later = {"policy": policy, "now": NOW + 20}
+    assert scan(store, thrice(4, 5, time=NOW + 15), **later).bans == ()
+    assert len(scan(store, thrice(6, time=NOW + 15), **later).bans) == 1
+
+
+def test_a_source_that_is_added_brings_back_no_ban_that_was_lifted(store: Store) -> None:
+    """Its first reading tells of the time before; what it brings later counts."""
+
+    class Again(Fixed):
+        def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+            return iter(self.records)
+
+    scan(store, Fixed([stamped(1, None)]))
+    store.unban([A], NOW + 10)
+    added = {"added": lambda: Fixed([stamped(1, None), shrunk("192.0.2.2")])}
+    [reading] = Scanner(store, Policy(), NOW + 20, write=True).scan(added)
+    assert [ban.network for ban in reading.bans] == [B]
+    again = {"added": lambda: Again([stamped(2, None)])}
+    [reading] = Scanner(store, Policy(), NOW + 20, write=True).scan(again)
+    assert [ban.network for ban in reading.bans] == [A]
+
+
+def test_a_source_that_lost_its_place_counts_nothing_twice(store: Store) -> None:
+    """A record that tells its boot is one of a kind; the same line in a log may come again."""
+    journal = [attrs.evolve(stamped(port, float(port)), boot_id="b") for port in (1, 2)]
+    for expected in ((2, 0), (0, 2)):
+        reading = scan(store, Fixed(journal, position=None), policy=THRICE)
+        assert (reading.offences, reading.known) == expected
+    lines = Fixed([stamped(9, 9.0)], position=None)
+    assert [scan(store, lines, policy=THRICE).offences for _ in range(2)] == [1, 1]
+
+
+def test_who_is_exempt_gets_no_neighbour_banned(store: Store) -> None:
+    """With ipv6_prefix; another peer of the same network does."""
+    policy = Policy(ipv6_prefix=64)
+    office = "2001:0db8:0000:0001:0000:0000:0000:0001"
+    exempt = Networks.of([Network.parse(office)])
+    assert (
+        scan(store, Fixed([shrunk(office)], position=None), policy=policy, exempt=exempt).bans == ()
+    )
+    other = Fixed([shrunk(office[:-1] + "2")], position=None)
+    [ban] = scan(store, other, policy=policy, exempt=exempt).bans
+    assert str(ban.network) == "2001:db8:0:1::/64"
+
+
+def test_what_a_wrong_clock_stored_ahead_does_not_count(store: Store) -> None:
+    """It would be of this moment at every pass, until that time comes."""
+    scan(store, thrice(1, 2, time=NOW * 9.0), policy=THRICE, now=NOW * 9)
+    assert scan(store, thrice(3), policy=THRICE).bans == ()
+
+
+def test_a_failed_source_leaves_nothing_behind_in_a_check(store: Store) -> None:
+    """What it brought before it failed is not known to the others."""
+
+    class Failing(Fixed):
+        def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+            yield from self.records
+            raise SourceUnreadable("gone")
+
+    many = [stamped(port, float(port)) for port in range(1, 4)]
+    scanner = Scanner(store, Policy(max_new_bans=1), NOW, write=False)
+    bad, good = scanner.scan({"bad": lambda: Failing(many), "good": lambda: Fixed(many)})
+    assert (bad.error, good.offences, good.known, good.new) == ("gone", 3, 0, 1)

@@ -1,0 +1,133 @@
+"""Which offences of a pass count, and the bans that follow, given what is stored."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
+from typing import Final
+
+from attrs import define, field
+
+from reconciler.desired import covered
+from reconciler.detect import Rule
+from reconciler.model import Ban, Offence
+from reconciler.network import Network
+from reconciler.networks import NOTHING, Networks
+from reconciler.policy import Past, Policy, decide, later
+from reconciler.store import Store
+
+_CLOCK: Final = 300
+"""Seconds that a stored time may lie ahead; one that lies further is of a clock that was wrong."""
+
+
+@define
+class Counting:
+    """Decides on offences as the sources of one pass bring them.
+
+    What is not stored, because nothing is, counts as if it were. Peers that are ``exempt``
+    (collapsed) get nobody else banned. ``bans`` are those of the pass so far, with their ends.
+    """
+
+    store: Store
+    policy: Policy
+    rules: Sequence[Rule]
+    now: int
+    exempt: Networks = NOTHING
+    bans: dict[Network, int | None] = field(factory=dict, init=False)
+    _unstored: dict[str, list[Offence]] = field(factory=dict, init=False)
+    _stamps: dict[tuple[int, str], str] = field(factory=dict, init=False)
+
+    def unknown(self, source: str, offences: Sequence[Offence]) -> list[Offence]:
+        """Leave out the records that are stored already.
+
+        Another source may have brought them; and one that tells its boot is one of a kind, so
+        that this source has lost its place if it brings it again.
+        """
+        own, others = self.store.offences.stored(source, offences)
+        others |= {stamp for stamp, name in self._stamps.items() if name != source}
+        if not (own or others):
+            return [*offences]
+        return [o for o in offences if o.stamp not in others and not (o.booted and o.stamp in own)]
+
+    def follow(self, offences: Iterable[Offence], *, added: bool) -> tuple[list[Ban], list[Ban]]:
+        """Give the bans that follow, and those that only make another one longer.
+
+        A longer ban is never shortened. What came before a ban of its network was lifted, or had
+        ended, is settled; so is what a source brings of that time that was ``added`` to others and
+        is read for the first time. Otherwise what is new counts, whatever its time.
+        """
+        own = {rule.name: rule.policy for rule in self.rules if rule.policy is not None}
+        counting = self._counting(offences)
+        subjects = {self.policy.subject(each.address) for each in counting}
+        lifts = self.store.lifts(subjects, self.now)
+        if added:
+            counting = self._unsettled(counting, lifts)
+        known = self.store.until(subjects, self.now) | self.bans
+        for_good = {network for network, until in known.items() if until is None}
+        counting = [o for o in counting if self.policy.subject(o.address) not in for_good]
+        past = self._past(counting, lifts)
+        decided = decide(counting, past, self.policy, self.now, own)
+        new = [ban for ban in decided if ban.network not in known]
+        longer = [b for b in decided if b.network in known and later(b.until, known[b.network])]
+        self.bans |= {ban.network: ban.until for ban in (*new, *longer)}
+        return new, longer
+
+    def keep(self, source: str, offences: Sequence[Offence]) -> None:
+        """Remember what is not stored."""
+        if self._looks_back:
+            self._unstored[source] = [*self._unstored.get(source, ()), *offences]
+        self._stamps |= {o.stamp: source for o in offences if o.stamp is not None}
+
+    def forget(self, source: str, bans: Mapping[Network, int | None]) -> None:
+        """Undo what a source brought that failed; ``bans`` are those that there were before."""
+        self.bans = dict(bans)
+        self._unstored.pop(source, None)
+        self._stamps = {stamp: name for stamp, name in self._stamps.items() if name != source}
+
+    def _counting(self, offences: Iterable[Offence]) -> list[Offence]:
+        """Leave out those of rules that only report, or that there are no more, and of the exempt.
+
+        Their own ban would be cut out all the same; that of their neighbours would not.
+        """
+        banning = {rule.name for rule in self.rules if not rule.report_only}
+        return [
+            offence
+            for offence in offences
+            if offence.rule in banning
+            and (
+                self.policy.subject(offence.address) == offence.address
+                or not covered(offence.address, self.exempt)
+            )
+        ]
+
+    def _past(self, offences: Sequence[Offence], lifts: Mapping[Network, float]) -> Past:
+        """Give what is stored of the same networks, as far as a policy asks for it."""
+        earlier: list[Offence] = []
+        subjects = {self.policy.subject(offence.address) for offence in offences}
+        if offences and self._looks_back:
+            since = min(offence.when(self.now) for offence in offences)
+            since -= max(policy.window for policy in self._policies)
+            stored = self.store.offences.of(subjects, since, self.now + _CLOCK)
+            earlier = self._unsettled(
+                self._counting([*stored, *chain(*self._unstored.values())]), lifts
+            )
+        escalating = any(policy.escalate > 1 for policy in self._policies)
+        return Past(earlier, self.store.endings(subjects, self.now) if escalating else {})
+
+    def _unsettled(
+        self, offences: Iterable[Offence], lifts: Mapping[Network, float]
+    ) -> list[Offence]:
+        if not lifts:
+            return [*offences]
+        return [
+            offence
+            for offence in offences
+            if offence.when(self.now) > lifts.get(self.policy.subject(offence.address), -1)
+        ]
+
+    @property
+    def _policies(self) -> Collection[Policy]:
+        return [self.policy, *(rule.policy for rule in self.rules if rule.policy is not None)]
+
+    @property
+    def _looks_back(self) -> bool:
+        """Whether what was stored before can matter."""
+        return any(policy.threshold > 1 for policy in self._policies)
