@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,13 @@ class Place:
         code = ended.value.code
         assert isinstance(code, int)
         return Result(code, captured.out, captured.err)
+
+    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+        """Run the command line as a process and a process group of its own, to be killed."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "reconciler", "--config", str(self.config), *arguments],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
 
     def snapshot(self) -> dict[str, tuple[int, int, bytes]]:
         """Give mode, time of change and content of every file."""

@@ -4,7 +4,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -100,11 +99,7 @@ def _use(place: Place, number: int) -> None:
 
 def _killed(place: Place, moment: float, *, group: bool) -> None:
     """Kill a pass after some seconds, with the programs that it runs or without them."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "--config", str(place.config),
-         "reconcile", "--no-scan", "--force"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    process = place.start("reconcile", "--no-scan", "--force")
     try:
         process.wait(moment)
     except subprocess.TimeoutExpired:
