@@ -26,8 +26,8 @@ _PORT: Final = r"(?:0|[1-9][0-9]{0,4})"
 _PEER: Final = rf"(?P<address>{_V4}|{_V6}):(?P<peer_port>{_PORT})/(?P<local_port>{_PORT})"
 _WINDOW: Final = r"[0-9]{1,10}:[0-9]{1,10}"
 _HIGHEST_PORT: Final = 0xFFFF
-_EXACT: Final = 2**53 / 1e6
-"""Seconds below which a float holds each microsecond: 285 years."""
+_EXACT: Final = 2**32
+"""Seconds below which a float tells each microsecond: 136 years."""
 
 _MOST: Final = 1_000_000_000
 """Times that a record may say it stands for."""

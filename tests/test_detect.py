@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from attrs import evolve
 
 from reconciler import Network, Record
 from reconciler.detect import RULES, Rule, detect
@@ -67,6 +68,15 @@ def test_trust_travels_with_the_offence() -> None:
     offence = detect(record(text, trusted=False))
     assert offence is not None
     assert not offence.trusted
+
+
+@pytest.mark.parametrize(("micros", "known"), [(4294967295999999, True), (4294967296000001, False)])
+def test_the_time_since_boot_is_told_as_long_as_it_is_exact(micros: int, known: bool) -> None:
+    """For 136 years: two sources match their records by it."""
+    text = f"TCP: Peer 192.0.2.1:1/2 unexpectedly shrunk window {U} (repaired)"
+    found = detect(evolve(record(text), monotonic=float(f"{micros // 10**6}.{micros % 10**6:06}")))
+    assert found is not None
+    assert found.micros == (micros if known else None)
 
 
 def test_a_rule_of_ones_own_needs_no_ports() -> None:
