@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,6 +14,8 @@ from reconciler import Record, SourcePlugin, SourceUnreadable, hookimpl
 DEVICE: Final = Path("/dev/kmsg")
 _NUMBER: Final = os.makedev(1, 11)  # kernel's Documentation/admin-guide/devices.txt
 _LARGEST: Final = 8192  # CONSOLE_EXT_LOG_MAX; a shorter buffer makes the kernel drop the record
+_DIGITS: Final = 20  # of 64 bits
+_RECORD: Final = rb"([0-9]{1,9}),([0-9]{1,20}),([0-9]{1,20}),(?![c+])[^;\n]*;([^\n]*)"
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _RESTRICT: Final = Path("/proc/sys/kernel/dmesg_restrict")
 _HOST: Final = "in a container, give it the host's /dev/kmsg, or run treason on the host"
@@ -61,11 +64,12 @@ class Kmsg:
         sought = [_escaped(needle) for needle in needles] or [b""]
         now = time.time()
         booted, lost, counted = now - time.monotonic(), 0, restarted or self._next > 0
+        start, sequence = self._next, -1
         for data in self._records():
-            try:
-                sequence = int(data.split(b",", 2)[1])
-            except (IndexError, ValueError):
+            digits = data.partition(b",")[2].partition(b",")[0]
+            if not digits.isdigit() or len(digits) > _DIGITS:
                 continue  # no record in any form that kernels have had
+            sequence = int(digits)
             if sequence != self._next:
                 if sequence < self._next:
                     continue
@@ -78,6 +82,10 @@ class Kmsg:
                 continue
             if record := _record(data, self._boot, now, booted):
                 yield record
+        if self._next == start and 0 <= sequence < start - 1:
+            yield from self.read(None, needles)
+            self._notes = [f"{cursor!r} is ahead of the newest record: read all again"]
+            return
         self._notes = [*_restart(restarted), *_loss(lost)]
 
     def cursor(self) -> str | None:
@@ -123,7 +131,7 @@ class Kmsg:
 def _position(cursor: str | None) -> tuple[str, int]:
     """Give boot and number of the next record; no boot where the cursor means nothing."""
     boot, _, sequence = (cursor or "").partition(":")
-    known = sequence.isascii() and sequence.isdecimal()
+    known = sequence.isascii() and sequence.isdecimal() and len(sequence) <= _DIGITS
     return (boot, int(sequence) + 1) if boot and known else ("", 0)
 
 
@@ -132,16 +140,12 @@ def _record(data: bytes, boot: str, now: float, booted: float) -> Record | None:
 
     Those have the flag ``c``, or ``+`` before 4.9. What stands in a piece can be a stranger's.
     """
-    head, _, body = data.partition(b";")
-    try:
-        priority, sequence, micros, flags, *_ = head.split(b",")
-        facility, level = divmod(int(priority), 8)
-        monotonic = int(micros) / 1e6
-    except ValueError:
+    match = re.match(_RECORD, data)  # compiled on first use: every command imports this
+    if match is None:
         return None
-    if flags in {b"c", b"+"}:
-        return None
-    text = body.partition(b"\n")[0].decode(errors="replace")  # then come the device's properties
+    facility, level = divmod(int(match[1]), 8)
+    monotonic = int(match[3]) / 1e6
+    text = match[4].decode(errors="replace")  # the device's properties come in lines behind it
     if "\\" in text:
         from sources import shapes  # noqa: PLC0415 - every command imports this module
 
@@ -152,7 +156,7 @@ def _record(data: bytes, boot: str, now: float, booted: float) -> Record | None:
         trusted=facility == 0,
         facility=facility,
         level=level,
-        sequence=int(sequence),
+        sequence=int(match[2]),
         monotonic=monotonic,
         time=min(now, booted + monotonic),
         boot_id=boot,

@@ -27,8 +27,16 @@ GONE = BrokenPipeError(errno.EPIPE, "Broken pipe")
 
 
 def played(*script: bytes | OSError) -> Kmsg:
-    """Make a source whose device gives these records, and fails where the script says so."""
+    """Make a source whose device gives these records, and fails where the script says so.
+
+    Each opening begins with the first.
+    """
     coming = iter(script)
+
+    def opened(_path: Path) -> int:
+        nonlocal coming
+        coming = iter(script)
+        return os.open(os.devnull, os.O_RDONLY)
 
     def read(_descriptor: int, _size: int) -> bytes:
         event = next(coming, BlockingIOError(errno.EAGAIN, "Try again"))
@@ -36,7 +44,7 @@ def played(*script: bytes | OSError) -> Kmsg:
             raise event
         return event
 
-    return Kmsg(open_device=lambda _path: os.open(os.devnull, os.O_RDONLY), read_record=read)
+    return Kmsg(open_device=opened, read_record=read)
 
 
 def record(sequence: int, text: str = "hello", *, flags: str = "-") -> bytes:
@@ -176,6 +184,14 @@ def test_nothing_is_said_to_be_lost_that_was_not(cursor: str | None) -> None:
     source = played(record(42), record(43))
     assert len(texts(source, cursor)) == 2
     assert list(source.notes()) == []
+
+
+@pytest.mark.parametrize("number", ["44", "99999999999999999999", "9" * 5000])
+def test_a_cursor_that_no_record_can_have_reads_all(number: str) -> None:
+    """Numbers only grow: one ahead of the newest record was never read."""
+    source = played(record(42), record(43))
+    assert len(texts(source, f"{BOOT}:{number}")) == 2
+    assert source.cursor() == f"{BOOT}:43"
 
 
 def test_a_restart_is_told() -> None:
