@@ -65,6 +65,13 @@ def test_nothing_that_comes_makes_it_fail(text: bytes, size: int) -> None:
         assert all(isinstance(name, str) and value is not None for name, value in entry.items())
 
 
+@pytest.mark.parametrize("size", range(1, 9))
+def test_empty_lines_hide_no_entry(size: int) -> None:
+    """However many stand between two."""
+    text = b"\n\n\n" + written([("A", b"1")]) + b"\n\n\n" + written([("A", b"2")])
+    assert [entry for entry in read(text, size)[0] if entry] == [{"A": "1"}, {"A": "2"}]
+
+
 @pytest.mark.parametrize("cut", range(1, 40))
 def test_an_entry_without_its_end_is_none(cut: int) -> None:
     """Its writer was ended, or gave up, in the middle of it."""

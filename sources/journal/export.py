@@ -18,7 +18,7 @@ def entries(pieces: Iterable[bytes]) -> Generator[Entry, None, str]:
     """
     held = b""
     for piece in pieces:
-        held += piece
+        held = (held + piece).lstrip(b"\n")  # an empty line more would begin no entry
         start = 0
         while (end := held.find(b"\n\n", start)) >= 0:
             lines = held[start:end].decode(errors="replace").split("\n")
