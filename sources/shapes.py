@@ -52,7 +52,7 @@ _STAMP: Final = re.compile(
 _UNIX: Final = re.compile(r"[0-9]{9,11}\.[0-9]{6}")
 _LEVELS: Final = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
 _MEMBER: Final = re.compile(r' +"(fac|pri|time|msg)": +(.*?),?')
-_REPEATED: Final = re.compile(r"message repeated ([0-9]{1,9}) times: \[ ?(.*)\]")
+_REPEATED: Final = re.compile(r"message repeated ([1-9][0-9]{0,8}) times: \[ ?(.*)\]")
 
 
 def parse(line: str, *, trusted: bool) -> Record | None:

@@ -109,6 +109,7 @@ def test_every_prefix_is_taken_off(prefix: str) -> None:
         f"<7>1 2026-11-22T12:51:59Z web1 kernel 7 - - {TEXT}",
         f"<7>1 2026-11-22T12:51:59Z web1 evil - - - kernel: {TEXT}",
         f"[    1.234567] [    1.234567] {TEXT}",
+        f"Nov 22 12:51:59 web1 kernel: message repeated 0 times: [ {TEXT}]",
         f"[    1.234567] web1 sshd[7]: {TEXT}",
         f"[    1.234567] usb 1-1: Product: kern  :debug : {TEXT}",
         f"kern  :debug : kern  :debug : {TEXT}",
