@@ -2,7 +2,7 @@
 # installed; an ordinary user is told which ones are missing.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow test-examples test-system test-kernel bench bench-quick lint types contracts wheel check clean
+.PHONY: demo test test-slow fuzz test-examples test-system test-kernel bench bench-quick lint types contracts wheel check clean
 
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
@@ -18,9 +18,14 @@ test: .venv/dev
 	.venv/bin/coverage combine --quiet
 	.venv/bin/coverage report
 
-# Minutes: passes over twenty thousand networks, killed at random moments.
-test-slow: .venv/dev
+# Minutes: passes and scans killed at random moments, and a short fuzz.
+test-slow: .venv/dev .venv/fuzz
 	$(inside) $(python) -m pytest -q -m slow $(PYTEST)
+
+# Ten minutes for each parser, an hour and a half for all: FUZZ='line kmsg' chooses.
+FUZZ_SECONDS ?= 600
+fuzz: .venv/fuzz
+	$(python) tests/fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
 
 # Installs the examples, and follows the how-tos, in empty virtual environments.
 test-examples: wheel
@@ -78,6 +83,10 @@ check: lint types contracts test test-slow bench-quick test-examples
 	.ci/packages gcc libc6-dev python3-dev strace patch systemd systemd-journal-remote sqlite3 iptables ipset \
 		logrotate bzip2
 	$(python) -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+.venv/fuzz: .venv/dev
+	$(python) -m pip install --quiet --editable '.[fuzz]'
 	touch $@
 
 .venv/bench: .venv/dev

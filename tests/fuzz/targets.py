@@ -1,0 +1,413 @@
+"""The parsers that are fuzzed: each is compared with the reference on the same bytes.
+
+A check gives the number of offences that both found, and raises `Disagreement` where they differ.
+"""
+
+import ipaddress
+import json
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import Final
+from unittest import mock
+
+import mutations
+import reference
+from attrs import evolve, frozen
+from reference import Peer
+
+from reconciler import Record
+from reconciler.detect import RULES, detect
+from reconciler.errors import InvalidNetwork
+from reconciler.execute import Completed
+from reconciler.model import Offence
+from reconciler.network import Network
+from sources import dmesg, kmsg, shapes
+from sources.file import Settings, lines
+from sources.file.source import File
+from sources.journal import export
+
+CUT: Final = mutations.CUT.encode()
+BOOT: Final = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+SOUGHT: Final = [rule.needle for rule in RULES]
+LONGEST: Final = 1024
+"""Bytes of a line of a log, in place of the 65,536 that inputs do not reach."""
+
+
+class Disagreement(Exception):
+    """The product gave something else than the reference."""
+
+
+@frozen
+class Target:
+    """A parser: what it is tried on, and the comparison."""
+
+    fresh: Callable[[random.Random], str]
+    check: Callable[[bytes], int]
+
+    def changed(self, data: bytes, seed: int, longest: int) -> bytes:
+        """Give another input, made of this one or of a new one."""
+        dice = random.Random(seed)  # noqa: S311 - inputs, no secrets
+        kept = data and dice.random() < 0.5
+        text = data.decode(errors="surrogateescape") if kept else self.fresh(dice)
+        made = bytearray(mutations.mutated(text, dice, self.fresh).encode(errors="surrogateescape"))
+        for _ in range(dice.choice((0, 0, 0, 0, 0, 0, 1, 2)) if made else 0):
+            made[dice.randrange(len(made))] = dice.randrange(256)
+        return bytes(made[:longest])
+
+
+def same(found: object, expected: object) -> None:
+    """Raise `Disagreement` if they are not equal."""
+    if found != expected:
+        raise Disagreement(f"treason gives {found!r}, the reference {expected!r}")
+
+
+def peers(records: Iterable[Record | None]) -> list[Peer]:
+    """Give what the product accuses."""
+    return [_peer(offence) for record in records if record and (offence := detect(record))]
+
+
+def _peer(offence: Offence) -> Peer:
+    if offence.peer_port is None or offence.local_port is None:
+        raise Disagreement(f"no port: {offence}")
+    host = str(ipaddress.ip_address(str(offence.address)))
+    ports = offence.peer_port, offence.local_port
+    return Peer(host, *ports, offence.trusted, offence.count, offence.micros)
+
+
+def check_network(data: bytes) -> int:
+    """Compare `Network.parse` with the standard library."""
+    text = data.decode(errors="replace")
+    found = expected = None
+    with suppress(InvalidNetwork):
+        network = Network.parse(text)
+        found = (network.version, network.address, network.length)
+    _, slash, length = text.partition("/")
+    with suppress(ValueError):
+        plain = "%" not in text and (not slash or (length.isascii() and str(int(length)) == length))
+        given = ipaddress.ip_network(text if plain else "")
+        number, bits = int(given.network_address), given.prefixlen
+        expected = (given.version, number, bits)
+        if given.version == 6 and number >> 32 == 0xFFFF and bits >= 96:
+            expected = (4, number & 0xFFFFFFFF, bits - 96)
+    same(found, expected)
+    return int(found is not None)
+
+
+def fresh_network(dice: random.Random) -> str:
+    """Give an address or a network, sometimes none."""
+    bits = dice.choice((32, 128))
+    number, length = dice.getrandbits(bits), dice.randrange(bits + 1)
+    kind = ipaddress.IPv4Network if bits == 32 else ipaddress.IPv6Network
+    network = kind((number, length), strict=False)
+    mapped = f"::ffff:{ipaddress.ip_address(number >> bits - 32)}"
+    return dice.choice(
+        (str(network), str(network[0]), network.exploded, mapped, f"{mapped}/{96 + length % 33}",
+         dice.choice(mutations.PEERS + mutations.STRANGE_PEERS))
+    )  # fmt: skip
+
+
+def check_message(data: bytes) -> int:
+    """Compare the built-in rules."""
+    text = data.decode(errors="replace")
+    found = peers([Record(text, "kmsg", trusted=True)])
+    same(found, _some(reference.message(text)))
+    return len(found)
+
+
+def check_line(data: bytes) -> int:
+    """Compare every shape, from a source that is trusted and from one that is not."""
+    text, found = data.decode(errors="replace"), list[Peer]()
+    for trusted in (True, False):
+        found = peers([shapes.parse(text, trusted=trusted)])
+        same(found, _some(reference.line(text, trusted=trusted)))
+        if not trusted and any(peer.trusted for peer in found):
+            raise Disagreement(f"trusted, though the source is not: {found!r}")
+    return len(found)
+
+
+def _some(peer: Peer | None) -> list[Peer]:
+    return [peer] if peer else []
+
+
+def check_kmsg(data: bytes) -> int:
+    """Compare a device that gives these records, one after the other."""
+    found = peers(played(data).read(None, SOUGHT))
+    expected: list[Peer] = []
+    last = -1
+    for each in data.split(CUT):
+        text = each.partition(b"\n")[0].decode(errors="replace")
+        number = [*each.decode(errors="replace").split(","), "", ""][1]
+        if not reference.is_number(number, 20) or int(number) <= last:
+            continue
+        last = int(number)
+        if reference.is_record(text):
+            expected += _some(reference.record(text))
+    same(found, expected)
+    return len(found)
+
+
+def played(data: bytes) -> kmsg.Kmsg:
+    """Make a source whose device gives these records."""
+    coming = list[bytes]()
+
+    def opened(_path: Path) -> int:
+        coming[:] = reversed(data.split(CUT))
+        return os.open(os.devnull, os.O_RDONLY)
+
+    def read(_descriptor: int, _size: int) -> bytes:
+        if coming:
+            return coming.pop()
+        raise BlockingIOError
+
+    return kmsg.Kmsg(open_device=opened, read_record=read)
+
+
+def fresh_records(dice: random.Random) -> str:
+    """Give a few records of the device, mostly in order."""
+    number, made = dice.randrange(5), []
+    for _ in range(dice.randrange(1, 5)):
+        number += dice.choice((0, 1, 1, 1, 1, 5))
+        text, priority = mutations.message(dice), dice.choice((7, 7, 7, 4, 15))
+        flags = dice.choice(("-", "-", "-", "-,caller=C1", "c", "+"))
+        made.append(f"{priority},{number},{dice.randrange(10**9)},{flags};{text}")
+    return mutations.CUT.join(made)
+
+
+def check_dmesg(data: bytes) -> int:
+    """Compare what the command prints."""
+    output = data.decode(errors="replace")
+    found = _dmesg(output)
+    expected = list[Peer]()
+    for record in reference.printed(output):
+        expected += _some(reference.line(record, trusted=True))
+    if not any(peer.micros for peer in expected):
+        same([evolve(peer, micros=None) for peer in found], expected)
+    same(found, expected)
+    return len(found)
+
+
+def _dmesg(output: str, cursor: str | None = None) -> list[Peer]:
+    """Read what the command prints, from a cursor on."""
+    command = SimpleNamespace(run=lambda _command: Completed(0, output, ""))
+    with mock.patch.object(dmesg, "execute", command):
+        return peers(dmesg.Dmesg().read(cursor, SOUGHT))
+
+
+def fresh_output(dice: random.Random) -> str:
+    """Give what the command prints, mostly in order."""
+    micros, made = dice.randrange(10**9), ""
+    for _ in range(dice.randrange(1, 5)):
+        micros += dice.choice((0, 1, 10**6, 10**9))
+        name = dice.choice(("kern", "kern", "kern", "user"))
+        seconds = f"{micros // 10**6:5}.{micros % 10**6:06}"
+        made += f"{name}  :debug : [{seconds}] {mutations.message(dice)}\n"
+    return made
+
+
+@cache
+def _directory() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+
+
+def check_file(data: bytes) -> int:
+    """Compare a log that grows by these parts, and is read after each from the last cursor."""
+    path = Path(_directory().name, "log")
+    path.unlink(missing_ok=True)
+    cursor, content, found, expected = None, b"", list[Peer](), list[Peer]()
+    done, seen = 0, b""
+    for part in data.split(CUT):
+        content += part
+        with path.open("ab") as log:
+            log.write(part)
+        some, cursor = _file(path, cursor)
+        found += some
+        *whole, last = content[done:].split(b"\n")
+        if last != seen or whole:
+            for each in [*whole[bool(whole and seen and whole[0] == seen) :], last]:
+                expected += _line_of_log(each, ended=each is not last)
+        done, seen = len(content) - len(last), last
+    if b'"dmesg": [' in data:
+        if not set(_named(found)) <= set(_named(_members(data))):
+            same(found, expected)
+    else:
+        same(found, expected)
+    return len(found)
+
+
+def _file(path: Path, cursor: str | None = None) -> tuple[list[Peer], str | None]:
+    """Read a log from a cursor on; give also the new one. It is read in small pieces."""
+    source = File(Settings(str(path), trusted=True))
+    with mock.patch.multiple(lines, _LONGEST=LONGEST, _CHUNK=64):
+        return peers(source.read(cursor, SOUGHT)), source.cursor()
+
+
+def _line_of_log(line: bytes, *, ended: bool) -> list[Peer]:
+    if len(line) + ended >= LONGEST or not any(needle.encode() in line for needle in SOUGHT):
+        return []
+    text = line.rstrip(b"\r").lstrip(b"\0").decode(errors="replace")
+    return _some(reference.line(text, trusted=True))
+
+
+def _named(found: Iterable[Peer]) -> Iterator[tuple[str, int, int]]:
+    return ((peer.address, peer.peer_port, peer.local_port) for peer in found)
+
+
+def _members(data: bytes) -> list[Peer]:
+    """Give whatever a line names by itself or as the message in a document of dmesg."""
+    found: list[Peer] = []
+    for each in data.replace(CUT, b"").decode(errors="replace").split("\n"):
+        found += _some(reference.line(each, trusted=True))
+        try:
+            entry = json.loads("{" + each.strip().rstrip(",") + "}")
+            found += _some(reference.message(str(entry.get("msg"))))
+        except (ValueError, RecursionError):
+            continue
+    return found
+
+
+def fresh_log(dice: random.Random) -> str:
+    """Give a few lines of a log, cut into parts, with or without an end."""
+    made = [mutations.line(dice) + dice.choice(("\n", "\n", "\n", "\r\n")) for _ in range(4)]
+    log = "".join(made[: dice.randrange(1, 5)])
+    for _ in range(dice.randrange(3)):
+        at = dice.randrange(len(log) + 1)
+        log = log[:at] + mutations.CUT + log[at:]
+    return log[: len(log) - dice.randrange(2)]
+
+
+def check_document(data: bytes) -> int:
+    """Compare what ``dmesg --json`` prints, which spreads a record over lines."""
+    path = Path(_directory().name, "document")
+    path.write_bytes(data)
+    found, _ = _file(path)
+    entries = reference.document(data.decode(errors="replace"))
+    if entries is None:
+        if strange := set(_named(found)) - set(_named(_members(data))):
+            raise Disagreement(f"{strange!r} stands nowhere")
+        return 0
+    expected: list[Peer] = []
+    for entry in entries:
+        expected += _some(reference.dmesg(entry, trusted=True))
+    same(found, expected)
+    return len(found)
+
+
+def fresh_document(dice: random.Random) -> str:
+    """Print some records as the command does."""
+    made = []
+    for _ in range(dice.randrange(1, 4)):
+        entry: dict[str, object] = {"pri": dice.choice((7, 15))}
+        if dice.random() < 0.5:
+            entry = {"fac": dice.choice(("kern", "user")), "pri": "debug"}
+        entry["time"] = dice.randrange(10**12) / 10**6
+        entry["msg"] = mutations.mutated(mutations.message(dice), dice, mutations.message)
+        members = (f'         "{key}": {json.dumps(value)}' for key, value in entry.items())
+        made.append(",\n".join(members))
+    body = "\n      },{\n".join(made)
+    return '{\n   "dmesg": [\n      {\n' + body + "\n      }\n   ]\n}\n"
+
+
+def check_journal(data: bytes) -> int:
+    """Compare what journalctl exports, and comes in these pieces."""
+    found = peers(
+        shapes.journal(entry, trusted=True)
+        for entry in export.entries(data.split(CUT))
+        if "MESSAGE" in entry
+    )
+    expected: list[Peer] = []
+    entries = reference.export(data.replace(CUT, b""))
+    if entries is None:
+        return 0
+    for entry in entries:
+        if "MESSAGE" in entry:
+            expected += _some(reference.journal(entry, trusted=True))
+    same(found, expected)
+    return len(found)
+
+
+def fresh_export(dice: random.Random) -> str:
+    """Give a few entries; a message with a newline comes with its length."""
+    made = ""
+    for _ in range(dice.randrange(1, 4)):
+        text = mutations.message(dice)
+        if dice.random() < 0.2:
+            text += dice.choice(("\n", "\n\nMESSAGE=", "\nMESSAGE=")) + mutations.message(dice)
+        value = f"={text}\n"
+        if dice.random() < 0.1 or "\n" in text:
+            size = len(text.encode()).to_bytes(8, "little").decode(errors="surrogateescape")
+            value = f"\n{size}{text}\n"
+        made += (
+            f"__CURSOR=s=1;i={dice.randrange(99)}\n_TRANSPORT=kernel\n"
+            f"SYSLOG_FACILITY={dice.choice('0001')}\nSYSLOG_IDENTIFIER="
+            f"{dice.choice(('kernel', 'kernel', 'TCP'))}\n"
+            f"_SOURCE_MONOTONIC_TIMESTAMP={dice.randrange(10**12)}\nMESSAGE{value}\n"
+        )
+        made += dice.choice(("", "", mutations.CUT))
+    return made
+
+
+_RECORDS: Final = "\n".join(
+    f"kern  :debug : [    {number}.000000] {mutations.message(random.Random(1))}"  # noqa: S311
+    for number in range(1, 6)
+)
+_BUFFER: Final = mutations.CUT.join(
+    f"7,{number},{number}000000,-;{mutations.message(random.Random(1))}"  # noqa: S311
+    for number in range(1, 6)
+)
+
+
+def check_cursor(data: bytes) -> int:
+    """Whatever the cursor, a source reads all, or what is behind a cursor of its own."""
+    cursor = data.decode(errors="replace")
+    own, _, number = cursor.partition(":")
+    known = reference.is_number(number, 4000) and own == BOOT
+    behind = max(0, 5 - int(number)) if known and int(number) <= 5 else 5
+    same(len(peers(played(_BUFFER.encode()).read(cursor, SOUGHT))), behind)
+    found = len(_dmesg(_RECORDS, cursor))
+    if own != BOOT or ":" not in number:
+        same(found, 5)
+    log, told = _log()
+    found = len(_file(log, cursor)[0])
+    words, marks = cursor.split(":"), {tuple(each.split(":")[4:6]) for each in told}
+    if tuple(words[4:6]) in marks or len(words) == 4:
+        return found  # it may be a place in this very log
+    same(found, 5)
+    return found
+
+
+@cache
+def _log() -> tuple[Path, Sequence[str]]:
+    """Make a log of five lines; give also the cursors behind each."""
+    path, told = Path(_directory().name, "told"), []
+    for each in _RECORDS.splitlines(keepends=True):
+        with path.open("a") as log:
+            log.write(each)
+        told.append(str(_file(path)[1]))
+    return path, told
+
+
+def fresh_cursor(dice: random.Random) -> str:
+    """Give a cursor of one of the sources."""
+    number = dice.randrange(8)
+    return dice.choice(
+        (f"{BOOT}:{number}", f"{BOOT}:{number}000000:1", dice.choice(_log()[1]), "s=1;i=2;b=3")
+    )
+
+
+TARGETS: Final = {
+    "network": Target(fresh_network, check_network),
+    "message": Target(mutations.message, check_message),
+    "line": Target(mutations.line, check_line),
+    "kmsg": Target(fresh_records, check_kmsg),
+    "dmesg": Target(fresh_output, check_dmesg),
+    "file": Target(fresh_log, check_file),
+    "document": Target(fresh_document, check_document),
+    "journal": Target(fresh_export, check_journal),
+    "cursor": Target(fresh_cursor, check_cursor),
+}

@@ -1,0 +1,90 @@
+"""The fuzz of the parsers: its reference is right, it reaches offences, and it finds mistakes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import reference
+from attrs import evolve
+from harness import DATA
+from targets import TARGETS, Disagreement
+
+from reconciler.model import Record
+from reconciler.network import Network
+from sources import kmsg, shapes
+from sources.file import lines, reading
+from sources.journal import export
+
+FUZZ = Path(__file__).parent / "fuzz"
+SAMPLES = [json.loads(line) for line in (DATA / "kernel-messages.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: str(sample["why"]))
+def test_the_reference_reads_the_samples(sample: dict[str, object]) -> None:
+    """It accuses whom each sample says, and vouches for nothing else."""
+    peer = reference.line(str(sample["text"]), trusted=True)
+    found = [
+        {key: getattr(peer, key) for key in ("address", "peer_port", "local_port", "count")}
+        for peer in [peer]
+        if peer and peer.trusted
+    ]
+    assert isinstance(sample["expect"], list)
+    assert found == [{k: v for k, v in each.items() if k != "form"} for each in sample["expect"]]
+
+
+def fuzz(name: str, runs: int) -> int:
+    """Try inputs on a parser, the same ones each time; give the offences that were found."""
+    return sum(TARGETS[name].check(TARGETS[name].changed(b"", seed, 4096)) for seed in range(runs))
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_every_parser_agrees_with_the_reference(name: str) -> None:
+    """Also where there are offences."""
+    assert fuzz(name, 500) > 10
+
+
+def _trusting(record: Record | None) -> Record | None:
+    return record and evolve(record, trusted=True)
+
+
+KMSG, RESUME, LINE = shapes.kmsg, lines.resume, shapes.parse
+ANY_FLAG = rb"([0-9]+),([0-9]+),([0-9]+),[^;]*;([^\n]*)"
+MISTAKES: dict[str, tuple[str, object, str, object]] = {
+    "mapped addresses": ("network", Network, "parse", Network.exact),
+    "facilities": ("line", shapes, "kmsg", lambda line: _trusting(KMSG(line))),
+    "trust": ("line", shapes, "parse", lambda line, **_: LINE(line, trusted=True)),
+    "pieces": ("kmsg", kmsg, "_RECORD", ANY_FLAG),
+    "tails": ("file", reading, "resume", lambda stream, offset, _: RESUME(stream, offset, 0)),
+    "lengths": ("journal", export, "_LENGTH", 7),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_found(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A parser that is a little wrong does not agree for long."""
+    name, owner, attribute, wrong = MISTAKES[mistake]
+    monkeypatch.setattr(owner, attribute, wrong)
+    with pytest.raises(Disagreement):
+        fuzz(name, 5000)
+
+
+def test_an_unknown_parser_is_refused() -> None:
+    """It is named."""
+    done = subprocess.run(
+        [sys.executable, FUZZ, "nonsense"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "no such parser: nonsense" in done.stderr
+
+
+@pytest.mark.slow
+def test_twenty_seconds_find_nothing() -> None:
+    """Guided by the lines of the product that the inputs reach."""
+    pytest.importorskip("atheris", reason="pip install atheris; it has wheels for x86_64")
+    done = subprocess.run(
+        [sys.executable, FUZZ, "--seconds", "2"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) == 1 + len(TARGETS)
