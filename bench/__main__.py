@@ -10,7 +10,16 @@ from typing import Final
 
 from bench import bars, machine, report
 from bench.run import Bench
-from bench.works import first_apply, from_log, packets, passes, profiling, scanning, startup
+from bench.works import (
+    first_apply,
+    from_log,
+    packets,
+    passes,
+    profiling,
+    scanning,
+    sources,
+    startup,
+)
 from reconciler.errors import TreasonError
 from reconciler.execute import search_path
 
@@ -21,6 +30,7 @@ _ROOT_OF_ALL: Final = Path("/proc/self/uid_map").read_text().split()[2] != "1"
 WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "start-up": startup.measure,
     "scan": scanning.measure,
+    "sources": sources.measure,
     "first-apply": first_apply.measure,
     "passes": passes.measure,
     "from-log": from_log.measure,

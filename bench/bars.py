@@ -80,6 +80,12 @@ def _start(command: str, limit: float) -> Bar:
     return Bar(f"`{command}` to `python3 -c pass`", limit, *keys)
 
 
+def _reading(carrier: str, tool: str, how: str = "") -> Bar:
+    work = f"reading {carrier}{how}"
+    keys = Key(work, _TREASON, 100_000), Key(work, tool, 100_000)
+    return Bar(f"100,000 records: {work}, to `{tool}`", 2.5, *keys)
+
+
 BARS: Final = (
     _first("nftables", 100_000, "nft -f", 1.5),
     _first("nftables", 1_000_000, "nft -f", 1.0),
@@ -122,6 +128,8 @@ BARS: Final = (
         Key("scan", "grep -oP", 1_000_000),
     ),
     Bar("its peak memory", 60, _SCAN, measure="memory", unit=1e6, suffix=" MB"),
+    _reading("/dev/kmsg", "dd", ", without the starts"),
+    _reading("the journal", "journalctl -k -o cat --grep"),
 )
 """What must be reached, in the order in which it was asked for."""
 

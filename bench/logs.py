@@ -34,19 +34,24 @@ def syslog(peers: Sequence[str]) -> str:
 
 
 def kernel_log(path: Path, size: int) -> None:
-    """Write a kernel's log of so many lines; one in a hundred is about a peer.
+    """Write a kernel's log of so many lines."""
+    with path.open("w") as file:
+        for number, text in enumerate(kernel_texts(size)):
+            file.write(f"[{number // 40:5d}.{number * 24971 % 10**6:06d}] {text}\n")
+    sync(path)
+
+
+def kernel_texts(size: int) -> Iterator[str]:
+    """Give so many messages of a kernel; one in a hundred is about a peer.
 
     One of ten of those is about the same peer as the one before.
     """
     others = _OTHERS.read_text().splitlines()
     noise = [text.format(a=100 + a * 7, b=a % 10) for a in range(_VARIANTS) for text in others]
     peers = _peers()
-    with path.open("w") as file:
-        for number in range(size):
-            about_peer = number % _EVERY == _EVERY // 2
-            text = message(next(peers)) if about_peer else noise[number * 7919 % len(noise)]
-            file.write(f"[{number // 40:5d}.{number * 24971 % 10**6:06d}] {text}\n")
-    sync(path)
+    for number in range(size):
+        about_peer = number % _EVERY == _EVERY // 2
+        yield message(next(peers)) if about_peer else noise[number * 7919 % len(noise)]
 
 
 def _peers() -> Iterator[str]:

@@ -12,6 +12,7 @@ from bench.measure import Failed, Sample
 from bench.results import Key, Results, Series, load
 from bench.run import Bench, Subject
 from bench.stats import Spread, ratios, spread
+from bench.works.sources import copied
 
 TOOL = Key("first apply, nftables", "nft -f", 100_000)
 OURS = Key("first apply, nftables", "treason", 100_000)
@@ -28,6 +29,17 @@ def results(tool: list[float], ours: list[float]) -> Results:
 def bar(limit: float, **more: object) -> Bar:
     """A bar for the ratio of the two."""
     return Bar("loading", limit, OURS, TOOL, **more)  # type: ignore[arg-type]  # the fields vary
+
+
+def test_dd_tells_what_it_copied(tmp_path: Path) -> None:
+    """The records of the last copy, and the seconds of all; one that copied nothing is none."""
+    said = tmp_path / "said"
+    once = "dd: error\n0+{} records in\n0+9 records out\n9 bytes copied, {} s, 1 MB/s\n"
+    said.write_text(once.format(7, "0.25") + once.format(9, "2.5e-01"))
+    assert copied(said) == (9, 0.5)
+    said.write_text("dd: failed to open '/dev/kmsg': Operation not permitted\n")
+    with pytest.raises(Failed, match="not permitted"):
+        copied(said)
 
 
 def test_a_spread_has_the_middle_of_the_figures() -> None:
