@@ -44,7 +44,7 @@ _UNSHARED: Final = (
     (r"\(\?#|\(\?[aiLmsu-]*x", "comments and verbose patterns"),
     (r"\\Z", r"\Z: the whole body is matched anyway, so leave it out"),
     (r"\(\?<[A-Za-z_]", "(?<name>...): write (?P<name>...)"),
-    (r"\\[pP]|\[\[?:", "classes by name: list the characters, as in [0-9A-Fa-f]"),
+    (r"\\[pP]|\[:\^?[a-z]+:\]|\[\[:", "classes by name: list the characters, as in [0-9A-Fa-f]"),
 )
 """What only one of the two engines knows, in words."""
 
@@ -155,8 +155,10 @@ def _end_of_atom(text: str, at: int) -> int:
 
 def _parsed(text: str) -> Any:  # noqa: ANN401 - re._parser is private and has no types
     """Parse with `re`; refuse what it does not take, or what it is not sure to mean."""
-    if re.search(r"(?<!\\)(?:\\\\)*\{,[0-9]", text):
+    if re.search(r"(?<!\\)(?:\\\\)*\{,[0-9]*\}", text):
         raise ValueError("{,N} is plain text to RE2; write {0,N}")
+    if re.search(r"\[:\^?[a-z]+:\]", text):  # to `re`, that is no class inside of another one
+        raise ValueError(_explained(text, "[:name:]"))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")

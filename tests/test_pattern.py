@@ -48,6 +48,8 @@ def test_the_whole_body_must_match() -> None:
         (r"(?<address>\S+)", "(?<name>...): write (?P<name>...), at character 1"),
         (rf"{A}\pL", "classes by name: list the characters"),
         (f"[[:alpha:]]{A}", "classes by name: list the characters"),
+        ("(?P<address>[0-9.:[:xdigit:]]+)", "classes by name: list the characters"),
+        (f"{A}x{{,}}", "{,N} is plain text to RE2; write {0,N}"),
         (f"{A}x{{,3}}", "{,N} is plain text to RE2; write {0,N}"),
         ("(?P<address>a)|(?P<address>b)", "redefinition of group name 'address'"),
         ("(?P<address>.*)", "matches an empty text"),
