@@ -195,11 +195,11 @@ class Rotating(RuleBasedStateMachine):
                 shutil.copy2(path, copy := path.with_name("copy"))
                 copy.replace(path)
 
-    @precondition(lambda self: self.fresh and not self.packing)
+    @precondition(lambda self: self.fresh and not self.packing and self.log.exists())
     @rule()
     def remove_the_oldest(self) -> None:
         """Remove a generation that was read, but not the one that was read last."""
-        for path in self.generations()[0 if self.log.exists() else 1 :][-1:]:
+        for path in self.generations()[-1:] if self.log.stat().st_size else ():
             path.unlink()
 
     @rule()
@@ -507,6 +507,35 @@ def test_what_a_writer_leaves_that_does_not_append_is_passed_over(log: Path) -> 
     texts, notes, cursor = read(log, cursor)
     assert (texts, notes) == (["first", "second"], [])
     assert read(log, cursor)[0] == []
+
+
+def test_what_a_writer_adds_to_the_log_before_is_read(log: Path) -> None:
+    """A daemon writes where it wrote before until it is told that the log was rotated."""
+    log.rename(before := log.with_name("kern.log.1"))
+    log.touch()
+    texts, notes, cursor = read(log)
+    assert (texts, notes) == (["last"], [])
+    append(before, "late\n")
+    append(log, "new\n")
+    texts, notes, cursor = read(log, cursor)
+    assert (texts, notes) == (["late", "new"], [])
+    assert read(log, cursor)[:2] == ([], [])
+
+
+def test_a_half_line_behind_empty_generations_is_not_sought_in_older_ones(log: Path) -> None:
+    """All logs of a day begin with the same date."""
+    log.write_text("Nov 25 first\n")
+    *_, cursor = read(log)
+    for day in (1, 2):
+        log.rename(f"{log}-2026010{day}")
+        log.touch()
+    append(log, "Nov 25")
+    texts, _, cursor = read(log, cursor)
+    assert texts == ["Nov 25"]
+    append(log, " second\n")
+    log.rename(f"{log}-20260103")
+    log.touch()
+    assert read(log, cursor)[:2] == (["Nov 25 second"], [])
 
 
 def test_the_corpus_is_read_from_rotated_files(log: Path) -> None:

@@ -86,6 +86,11 @@ class _Held:
     sign: str = NONE
     reason: str = ""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing stands in it; in a damaged one something did."""
+        return bool(self.stream and not self.stream.go(1) and not self.stream.broken)
+
 
 @frozen
 class _Search:
@@ -112,22 +117,29 @@ class _Search:
         newer: Sequence[_Held] | None = None
         for generation in reversed(listed):
             each = self._open(generation)
+            # Empty ones follow each other where nothing was logged; any place would fit.
+            if held and each.is_empty:
+                continue
             if len(held) == 1 and self._is_being_copied(each, generation):
                 continue
             if each.sign == known != NONE:
                 if held and self._fits(held[0]):
-                    return self._following(held, held, _before(held, known))
+                    return self._following(held, held, known)
                 # Others may begin like it, as the logs of each boot do.
                 newer = tuple(held) if newer is None else newer
             held.insert(0, each)
         if newer is None:
             newer = held if known else held[-1:]
-        return self._following(held, newer, _before(held, NONE))
+        return self._following(held, newer, NONE)
 
     def _following(
-        self, held: Sequence[_Held], newer: Sequence[_Held], before: str | None
+        self, held: Sequence[_Held], newer: Sequence[_Held], oldest: str | None
     ) -> Unread:
-        """Take the log that the position is in and those behind it, or else the newer ones."""
+        """Take the log that the position is in and those behind it, or else the newer ones.
+
+        ``oldest`` is the sign of what stands before them all.
+        """
+        every = held
         notes = []
         place = self.position
         if place is not None:
@@ -141,9 +153,12 @@ class _Search:
             held = newer if start is None else held[start:]
         if not held:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        if len(held) > 1 and held[-1].is_empty and held[-2].stream:
+            # The writer may still be at the one before: the position stays there, for its end.
+            held, every = held[:-1], every[:-1]
         notes += [f"{each.path!r} was not read: {each.reason}" for each in held if not each.stream]
         logs = [(each.path, each.stream) for each in held if each.stream]
-        return Unread(logs, place, before, notes)
+        return Unread(logs, place, _before(every, oldest), notes)
 
     def _fits(self, held: _Held) -> bool:
         stream = held.stream
