@@ -94,8 +94,11 @@ def test_a_last_line_without_newline_is_read_once(log: Path) -> None:
     assert texts == ["first", "second", "third"]
     texts, cursor = read(log, cursor)
     assert texts == []
-    append(log, "\nfourth\n")
-    assert read(log, cursor)[0] == ["fourth"]
+    append(log, "\nfourth\nfifth")
+    texts, cursor = read(log, cursor)
+    assert texts == ["fourth", "fifth"]
+    append(log, "\r\nsixth\r\n")
+    assert read(log, cursor)[0] == ["sixth"]
 
 
 def test_a_line_that_was_cut_is_read_when_it_is_whole(log: Path) -> None:

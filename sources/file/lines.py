@@ -24,7 +24,7 @@ def resume(stream: Stream, offset: int, tail: int) -> int:
     if not tail:
         return offset
     first = stream.readline(_LONGEST)
-    if first.endswith(b"\n") and len(first) == tail + 1:
+    if first[tail:] in {b"\n", b"\r\n"}:
         return offset + len(first)
     stream.go(offset)
     return offset
