@@ -24,12 +24,15 @@ _RFC5424: Final = re.compile(
     r"1 (?P<time>\S+) \S+ (?P<tag>\S+) (?P<process>\S+) \S+ (?:-|(?:\[[^\]]*\])+) ?\ufeff?"
     r"(?P<text>.*)"
 )
-_SYSLOG: Final = re.compile(
+_TIME: Final = (
     r"(?P<time>[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}(?:\.[0-9]{1,9})?"
     r"|[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,]{8,}\S*"
     r"|[A-Z][a-z]{2} [0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:.]{8,15} \S+"
     r"|[0-9]{9,11}\.[0-9]{6}) "
-    r"(?:(?![^\s:]+: )\S+ )?"  # `syslogd -S` of busybox writes no host
+)
+_TIMED: Final = re.compile(_TIME)
+_SYSLOG: Final = re.compile(
+    _TIME + r"(?:(?![^\s:]+: )\S+ )?"  # `syslogd -S` of busybox writes no host
     r"(?:(?P<facility>[a-z0-9]{2,10})\.(?P<level>[a-z]{3,7}) )?"  # busybox writes these
     r"(?P<tag>[^\s:\[]+)(?P<process>\[[0-9]+\])?:(?: |(?=\[))(?P<text>.*)"
 )
@@ -152,6 +155,8 @@ def _text(line: str, priority: int | None, *, trusted: bool) -> Record | None:
         carrier, time, line = "syslog", _epoch(match["time"]), match["text"]
         if match.re is _RFC5424:
             facility = None if priority is None else priority // 8
+    elif _TIMED.match(line):
+        return None  # a logging daemon wrote it, but not who speaks
     elif match := _DECODED.fullmatch(line):
         line = match["text"]
         if iso := _DMESG_ISO.fullmatch(line):

@@ -118,6 +118,7 @@ def test_every_prefix_is_taken_off(prefix: str) -> None:
         f"kern  :debug : [    1.234567] usb 1-1: Product: x\n{TEXT}",
         f"7,1,1,-;usb 1-1: Product: x\\x0a{TEXT}",
         f"<7>1 2026-11-22T12:51:59Z web1 sshd - - - {TEXT}",
+        f"Nov 22 12:51:59 web1 a tag with spaces: {TEXT}",
         f" {TEXT}",
         "{",
         "{}",
@@ -287,3 +288,10 @@ def test_any_text_ends_without_an_error(text: str) -> None:
     """Whatever a stranger writes, there is a record or none."""
     record = shapes.parse(text, trusted=True)
     assert record is None or detect(record) is None
+
+
+@pytest.mark.parametrize("head", ["Nov 22 12:51:59 web1 a tag", "2026-11-22T12:51:59Z web1 a tag"])
+def test_a_line_of_a_daemon_that_names_nobody_is_no_message_of_the_kernel(head: str) -> None:
+    """A rule that begins with ``.*`` would match it, whoever wrote it."""
+    for colon in ("", ":"):
+        assert shapes.parse(f"{head}{colon} {TEXT}", trusted=True) is None
