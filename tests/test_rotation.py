@@ -199,7 +199,7 @@ class Rotating(RuleBasedStateMachine):
     @rule()
     def remove_the_oldest(self) -> None:
         """Remove a generation that was read, but not the one that was read last."""
-        for path in self.generations()[-1:] if self.log.stat().st_size else ():
+        for path in self.generations()[-1:]:
             path.unlink()
 
     @rule()
@@ -213,7 +213,8 @@ class Rotating(RuleBasedStateMachine):
         self.cursor = source.cursor()
         self.pending = []
         self.seen = self.written
-        self.fresh = not self.copy
+        # While the log is empty, the writer may still be at the one before: its end is waited for.
+        self.fresh = not self.copy and self.log.exists() and self.log.stat().st_size > 0
 
 
 class DatedRotating(Rotating):

@@ -229,7 +229,7 @@ def check_file(data: bytes) -> int:
         found += some
         *whole, last = content[done:].split(b"\n")
         if last != seen or whole:
-            for each in [*whole[bool(whole and seen and whole[0] == seen) :], last]:
+            for each in [*whole[bool(whole and seen and whole[0] in {seen, seen + b"\r"}) :], last]:
                 expected += _line_of_log(each, ended=each is not last)
         done, seen = len(content) - len(last), last
     if b'"dmesg": [' in data:
