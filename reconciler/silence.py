@@ -22,5 +22,5 @@ def _reason(name: str, make: Callable[[], Source]) -> str:
     except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
         lines = describe(error, name).splitlines()
         kept = lines if isinstance(error, TreasonError) else lines[:1]
-        return "; ".join(map(str.strip, kept))
+        return "; ".join(map(str.strip, kept)).removeprefix(f"{name}: ")
     return " ".join(str(said or "").split())

@@ -71,19 +71,19 @@ class Journalctl:
         try:  # where it writes for people it also says what we may not read
             done = execute.run(argv, codes=(0, 1), timeout=self.patience, environment=_ERRORS)
         except TreasonError as error:
-            raise unreadable([error.what], error.hint) from None
+            raise self.unreadable([error.what], error.hint) from None
         if _NO_ACCESS.search(done.error):
-            raise unreadable(
+            raise self.unreadable(
                 ["no permission"], "run as root, or add the user to the group systemd-journal"
             )
         if _NO_FILES in done.error:
-            raise unreadable(
+            raise self.unreadable(
                 ["there are no journal files"],
                 "systemd-journald writes them; name another directory in [source.journal]",
             )
         said = done.error.splitlines()
         if done.code and said and not any("cursor" in line for line in said):
-            raise unreadable(said)  # without a word it is an empty journal
+            raise self.unreadable(said)  # without a word it is an empty journal
         return Run(_place(done.output), _damage(done.error))
 
     def entries(
@@ -110,22 +110,22 @@ class Journalctl:
             else:
                 rest = yield from _holding(coming, needles)
         except TreasonError as error:
-            raise unreadable([error.what], error.hint) from None
+            raise self.unreadable([error.what], error.hint) from None
         if pattern and ended.code and _NO_PATTERNS.search(ended.error):
             return (yield from self.entries(needles, *arguments, grep=False))
         return Run(_place(rest), _damage(ended.error))
+
+    def unreadable(self, reasons: Sequence[str], hint: str = "") -> SourceUnreadable:
+        """Make the error that tells why."""
+        said = "; ".join(reasons[-_TOLD:]) or "journalctl does not say why"
+        where = f"the journal in {self.directory}" if self.directory else "the journal"
+        return SourceUnreadable(f"cannot read {where}: {said}", hint)
 
     @property
     def _base(self) -> tuple[str, ...]:
         # The kernel's records stand in the system's files; those of users are not asked for.
         scope = f"--directory={self.directory}" if self.directory else "--system"
         return (*self.command, "--no-pager", "--show-cursor", scope)
-
-
-def unreadable(reasons: Sequence[str], hint: str = "") -> SourceUnreadable:
-    """Make the error that tells why."""
-    said = "; ".join(reasons[-_TOLD:]) or "journalctl does not say why"
-    return SourceUnreadable(f"cannot read the journal: {said}", hint)
 
 
 def told(damage: Sequence[str]) -> Iterator[str]:

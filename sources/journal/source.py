@@ -12,7 +12,7 @@ from typing import Final
 from reconciler import Record
 from sources import shapes
 from sources.journal import Settings
-from sources.journal.journalctl import Journalctl, Run, told, unreadable
+from sources.journal.journalctl import Journalctl, Run, told
 
 # journald stamps this on what a process wrote to /dev/kmsg as well: such a record is read, and
 # found untrusted by its facility and identifier, so that it is counted as refused.
@@ -43,7 +43,7 @@ class Journal:
             stopped = f"journalctl gave up {_when(self._cursor)}, and went on {_when(tail)}"
             rest = yield from self._records(sought, f"--cursor={tail}", None)
             if rest.place is None and self._cursor == cursor:
-                raise unreadable((stopped, *run.damage), _VERIFY)
+                raise self._journalctl.unreadable((stopped, *run.damage), _VERIFY)
             run = Run(rest.place or tail, (stopped, *run.damage, *rest.damage))
         elif self._cursor == cursor:
             self._cursor = fallback or cursor
@@ -120,7 +120,7 @@ class Journal:
         """Give the last record of the kernel, if journalctl gave up before it."""
         tail = self._journalctl.look(_KERNEL).place
         if tail is None and run.damage and self._cursor == cursor:
-            raise unreadable(run.damage, _VERIFY)
+            raise self._journalctl.unreadable(run.damage, _VERIFY)
         return tail if tail and _later(tail, self._cursor) else None
 
 
