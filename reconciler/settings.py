@@ -81,6 +81,7 @@ _TEXT: Final = """\
 
 # The log, whether its lines count as the kernel's although they do not tell their facility, and
 # whether its rotated generations (kern.log.1, kern.log.2.gz, kern.log-20261120, ...) are read, too.
+# With trusted, whoever gets a line into it is believed, also by `logger -t kernel`.
 # [source.file]
 # path = "/var/log/kern.log"
 # trusted = false

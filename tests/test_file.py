@@ -1,6 +1,7 @@
 """The source file: lines, cursors, and what is no file."""
 
 import os
+import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -355,3 +356,44 @@ def test_a_message_that_is_written_as_numbers_is_looked_into(log: Path, space: s
     log.write_text(f'noise\n{{"MESSAGE"{space}:{space}{list(text.encode())},{fields}}}\n')
     source = File(Settings(str(log), trusted=True))
     assert [record.text for record in source.read(None, ["shrunk window"])] == [text]
+
+
+def test_an_address_that_may_go_on_is_judged_when_it_ends(log: Path) -> None:
+    """Half a line must not get 198.51.100.1 banned where 198.51.100.123 was written."""
+    half = "bad login from 198.51.100.1"
+    log.write_text(f"one\n{half}")
+    source = File(Settings(str(log), trusted=True))
+    assert [record.text for record in source.read(None, ())] == ["one"]
+    with log.open("a") as more:
+        more.write("23\n")
+    again = File(Settings(str(log), trusted=True))
+    assert [record.text for record in again.read(source.cursor(), ())] == [f"{half}23"]
+
+
+def test_a_line_that_nobody_completes_is_judged_in_the_end(log: Path) -> None:
+    """After a minute, and at once in a pipe, its writer is not waited for."""
+    log.write_text("bad login from 198.51.100.1")
+    source = File(Settings(str(log), trusted=True))
+    assert list(source.read(None, ())) == []
+    os.utime(log, (time.time() - 61,) * 2)
+    later = File(Settings(str(log), trusted=True))
+    assert len(list(later.read(source.cursor(), ()))) == 1
+    assert list(File(Settings(str(log), trusted=True)).read(later.cursor(), ())) == []
+
+
+def test_a_cursor_that_means_nothing_is_told(log: Path) -> None:
+    """All is read again, which counts twice what has no stamp."""
+    log.write_text("one\n")
+    source = File(Settings(str(log), trusted=True))
+    assert len(list(source.read("1:2:3:4:zzzz", ()))) == 1
+    assert source.notes() == ["'1:2:3:4:zzzz' is no place in a log: read again from the beginning"]
+
+
+def test_a_pipe_without_a_writer_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock of the pass would keep away all others."""
+    monkeypatch.setattr("sources.file.source._WRITER", 0.05)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(SourceUnreadable, match="nobody writes to the pipe"):
+        list(File(Settings(str(tmp_path / "pipe"))).read(None, ()))

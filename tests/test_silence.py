@@ -45,8 +45,8 @@ class Deaf:
         ("", {}),
         ("holds nothing:\n  look", {"it": "holds nothing: look"}),
         (SourceUnreadable("cannot read it", "run as root"), {"it": "cannot read it; run as root"}),
-        (RuntimeError("bug"), {"it": "it: the plugin failed: RuntimeError: bug"}),
-        (SystemExit(3), {"it": "it: the plugin failed: SystemExit: 3"}),
+        (RuntimeError("bug"), {"it": "the plugin failed: RuntimeError: bug"}),
+        (SystemExit(3), {"it": "the plugin failed: SystemExit: 3"}),
     ],
 )
 def test_each_reason_is_one_line(said: str | BaseException | None, told: dict[str, str]) -> None:
@@ -65,7 +65,7 @@ def test_a_source_that_cannot_be_made_is_told() -> None:
     def broken() -> Listener:
         raise ValueError("no such thing")
 
-    assert silent({"it": broken}) == {"it": "it: the plugin failed: ValueError: no such thing"}
+    assert silent({"it": broken}) == {"it": "the plugin failed: ValueError: no such thing"}
 
 
 def test_who_interrupts_is_obeyed() -> None:
@@ -79,7 +79,7 @@ def test_who_interrupts_is_obeyed() -> None:
     [
         ({"return_value": "holds nothing"}, "holds nothing"),
         ({"side_effect": SourceUnreadable("cannot read it", "do this")}, "cannot read it; do this"),
-        ({"side_effect": RuntimeError("bug")}, "kmsg: the plugin failed: RuntimeError: bug"),
+        ({"side_effect": RuntimeError("bug")}, "the plugin failed: RuntimeError: bug"),
     ],
 )
 def test_status_tells_it(

@@ -1,5 +1,6 @@
 """The lines of a log, in constant memory: chunks of many, and those in them that hold a needle."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Final
@@ -12,7 +13,13 @@ _CHUNK: Final = 1 << 18
 _LONGEST: Final = 1 << 16
 """Bytes of a line; one of as many is no kernel message, and is skipped without being held."""
 
+_LONGEST_ADDRESS: Final = 64
+"""Bytes that are more than an address with a port has."""
+
 _NEWLINE: Final = ord("\n")
+
+_ADDRESS: Final = re.compile(rb"[.:][0-9A-Fa-f.:]*(?<=[0-9A-Fa-f:])\Z")
+"""The end of an address, which can also go on."""
 
 
 def resume(stream: Stream, offset: int, tail: int) -> int:
@@ -28,6 +35,11 @@ def resume(stream: Stream, offset: int, tail: int) -> int:
         return offset + len(first)
     stream.go(offset)
     return offset
+
+
+def goes_on(line: bytes) -> bool:
+    """Whether a line without its newline may end inside an address: 192.0.2.1 becomes .123."""
+    return _ADDRESS.search(line, max(0, len(line) - _LONGEST_ADDRESS)) is not None
 
 
 def chunks(stream: Stream) -> Iterator[tuple[int, bytes, int]]:

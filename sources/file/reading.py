@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from reconciler import Record
 from sources import shapes
-from sources.file.lines import chunks, holding, lines, resume
+from sources.file.lines import chunks, goes_on, holding, lines, resume
 from sources.file.position import Position
 from sources.file.stream import Stream
 
@@ -27,8 +27,13 @@ class Reading:
         self._document: int | None = None
         self.offset = 0
 
-    def records(self, stream: Stream, position: Position | None) -> Iterator[Record]:
-        """Yield the records behind a position that hold one of the needles, if there are any."""
+    def records(
+        self, stream: Stream, position: Position | None, *, growing: bool = False
+    ) -> Iterator[Record]:
+        """Yield the records behind a position that hold one of the needles, if there are any.
+
+        Where the log is ``growing``, a last line that may end inside an address is left for later.
+        """
         if position is None:
             if stream.at:
                 stream.go(0)
@@ -40,6 +45,10 @@ class Reading:
                 return
             self.offset = resume(stream, position.offset, position.tail)
         for place, chunk, end in chunks(stream):
+            if growing and end == len(chunk) and goes_on(chunk) and not stream.ahead():
+                stream.go(place)
+                self.offset = place
+                break
             yield from self._records(place, chunk, end)
             self.offset = place
         if stream.last.endswith(b"\n"):

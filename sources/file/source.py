@@ -1,10 +1,13 @@
 """A log in a file, or on standard input: lines in every shape that `sources.shapes` knows."""
 
 import os
+import select
 import stat
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from io import BufferedReader
 from typing import Final
 
 from reconciler import Record, SourceUnreadable
@@ -14,6 +17,12 @@ from sources.file.position import Position
 from sources.file.reading import Reading, text
 from sources.file.rotation import Unread, unread
 from sources.file.stream import Stream
+
+_COMPLETED: Final = 60
+"""Seconds in which a writer completes a line that it has begun."""
+
+_WRITER: Final = 10
+"""Seconds in which somebody must write to a named pipe."""
 
 _LAST: Final = 1 << 20
 """Bytes at the end of a log among which a line of the kernel is looked for."""
@@ -35,9 +44,12 @@ class File:
     def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
         """Yield the kernel's records that hold a needle."""
         sought = [] if "" in needles else [needle.encode() for needle in needles]
+        position = Position.parse(cursor)
+        if cursor and position is None:
+            self._notes.append(f"{cursor!r} is no place in a log: read again from the beginning")
         try:
             with ExitStack() as stack:
-                yield from self._records(self._unread(Position.parse(cursor), stack), sought)
+                yield from self._records(self._unread(position, stack), sought)
         except (OSError, ValueError) as error:
             raise _unreadable(self._path, error) from None
 
@@ -68,7 +80,8 @@ class File:
         position = found.position
         for path, stream in found.logs:
             reading = Reading(sought, trusted=self._trusted)
-            yield from reading.records(stream, position)
+            growing = found.resumable and stream is found.logs[-1][1] and _is_young(stream)
+            yield from reading.records(stream, position, growing=growing)
             position = None
             if stream.broken:
                 self._notes.append(f"{path!r} is damaged, its end was not read: {stream.broken}")
@@ -84,7 +97,7 @@ class File:
         elif _is_log(self._path):
             return unread(self._path, position, rotated=self._rotated, stack=stack)
         else:
-            file = open(self._path, "rb")  # noqa: PTH123, SIM115 - as /dev/fd/63 is; the stack closes
+            file = _opened(self._path)
         stream = stack.enter_context(closing(Stream(file)))
         mode = stream.status.st_mode
         if self._path != "-" and not stat.S_ISFIFO(mode):
@@ -103,6 +116,25 @@ def _is_log(path: str) -> bool:
         return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - a path like /dev/fd/63
     except FileNotFoundError:
         return True
+
+
+def _opened(path: str) -> BufferedReader:
+    """Open what is no plain file; of a named pipe, wait for somebody to write, but not for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = os.fdopen(descriptor, "rb")
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(_WRITER * 1000):
+            file.close()
+            raise SourceUnreadable(f"nobody writes to the pipe {path!r}", "start the writer first")
+    os.set_blocking(descriptor, True)
+    return file
+
+
+def _is_young(stream: Stream) -> bool:
+    """Whether a writer may be about to complete the last line."""
+    return time.time() - stream.status.st_mtime < _COMPLETED
 
 
 def _heard(log: tuple[str, Stream]) -> bool:

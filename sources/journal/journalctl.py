@@ -113,6 +113,8 @@ class Journalctl:
             raise self.unreadable([error.what], error.hint) from None
         if pattern and ended.code and _NO_PATTERNS.search(ended.error):
             return (yield from self.entries(needles, *arguments, grep=False))
+        if rest and not _place(rest):
+            raise self.unreadable(["journalctl printed what is no entry"])
         return Run(_place(rest), _damage(ended.error))
 
     def unreadable(self, reasons: Sequence[str], hint: str = "") -> SourceUnreadable:
