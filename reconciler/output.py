@@ -53,7 +53,7 @@ def readings_text(readings: Iterable[Reading], now: int, *, verbose: bool) -> It
         asides = (
             (reading.reported, "only reported"),
             (reading.refused, "refused"),
-            (reading.known, "known from another source"),
+            (reading.known, "known already"),
             (reading.outbound, "outbound"),
         )
         yield ", ".join(

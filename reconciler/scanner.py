@@ -32,11 +32,10 @@ class Reading:
 
     ``offences`` counts messages, among them ``reported`` those of rules that only report, and
     ``sightings`` are a few of these. ``refused`` counts those that nobody vouches for, and
-    ``examples`` are a few. ``known`` counts those that another source brought before, and
-    ``outbound`` those about connections that this machine made: neither is an offence again.
-    ``new`` of the bans are of networks that had none; the others only last longer
-    now. ``notes`` are what the source has to say besides. ``error`` is empty unless it could not be
-    read.
+    ``examples`` are a few. ``known`` counts those that are stored already, by another source most
+    often, and ``outbound`` those about connections that this machine made: neither is an offence.
+    ``new`` of the bans are of networks that had none; the others only last longer now. ``notes``
+    are what the source has to say besides. ``error`` is empty unless it could not be read.
     """
 
     source: str
