@@ -271,7 +271,12 @@ def test_the_memory_it_takes_does_not_grow_with_the_log(log: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facility", "trusted"), [('"fac": "kern",', True), ('"fac": "user",', False)]
+    ("facility", "trusted"),
+    [
+        ('"fac": "kern",', True),
+        ('"fac": "user",', False),
+        ('"fac": "user",\n         "caller": "{",', False),
+    ],
 )
 def test_a_record_spread_over_lines_is_put_together(
     log: Path, facility: str, trusted: bool

@@ -88,7 +88,7 @@ class Reading:
             if line.startswith(b"   "):
                 self._spread |= shapes.member(text(line))
                 record = shapes.dmesg(self._spread, trusted=self._trusted)
-                self._spread = {} if record or b"{" in line else self._spread
+                self._spread = {} if record or line.rstrip().endswith(b"{") else self._spread
                 return record
             self._spread = None
         brace, self._brace = self._brace, None
