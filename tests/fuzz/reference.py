@@ -171,7 +171,7 @@ def old_syslog(text: str) -> tuple[str, str, str] | None:
     if rest is None:
         return None
     first, _, others = rest.partition(" ")
-    named = is_word(first) and not (first.endswith(":") and first.count(":") == 1)
+    named = is_word(first) and not (first.endswith(":") and first.count(":") == 1 < len(first))
     return (named and behind_host(others)) or behind_host(rest) or None
 
 
