@@ -57,12 +57,13 @@ class Counting:
         own = {rule.name: rule.policy for rule in self.rules if rule.policy is not None}
         counting = self._counting(offences)
         subjects = {self.policy.subject(each.address) for each in counting}
-        lifts = self.store.lifts(subjects, self.now)
+        matter = added or self._looks_back
+        lifts = self.store.lifts(subjects, self.now) if matter else {}
         if added:
             counting = self._unsettled(counting, lifts)
         known = self.store.until(subjects, self.now) | self.bans
-        for_good = {network for network, until in known.items() if until is None}
-        counting = [o for o in counting if self.policy.subject(o.address) not in for_good]
+        if for_good := {network for network, until in known.items() if until is None}:
+            counting = [o for o in counting if self.policy.subject(o.address) not in for_good]
         past = self._past(counting, lifts)
         decided = decide(counting, past, self.policy, self.now, own)
         new = [ban for ban in decided if ban.network not in known]
@@ -88,28 +89,30 @@ class Counting:
         Their own ban would be cut out all the same; that of their neighbours would not.
         """
         banning = {rule.name for rule in self.rules if not rule.report_only}
+        counting = [offence for offence in offences if offence.rule in banning]
+        if self.policy.ipv6_prefix == 128:
+            return counting
         return [
             offence
-            for offence in offences
-            if offence.rule in banning
-            and (
-                self.policy.subject(offence.address) == offence.address
-                or not covered(offence.address, self.exempt)
-            )
+            for offence in counting
+            if self.policy.subject(offence.address) == offence.address
+            or not covered(offence.address, self.exempt)
         ]
 
     def _past(self, offences: Sequence[Offence], lifts: Mapping[Network, float]) -> Past:
         """Give what is stored of the same networks, as far as a policy asks for it."""
+        escalating = any(policy.escalate > 1 for policy in self._policies)
+        if not (offences and (escalating or self._looks_back)):
+            return Past()
         earlier: list[Offence] = []
         subjects = {self.policy.subject(offence.address) for offence in offences}
-        if offences and self._looks_back:
+        if self._looks_back:
             since = min(offence.when(self.now) for offence in offences)
             since -= max(policy.window for policy in self._policies)
             stored = self.store.offences.of(subjects, since, self.now + _CLOCK)
             earlier = self._unsettled(
                 self._counting([*stored, *chain(*self._unstored.values())]), lifts
             )
-        escalating = any(policy.escalate > 1 for policy in self._policies)
         return Past(earlier, self.store.endings(subjects, self.now) if escalating else {})
 
     def _unsettled(

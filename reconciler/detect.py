@@ -142,6 +142,6 @@ def _number(text: str | None, what: str, highest: int) -> int | None:
     """Read a number; raise ValueError if it is none, or too high."""
     if text is None:
         return None
-    if not (text.isascii() and text.isdecimal()) or int(text) > highest:
-        raise ValueError(f"{text!r} is no {what}")
-    return int(text)
+    if text.isascii() and text.isdecimal() and (number := int(text)) <= highest:
+        return number
+    raise ValueError(f"{text!r} is no {what}")

@@ -8,6 +8,8 @@ from typing import Final
 from reconciler.errors import InvalidNetwork
 
 _V6: Final = 1 << 136
+_KEY4: Final = 4 << 40
+_KEY6: Final = 6 << 136
 _MAPPED: Final = 0xFFFF << 32
 _MAPPED_LENGTH: Final = 96
 _BITS: Final = {4: 32, 6: 128}
@@ -117,8 +119,9 @@ class Network(int):
     @property
     def key(self) -> bytes:
         """The network as bytes that sort as networks do: 4 or 6, the address, the length."""
-        version = self.version
-        return bytes([version]) + (self & ~_V6).to_bytes(self.bits // 8 + 1)
+        if self < _V6:
+            return (_KEY4 | self).to_bytes(6)
+        return (_KEY6 | self & ~_V6).to_bytes(18)
 
     @classmethod
     def of_key(cls, key: bytes) -> "Network":

@@ -71,6 +71,10 @@ class Offences:
         micros = [offence.micros for offence in offences if offence.micros is not None]
         found: tuple[set[tuple[int, str]], set[tuple[int, str]]] = (set(), set())
         with told(self._path):
+            if not self._connection.execute(
+                "SELECT 1 FROM offences WHERE micros IS NOT NULL LIMIT 1"
+            ).fetchone():
+                return found
             rows = self._connection.execute(
                 "SELECT micros, evidence, source IS NOT ? FROM offences"
                 " WHERE micros IN (SELECT value FROM json_each(?))",

@@ -140,11 +140,12 @@ class Scanner:
         fresh = self._counting.unknown(name, offences)
         counted = sum(offence.count for offence in fresh)
         tally.offences += counted
-        tally.known += sum(offence.count for offence in offences) - counted
-        only = {rule.name for rule in self.rules if rule.report_only}
-        reported = [offence for offence in fresh if offence.rule in only]
-        tally.reported += sum(offence.count for offence in reported)
-        tally.sightings += [o.evidence for o in reported[: _SHOWN - len(tally.sightings)]]
+        if len(fresh) < len(offences):
+            tally.known += sum(offence.count for offence in offences) - counted
+        if only := {rule.name for rule in self.rules if rule.report_only}:
+            reported = [offence for offence in fresh if offence.rule in only]
+            tally.reported += sum(offence.count for offence in reported)
+            tally.sightings += [o.evidence for o in reported[: _SHOWN - len(tally.sightings)]]
         new, longer = self._counting.follow(fresh, added=tally.added)
         bans = [*new, *longer]
         tally.new += len(new)

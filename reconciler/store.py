@@ -294,8 +294,11 @@ class Store:
         Both are in seconds. The history of a network that is banned stays whole.
         """
         with told(self._path):
-            [last] = self._connection.execute("SELECT max(time) FROM prunings").fetchone()
-        if last is not None and last <= now < last + _DAY:
+            last, some = self._connection.execute(
+                "SELECT (SELECT max(time) FROM prunings),"
+                " EXISTS (SELECT 1 FROM offences UNION ALL SELECT 1 FROM history)"
+            ).fetchone()
+        if not some or (last is not None and last <= now < last + _DAY):
             return
         with self.transaction():
             self._connection.execute("DELETE FROM offences WHERE time < ?", (now - offences,))
