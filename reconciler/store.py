@@ -289,7 +289,7 @@ class Store:
                 self._lift(self.ended(now), "expiry", now)
 
     def prune(self, now: int, offences: int, history: int) -> None:
-        """Delete, once a day, offences older than this, and the history of what is not banned.
+        """Delete, once a day, older offences, and the history of what was lifted longer ago.
 
         Both are in seconds. The history of a network that is banned stays whole.
         """
@@ -302,10 +302,13 @@ class Store:
             return
         with self.transaction():
             self._connection.execute("DELETE FROM offences WHERE time < ?", (now - offences,))
-            self._connection.execute(
-                "DELETE FROM history WHERE time < ? AND network NOT IN (SELECT network FROM bans)",
-                (now - history,),
-            )
+            old = "SELECT network FROM history WHERE action != 'ban' AND time < ?1"
+            if self._connection.execute(f"{old} LIMIT 1", (now - history,)).fetchone():
+                self._connection.execute(
+                    f"DELETE FROM history WHERE time < ?1 AND network IN ({old})"  # noqa: S608 - as above
+                    " AND NOT EXISTS (SELECT 1 FROM bans WHERE bans.network = history.network)",
+                    (now - history,),
+                )
             self._connection.execute("DELETE FROM prunings")
             self._connection.execute("INSERT INTO prunings VALUES (?)", (now,))
 
