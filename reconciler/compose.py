@@ -6,13 +6,13 @@ from typing import Any
 
 import attrs
 
-from reconciler import schema
 from reconciler.config import Config
 from reconciler.errors import ConfigError, PluginError, TreasonError
 from reconciler.interfaces import Backend, BackendPlugin, Source, SourcePlugin
 from reconciler.plugins import Plugins
-from reconciler.schema import Problem
-from reconciler.toml_file import TomlFile
+from reconciler.toml import schema
+from reconciler.toml.file import TomlFile
+from reconciler.toml.schema import Problem
 
 
 def sources(

@@ -7,12 +7,12 @@ from typing import Any
 from attrs import Factory, evolve, field, frozen
 from attrs.validators import and_, ge, le
 
-from reconciler import duration, schema
 from reconciler.network import Network
 from reconciler.policy import Policy
 from reconciler.protection import Protect
-from reconciler.schema import setting
-from reconciler.toml_file import TomlFile
+from reconciler.toml import duration, schema
+from reconciler.toml.file import TomlFile
+from reconciler.toml.schema import setting
 from reconciler.whitelist import Whitelist
 
 DEFAULT = Path("/etc/treason/treason.toml")

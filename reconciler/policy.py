@@ -7,10 +7,10 @@ from typing import Final
 from attrs import field, frozen
 from attrs.validators import and_, ge, le
 
-from reconciler import duration
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
-from reconciler.schema import setting
+from reconciler.toml import duration
+from reconciler.toml.schema import setting
 
 _NONE: Final[Mapping[str, "Policy"]] = {}
 _NAT64: Final = Network.parse("64:ff9b::/96")

@@ -7,12 +7,13 @@ from typing import Any, Final
 from attrs import evolve, field, fields, frozen
 from attrs.validators import min_len, optional
 
-from reconciler import pattern, schema
+from reconciler import pattern
 from reconciler.detect import RULES, Rule
 from reconciler.errors import ConfigError
 from reconciler.pattern import UserPattern
 from reconciler.policy import Policy
-from reconciler.schema import Problem, setting
+from reconciler.toml import schema
+from reconciler.toml.schema import Problem, setting
 
 _POLICY: Final = ("threshold", "window", "ban_for", "escalate", "max_ban")
 """The keys of ``[policy]`` that a rule may set for itself."""

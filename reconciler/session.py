@@ -7,7 +7,7 @@ from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 
-from reconciler import __version__, compose, config, lock, plugins, toml_file, whitelist
+from reconciler import __version__, compose, config, lock, plugins, whitelist
 from reconciler.console import warn
 from reconciler.desired import collapse, desired
 from reconciler.detect import RULES, Rule
@@ -22,7 +22,8 @@ from reconciler.plan import Causes
 from reconciler.protection import CLIENT_KEPT, protected, ssh_client
 from reconciler.scanner import Scanner
 from reconciler.store import Store, open_store
-from reconciler.toml_file import TomlFile
+from reconciler.toml import file as toml_file
+from reconciler.toml.file import TomlFile
 from reconciler.whitelist import Exemption
 
 

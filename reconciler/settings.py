@@ -5,10 +5,11 @@ from typing import Any, Final
 
 import tomli_w
 
-from reconciler import compose, schema
+from reconciler import compose
 from reconciler.config import Config
 from reconciler.errors import TreasonError
 from reconciler.session import Session
+from reconciler.toml import schema
 
 _TEXT: Final = """\
 # The configuration of treason. Every value below is the default; take the "#" away to change one.

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from attrs import frozen
 
-from reconciler import files, schema, toml_file
+from reconciler import files
 from reconciler.errors import ConfigError
 from reconciler.network import Network
-from reconciler.schema import setting
+from reconciler.toml import file as toml_file
+from reconciler.toml import schema
+from reconciler.toml.schema import setting
 
 
 @frozen

@@ -10,7 +10,7 @@ from reconciler import BackendPlugin, SourcePlugin, compose
 from reconciler.config import Config, Main
 from reconciler.errors import ConfigError
 from reconciler.plugins import Plugins
-from reconciler.toml_file import TomlFile
+from reconciler.toml.file import TomlFile
 
 
 @attrs.frozen

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler import Network, toml_file
+from reconciler import Network
 from reconciler.config import Config, parse
 from reconciler.errors import ConfigError
 from reconciler.settings import default_text
-from reconciler.toml_file import TomlFile
+from reconciler.toml import file as toml_file
+from reconciler.toml.file import TomlFile
 from reconciler.whitelist import Exemption
 
 SHIPPED = Path(__file__).parent.parent / "conf" / "treason.toml"

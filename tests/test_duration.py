@@ -2,8 +2,8 @@
 
 import pytest
 
-from reconciler import duration
 from reconciler.errors import InvalidDuration
+from reconciler.toml import duration
 
 
 @pytest.mark.parametrize(

@@ -37,8 +37,8 @@ from reconciler.desired import desired
 from reconciler.execute import CommandFailed, Completed, run
 from reconciler.netns import Namespace
 from reconciler.plan import plan
-from reconciler.schema import Refused, fill
 from reconciler.testing import BackendContract, PacketContract
+from reconciler.toml.schema import Refused, fill
 
 WANTED = desired(
     map(Network.parse, ("192.0.2.7", "198.51.100.128/25", "2001:db8::7", "2001:db8:7::/48")),

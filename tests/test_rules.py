@@ -11,13 +11,14 @@ import pytest
 import tomli_w
 from harness import Place
 
-from reconciler import rules, schema
+from reconciler import rules
 from reconciler.config import parse
 from reconciler.detect import RULES, Rule, detect
 from reconciler.errors import ConfigError
 from reconciler.model import Record
 from reconciler.policy import Policy
-from reconciler.toml_file import TomlFile
+from reconciler.toml import schema
+from reconciler.toml.file import TomlFile
 
 BUILT_IN = [rule.name for rule in RULES]
 OWN = r"""

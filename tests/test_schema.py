@@ -5,7 +5,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from reconciler.schema import Refused, fill
+from reconciler.toml.schema import Refused, fill
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 
 import click
 
-from reconciler import duration, output
+from reconciler import output
 from reconciler.console import OK, plain
 from reconciler.desired import collapse, overlaps, subtract
 from reconciler.errors import ConfigError
@@ -12,6 +12,7 @@ from reconciler.networks import Networks
 from reconciler.options import output_format, verbosity
 from reconciler.report import emit
 from reconciler.session import Session
+from reconciler.toml import duration
 from reconciler.whitelist import Exemption
 
 _networks = click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")

@@ -8,7 +8,7 @@ from typing import Any, Final
 import click
 from attrs import evolve
 
-from reconciler import duration, listeners, output, pattern, rules
+from reconciler import listeners, output, pattern, rules
 from reconciler.console import OK, plain
 from reconciler.detect import Rule
 from reconciler.errors import ConfigError, StoreError
@@ -19,6 +19,7 @@ from reconciler.policy import Policy
 from reconciler.protection import protected
 from reconciler.report import emit
 from reconciler.session import Session
+from reconciler.toml import duration
 from reconciler.trial import Known, Miss, Outcome, Some, State, Trial, Verdict, verdicts
 from reconciler.whitelist import Exemption
 

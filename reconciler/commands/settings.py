@@ -3,11 +3,12 @@
 import click
 import tomli_w
 
-from reconciler import output, schema, settings
+from reconciler import output, settings
 from reconciler.console import ERROR, OK, show
 from reconciler.options import output_format, verbose, verbosity
 from reconciler.report import emit
 from reconciler.session import Session
+from reconciler.toml import schema
 
 
 @click.group()

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import field, frozen
 
 from reconciler.errors import ConfigError
-from reconciler.schema import Problem
+from reconciler.toml.schema import Problem
 
 
 @frozen
