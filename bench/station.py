@@ -11,7 +11,7 @@ from typing import Final, Self
 from bench.inputs import sync
 from bench.measure import TREASON, Sample, measure
 from reconciler.execute import run
-from reconciler.netns import Namespace
+from reconciler.host.netns import Namespace
 
 BACKENDS: Final = {
     "nftables": "nftables",

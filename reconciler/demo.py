@@ -16,7 +16,7 @@ import click
 
 from reconciler.errors import TreasonError
 from reconciler.execute import CommandFailed, run
-from reconciler.netns import WITNESS4, Wire
+from reconciler.host.netns import WITNESS4, Wire
 
 LOG: Final = """\
 TCP: Treason uncloaked! Peer 117.79.83.112:4638/8080 shrinks window 3207520931:3207522811. Repaired.

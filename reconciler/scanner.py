@@ -10,10 +10,10 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from reconciler import listeners
 from reconciler.counting import Counting
 from reconciler.detect import RULES, Rule, detect
 from reconciler.errors import TreasonError, describe, trace
+from reconciler.host import listeners
 from reconciler.interfaces import Noting, Source
 from reconciler.model import Ban, Offence
 from reconciler.network import Network

@@ -7,11 +7,12 @@ from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 
-from reconciler import __version__, compose, config, lock, plugins, whitelist
+from reconciler import __version__, compose, config, plugins, whitelist
 from reconciler.console import warn
 from reconciler.desired import collapse, desired
 from reconciler.detect import RULES, Rule
 from reconciler.errors import StoreError
+from reconciler.host import lock
 from reconciler.interfaces import Backend, Source
 from reconciler.loop import Guard, Wish
 from reconciler.memory import Memory

@@ -8,7 +8,7 @@ import pytest
 from harness import SEED, Place
 
 from reconciler.execute import run
-from reconciler.netns import Namespace, Wire
+from reconciler.host.netns import Namespace, Wire
 
 
 @pytest.fixture

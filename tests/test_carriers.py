@@ -12,7 +12,7 @@ import pytest
 from harness import REAL_ROOT, Place
 
 from reconciler.execute import run
-from reconciler.netns import Wire
+from reconciler.host.netns import Wire
 from sources.kmsg import Kmsg
 
 RULE = r"""

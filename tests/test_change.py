@@ -12,8 +12,8 @@ from backends.nftables.backend import Nftables
 from reconciler import Desired, Network, Networks, Plan, netlink
 from reconciler.desired import desired
 from reconciler.execute import run
+from reconciler.host.netns import Namespace, Wire
 from reconciler.loop import State, Wish, enforce
-from reconciler.netns import Namespace, Wire
 from reconciler.plan import plan
 
 Nft = Callable[..., str]

@@ -16,7 +16,7 @@ from harness import Place
 from reconciler import config
 from reconciler.cli import cli
 from reconciler.execute import run
-from reconciler.lock import held
+from reconciler.host.lock import held
 
 Nft = Callable[..., str]
 SEEDED = ["117.79.83.112", "218.14.17.182"]

@@ -14,7 +14,7 @@ from harness import Place
 from reconciler.commands.setup import write_configuration
 from reconciler.errors import ConfigError
 from reconciler.execute import run
-from reconciler.netns import Wire
+from reconciler.host.netns import Wire
 from reconciler.settings import default_text
 
 Nft = Callable[..., str]

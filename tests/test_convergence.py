@@ -17,10 +17,10 @@ from backends.nftables import library
 from backends.nftables.backend import Nftables
 from reconciler import BackendError, Desired, Network, Networks, Observed, Plan
 from reconciler.desired import collapse, desired, overlaps
+from reconciler.host.netns import Namespace
 from reconciler.loop import Guard, State, Wish, enforce
 from reconciler.memory import Memory
 from reconciler.model import Ban
-from reconciler.netns import Namespace
 from reconciler.plan import Causes, plan
 from reconciler.store import open_store
 

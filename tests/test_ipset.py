@@ -16,7 +16,7 @@ from backends.ipset import Settings, programs
 from backends.ipset.backend import Ipset
 from reconciler import BackendError, BackendFailed, BackendUnreadable, Desired, Network
 from reconciler.execute import run
-from reconciler.netns import Namespace
+from reconciler.host.netns import Namespace
 from reconciler.testing import BackendContract, PacketContract, given, needed, reach, state
 
 SWAP = "ipset create x {}; ipset swap x treason4; ipset destroy x"

@@ -35,7 +35,7 @@ from reconciler import (
 )
 from reconciler.desired import desired
 from reconciler.execute import CommandFailed, Completed, run
-from reconciler.netns import Namespace
+from reconciler.host.netns import Namespace
 from reconciler.plan import plan
 from reconciler.testing import BackendContract, PacketContract
 from reconciler.toml.schema import Refused, fill

@@ -12,9 +12,10 @@ import pytest
 from harness import REAL_ROOT, Place
 from pytest_mock import MockerFixture
 
-from reconciler import TreasonError, kernel_message
+from reconciler import TreasonError
 from reconciler.execute import run
-from reconciler.kernel_message import Kernel, State, advice, judge, look, turn_off, turn_on
+from reconciler.host import kernel_message
+from reconciler.host.kernel_message import Kernel, State, advice, judge, look, turn_off, turn_on
 
 HEAD = "# filename:lineno [module]function flags format\n"
 OTHER = 'net/ipv4/tcp_input.c:6580 [tcp_input]tcp_conn_request =_ "%s: Possible SYN\\012"\n'

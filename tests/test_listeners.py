@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler import listeners
 from reconciler.errors import TreasonError
 from reconciler.execute import run
+from reconciler.host import listeners
 
 
 def test_listening_ports_are_told_and_no_others(host: None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.errors import LockError
-from reconciler.lock import held
+from reconciler.host.lock import held
 
 
 def test_a_second_holder_waits_and_is_then_refused(tmp_path: Path) -> None:

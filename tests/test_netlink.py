@@ -12,6 +12,7 @@ from pytest_mock import MockerFixture
 
 from reconciler import netlink
 from reconciler.execute import run
+from reconciler.host.netns import Namespace
 from reconciler.netlink import (
     CREATE,
     DUMP,
@@ -34,7 +35,6 @@ from reconciler.netlink import (
     number,
     text,
 )
-from reconciler.netns import Namespace
 
 Nft = Callable[..., str]
 

@@ -31,6 +31,7 @@ from reconciler import (
 )
 from reconciler.desired import desired
 from reconciler.execute import run
+from reconciler.host.netns import Namespace
 from reconciler.netlink import (
     CREATE,
     NFTABLES,
@@ -43,7 +44,6 @@ from reconciler.netlink import (
     number,
     text,
 )
-from reconciler.netns import Namespace
 from reconciler.plan import plan
 from reconciler.testing import (
     BackendContract,

@@ -10,7 +10,7 @@ import pytest
 from reconciler import Network
 from reconciler.errors import TreasonError
 from reconciler.execute import run
-from reconciler.netns import HOST4, HOST6, Wire
+from reconciler.host.netns import HOST4, HOST6, Wire
 from reconciler.protection import Protect, protected, ssh_client
 
 NOTHING = Protect(

@@ -8,15 +8,16 @@ import pytest
 from harness import Place
 from pytest_mock import MockerFixture
 
-from reconciler import config, schedule
+from reconciler import config
 from reconciler.execute import run
+from reconciler.host import units
 
 SHIPPED = Path(__file__).parent.parent / "conf" / "systemd"
 
 
 def test_the_shipped_units_are_what_init_renders() -> None:
     """Their text stands in the code alone."""
-    rendered = schedule.units(schedule.COMMAND, config.DEFAULT)
+    rendered = units.texts(units.COMMAND, config.DEFAULT)
     shipped = {
         str(path.relative_to(SHIPPED)): path.read_text()
         for path in SHIPPED.rglob("*")
@@ -30,7 +31,7 @@ def test_systemd_finds_nothing_wrong_with_them(
     tmp_path: Path, reading: tuple[str, ...], groups: tuple[str, ...]
 ) -> None:
     """`systemd-analyze verify` says nothing."""
-    texts = schedule.units("/bin/true", config.DEFAULT, (), reading, groups)
+    texts = units.texts("/bin/true", config.DEFAULT, (), reading, groups)
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -53,7 +54,7 @@ def test_the_exposure_is_small(
     """As `systemd-analyze security` counts; lower is better."""
     place.configure(main=f'sources = ["{source}"]')
     assert place.treason("init", "--systemd").code == 0
-    unit = schedule.DIRECTORY / name
+    unit = units.DIRECTORY / name
     done = run(["systemd-analyze", "security", "--offline=true", str(unit)])
     [level] = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", done.output)
     assert float(level) <= most
@@ -64,14 +65,14 @@ def systemctl(tmp_path: Path, mocker: MockerFixture) -> list[list[str]]:
     """A directory for units, and the commands that systemctl would get."""
     directory = tmp_path / "units"
     directory.mkdir()
-    mocker.patch.object(schedule, "DIRECTORY", directory)
-    mocker.patch.object(schedule, "STATE", tmp_path)
-    mocker.patch.object(schedule, "RUNTIME", tmp_path)
+    mocker.patch.object(units, "DIRECTORY", directory)
+    mocker.patch.object(units, "STATE", tmp_path)
+    mocker.patch.object(units, "RUNTIME", tmp_path)
     mocker.patch.object(sys, "executable", "/opt/treason/bin/python")
-    mocker.patch.object(schedule, "_HIDDEN", ("/root",))
+    mocker.patch.object(units, "_HIDDEN", ("/root",))
     mocker.patch("os.geteuid", return_value=0)
     called: list[list[str]] = []
-    mocker.patch.object(schedule, "run", side_effect=called.append)
+    mocker.patch.object(units, "run", side_effect=called.append)
     return called
 
 
@@ -80,13 +81,13 @@ def test_init_installs_and_undo_removes(place: Place, systemctl: list[list[str]]
     place.treason("ban", "192.0.2.7")
     result = place.treason("init", "--systemd")
     assert result.code == 0, result.err
-    service = (schedule.DIRECTORY / "treason.service").read_text()
+    service = (units.DIRECTORY / "treason.service").read_text()
     assert f"-m reconciler --config {place.config} reconcile\n" in service
-    assert (schedule.DIRECTORY / "nftables.service.d" / "treason.conf").is_file()
+    assert (units.DIRECTORY / "nftables.service.d" / "treason.conf").is_file()
     assert ["systemctl", "enable", "--now", "treason.timer"] in systemctl
     undone = place.treason("init", "--systemd", "--undo")
     assert undone.code == 0
-    assert list(schedule.DIRECTORY.iterdir()) == []
+    assert list(units.DIRECTORY.iterdir()) == []
     assert ["systemctl", "disable", "--now", "treason.timer"] in systemctl
     assert not [argv for argv in systemctl if "treason.service" in argv]
     assert place.treason("list").out.startswith("192.0.2.7\t")
@@ -100,16 +101,16 @@ def test_what_the_sandbox_could_not_reach_is_refused(
     if wrong == "executable":
         mocker.patch.object(sys, "executable", "/root/venv/bin/python")
     else:
-        mocker.patch.object(schedule, wrong, Path("/var/lib/other"))
+        mocker.patch.object(units, wrong, Path("/var/lib/other"))
     result = place.treason("init", "--systemd")
     assert result.code == 1
     assert "the sandboxed service" in result.err
-    assert (systemctl, list(schedule.DIRECTORY.iterdir())) == ([], [])
+    assert (systemctl, list(units.DIRECTORY.iterdir())) == ([], [])
 
 
 def test_odd_paths_are_quoted() -> None:
     """As systemd reads them: spaces, quotes and per cent signs."""
-    texts = schedule.units("/bin/true", Path('/etc/a b%/"c".toml'))
+    texts = units.texts("/bin/true", Path('/etc/a b%/"c".toml'))
     assert (
         'ExecStart=/bin/true --config "/etc/a b%%/\\"c\\".toml" reconcile\n'
         in texts["treason.service"]
@@ -121,7 +122,7 @@ def test_without_systemd_nothing_is_made(
     place: Place, mocker: MockerFixture, tmp_path: Path
 ) -> None:
     """The refusal names the line for cron."""
-    mocker.patch.object(schedule, "DIRECTORY", tmp_path / "none")
+    mocker.patch.object(units, "DIRECTORY", tmp_path / "none")
     before = place.snapshot()
     result = place.treason("init", "--systemd")
     assert result.code == 1
@@ -134,7 +135,7 @@ def test_the_units_allow_what_the_backends_need(place: Place, systemctl: list[li
     place.configure(main='backends = ["ipset"]')
     assert place.treason("init", "--systemd").code == 0
     for name in ("treason.service", "treason-restore.service"):
-        text = (schedule.DIRECTORY / name).read_text()
+        text = (units.DIRECTORY / name).read_text()
         assert re.search(r"^AmbientCapabilities=CAP_NET_ADMIN.* CAP_NET_RAW$", text, re.MULTILINE)
         assert "AF_NETLINK AF_INET AF_INET6" in text
         assert "CAP_NET_RAW" not in (SHIPPED / name).read_text()
@@ -159,7 +160,7 @@ def test_the_units_allow_what_the_sources_need(
     place.configure(main=f"sources = {sources}")
     assert place.treason("init", "--systemd").code == 0
     service, restore = (
-        (schedule.DIRECTORY / name).read_text().splitlines()
+        (units.DIRECTORY / name).read_text().splitlines()
         for name in ("treason.service", "treason-restore.service")
     )
     assert f"AmbientCapabilities=CAP_NET_ADMIN{capabilities}" in service
@@ -178,4 +179,4 @@ def test_a_group_that_is_not_there_is_left_out(
     mocker.patch("grp.getgrnam", side_effect=KeyError)
     place.configure(main='sources = ["journal"]')
     assert place.treason("init", "--systemd").code == 0
-    assert "SupplementaryGroups" not in (schedule.DIRECTORY / "treason.service").read_text()
+    assert "SupplementaryGroups" not in (units.DIRECTORY / "treason.service").read_text()

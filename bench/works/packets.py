@@ -15,7 +15,7 @@ from bench.run import Bench, Subject
 from bench.station import Station
 from reconciler.errors import TreasonError
 from reconciler.execute import run
-from reconciler.netns import HOST4, WITNESS4, Wire
+from reconciler.host.netns import HOST4, WITNESS4, Wire
 
 WORK = "packets that pass"
 NOBODY = "no bans"

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 from attrs import evolve
 
-from reconciler import kernel_message, loop, moving, output, snapshot
+from reconciler import loop, moving, output, snapshot
 from reconciler.console import DRIFT, ERROR, OK, complain, show, warn
 from reconciler.errors import ConfigError
+from reconciler.host import kernel_message
 from reconciler.interfaces import Source
 from reconciler.options import (
     backend_names,

@@ -8,10 +8,11 @@ from typing import Any, Final
 import click
 from attrs import evolve
 
-from reconciler import listeners, output, pattern, rules
+from reconciler import output, pattern, rules
 from reconciler.console import OK, plain
 from reconciler.detect import Rule
 from reconciler.errors import ConfigError, StoreError
+from reconciler.host import listeners
 from reconciler.interfaces import Noting
 from reconciler.model import Offence
 from reconciler.options import output_format, verbose, verbosity

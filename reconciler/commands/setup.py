@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from reconciler import files, kernel_message, schedule, settings
+from reconciler import files, settings
 from reconciler.config import Main
 from reconciler.console import OK
 from reconciler.errors import ConfigError, StoreError
+from reconciler.host import kernel_message, units
 from reconciler.options import verbosity
 from reconciler.session import Session
 
@@ -32,19 +33,19 @@ def init(session: Session, systemd: bool, message: bool, undo: bool) -> int:
         if not (systemd or message):
             raise click.UsageError("--undo goes with --systemd or --kernel-message")
         if systemd:
-            _tell(schedule.uninstall())
+            _tell(units.uninstall())
         if message:
             _tell(kernel_message.turn_off(kernel_message.HERE))
         return OK
     if systemd:
         settings = session.config.treason if session.path.exists() else Main()
-        schedule.check(settings, session.path)
+        units.check(settings, session.path)
     if message:
         kernel_message.check(kernel_message.HERE)
     write_configuration(session.path)
     _database(session)
     if systemd:
-        _tell(schedule.install(session.path, session.capabilities, *session.reading))
+        _tell(units.install(session.path, session.capabilities, *session.reading))
     if message:
         _tell(kernel_message.turn_on(kernel_message.HERE))
     return OK

@@ -4,8 +4,9 @@ from typing import Any
 
 import click
 
-from reconciler import kernel_message, loop, output
+from reconciler import loop, output
 from reconciler.console import ERROR, OK
+from reconciler.host import kernel_message
 from reconciler.options import output_format, verbosity
 from reconciler.report import emit
 from reconciler.session import Session

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import pytest
 
 from reconciler.execute import run
+from reconciler.host.netns import HOST4, HOST6, WITNESS4, Namespace, Wire
 from reconciler.interfaces import Backend
-from reconciler.netns import HOST4, HOST6, WITNESS4, Namespace, Wire
 from reconciler.testing.holding import Cases, given, needed, reach, state
 
 _PORT = 4712

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from reconciler.netns import Wire
+from reconciler.host.netns import Wire
 
 REPORT = Path("/opt/treason/report")
 OFFENDER, OTHER = "117.79.83.112", "203.0.113.5"

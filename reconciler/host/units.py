@@ -133,7 +133,7 @@ _DEVICES: Final = {"CAP_SYSLOG": "DeviceAllow=/dev/kmsg r\n"}
 _KMSG: Final = ("CAP_SYSLOG",)
 
 
-def units(
+def texts(
     command: str,
     configuration: Path,
     capabilities: Collection[str] = (),
@@ -200,10 +200,10 @@ def install(
     reading: Collection[str],
     groups: Collection[str],
 ) -> Iterator[str]:
-    """Write and enable the units, for what `units` says; tell each step."""
+    """Write and enable the units, for what `texts` says; tell each step."""
     known = [name for name in groups if _is_group(name)]  # or systemd would not start the service
-    texts = units(_command(), configuration.absolute(), capabilities, reading, known)
-    for name, text in texts.items():
+    written = texts(_command(), configuration.absolute(), capabilities, reading, known)
+    for name, text in written.items():
         _write(DIRECTORY / name, text)
         yield f"{DIRECTORY / name}: written"
     _systemctl("daemon-reload")
@@ -214,7 +214,7 @@ def install(
 
 def uninstall() -> Iterator[str]:
     """Disable and remove the units; the bans stay enforced."""
-    present = [name for name in units(COMMAND, config.DEFAULT) if (DIRECTORY / name).is_file()]
+    present = [name for name in texts(COMMAND, config.DEFAULT) if (DIRECTORY / name).is_file()]
     for name in present:
         stop = ["--now"] if name.endswith(".timer") else []
         if name in {"treason.timer", "treason-restore.service"}:
