@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from reconciler.detect import RULES, detect
+from reconciler.detection.detect import RULES, detect
 from reconciler.interfaces import Source
 
 _NOWHERE: Final = " (in no record)"

@@ -7,8 +7,8 @@ from typing import Any
 from attrs import Factory, evolve, field, frozen
 from attrs.validators import and_, ge, le
 
+from reconciler.detection.policy import Policy
 from reconciler.network import Network
-from reconciler.policy import Policy
 from reconciler.protection import Protect
 from reconciler.toml import duration, schema
 from reconciler.toml.file import TomlFile
@@ -25,13 +25,13 @@ def _path(text: object) -> Path:
 
 
 def _rules(rows: object) -> tuple[Any, ...]:
-    from reconciler import rules  # noqa: PLC0415 - most configurations have none
+    from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none
 
     return rules.read(rows)
 
 
 def _rows(tables: tuple[Any, ...]) -> list[dict[str, Any]]:
-    from reconciler import rules  # noqa: PLC0415 - only `config show` and tests write
+    from reconciler.detection import rules  # noqa: PLC0415 - only `config show` and tests write
 
     return rules.write(tables)
 
@@ -75,7 +75,7 @@ class Trust:
 class Config:
     """The whole file; ``source`` and ``backend`` hold the plugins' own tables by name.
 
-    ``rule`` holds what `reconciler.rules` makes of each ``[[rule]]``.
+    ``rule`` holds what `reconciler.detection.rules` makes of each ``[[rule]]``.
     """
 
     treason: Main = Factory(Main)

@@ -7,11 +7,11 @@ from typing import Final
 from attrs import define, field
 
 from reconciler.desired import covered
-from reconciler.detect import Rule
+from reconciler.detection.detect import Rule
+from reconciler.detection.policy import Past, Policy, decide, later
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
-from reconciler.policy import Past, Policy, decide, later
 from reconciler.store import Store
 
 _CLOCK: Final = 300

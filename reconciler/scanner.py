@@ -11,14 +11,14 @@ from typing import Final
 from attrs import define, field, frozen
 
 from reconciler.counting import Counting
-from reconciler.detect import RULES, Rule, detect
+from reconciler.detection.detect import RULES, Rule, detect
+from reconciler.detection.policy import Policy
 from reconciler.errors import TreasonError, describe, trace
 from reconciler.host import listeners
 from reconciler.interfaces import Noting, Source
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
-from reconciler.policy import Policy
 from reconciler.store import Store
 
 _SHOWN: Final = 10

@@ -10,7 +10,7 @@ from pathlib import Path
 from reconciler import __version__, compose, config, plugins, whitelist
 from reconciler.console import warn
 from reconciler.desired import collapse, desired
-from reconciler.detect import RULES, Rule
+from reconciler.detection.detect import RULES, Rule
 from reconciler.errors import StoreError
 from reconciler.host import lock
 from reconciler.interfaces import Backend, Source
@@ -77,7 +77,7 @@ class Session:
         tables = self.config.rule
         if not tables:
             return RULES
-        from reconciler import rules  # noqa: PLC0415 - most configurations have none
+        from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none
 
         if problems := rules.unknown_sources(tables, self.plugins.sources):
             raise self.file.refusal(problems)

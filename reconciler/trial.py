@@ -8,12 +8,12 @@ from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, evolve, field, frozen
 
-from reconciler import pattern
-from reconciler.detect import Rule, offence
+from reconciler.detection import pattern
+from reconciler.detection.detect import Rule, offence
+from reconciler.detection.policy import Past, Policy, decide, later
 from reconciler.errors import InvalidNetwork
 from reconciler.model import Offence, Record
 from reconciler.network import Network
-from reconciler.policy import Past, Policy, decide, later
 from reconciler.toml import duration
 from reconciler.whitelist import Exemption
 

@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 
 from reconciler import Network, Record
-from reconciler.detect import RULES, Rule, detect
+from reconciler.detection.detect import RULES, Rule, detect
 
 U = "3207520931:3207522811"
 SIX = "2001:0db8:0000:0000:0000:0000:0000:0001"

@@ -11,10 +11,10 @@ import pytest
 from authors import clean, follow, write
 from harness import Place
 
-from reconciler import rules
 from reconciler.cli import _COMMANDS
+from reconciler.detection import rules
+from reconciler.detection.ready import READY
 from reconciler.execute import run
-from reconciler.ready import READY
 from reconciler.settings import default_text
 
 ROOT = Path(__file__).parent.parent

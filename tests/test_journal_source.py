@@ -15,7 +15,7 @@ import pytest
 from harness import DATA, REAL_ROOT, Place
 
 from reconciler import Listening, Noting, Record, SourceUnreadable
-from reconciler.detect import RULES, detect
+from reconciler.detection.detect import RULES, detect
 from reconciler.testing import SourceContract
 from sources.journal import Settings
 from sources.journal.journalctl import Journalctl

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reconciler import SourceUnreadable
-from reconciler.detect import RULES, detect
+from reconciler.detection.detect import RULES, detect
 from reconciler.execute import run
 from reconciler.interfaces import Listening, Noting
 from reconciler.testing import SourceContract

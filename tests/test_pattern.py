@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler import pattern
-from reconciler.pattern import UserPattern, parts, read
+from reconciler.detection import pattern
+from reconciler.detection.pattern import UserPattern, parts, read
 
 A = r"(?P<address>\S+)"
 

@@ -3,8 +3,8 @@
 import pytest
 
 from reconciler import Network
+from reconciler.detection.policy import Past, Policy, decide
 from reconciler.model import Offence
-from reconciler.policy import Past, Policy, decide
 
 A, B = Network.parse("192.0.2.1"), Network.parse("192.0.2.2")
 NOW = 1_000_000

@@ -7,8 +7,8 @@ import pytest
 from harness import DATA
 
 from reconciler import Record
-from reconciler.detect import RULES, detect
-from reconciler.ready import READY
+from reconciler.detection.detect import RULES, detect
+from reconciler.detection.ready import READY
 from sources import shapes
 
 SAMPLES = [json.loads(line) for line in (DATA / "ready-messages.jsonl").read_text().splitlines()]

@@ -11,12 +11,12 @@ import pytest
 import tomli_w
 from harness import Place
 
-from reconciler import rules
 from reconciler.config import parse
-from reconciler.detect import RULES, Rule, detect
+from reconciler.detection import rules
+from reconciler.detection.detect import RULES, Rule, detect
+from reconciler.detection.policy import Policy
 from reconciler.errors import ConfigError
 from reconciler.model import Record
-from reconciler.policy import Policy
 from reconciler.toml import schema
 from reconciler.toml.file import TomlFile
 
@@ -215,7 +215,7 @@ def test_a_pass_without_patterns_does_not_load_the_engine(place: Place) -> None:
     code = (
         "import sys; from reconciler.session import Session;"
         f" Session({str(place.config)!r}).rules;"
-        " print({'re2', 'reconciler.pattern', 'reconciler.ready'} & {*sys.modules})"
+        " print({'re2', 'reconciler.detection.pattern', 'reconciler.detection.ready'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

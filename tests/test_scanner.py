@@ -8,8 +8,8 @@ import pytest
 from pytest_mock import MockerFixture
 
 from reconciler import Network, Networks, Record, SourceUnreadable
-from reconciler.detect import RULES, Rule
-from reconciler.policy import Policy
+from reconciler.detection.detect import RULES, Rule
+from reconciler.detection.policy import Policy
 from reconciler.scanner import Reading, Scanner
 from reconciler.store import Store, open_store
 

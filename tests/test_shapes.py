@@ -8,7 +8,7 @@ from harness import DATA
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.detect import detect
+from reconciler.detection.detect import detect
 from sources import shapes
 
 TEXT = "TCP: Peer 192.0.2.1:1/2 unexpectedly shrunk window 3:4 (repaired)"

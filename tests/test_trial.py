@@ -11,9 +11,9 @@ from harness import DATA, Place
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.detect import RULES, Rule, detect
-from reconciler.pattern import read
-from reconciler.ready import READY
+from reconciler.detection.detect import RULES, Rule, detect
+from reconciler.detection.pattern import read
+from reconciler.detection.ready import READY
 from reconciler.trial import Trial, explained
 from sources import shapes
 from sources.file import Settings

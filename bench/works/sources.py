@@ -15,7 +15,7 @@ from bench.measure import measure as run
 from bench.results import Key, Series
 from bench.run import Bench, Subject
 from reconciler import execute
-from reconciler.detect import RULES
+from reconciler.detection.detect import RULES
 
 SIZE: Final = 100_000
 KMSG: Final = "reading /dev/kmsg"

@@ -8,15 +8,16 @@ from typing import Any, Final
 import click
 from attrs import evolve
 
-from reconciler import output, pattern, rules
+from reconciler import output
 from reconciler.console import OK, plain
-from reconciler.detect import Rule
+from reconciler.detection import pattern, rules
+from reconciler.detection.detect import Rule
+from reconciler.detection.policy import Policy
 from reconciler.errors import ConfigError, StoreError
 from reconciler.host import listeners
 from reconciler.interfaces import Noting
 from reconciler.model import Offence
 from reconciler.options import output_format, verbose, verbosity
-from reconciler.policy import Policy
 from reconciler.protection import protected
 from reconciler.report import emit
 from reconciler.session import Session

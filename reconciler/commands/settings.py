@@ -28,7 +28,7 @@ def check(session: Session) -> int:
     problems = settings.problems(session)
     show(problems)
     if not problems and verbose() and session.config.rule:
-        from reconciler import rules  # noqa: PLC0415 - most configurations have none
+        from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none
 
         show(f"note: {doubt}" for rule in session.rules for doubt in rules.doubts(rule))
     if not problems:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from targets import Target
 
-INSTRUMENTED: Final = ["sources", "reconciler.detect", "reconciler.network"]
+INSTRUMENTED: Final = ["sources", "reconciler.detection.detect", "reconciler.network"]
 PARSERS: Final = [
     "network",
     "message",

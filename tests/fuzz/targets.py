@@ -22,7 +22,7 @@ from attrs import evolve, frozen
 from reference import Peer
 
 from reconciler import Record
-from reconciler.detect import RULES, detect
+from reconciler.detection.detect import RULES, detect
 from reconciler.errors import InvalidNetwork
 from reconciler.execute import Completed
 from reconciler.model import Offence

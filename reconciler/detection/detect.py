@@ -16,9 +16,9 @@ from typing import Final, Protocol
 
 from attrs import frozen
 
+from reconciler.detection.policy import Policy
 from reconciler.model import Offence, Record
 from reconciler.network import Network
-from reconciler.policy import Policy
 
 _V4: Final = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
 _V6: Final = r"[0-9a-f]{4}(?::[0-9a-f]{4}){7}"

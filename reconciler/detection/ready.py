@@ -23,7 +23,7 @@ A is the peer, P its port, L the local port. IPv6 addresses come as ``%pI6`` and
 import re
 from typing import Final
 
-from reconciler.detect import Rule
+from reconciler.detection.detect import Rule
 
 _V4: Final = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
 _V6: Final = r"[0-9a-f]{0,4}:[0-9a-f:.]{1,42}"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from reconciler.detect import Match
+from reconciler.detection.detect import Match
 
 GROUPS: Final = ("address", "peer_port", "local_port", "count")
 """The named groups that an offence is made of; others are free."""

@@ -7,11 +7,11 @@ from typing import Any, Final
 from attrs import evolve, field, fields, frozen
 from attrs.validators import min_len, optional
 
-from reconciler import pattern
-from reconciler.detect import RULES, Rule
+from reconciler.detection import pattern
+from reconciler.detection.detect import RULES, Rule
+from reconciler.detection.pattern import UserPattern
+from reconciler.detection.policy import Policy
 from reconciler.errors import ConfigError
-from reconciler.pattern import UserPattern
-from reconciler.policy import Policy
 from reconciler.toml import schema
 from reconciler.toml.schema import Problem, setting
 
@@ -100,7 +100,7 @@ def active(tables: Sequence[RuleTable], policy: Policy) -> tuple[Rule, ...]:
 
 def known() -> tuple[Rule, ...]:
     """Give the built-in and the ready rules."""
-    from reconciler.ready import READY  # noqa: PLC0415 - most configurations name none
+    from reconciler.detection.ready import READY  # noqa: PLC0415 - most configurations name none
 
     return (*RULES, *READY)
 
