@@ -11,7 +11,7 @@ from typing import Final
 
 from reconciler.model import Ban
 from reconciler.network import Network
-from reconciler.store import open_store
+from reconciler.store.store import open_store
 
 _SINCE: Final = 1_700_000_000
 _CHUNK: Final = 100_000

@@ -12,7 +12,7 @@ from reconciler.detection.policy import Past, Policy, decide, later
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
-from reconciler.store import Store
+from reconciler.store.store import Store
 
 _CLOCK: Final = 300
 """Seconds that a stored time may lie ahead; one that lies further is of a clock that was wrong."""

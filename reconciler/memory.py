@@ -13,12 +13,12 @@ from attrs import evolve, field, frozen
 
 from reconciler.desired import collapse, covered, subtract
 from reconciler.errors import StoreError
-from reconciler.journal import KEPT, Verified
 from reconciler.loop import Known
 from reconciler.model import Change, Desired, Plan
 from reconciler.network import Network
 from reconciler.networks import Networks
-from reconciler.store import UNGUARDED, Store
+from reconciler.store.changes import KEPT, Verified
+from reconciler.store.store import UNGUARDED, Store
 
 _MOST: Final = 2_000
 """Changed bans above which reading everything is faster."""
@@ -48,23 +48,23 @@ class Memory:
 
     @_revision.default
     def _(self) -> int:
-        return self.store.journal.revision
+        return self.store.changes.revision
 
     @_version.default
     def _(self) -> int:
-        return self.store.journal.version
+        return self.store.changes.version
 
     def recall(self, backend: str, fingerprint: str) -> Known | None:
         """Give the plan from what was verified; None when it is not known what that was."""
-        verified = self.store.journal.verified(backend)
+        verified = self.store.changes.verified(backend)
         if verified is None and self.write:
             with suppress(StoreError):  # then nothing is remembered, and that is all
-                self.store.journal.begin(backend, self.now)
+                self.store.changes.begin(backend, self.now)
         if verified is None or not self._holds(verified, fingerprint):
             return None
         if self._revision - verified.revision > KEPT:
             return None
-        touched = self.store.journal.touched(verified, self.now)
+        touched = self.store.changes.touched(verified, self.now)
         if len(touched) + len(self.extra) > _MOST:
             return None
         change = self._change(touched)
@@ -76,17 +76,17 @@ class Memory:
 
         Not when bans came or went meanwhile: then it is of no revision.
         """
-        journal = self.store.journal
-        if journal.revision != self._revision:
+        changes = self.store.changes
+        if changes.revision != self._revision:
             return
-        old = journal.verified(backend)
+        old = changes.verified(backend)
         begun = old is None or not old.fingerprint
-        if begun and journal.version != self._version:
+        if begun and changes.version != self._version:
             return  # a change that came before changes were noted may have been overlooked
         since = self.now if read or old is None else old.read
         now = Verified(fingerprint, self.digest, self._revision, self.now, since, enforced)
         if old is None or read or evolve(old, time=self.now) != now:
-            journal.verify(backend, now)
+            changes.verify(backend, now)
 
     def _holds(self, verified: Verified, fingerprint: str) -> bool:
         """Whether the state that was verified is still there, and is to be believed."""
@@ -103,7 +103,7 @@ class Memory:
         around: dict[Network, set[Network]] = {}
         extra = set(self.extra)
         for network in {*touched, *extra}:
-            held = self._counting(self.store.journal.around(network, self.now))
+            held = self._counting(self.store.changes.around(network, self.now))
             was = touched.get(network) if network in touched else held.get(network)
             around[network] = held.keys() - {network}
             if extra:
@@ -117,7 +117,7 @@ class Memory:
         inside = {
             network
             for region in regions
-            for network in self._counting(self.store.journal.inside(region, self.now))
+            for network in self._counting(self.store.changes.inside(region, self.now))
         }
         inside |= {network for network in after if covered(network, regions)}
         old = (inside - after) | {network for network in before if covered(network, regions)}

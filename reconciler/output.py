@@ -12,7 +12,7 @@ from reconciler.loop import Outcome, State
 from reconciler.model import Ban, Plan
 from reconciler.network import Network
 from reconciler.scanner import Reading
-from reconciler.store import Event
+from reconciler.store.store import Event
 from reconciler.unified import unified
 from reconciler.whitelist import Exemption
 

@@ -19,7 +19,7 @@ from reconciler.interfaces import Noting, Source
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
-from reconciler.store import Store
+from reconciler.store.store import Store
 
 _SHOWN: Final = 10
 _BATCH: Final = 20_000

@@ -22,7 +22,7 @@ from reconciler.networks import Networks
 from reconciler.plan import Causes
 from reconciler.protection import CLIENT_KEPT, protected, ssh_client
 from reconciler.scanner import Scanner
-from reconciler.store import Store, open_store
+from reconciler.store.store import Store, open_store
 from reconciler.toml import file as toml_file
 from reconciler.toml.file import TomlFile
 from reconciler.whitelist import Exemption
@@ -142,7 +142,7 @@ class Session:
         extra = Networks.of([*new, *untidy])
         if write:
             with suppress(StoreError):  # a full disk does not keep a pass from enforcing
-                store.journal.forget(self.now - resync)
+                store.changes.forget(self.now - resync)
 
         @cache
         def whole() -> Desired:

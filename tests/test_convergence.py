@@ -22,7 +22,7 @@ from reconciler.loop import Guard, State, Wish, enforce
 from reconciler.memory import Memory
 from reconciler.model import Ban
 from reconciler.plan import Causes, plan
-from reconciler.store import open_store
+from reconciler.store.store import open_store
 
 NETWORKS = st.builds(
     lambda version, address, bits: (
@@ -150,7 +150,7 @@ class Machine(RuleBasedStateMachine):
     def _pass(self, make: Callable[[], Nftables]) -> State:
         self.store.expire(self.now)
         whitelist = collapse(self.whitelist)
-        self.store.journal.forget(self.now - 200)
+        self.store.changes.forget(self.now - 200)
         memory = Memory(
             self.store, self.now, str([*whitelist]), 200, whitelist, lambda _: True, Networks(),
             self._desired,

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from harness import REAL_ROOT
 
-from reconciler import Network, Networks, migrations
-from reconciler.database import connect
+from reconciler import Network, Networks
 from reconciler.errors import StoreError
 from reconciler.execute import run
 from reconciler.model import Ban
-from reconciler.store import open_store
+from reconciler.store import migrations, open_store
+from reconciler.store.database import connect
 
 
 def refusal(path: Path, *, write: bool, timeout: float = 1) -> str:

@@ -19,7 +19,7 @@ from reconciler.loop import Outcome, State, Wish, enforce
 from reconciler.memory import Memory
 from reconciler.model import Ban
 from reconciler.plan import plan
-from reconciler.store import Store, open_store
+from reconciler.store.store import Store, open_store
 from reconciler.testing import Memory as Firewall
 
 NOW = 1_000_000
@@ -91,7 +91,7 @@ class Site:
         if not check:
             self.store.expire(self.now)
             self.store.tidy()
-            self.store.journal.forget(self.now - RESYNC)
+            self.store.changes.forget(self.now - RESYNC)
         wish = Wish(self.desired, memory=self.memory(write=not check), full=full)
         [outcome] = enforce({"it": lambda: self.firewall}, wish, check=check)
         return outcome
@@ -217,7 +217,7 @@ def test_nothing_is_noted_for_a_backend_that_has_no_fingerprint(site: Site) -> N
     site.ban(A)
     site.pass_()
     site.now += RESYNC + 1
-    site.store.journal.forget(site.now - RESYNC)
+    site.store.changes.forget(site.now - RESYNC)
     for turn in range(20):
         site.ban(Network.of(4, turn, 32))
     with closing(sqlite3.connect(site.path)) as database:

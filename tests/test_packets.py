@@ -15,7 +15,7 @@ from reconciler.execute import run
 from reconciler.host.netns import Wire
 from reconciler.loop import State, Wish, enforce
 from reconciler.scanner import Scanner
-from reconciler.store import open_store
+from reconciler.store.store import open_store
 from sources.file import Settings
 from sources.file.source import File
 

@@ -8,11 +8,11 @@ import pytest
 
 from reconciler import Change, Network, Networks, Plan
 from reconciler.desired import desired
-from reconciler.journal import KEPT
 from reconciler.loop import Known, State, Wish, enforce
 from reconciler.memory import Memory
 from reconciler.model import Ban
-from reconciler.store import Store, open_store
+from reconciler.store.changes import KEPT
+from reconciler.store.store import Store, open_store
 from reconciler.testing import Memory as Firewall
 
 HOST, OTHER, WIDE = map(Network.parse, ("192.0.2.1", "192.0.2.2", "198.51.100.0/24"))
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
     made = tmp_path / "treason.db"
     with open_store(made, write=True) as store:
         store.ban(Ban(network, NOW, None, "manual") for network in (HOST, WIDE))
-        store.journal.begin("it", NOW)
+        store.changes.begin("it", NOW)
         memory(store).keep("it", "mark", 2, read=True)
     return made
 
@@ -140,9 +140,9 @@ def test_a_fingerprint_that_is_no_text_is_a_mistake_of_the_plugin(store: Store) 
 def test_changes_that_nobody_asks_for_are_forgotten(path: Path) -> None:
     """Also while no backend is ever verified; who would have needed them reads everything."""
     with open_store(path, write=True) as store:
-        store.journal.begin("never verified", NOW)
+        store.changes.begin("never verified", NOW)
         store.ban(Ban(Network.of(4, k, 32), NOW, None, "manual") for k in range(KEPT + 10))
-        store.journal.forget(NOW)
+        store.changes.forget(NOW)
         assert memory(store).recall("it", "mark") is None
     with sqlite3.connect(path) as database:
         [kept] = database.execute("SELECT count(*) FROM changes").fetchone()

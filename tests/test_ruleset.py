@@ -29,7 +29,7 @@ from reconciler.loop import Known, Outcome, State, Wish, enforce
 from reconciler.model import Ban
 from reconciler.netlink import Connection, Message
 from reconciler.plan import plan
-from reconciler.store import open_store
+from reconciler.store.store import open_store
 
 Nft = Callable[..., str]
 

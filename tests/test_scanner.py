@@ -11,7 +11,7 @@ from reconciler import Network, Networks, Record, SourceUnreadable
 from reconciler.detection.detect import RULES, Rule
 from reconciler.detection.policy import Policy
 from reconciler.scanner import Reading, Scanner
-from reconciler.store import Store, open_store
+from reconciler.store.store import Store, open_store
 
 A, B = (Network.parse(f"192.0.2.{i}") for i in (1, 2))
 NOW = 1_000_000

@@ -9,7 +9,7 @@ from pytest_mock import MockerFixture
 
 from reconciler import Network, Networks
 from reconciler.model import Ban, Offence
-from reconciler.store import Store, open_store
+from reconciler.store.store import Store, open_store
 
 A, B, NET = map(Network.parse, ("192.0.2.1", "2001:db8::1", "192.0.2.0/24"))
 NOW = 1_000_000
@@ -183,7 +183,7 @@ def test_no_more_offences_are_kept_than_the_database_can_bear(
     store: Store, mocker: MockerFixture
 ) -> None:
     """The oldest go, however young they are."""
-    mocker.patch("reconciler.offences.MOST", 3)
+    mocker.patch("reconciler.store.offences.MOST", 3)
     for port in range(5):
         offence = Offence(A, "rule", "text", trusted=True, time=NOW, peer_port=port)
         store.remember("kmsg", None, [offence], [], NOW)

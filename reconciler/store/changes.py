@@ -1,7 +1,7 @@
 """What each backend was last known to hold, and the bans that have changed since.
 
-The database notes every change of a ban by itself (`reconciler.migrations`), so also those that
-another program makes. Asking costs as much as there are changes, however many bans there are.
+The database notes every change of a ban by itself (`reconciler.store.migrations`), so also those
+that another program makes. Asking costs as much as there are changes, however many bans there are.
 """
 
 import sqlite3
@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from reconciler.database import told
 from reconciler.network import Network
+from reconciler.store.database import told
 
 KEPT: Final = 20_000
 """Changes that are kept; with more of them reading everything is faster."""
@@ -36,7 +36,7 @@ class Verified:
     enforced: int
 
 
-class Journal:
+class Changes:
     """A part of the store, in the same database."""
 
     def __init__(

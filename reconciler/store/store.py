@@ -13,13 +13,13 @@ from typing import Final
 from attrs import frozen
 
 from reconciler import lines
-from reconciler.database import connect, told
 from reconciler.errors import InvalidNetwork
-from reconciler.journal import Journal
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
 from reconciler.networks import Networks
-from reconciler.offences import Offences
+from reconciler.store.changes import Changes
+from reconciler.store.database import connect, told
+from reconciler.store.offences import Offences
 
 UNGUARDED: Final = "badips"
 """The origin of bans that came in through the original script's table, unchecked."""
@@ -57,7 +57,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self.journal = Journal(connection, path, self.transaction)
+        self.changes = Changes(connection, path, self.transaction)
         self.offences = Offences(connection, path)
 
     @contextmanager
@@ -158,7 +158,7 @@ class Store:
 
     def holds(self, network: Network, now: int, allows: Callable[[Network], bool]) -> bool:
         """Tell whether an active ban that is enforced holds the network, or a wider one does."""
-        around = self.journal.around(network, now)
+        around = self.changes.around(network, now)
         return any(origin != UNGUARDED or allows(ban) for ban, origin in around)
 
     def _packed(self, version: int, now: int) -> bytes:

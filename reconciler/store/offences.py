@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from reconciler.database import told
 from reconciler.model import Offence
 from reconciler.network import Network
+from reconciler.store.database import told
 
 MOST: Final = 1_000_000
 """Offences that are kept, however young they are; the oldest go first."""

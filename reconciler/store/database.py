@@ -14,7 +14,7 @@ from typing import Final
 from urllib.parse import quote
 
 from reconciler.errors import StoreError
-from reconciler.migrations import APPLICATION_ID, VERSION, adoptable, collisions, migrate
+from reconciler.store.migrations import APPLICATION_ID, VERSION, adoptable, collisions, migrate
 
 
 def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
