@@ -9,11 +9,11 @@ from attrs.validators import and_, ge, le
 
 from reconciler.detection.policy import Policy
 from reconciler.network import Network
-from reconciler.protection import Protect
+from reconciler.planning.protection import Protect
+from reconciler.planning.whitelist import Whitelist
 from reconciler.toml import duration, schema
 from reconciler.toml.file import TomlFile
 from reconciler.toml.schema import setting
-from reconciler.whitelist import Whitelist
 
 DEFAULT = Path("/etc/treason/treason.toml")
 

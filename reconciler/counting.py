@@ -6,12 +6,12 @@ from typing import Final
 
 from attrs import define, field
 
-from reconciler.desired import covered
 from reconciler.detection.detect import Rule
 from reconciler.detection.policy import Past, Policy, decide, later
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
+from reconciler.planning.desired import covered
 from reconciler.store.store import Store
 
 _CLOCK: Final = 300

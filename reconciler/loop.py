@@ -11,13 +11,13 @@ from typing import Final, Protocol
 
 from attrs import evolve, field, frozen
 
-from reconciler.desired import keeping
 from reconciler.errors import BackendFailed, StoreError, describe, trace
 from reconciler.interfaces import Backend, Confirming, Marked
 from reconciler.model import Desired, Plan
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
-from reconciler.plan import GUARDED_FROM, Causes, plan, unexplained
+from reconciler.planning.desired import keeping
+from reconciler.planning.plan import GUARDED_FROM, Causes, plan, unexplained
 
 ROUNDS: Final = 3
 """How often a backend is read and corrected in one pass before it counts as not converging."""

@@ -11,10 +11,10 @@ from reconciler.console import plain
 from reconciler.loop import Outcome, State
 from reconciler.model import Ban, Plan
 from reconciler.network import Network
+from reconciler.planning.whitelist import Exemption
 from reconciler.scanner import Reading
 from reconciler.store.store import Event
 from reconciler.unified import unified
-from reconciler.whitelist import Exemption
 
 FORMAT_VERSION: Final = 1
 """Grows when a key of the JSON output changes its meaning or goes away."""

@@ -7,9 +7,8 @@ from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 
-from reconciler import __version__, compose, config, plugins, whitelist
+from reconciler import __version__, compose, config, plugins
 from reconciler.console import warn
-from reconciler.desired import collapse, desired
 from reconciler.detection.detect import RULES, Rule
 from reconciler.errors import StoreError
 from reconciler.host import lock
@@ -19,13 +18,15 @@ from reconciler.memory import Memory
 from reconciler.model import Desired
 from reconciler.network import Network
 from reconciler.networks import Networks
-from reconciler.plan import Causes
-from reconciler.protection import CLIENT_KEPT, protected, ssh_client
+from reconciler.planning import whitelist
+from reconciler.planning.desired import collapse, desired
+from reconciler.planning.plan import Causes
+from reconciler.planning.protection import CLIENT_KEPT, protected, ssh_client
+from reconciler.planning.whitelist import Exemption
 from reconciler.scanner import Scanner
 from reconciler.store.store import Store, open_store
 from reconciler.toml import file as toml_file
 from reconciler.toml.file import TomlFile
-from reconciler.whitelist import Exemption
 
 
 class Session:

@@ -14,8 +14,8 @@ from reconciler.detection.policy import Past, Policy, decide, later
 from reconciler.errors import InvalidNetwork
 from reconciler.model import Offence, Record
 from reconciler.network import Network
+from reconciler.planning.whitelist import Exemption
 from reconciler.toml import duration
-from reconciler.whitelist import Exemption
 
 T = TypeVar("T")
 

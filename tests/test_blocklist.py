@@ -22,8 +22,8 @@ from reconciler import (
     Plan,
     files,
 )
-from reconciler.desired import desired
-from reconciler.plan import plan
+from reconciler.planning.desired import desired
+from reconciler.planning.plan import plan
 from reconciler.testing import BackendContract
 
 NETWORKS = ("192.0.2.9", "192.0.2.10", "10.0.0.0/8", "2001:db8::/32")

@@ -10,11 +10,11 @@ from pytest_mock import MockerFixture
 from backends.nftables import layout, library, reading
 from backends.nftables.backend import Nftables
 from reconciler import Desired, Network, Networks, Plan, netlink
-from reconciler.desired import desired
 from reconciler.execute import run
 from reconciler.host.netns import Namespace, Wire
 from reconciler.loop import State, Wish, enforce
-from reconciler.plan import plan
+from reconciler.planning.desired import desired
+from reconciler.planning.plan import plan
 
 Nft = Callable[..., str]
 

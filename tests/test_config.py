@@ -9,10 +9,10 @@ import pytest
 from reconciler import Network
 from reconciler.config import Config, parse
 from reconciler.errors import ConfigError
+from reconciler.planning.whitelist import Exemption
 from reconciler.settings import default_text
 from reconciler.toml import file as toml_file
 from reconciler.toml.file import TomlFile
-from reconciler.whitelist import Exemption
 
 SHIPPED = Path(__file__).parent.parent / "conf" / "treason.toml"
 

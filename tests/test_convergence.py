@@ -16,12 +16,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from backends.nftables import library
 from backends.nftables.backend import Nftables
 from reconciler import BackendError, Desired, Network, Networks, Observed, Plan
-from reconciler.desired import collapse, desired, overlaps
 from reconciler.host.netns import Namespace
 from reconciler.loop import Guard, State, Wish, enforce
 from reconciler.memory import Memory
 from reconciler.model import Ban
-from reconciler.plan import Causes, plan
+from reconciler.planning.desired import collapse, desired, overlaps
+from reconciler.planning.plan import Causes, plan
 from reconciler.store.store import open_store
 
 NETWORKS = st.builds(

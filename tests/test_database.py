@@ -13,7 +13,7 @@ from reconciler import Network, Networks
 from reconciler.errors import StoreError
 from reconciler.execute import run
 from reconciler.model import Ban
-from reconciler.store import migrations, open_store
+XX
 from reconciler.store.database import connect
 
 

@@ -33,10 +33,10 @@ from reconciler import (
     Network,
     Plan,
 )
-from reconciler.desired import desired
 from reconciler.execute import CommandFailed, Completed, run
 from reconciler.host.netns import Namespace
-from reconciler.plan import plan
+from reconciler.planning.desired import desired
+from reconciler.planning.plan import plan
 from reconciler.testing import BackendContract, PacketContract
 from reconciler.toml.schema import Refused, fill
 

@@ -16,7 +16,7 @@ from reconciler import (
     Plan,
 )
 from reconciler.loop import ROUNDS, Guard, Outcome, State, Wish, enforce, teardown
-from reconciler.plan import Causes
+from reconciler.planning.plan import Causes
 
 A, B, C = (Network.parse(f"192.0.2.{i}") for i in (1, 2, 3))
 NOW = 1_000_000

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler import BackendUnreadable, Desired, Network, Networks, Observed, Plan
-from reconciler.desired import collapse, desired
 from reconciler.loop import Outcome, State, Wish, enforce
 from reconciler.memory import Memory
 from reconciler.model import Ban
-from reconciler.plan import plan
+from reconciler.planning.desired import collapse, desired
+from reconciler.planning.plan import plan
 from reconciler.store.store import Store, open_store
 from reconciler.testing import Memory as Firewall
 

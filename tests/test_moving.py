@@ -10,11 +10,11 @@ from harness import Place
 from pytest_mock import MockerFixture
 
 from reconciler import BackendPlugin, Network, Plan, plugins
-from reconciler.desired import desired
 from reconciler.loop import Guard, Outcome, State, Wish
 from reconciler.model import Desired
 from reconciler.moving import move
-from reconciler.plan import Causes
+from reconciler.planning.desired import desired
+from reconciler.planning.plan import Causes
 from reconciler.testing import Memory, Table
 
 Nft = Callable[..., str]

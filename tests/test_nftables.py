@@ -29,7 +29,6 @@ from reconciler import (
     Plan,
     netlink,
 )
-from reconciler.desired import desired
 from reconciler.execute import run
 from reconciler.host.netns import Namespace
 from reconciler.netlink import (
@@ -44,7 +43,8 @@ from reconciler.netlink import (
     number,
     text,
 )
-from reconciler.plan import plan
+from reconciler.planning.desired import desired
+from reconciler.planning.plan import plan
 from reconciler.testing import (
     BackendContract,
     ConfirmingContract,

@@ -9,11 +9,11 @@ from harness import Place
 
 from backends.nftables.backend import Nftables
 from reconciler import Desired
-from reconciler.desired import desired
 from reconciler.detection.policy import Policy
 from reconciler.execute import run
 from reconciler.host.netns import Wire
 from reconciler.loop import State, Wish, enforce
+from reconciler.planning.desired import desired
 from reconciler.scanner import Scanner
 from reconciler.store.store import open_store
 from sources.file import Settings

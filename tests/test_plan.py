@@ -1,7 +1,7 @@
 """The plan: the smallest change, and what in it has no known cause."""
 
 from reconciler import Change, Damage, Desired, Network, Observed
-from reconciler.plan import Causes, plan, unexplained
+from reconciler.planning.plan import Causes, plan, unexplained
 
 A, B, C = (Network.parse(f"192.0.2.{i}") for i in (1, 2, 3))
 

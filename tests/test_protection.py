@@ -11,7 +11,7 @@ from reconciler import Network
 from reconciler.errors import TreasonError
 from reconciler.execute import run
 from reconciler.host.netns import HOST4, HOST6, Wire
-from reconciler.protection import Protect, protected, ssh_client
+from reconciler.planning.protection import Protect, protected, ssh_client
 
 NOTHING = Protect(
     loopback=False, link_local=False, own_addresses=False,
@@ -75,7 +75,7 @@ def test_what_cannot_be_understood_is_an_error(name: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("between", [[], ["env", "-u", "SSH_CONNECTION"]])
 def test_the_ssh_client_is_found_above_a_sudo(between: list[str]) -> None:
     """The variable is taken away by sudo; the process above still has it."""
-    code = "from reconciler.protection import ssh_client; print(ssh_client())"
+    code = "from reconciler.planning.protection import ssh_client; print(ssh_client())"
     inner = [*between, sys.executable, "-c", code]
     outer = [sys.executable, "-c", f"import subprocess; subprocess.run({inner!r}, check=True)"]
     environment = os.environ | {"SSH_CONNECTION": "203.0.113.9 50000 192.0.2.1 22"}

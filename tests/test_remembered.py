@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from reconciler import Change, Network, Networks, Plan
-from reconciler.desired import desired
 from reconciler.loop import Known, State, Wish, enforce
 from reconciler.memory import Memory
 from reconciler.model import Ban
+from reconciler.planning.desired import desired
 from reconciler.store.changes import KEPT
 from reconciler.store.store import Store, open_store
 from reconciler.testing import Memory as Firewall

@@ -28,7 +28,7 @@ from reconciler.execute import run
 from reconciler.loop import Known, Outcome, State, Wish, enforce
 from reconciler.model import Ban
 from reconciler.netlink import Connection, Message
-from reconciler.plan import plan
+from reconciler.planning.plan import plan
 from reconciler.store.store import open_store
 
 Nft = Callable[..., str]

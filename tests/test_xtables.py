@@ -6,7 +6,7 @@ from backends.xtables import chain, hooks
 from backends.xtables.chain import Fixed, parse
 from backends.xtables.hooks import Hook, chain_hooks, enforced
 from reconciler import BackendUnreadable, Desired, Network
-from reconciler.desired import desired
+from reconciler.planning.desired import desired
 
 SETS = Fixed(
     ("-m set --match-set treason4p src -j RETURN",),

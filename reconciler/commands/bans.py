@@ -4,16 +4,16 @@ import click
 
 from reconciler import output
 from reconciler.console import OK, plain
-from reconciler.desired import collapse, overlaps, subtract
 from reconciler.errors import ConfigError
 from reconciler.model import Ban
 from reconciler.network import Network
 from reconciler.networks import Networks
 from reconciler.options import output_format, verbosity
+from reconciler.planning.desired import collapse, overlaps, subtract
+from reconciler.planning.whitelist import Exemption
 from reconciler.report import emit
 from reconciler.session import Session
 from reconciler.toml import duration
-from reconciler.whitelist import Exemption
 
 _networks = click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
 

@@ -5,12 +5,12 @@ from typing import Final
 
 import pytest
 
-from reconciler.desired import desired
 from reconciler.errors import BackendError
 from reconciler.interfaces import Backend
 from reconciler.model import Desired, Plan
 from reconciler.network import Network
-from reconciler.plan import plan
+from reconciler.planning.desired import desired
+from reconciler.planning.plan import plan
 
 _SPREAD: Final = {
     "damage": "damages",

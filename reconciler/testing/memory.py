@@ -6,10 +6,10 @@ from typing import Final
 
 from attrs import define, evolve, field, frozen
 
-from reconciler.desired import collapse
 from reconciler.errors import BackendError, BackendFailed, BackendUnreadable
 from reconciler.model import Change, Damage, Desired, Observed, Plan
 from reconciler.network import Network
+from reconciler.planning.desired import collapse
 
 RULES: Final = ("pass loopback", "pass neighbours", "pass whitelisted", "drop banned")
 KIND: Final = "addresses"

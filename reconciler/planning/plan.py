@@ -13,10 +13,10 @@ from typing import Final
 
 from attrs import frozen
 
-from reconciler.desired import collapse, overlaps, subtract
 from reconciler.model import Change, Desired, Observed, Plan
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
+from reconciler.planning.desired import collapse, overlaps, subtract
 
 
 @frozen

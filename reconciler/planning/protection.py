@@ -14,7 +14,7 @@ from attrs import frozen
 
 from reconciler.errors import InvalidNetwork, TreasonError
 from reconciler.network import Network
-from reconciler.whitelist import Exemption
+from reconciler.planning.whitelist import Exemption
 
 CLIENT_KEPT: Final = 12 * 3600
 """Seconds for which the address of an ssh client that ran treason stays protected."""
