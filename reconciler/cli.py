@@ -151,6 +151,6 @@ def _arguments() -> list[str]:
 @click.pass_context
 def cli(context: click.Context, named: str | None) -> None:
     """Keep hostile peers out: make the firewall hold what the bans and the whitelist desire."""
-    from reconciler.session import Session  # noqa: PLC0415 - only commands need it
+    from reconciler.config.setup import Session  # noqa: PLC0415 - only commands need it
 
     context.obj = Session(named)

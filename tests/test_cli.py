@@ -13,8 +13,8 @@ import click
 import pytest
 from harness import Place
 
-from reconciler import config
 from reconciler.cli import cli
+from reconciler.config import tables
 from reconciler.execute import run
 from reconciler.host.lock import held
 
@@ -424,7 +424,7 @@ def test_the_list_of_commands_says_what_each_says_itself() -> None:
 
 def test_the_help_names_the_default_configuration() -> None:
     """As it is."""
-    assert f"(default: {config.DEFAULT}, " in " ".join(cli.get_help(click.Context(cli)).split())
+    assert f"(default: {tables.DEFAULT}, " in " ".join(cli.get_help(click.Context(cli)).split())
 
 
 @pytest.mark.parametrize("option", ["--version", "--help"])

@@ -12,10 +12,10 @@ import pytest
 from harness import Place
 
 from reconciler.commands.setup import write_configuration
+from reconciler.config.template import default_text
 from reconciler.errors import ConfigError
 from reconciler.execute import run
 from reconciler.host.netns import Wire
-from reconciler.settings import default_text
 
 Nft = Callable[..., str]
 

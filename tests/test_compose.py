@@ -6,10 +6,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from reconciler import BackendPlugin, SourcePlugin, compose
-from reconciler.config import Config, Main
+from reconciler import BackendPlugin, SourcePlugin
+from reconciler.config import compose
+from reconciler.config.plugins import Plugins
+from reconciler.config.tables import Config, Main
 from reconciler.errors import ConfigError
-from reconciler.plugins import Plugins
 from reconciler.toml.file import TomlFile
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from reconciler import Network
-from reconciler.config import Config, parse
+from reconciler.config.tables import Config, parse
+from reconciler.config.template import default_text
 from reconciler.errors import ConfigError
 from reconciler.planning.whitelist import Exemption
-from reconciler.settings import default_text
 from reconciler.toml import file as toml_file
 from reconciler.toml.file import TomlFile
 

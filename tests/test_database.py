@@ -13,8 +13,9 @@ from reconciler import Network, Networks
 from reconciler.errors import StoreError
 from reconciler.execute import run
 from reconciler.model import Ban
-XX
+from reconciler.store import migrations
 from reconciler.store.database import connect
+from reconciler.store.store import open_store
 
 
 def refusal(path: Path, *, write: bool, timeout: float = 1) -> str:

@@ -12,10 +12,10 @@ from authors import clean, follow, write
 from harness import Place
 
 from reconciler.cli import _COMMANDS
+from reconciler.config.template import default_text
 from reconciler.detection import rules
 from reconciler.detection.ready import READY
 from reconciler.execute import run
-from reconciler.settings import default_text
 
 ROOT = Path(__file__).parent.parent
 HOW_TO = ROOT / "docs" / "how-to"

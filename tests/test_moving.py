@@ -9,7 +9,8 @@ from attrs import define, evolve, field
 from harness import Place
 from pytest_mock import MockerFixture
 
-from reconciler import BackendPlugin, Network, Plan, plugins
+from reconciler import BackendPlugin, Network, Plan
+from reconciler.config import plugins
 from reconciler.loop import Guard, Outcome, State, Wish
 from reconciler.model import Desired
 from reconciler.moving import move

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from reconciler import BackendPlugin, SourcePlugin, hookimpl
+from reconciler.config.plugins import load
 from reconciler.errors import PluginError
-from reconciler.plugins import load
 
 
 @pytest.fixture

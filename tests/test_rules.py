@@ -11,7 +11,7 @@ import pytest
 import tomli_w
 from harness import Place
 
-from reconciler.config import parse
+from reconciler.config.tables import parse
 from reconciler.detection import rules
 from reconciler.detection.detect import RULES, Rule, detect
 from reconciler.detection.policy import Policy
@@ -213,7 +213,7 @@ def test_a_scan_bans_by_a_rule_of_ones_own(place: Place, tmp_path: Path) -> None
 def test_a_pass_without_patterns_does_not_load_the_engine(place: Place) -> None:
     """It would make every command slower."""
     code = (
-        "import sys; from reconciler.session import Session;"
+        "import sys; from reconciler.config.setup import Session;"
         f" Session({str(place.config)!r}).rules;"
         " rooms = 'reconciler.detection.';"
         " print({'re2', f'{rooms}pattern', f'{rooms}ready'} & {*sys.modules})"

@@ -8,7 +8,7 @@ import pytest
 from harness import Place
 from pytest_mock import MockerFixture
 
-from reconciler import config
+from reconciler.config import tables
 from reconciler.execute import run
 from reconciler.host import units
 
@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parent.parent / "conf" / "systemd"
 
 def test_the_shipped_units_are_what_init_renders() -> None:
     """Their text stands in the code alone."""
-    rendered = units.texts(units.COMMAND, config.DEFAULT)
+    rendered = units.texts(units.COMMAND, tables.DEFAULT)
     shipped = {
         str(path.relative_to(SHIPPED)): path.read_text()
         for path in SHIPPED.rglob("*")
@@ -31,7 +31,7 @@ def test_systemd_finds_nothing_wrong_with_them(
     tmp_path: Path, reading: tuple[str, ...], groups: tuple[str, ...]
 ) -> None:
     """`systemd-analyze verify` says nothing."""
-    texts = units.texts("/bin/true", config.DEFAULT, (), reading, groups)
+    texts = units.texts("/bin/true", tables.DEFAULT, (), reading, groups)
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)

@@ -3,6 +3,7 @@
 import click
 
 from reconciler import output
+from reconciler.config.setup import Session
 from reconciler.console import OK, plain
 from reconciler.errors import ConfigError
 from reconciler.model import Ban
@@ -12,7 +13,6 @@ from reconciler.options import output_format, verbosity
 from reconciler.planning.desired import collapse, overlaps, subtract
 from reconciler.planning.whitelist import Exemption
 from reconciler.report import emit
-from reconciler.session import Session
 from reconciler.toml import duration
 
 _networks = click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")

@@ -10,6 +10,7 @@ import click
 from attrs import evolve
 
 from reconciler import loop, moving, output, snapshot
+from reconciler.config.setup import Session
 from reconciler.console import DRIFT, ERROR, OK, complain, show, warn
 from reconciler.errors import ConfigError
 from reconciler.host import kernel_message
@@ -24,7 +25,6 @@ from reconciler.options import (
 )
 from reconciler.report import code_of, complain_of, emit
 from reconciler.scanner import Reading
-from reconciler.session import Session
 from reconciler.silence import silent
 
 

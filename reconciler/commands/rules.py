@@ -9,6 +9,7 @@ import click
 from attrs import evolve
 
 from reconciler import output
+from reconciler.config.setup import Session
 from reconciler.console import OK, plain
 from reconciler.detection import pattern, rules
 from reconciler.detection.detect import Rule
@@ -21,7 +22,6 @@ from reconciler.options import output_format, verbose, verbosity
 from reconciler.planning.protection import protected
 from reconciler.planning.whitelist import Exemption
 from reconciler.report import emit
-from reconciler.session import Session
 from reconciler.toml import duration
 from reconciler.trial import Known, Miss, Outcome, Some, State, Trial, Verdict, verdicts
 

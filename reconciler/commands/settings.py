@@ -3,11 +3,12 @@
 import click
 import tomli_w
 
-from reconciler import output, settings
+from reconciler import output
+from reconciler.config import template
+from reconciler.config.setup import Session
 from reconciler.console import ERROR, OK, show
 from reconciler.options import output_format, verbose, verbosity
 from reconciler.report import emit
-from reconciler.session import Session
 from reconciler.toml import schema
 
 
@@ -25,7 +26,7 @@ def check(session: Session) -> int:
 
     -v also tells what is allowed in a rule's pattern, and seldom meant.
     """
-    problems = settings.problems(session)
+    problems = template.problems(session)
     show(problems)
     if not problems and verbose() and session.config.rule:
         from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from reconciler import files, settings
-from reconciler.config import Main
+from reconciler import files
+from reconciler.config import template
+from reconciler.config.setup import Session
+from reconciler.config.tables import Main
 from reconciler.console import OK
 from reconciler.errors import ConfigError, StoreError
 from reconciler.host import kernel_message, units
 from reconciler.options import verbosity
-from reconciler.session import Session
 
 
 @click.command()
@@ -39,7 +40,7 @@ def init(session: Session, systemd: bool, message: bool, undo: bool) -> int:
         return OK
     if systemd:
         settings = session.config.treason if session.path.exists() else Main()
-        units.check(settings, session.path)
+        units.check(settings.database, settings.lock, session.path)
     if message:
         kernel_message.check(kernel_message.HERE)
     write_configuration(session.path)
@@ -74,7 +75,7 @@ def write_configuration(path: Path) -> None:
         if os.path.lexists(path):
             click.echo(f"{path}: kept")
         else:
-            files.replace(path, settings.default_text(), mode=0o644)
+            files.replace(path, template.default_text(), mode=0o644)
             click.echo(f"{path}: made")
     except OSError as error:
         raise ConfigError(

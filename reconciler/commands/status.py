@@ -5,11 +5,11 @@ from typing import Any
 import click
 
 from reconciler import loop, output
+from reconciler.config.setup import Session
 from reconciler.console import ERROR, OK
 from reconciler.host import kernel_message
 from reconciler.options import output_format, verbosity
 from reconciler.report import emit
-from reconciler.session import Session
 from reconciler.silence import silent
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
-from reconciler import config, files
+from reconciler import files
 from reconciler.errors import TreasonError
 from reconciler.execute import CommandFailed, run
 
@@ -170,7 +170,7 @@ def texts(
     }
 
 
-def check(settings: config.Main, configuration: Path) -> None:
+def check(database: Path, lock: Path, configuration: Path) -> None:
     """Refuse what the units could not work with, before anything is made. Raise `TreasonError`."""
     if not DIRECTORY.is_dir():
         raise TreasonError(
@@ -179,7 +179,7 @@ def check(settings: config.Main, configuration: Path) -> None:
         )
     if os.geteuid() != 0:
         raise TreasonError("only root can install units", "run it with sudo")
-    for path, place in ((settings.database, STATE), (settings.lock, RUNTIME)):
+    for path, place in ((database, STATE), (lock, RUNTIME)):
         if path.parent != place:
             raise TreasonError(
                 f"{path}: the sandboxed service may write to {place} only",
@@ -214,7 +214,7 @@ def install(
 
 def uninstall() -> Iterator[str]:
     """Disable and remove the units; the bans stay enforced."""
-    present = [name for name in texts(COMMAND, config.DEFAULT) if (DIRECTORY / name).is_file()]
+    present = [name for name in texts(COMMAND, Path()) if (DIRECTORY / name).is_file()]
     for name in present:
         stop = ["--now"] if name.endswith(".timer") else []
         if name in {"treason.timer", "treason-restore.service"}:

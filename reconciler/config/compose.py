@@ -6,10 +6,10 @@ from typing import Any
 
 import attrs
 
-from reconciler.config import Config
+from reconciler.config.plugins import Plugins
+from reconciler.config.tables import Config
 from reconciler.errors import ConfigError, PluginError, TreasonError
 from reconciler.interfaces import Backend, BackendPlugin, Source, SourcePlugin
-from reconciler.plugins import Plugins
 from reconciler.toml import schema
 from reconciler.toml.file import TomlFile
 from reconciler.toml.schema import Problem

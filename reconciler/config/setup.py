@@ -7,7 +7,8 @@ from functools import cache, cached_property
 from hashlib import sha256
 from pathlib import Path
 
-from reconciler import __version__, compose, config, plugins
+from reconciler import __version__
+from reconciler.config import compose, plugins, tables
 from reconciler.console import warn
 from reconciler.detection.detect import RULES, Rule
 from reconciler.errors import StoreError
@@ -43,7 +44,7 @@ class Session:
     @cached_property
     def path(self) -> Path:
         """The configuration file, which need not exist unless it was named."""
-        return config.DEFAULT if self._named is None else Path(self._named)
+        return tables.DEFAULT if self._named is None else Path(self._named)
 
     @cached_property
     def file(self) -> TomlFile:
@@ -51,9 +52,9 @@ class Session:
         return toml_file.read(self.path, required=self._named is not None)
 
     @cached_property
-    def config(self) -> config.Config:
+    def config(self) -> tables.Config:
         """The configuration; what is only for tests is warned of."""
-        loaded = config.parse(self.file)
+        loaded = tables.parse(self.file)
         if loaded.trust.userspace:
             warn("[trust] userspace = true believes what any process writes; use it for tests only")
         return loaded

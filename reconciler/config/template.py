@@ -5,10 +5,10 @@ from typing import Any, Final
 
 import tomli_w
 
-from reconciler import compose
-from reconciler.config import Config
+from reconciler.config import compose
+from reconciler.config.setup import Session
+from reconciler.config.tables import Config
 from reconciler.errors import TreasonError
-from reconciler.session import Session
 from reconciler.toml import schema
 
 _TEXT: Final = """\
