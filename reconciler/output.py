@@ -8,11 +8,11 @@ from itertools import islice
 from typing import Any, Final
 
 from reconciler.console import plain
-from reconciler.loop import Outcome, State
 from reconciler.model import Ban, Plan
 from reconciler.network import Network
+from reconciler.passes.enforce import Outcome, State
+from reconciler.passes.scan import Reading
 from reconciler.planning.whitelist import Exemption
-from reconciler.scanner import Reading
 from reconciler.store.store import Event
 from reconciler.unified import unified
 

@@ -7,9 +7,9 @@ import click
 
 from reconciler import output
 from reconciler.console import DRIFT, ERROR, OK, complain, show
-from reconciler.loop import Outcome, State
 from reconciler.options import verbose
-from reconciler.scanner import Reading
+from reconciler.passes.enforce import Outcome, State
+from reconciler.passes.scan import Reading
 
 
 def emit(form: str, value: Callable[[], dict[str, Any]], lines: Iterable[str]) -> None:

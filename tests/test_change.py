@@ -12,7 +12,7 @@ from backends.nftables.backend import Nftables
 from reconciler import Desired, Network, Networks, Plan, netlink
 from reconciler.execute import run
 from reconciler.host.netns import Namespace, Wire
-from reconciler.loop import State, Wish, enforce
+from reconciler.passes.enforce import State, Wish, enforce
 from reconciler.planning.desired import desired
 from reconciler.planning.plan import plan
 

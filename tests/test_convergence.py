@@ -17,9 +17,9 @@ from backends.nftables import library
 from backends.nftables.backend import Nftables
 from reconciler import BackendError, Desired, Network, Networks, Observed, Plan
 from reconciler.host.netns import Namespace
-from reconciler.loop import Guard, State, Wish, enforce
-from reconciler.memory import Memory
 from reconciler.model import Ban
+from reconciler.passes.enforce import Guard, State, Wish, enforce
+from reconciler.passes.recall import Memory
 from reconciler.planning.desired import collapse, desired, overlaps
 from reconciler.planning.plan import Causes, plan
 from reconciler.store.store import open_store

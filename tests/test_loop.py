@@ -15,7 +15,7 @@ from reconciler import (
     Observed,
     Plan,
 )
-from reconciler.loop import ROUNDS, Guard, Outcome, State, Wish, enforce, teardown
+from reconciler.passes.enforce import ROUNDS, Guard, Outcome, State, Wish, enforce, teardown
 from reconciler.planning.plan import Causes
 
 A, B, C = (Network.parse(f"192.0.2.{i}") for i in (1, 2, 3))

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler import BackendUnreadable, Desired, Network, Networks, Observed, Plan
-from reconciler.loop import Outcome, State, Wish, enforce
-from reconciler.memory import Memory
 from reconciler.model import Ban
+from reconciler.passes.enforce import Outcome, State, Wish, enforce
+from reconciler.passes.recall import Memory
 from reconciler.planning.desired import collapse, desired
 from reconciler.planning.plan import plan
 from reconciler.store.store import Store, open_store

@@ -11,9 +11,9 @@ from pytest_mock import MockerFixture
 
 from reconciler import BackendPlugin, Network, Plan
 from reconciler.config import plugins
-from reconciler.loop import Guard, Outcome, State, Wish
 from reconciler.model import Desired
-from reconciler.moving import move
+from reconciler.passes.enforce import Guard, Outcome, State, Wish
+from reconciler.passes.migrate import move
 from reconciler.planning.desired import desired
 from reconciler.planning.plan import Causes
 from reconciler.testing import Memory, Table

@@ -12,9 +12,9 @@ from reconciler import Desired
 from reconciler.detection.policy import Policy
 from reconciler.execute import run
 from reconciler.host.netns import Wire
-from reconciler.loop import State, Wish, enforce
+from reconciler.passes.enforce import State, Wish, enforce
+from reconciler.passes.scan import Scanner
 from reconciler.planning.desired import desired
-from reconciler.scanner import Scanner
 from reconciler.store.store import open_store
 from sources.file import Settings
 from sources.file.source import File

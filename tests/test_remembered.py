@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from reconciler import Change, Network, Networks, Plan
-from reconciler.loop import Known, State, Wish, enforce
-from reconciler.memory import Memory
 from reconciler.model import Ban
+from reconciler.passes.enforce import Known, State, Wish, enforce
+from reconciler.passes.recall import Memory
 from reconciler.planning.desired import desired
 from reconciler.store.changes import KEPT
 from reconciler.store.store import Store, open_store

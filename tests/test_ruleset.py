@@ -25,9 +25,9 @@ from reconciler import (
     netlink,
 )
 from reconciler.execute import run
-from reconciler.loop import Known, Outcome, State, Wish, enforce
 from reconciler.model import Ban
 from reconciler.netlink import Connection, Message
+from reconciler.passes.enforce import Known, Outcome, State, Wish, enforce
 from reconciler.planning.plan import plan
 from reconciler.store.store import open_store
 

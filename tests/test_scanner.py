@@ -10,7 +10,7 @@ from pytest_mock import MockerFixture
 from reconciler import Network, Networks, Record, SourceUnreadable
 from reconciler.detection.detect import RULES, Rule
 from reconciler.detection.policy import Policy
-from reconciler.scanner import Reading, Scanner
+from reconciler.passes.scan import Reading, Scanner
 from reconciler.store.store import Store, open_store
 
 A, B = (Network.parse(f"192.0.2.{i}") for i in (1, 2))
@@ -158,7 +158,7 @@ def test_who_is_banned_for_good_is_not_decided_on_again(
     store: Store, mocker: MockerFixture
 ) -> None:
     """However many offences of such a peer are stored, they are not read."""
-    mocker.patch("reconciler.scanner._BATCH", 2)
+    mocker.patch("reconciler.passes.scan._BATCH", 2)
     asked = mocker.spy(store.offences, "of")
     records = [stamped(port, float(port)) for port in range(6)]
     reading = scan(store, Fixed(records, position=None), policy=Policy(threshold=2))
@@ -338,7 +338,7 @@ def test_a_rule_is_for_the_sources_that_it_names(store: Store) -> None:
 
 def test_a_reading_in_batches_is_stored_as_one(store: Store, mocker: MockerFixture) -> None:
     """The threshold is reached across them; a refusal in a later one undoes the first."""
-    mocker.patch("reconciler.scanner._BATCH", 2)
+    mocker.patch("reconciler.passes.scan._BATCH", 2)
     records = [stamped(port, float(port)) for port in range(5)]
     reading = scan(store, Fixed(records, position=None), policy=Policy(threshold=5))
     assert (reading.offences, [ban.network for ban in reading.bans]) == (5, [A])

@@ -8,7 +8,7 @@ from harness import Place
 from pytest_mock import MockerFixture
 
 from reconciler import Record, SourceUnreadable
-from reconciler.silence import silent
+from reconciler.passes.silence import silent
 
 
 class Listener:

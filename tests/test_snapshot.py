@@ -2,7 +2,8 @@
 
 import json
 
-from reconciler import Backend, BackendUnreadable, Network, Observed, snapshot
+from reconciler import Backend, BackendUnreadable, Network, Observed
+from reconciler.passes import snapshot
 
 
 class Holding:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reconciler.detection.detect import RULES, Rule, detect
 from reconciler.detection.pattern import read
 from reconciler.detection.ready import READY
-from reconciler.trial import Trial, explained
+from reconciler.passes.trial import Trial, explained
 from sources import shapes
 from sources.file import Settings
 from sources.file.source import File

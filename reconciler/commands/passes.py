@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from attrs import evolve
 
-from reconciler import loop, moving, output, snapshot
+from reconciler import output
 from reconciler.config.setup import Session
 from reconciler.console import DRIFT, ERROR, OK, complain, show, warn
 from reconciler.errors import ConfigError
@@ -23,9 +23,12 @@ from reconciler.options import (
     verbose,
     verbosity,
 )
+from reconciler.passes import enforce as loop
+from reconciler.passes import migrate as moving
+from reconciler.passes import snapshot
+from reconciler.passes.scan import Reading
+from reconciler.passes.silence import silent
 from reconciler.report import code_of, complain_of, emit
-from reconciler.scanner import Reading
-from reconciler.silence import silent
 
 
 @click.command()

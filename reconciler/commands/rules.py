@@ -19,11 +19,11 @@ from reconciler.host import listeners
 from reconciler.interfaces import Noting
 from reconciler.model import Offence
 from reconciler.options import output_format, verbose, verbosity
+from reconciler.passes.trial import Known, Miss, Outcome, Some, State, Trial, Verdict, verdicts
 from reconciler.planning.protection import protected
 from reconciler.planning.whitelist import Exemption
 from reconciler.report import emit
 from reconciler.toml import duration
-from reconciler.trial import Known, Miss, Outcome, Some, State, Trial, Verdict, verdicts
 
 _SHOWN: Final = 20
 _TRIED: Final = "command line"

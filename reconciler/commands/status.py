@@ -4,13 +4,14 @@ from typing import Any
 
 import click
 
-from reconciler import loop, output
+from reconciler import output
 from reconciler.config.setup import Session
 from reconciler.console import ERROR, OK
 from reconciler.host import kernel_message
 from reconciler.options import output_format, verbosity
+from reconciler.passes import enforce as loop
+from reconciler.passes.silence import silent
 from reconciler.report import emit
-from reconciler.silence import silent
 
 
 @click.command()

@@ -14,17 +14,17 @@ from reconciler.detection.detect import RULES, Rule
 from reconciler.errors import StoreError
 from reconciler.host import lock
 from reconciler.interfaces import Backend, Source
-from reconciler.loop import Guard, Wish
-from reconciler.memory import Memory
 from reconciler.model import Desired
 from reconciler.network import Network
 from reconciler.networks import Networks
+from reconciler.passes.enforce import Guard, Wish
+from reconciler.passes.recall import Memory
+from reconciler.passes.scan import Scanner
 from reconciler.planning import whitelist
 from reconciler.planning.desired import collapse, desired
 from reconciler.planning.plan import Causes
 from reconciler.planning.protection import CLIENT_KEPT, protected, ssh_client
 from reconciler.planning.whitelist import Exemption
-from reconciler.scanner import Scanner
 from reconciler.store.store import Store, open_store
 from reconciler.toml import file as toml_file
 from reconciler.toml.file import TomlFile

@@ -12,10 +12,10 @@ from typing import Final
 from attrs import evolve, field, frozen
 
 from reconciler.errors import StoreError
-from reconciler.loop import Known
 from reconciler.model import Change, Desired, Plan
 from reconciler.network import Network
 from reconciler.networks import Networks
+from reconciler.passes.enforce import Known
 from reconciler.planning.desired import collapse, covered, subtract
 from reconciler.store.changes import KEPT, Verified
 from reconciler.store.store import UNGUARDED, Store

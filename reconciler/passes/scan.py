@@ -10,7 +10,6 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from reconciler.counting import Counting
 from reconciler.detection.detect import RULES, Rule, detect
 from reconciler.detection.policy import Policy
 from reconciler.errors import TreasonError, describe, trace
@@ -19,6 +18,7 @@ from reconciler.interfaces import Noting, Source
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
+from reconciler.passes.counting import Counting
 from reconciler.store.store import Store
 
 _SHOWN: Final = 10

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from attrs import evolve
 
 from reconciler.interfaces import Backend
-from reconciler.loop import Outcome, State, Wish, enforce, teardown
+from reconciler.passes.enforce import Outcome, State, Wish, enforce, teardown
 
 Maker = tuple[str, Callable[[], Backend]]
 """A backend's name, and what makes it."""
