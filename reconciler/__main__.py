@@ -1,5 +1,5 @@
 """Run ``python -m reconciler`` as ``treason``."""
 
-from reconciler.cli import main
+from reconciler.cli.main import main
 
 main()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, Final
 
-from reconciler.console import plain
+from reconciler.cli.console import plain
 from reconciler.model import Ban, Plan
 from reconciler.network import Network
 from reconciler.passes.enforce import Outcome, State

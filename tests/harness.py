@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import pytest
 
-from reconciler.cli import main
+from reconciler.cli.main import main
 
 DATA = Path(__file__).parent / "data"
 REAL_ROOT = os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split()[2] != "1"

@@ -13,7 +13,7 @@ import click
 import pytest
 from harness import Place
 
-from reconciler.cli import cli
+from reconciler.cli.main import cli
 from reconciler.config import tables
 from reconciler.execute import run
 from reconciler.host.lock import held
@@ -434,7 +434,9 @@ def test_version_and_help_import_nothing_that_is_not_theirs(
     """Not the plugins' manager, the database or the values, which cost several times as much."""
     for name in [name for name in os.environ if name.startswith("COV")]:
         monkeypatch.delenv(name)  # coverage has imports of its own
-    command = f"import sys; sys.argv = ['treason', {option!r}]; from reconciler.cli import main"
+    command = (
+        f"import sys; sys.argv = ['treason', {option!r}]; from reconciler.cli.main import main"
+    )
     listing = "import atexit; atexit.register(lambda: print(*sorted(sys.modules)))"
     *_, modules = run([sys.executable, "-c", f"{command}; {listing}; main()"]).output.splitlines()
     assert "click" in modules.split()

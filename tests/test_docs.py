@@ -11,7 +11,7 @@ import pytest
 from authors import clean, follow, write
 from harness import Place
 
-from reconciler.cli import _COMMANDS
+from reconciler.cli.main import _COMMANDS
 from reconciler.config.template import default_text
 from reconciler.detection import rules
 from reconciler.detection.ready import READY

@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from reconciler import __version__
+from reconciler.cli.console import warn
 from reconciler.config import compose, plugins, tables
-from reconciler.console import warn
 from reconciler.detection.detect import RULES, Rule
 from reconciler.errors import StoreError
 from reconciler.host import lock

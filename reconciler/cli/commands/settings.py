@@ -4,11 +4,11 @@ import click
 import tomli_w
 
 from reconciler import output
+from reconciler.cli.console import ERROR, OK, show
+from reconciler.cli.ending import emit
+from reconciler.cli.options import output_format, verbose, verbosity
 from reconciler.config import template
 from reconciler.config.setup import Session
-from reconciler.console import ERROR, OK, show
-from reconciler.options import output_format, verbose, verbosity
-from reconciler.report import emit
 from reconciler.toml import schema
 
 

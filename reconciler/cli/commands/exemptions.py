@@ -3,13 +3,13 @@
 import click
 
 from reconciler import output
+from reconciler.cli.console import OK
+from reconciler.cli.ending import emit
+from reconciler.cli.options import lock_timeout, output_format, verbosity
 from reconciler.config.setup import Session
-from reconciler.console import OK
 from reconciler.network import Network
-from reconciler.options import lock_timeout, output_format, verbosity
 from reconciler.planning import whitelist as files
 from reconciler.planning.whitelist import Exemption
-from reconciler.report import emit
 
 
 @click.group()

@@ -6,8 +6,8 @@ from typing import Any
 import click
 
 from reconciler import output
-from reconciler.console import DRIFT, ERROR, OK, complain, show
-from reconciler.options import verbose
+from reconciler.cli.console import DRIFT, ERROR, OK, complain, show
+from reconciler.cli.options import verbose
 from reconciler.passes.enforce import Outcome, State
 from reconciler.passes.scan import Reading
 

@@ -9,8 +9,10 @@ import click
 from attrs import evolve
 
 from reconciler import output
+from reconciler.cli.console import OK, plain
+from reconciler.cli.ending import emit
+from reconciler.cli.options import output_format, verbose, verbosity
 from reconciler.config.setup import Session
-from reconciler.console import OK, plain
 from reconciler.detection import pattern, rules
 from reconciler.detection.detect import Rule
 from reconciler.detection.policy import Policy
@@ -18,11 +20,9 @@ from reconciler.errors import ConfigError, StoreError
 from reconciler.host import listeners
 from reconciler.interfaces import Noting
 from reconciler.model import Offence
-from reconciler.options import output_format, verbose, verbosity
 from reconciler.passes.trial import Known, Miss, Outcome, Some, State, Trial, Verdict, verdicts
 from reconciler.planning.protection import protected
 from reconciler.planning.whitelist import Exemption
-from reconciler.report import emit
 from reconciler.toml import duration
 
 _SHOWN: Final = 20

@@ -16,9 +16,9 @@ from typing import Final
 import click
 
 from reconciler import __version__
-from reconciler.console import ERROR, USAGE, complain
+from reconciler.cli.console import ERROR, USAGE, complain
+from reconciler.cli.options import verbosity
 from reconciler.errors import TreasonError
-from reconciler.options import verbosity
 
 _COMMANDS: Final = {
     "ban": ("bans:ban", "Store bans of addresses or networks; the next pass enforces them."),
@@ -82,7 +82,7 @@ class _Lazy(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, name = _COMMANDS[cmd_name][0].split(":")
-        command: click.Command = getattr(import_module(f"reconciler.commands.{module}"), name)
+        command: click.Command = getattr(import_module(f"reconciler.cli.commands.{module}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

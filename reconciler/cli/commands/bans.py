@@ -3,16 +3,16 @@
 import click
 
 from reconciler import output
+from reconciler.cli.console import OK, plain
+from reconciler.cli.ending import emit
+from reconciler.cli.options import output_format, verbosity
 from reconciler.config.setup import Session
-from reconciler.console import OK, plain
 from reconciler.errors import ConfigError
 from reconciler.model import Ban
 from reconciler.network import Network
 from reconciler.networks import Networks
-from reconciler.options import output_format, verbosity
 from reconciler.planning.desired import collapse, overlaps, subtract
 from reconciler.planning.whitelist import Exemption
-from reconciler.report import emit
 from reconciler.toml import duration
 
 _networks = click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")

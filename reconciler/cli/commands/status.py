@@ -5,13 +5,13 @@ from typing import Any
 import click
 
 from reconciler import output
+from reconciler.cli.console import ERROR, OK
+from reconciler.cli.ending import emit
+from reconciler.cli.options import output_format, verbosity
 from reconciler.config.setup import Session
-from reconciler.console import ERROR, OK
 from reconciler.host import kernel_message
-from reconciler.options import output_format, verbosity
 from reconciler.passes import enforce as loop
 from reconciler.passes.silence import silent
-from reconciler.report import emit
 
 
 @click.command()

@@ -10,12 +10,9 @@ import click
 from attrs import evolve
 
 from reconciler import output
-from reconciler.config.setup import Session
-from reconciler.console import DRIFT, ERROR, OK, complain, show, warn
-from reconciler.errors import ConfigError
-from reconciler.host import kernel_message
-from reconciler.interfaces import Source
-from reconciler.options import (
+from reconciler.cli.console import DRIFT, ERROR, OK, complain, show, warn
+from reconciler.cli.ending import code_of, complain_of, emit
+from reconciler.cli.options import (
     backend_names,
     lock_timeout,
     output_format,
@@ -23,12 +20,15 @@ from reconciler.options import (
     verbose,
     verbosity,
 )
+from reconciler.config.setup import Session
+from reconciler.errors import ConfigError
+from reconciler.host import kernel_message
+from reconciler.interfaces import Source
 from reconciler.passes import enforce as loop
 from reconciler.passes import migrate as moving
 from reconciler.passes import snapshot
 from reconciler.passes.scan import Reading
 from reconciler.passes.silence import silent
-from reconciler.report import code_of, complain_of, emit
 
 
 @click.command()

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from reconciler import files
+from reconciler.cli.console import OK
+from reconciler.cli.options import verbosity
 from reconciler.config import template
 from reconciler.config.setup import Session
 from reconciler.config.tables import Main
-from reconciler.console import OK
 from reconciler.errors import ConfigError, StoreError
 from reconciler.host import kernel_message, units
-from reconciler.options import verbosity
 
 
 @click.command()
@@ -56,7 +56,7 @@ def init(session: Session, systemd: bool, message: bool, undo: bool) -> int:
 @verbosity
 def demo() -> int:
     """Show it all in a network namespace of its own; needs no root, leaves no trace."""
-    from reconciler import demo as story  # noqa: PLC0415 - no other command needs it
+    from reconciler.cli import demo as story  # noqa: PLC0415 - no other command needs it
 
     return story.tell()
 
