@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from reconciler import Damage, Desired, Network, Observed
 from reconciler.execute import run
 from reconciler.planning.plan import plan
-from reconciler.unified import unified
+from reconciler.report.diff import unified
 
 some = st.frozensets(st.integers(0, 30).map(lambda i: Network.of(4, i, 32)), max_size=20)
 

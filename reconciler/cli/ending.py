@@ -5,17 +5,17 @@ from typing import Any
 
 import click
 
-from reconciler import output
 from reconciler.cli.console import DRIFT, ERROR, OK, complain, show
 from reconciler.cli.options import verbose
 from reconciler.passes.enforce import Outcome, State
 from reconciler.passes.scan import Reading
+from reconciler.report import text
 
 
 def emit(form: str, value: Callable[[], dict[str, Any]], lines: Iterable[str]) -> None:
     """Print the result in the form that was asked for; only that one is made."""
     if form == "json":
-        click.echo(output.dump(value()))
+        click.echo(text.dump(value()))
     else:
         show(lines)
 

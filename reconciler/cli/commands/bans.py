@@ -2,7 +2,6 @@
 
 import click
 
-from reconciler import output
 from reconciler.cli.console import OK, plain
 from reconciler.cli.ending import emit
 from reconciler.cli.options import output_format, verbosity
@@ -13,6 +12,7 @@ from reconciler.network import Network
 from reconciler.networks import Networks
 from reconciler.planning.desired import collapse, overlaps, subtract
 from reconciler.planning.whitelist import Exemption
+from reconciler.report import text
 from reconciler.toml import duration
 
 _networks = click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
@@ -38,7 +38,7 @@ def ban(session: Session, networks: tuple[str, ...], length: str, reason: str, f
             _refuse(session, each.network, exempt)
     with session.store(write=True) as store:
         store.ban(bans)
-    end = "for good" if until is None else f"until {output.iso(until)}"
+    end = "for good" if until is None else f"until {text.iso(until)}"
     for each in bans:
         click.echo(f"{each.network}: banned {end}{_note(each.network, exempt)}")
     return OK
@@ -70,7 +70,7 @@ def list_(session: Session, form: str) -> int:
     """List the bans that are stored and have not ended."""
     with session.store(write=False) as store:
         bans = store.bans(session.now)
-        emit(form, lambda: {"bans": output.bans_json(bans)}, output.bans_text(bans, session.now))
+        emit(form, lambda: {"bans": text.bans_json(bans)}, text.bans_text(bans, session.now))
     return OK
 
 
@@ -85,7 +85,7 @@ def history(session: Session, network: str | None, limit: int, form: str) -> int
     wanted = None if network is None else Network.parse(network)
     with session.store(write=False) as store:
         events = store.history(wanted, limit)
-    emit(form, lambda: {"events": output.events_json(events)}, output.events_text(events))
+    emit(form, lambda: {"events": text.events_json(events)}, text.events_text(events))
     return OK
 
 

@@ -2,7 +2,6 @@
 
 import click
 
-from reconciler import output
 from reconciler.cli.console import OK
 from reconciler.cli.ending import emit
 from reconciler.cli.options import lock_timeout, output_format, verbosity
@@ -10,6 +9,7 @@ from reconciler.config.setup import Session
 from reconciler.network import Network
 from reconciler.planning import whitelist as files
 from reconciler.planning.whitelist import Exemption
+from reconciler.report import text
 
 
 @click.group()
@@ -74,7 +74,7 @@ def list_(session: Session, form: str) -> int:
     entries = sorted(session.whitelist, key=lambda entry: entry.network)
     emit(
         form,
-        lambda: {"networks": output.exemptions_json(entries)},
-        output.exemptions_text(entries),
+        lambda: {"networks": text.exemptions_json(entries)},
+        text.exemptions_text(entries),
     )
     return OK

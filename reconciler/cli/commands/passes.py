@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 from attrs import evolve
 
-from reconciler import output
 from reconciler.cli.console import DRIFT, ERROR, OK, complain, show, warn
 from reconciler.cli.ending import code_of, complain_of, emit
 from reconciler.cli.options import (
@@ -29,6 +28,7 @@ from reconciler.passes import migrate as moving
 from reconciler.passes import snapshot
 from reconciler.passes.scan import Reading
 from reconciler.passes.silence import silent
+from reconciler.report import text
 
 
 @click.command()
@@ -83,18 +83,18 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
     code = code_of(readings, outcomes)
     result = {OK: "in sync" if check else "converged", DRIFT: "drift", ERROR: "error"}[code]
     lines = [
-        *output.ended_text(ended, verbose=verbose()),
-        *output.readings_text(readings, session.now, verbose=verbose()),
-        *output.outcomes_text(outcomes, diff=diff),
+        *text.ended_text(ended, verbose=verbose()),
+        *text.readings_text(readings, session.now, verbose=verbose()),
+        *text.outcomes_text(outcomes, diff=diff),
     ]
     emit(
         form,
         lambda: {
             "check": check,
             "result": result,
-            "sources": output.readings_json(readings),
+            "sources": text.readings_json(readings),
             "ended": ended,
-            "backends": output.outcomes_json(outcomes),
+            "backends": text.outcomes_json(outcomes),
         },
         lines,
     )
@@ -122,10 +122,10 @@ def scan(
         readings = list(session.scanner(store, write=True, force=force).scan(sources))
     emit(
         form,
-        lambda: {"sources": output.readings_json(readings), "ended": ended},
+        lambda: {"sources": text.readings_json(readings), "ended": ended},
         chain(
-            output.ended_text(ended, verbose=verbose()),
-            output.readings_text(readings, session.now, verbose=verbose()),
+            text.ended_text(ended, verbose=verbose()),
+            text.readings_text(readings, session.now, verbose=verbose()),
             _unheard(sources, readings) if verbose() else (),
         ),
     )
@@ -158,7 +158,7 @@ def migrate(session: Session, old: str, new: str, force: bool, lock_timeout: flo
         _warn_of(session.refused(store))
         wish = session.wish(store, (), write=False, force=force)
         outcomes = list(moving.move(leaving, coming, evolve(wish, memory=None)))
-    show(output.outcomes_text(outcomes, diff=False))
+    show(text.outcomes_text(outcomes, diff=False))
     complain_of([], outcomes)
     code = code_of([], outcomes)
     listed = session.config.treason.backends
@@ -180,7 +180,7 @@ def teardown(session: Session, backend_names: tuple[str, ...], lock_timeout: flo
     backends = session.backends(backend_names)
     with session.lock(lock_timeout):
         outcomes = list(loop.teardown(backends))
-    show(output.outcomes_text(outcomes, diff=False))
+    show(text.outcomes_text(outcomes, diff=False))
     complain_of([], outcomes)
     return code_of([], outcomes)
 
@@ -204,7 +204,7 @@ def _unheard(
 ) -> Iterator[str]:
     """Tell why there may be nothing to read; those that cannot be read are told of as it is."""
     read = {reading.source: sources[reading.source] for reading in readings if not reading.error}
-    yield from (f"silent: {line}" for line in output.silence_text(silent(read)))
+    yield from (f"silent: {line}" for line in text.silence_text(silent(read)))
     if advice := kernel_message.advice(kernel_message.look(kernel_message.HERE)):
         yield f"kernel's message: {advice}"
 

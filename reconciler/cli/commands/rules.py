@@ -8,7 +8,6 @@ from typing import Any, Final
 import click
 from attrs import evolve
 
-from reconciler import output
 from reconciler.cli.console import OK, plain
 from reconciler.cli.ending import emit
 from reconciler.cli.options import output_format, verbose, verbosity
@@ -23,6 +22,7 @@ from reconciler.model import Offence
 from reconciler.passes.trial import Known, Miss, Outcome, Some, State, Trial, Verdict, verdicts
 from reconciler.planning.protection import protected
 from reconciler.planning.whitelist import Exemption
+from reconciler.report import text
 from reconciler.toml import duration
 
 _SHOWN: Final = 20
@@ -195,7 +195,7 @@ def _follows(verdict: Verdict) -> str:
 def _end(verdict: Verdict) -> str:
     if verdict.until is None:
         return "a ban for good"
-    return f"a ban until {output.iso(verdict.until)}"
+    return f"a ban until {text.iso(verdict.until)}"
 
 
 def _policy(policy: Policy) -> str:
@@ -227,7 +227,7 @@ def _json(
                 "offences": verdict.offences,
                 "connections": verdict.connections,
                 "state": verdict.state.value,
-                "until": output.iso(verdict.until),
+                "until": text.iso(verdict.until),
                 "why": verdict.why or None,
             }
             for verdict in found
@@ -251,7 +251,7 @@ def _rule_json(outcome: Outcome) -> dict[str, Any]:
                 "peer_port": offence.peer_port,
                 "local_port": offence.local_port,
                 "count": offence.count,
-                "time": output.iso(offence.time),
+                "time": text.iso(offence.time),
                 "text": offence.evidence,
             }
             for offence in outcome.matches.first

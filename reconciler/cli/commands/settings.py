@@ -3,12 +3,12 @@
 import click
 import tomli_w
 
-from reconciler import output
 from reconciler.cli.console import ERROR, OK, show
 from reconciler.cli.ending import emit
 from reconciler.cli.options import output_format, verbose, verbosity
 from reconciler.config import template
 from reconciler.config.setup import Session
+from reconciler.report import text
 from reconciler.toml import schema
 
 
@@ -64,5 +64,5 @@ def plugins(session: Session, form: str) -> int:
         "plugins": [{"kind": k, "name": n, "provider": p} for k, n, p in rows],
         "broken": list(found.broken),
     }
-    emit(form, lambda: value, output.table(("kind", "name", "provider"), rows))
+    emit(form, lambda: value, text.table(("kind", "name", "provider"), rows))
     return OK

@@ -4,7 +4,6 @@ from typing import Any
 
 import click
 
-from reconciler import output
 from reconciler.cli.console import ERROR, OK
 from reconciler.cli.ending import emit
 from reconciler.cli.options import output_format, verbosity
@@ -12,6 +11,7 @@ from reconciler.config.setup import Session
 from reconciler.host import kernel_message
 from reconciler.passes import enforce as loop
 from reconciler.passes.silence import silent
+from reconciler.report import text
 
 
 @click.command()
@@ -31,8 +31,8 @@ def status(session: Session, protection: bool, form: str) -> int:
         if protection:
             emit(
                 form,
-                lambda: {"protection": output.exemptions_json(protected)},
-                output.exemptions_text(protected),
+                lambda: {"protection": text.exemptions_json(protected)},
+                text.exemptions_text(protected),
             )
             return OK
         invalid = session.refused(store)
@@ -51,7 +51,7 @@ def status(session: Session, protection: bool, form: str) -> int:
             "invalid": len(invalid),
         },
         "offences": counts.offences,
-        "last_offence": output.iso(counts.last_offence),
+        "last_offence": text.iso(counts.last_offence),
         "whitelisted": len(session.whitelist),
         "protected": len(protected),
         "desired": len(wanted.banned),
@@ -74,7 +74,7 @@ def _lines(value: dict[str, Any], message: kernel_message.State) -> list[str]:
         f"exempt     {value['whitelisted']} whitelisted, {value['protected']} protected",
         f"desired    {value['desired']} networks to drop",
         f"read       {', '.join(value['sources']) or 'no source yet'}",
-        *(f"silent     {line}" for line in output.silence_text(value["silent"])),
+        *(f"silent     {line}" for line in text.silence_text(value["silent"])),
         f"message    {kernel_message.advice(message) or message.value}",
         *(f"{each['backend']:<10} {each['error'] or each['state']}" for each in value["backends"]),
     ]
