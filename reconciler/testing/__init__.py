@@ -7,15 +7,15 @@ test against. It needs pytest: ``pip install 'treason[testing]'``.
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{name}" for name in ("backend", "packets", "shortcuts", "source", "holding"))
+    *(f"{__name__}.{name}" for name in ("backend", "packets", "optional", "source", "steps"))
 )
 
 from reconciler.testing.backend import EXAMPLE, BackendContract  # noqa: E402 - rewritten from here on
-from reconciler.testing.holding import given, needed, reach, state  # noqa: E402
 from reconciler.testing.memory import Memory, Table  # noqa: E402
+from reconciler.testing.optional import ConfirmingContract, MarkedContract  # noqa: E402
 from reconciler.testing.packets import PacketContract  # noqa: E402
-from reconciler.testing.shortcuts import ConfirmingContract, MarkedContract  # noqa: E402
 from reconciler.testing.source import SourceContract  # noqa: E402
+from reconciler.testing.steps import given, needed, reach, state  # noqa: E402
 
 __all__ = [
     "EXAMPLE",

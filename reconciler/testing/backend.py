@@ -10,7 +10,7 @@ from reconciler.errors import BackendError, BackendUnreadable, TreasonError
 from reconciler.interfaces import Backend
 from reconciler.model import Desired
 from reconciler.network import Network
-from reconciler.testing.holding import Cases, given, needed, reach, state
+from reconciler.testing.steps import Cases, given, needed, reach, state
 
 Deed = Callable[[Any], object]
 Fault = Callable[[Any], AbstractContextManager[object]]

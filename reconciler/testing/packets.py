@@ -12,7 +12,7 @@ import pytest
 from reconciler.execute import run
 from reconciler.host.netns import HOST4, HOST6, WITNESS4, Namespace, Wire
 from reconciler.interfaces import Backend
-from reconciler.testing.holding import Cases, given, needed, reach, state
+from reconciler.testing.steps import Cases, given, needed, reach, state
 
 _PORT = 4712
 

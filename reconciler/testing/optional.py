@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.interfaces import Confirming, Marked
 from reconciler.testing.backend import EXAMPLE
-from reconciler.testing.holding import Cases, given, needed, reach, state
+from reconciler.testing.steps import Cases, given, needed, reach, state
 
 
 class MarkedContract(Cases):
