@@ -12,7 +12,8 @@ import pytest
 
 from reconciler.cli.main import main
 
-DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parent.parent
+DATA = ROOT / "tests" / "data"
 REAL_ROOT = os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split()[2] != "1"
 """Whether we are root of the machine, not of a user namespace that holds nobody else."""
 

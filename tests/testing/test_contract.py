@@ -7,9 +7,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+from harness import ROOT
 from sabotaged import EXPECTED, EXPECTED_SOURCES, MemoryContract, TapeContract
-
-ROOT = Path(__file__).parent.parent
 
 
 class TestMemory(MemoryContract):

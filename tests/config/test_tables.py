@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from harness import ROOT
 
 from reconciler import Network
 from reconciler.config.tables import Config, parse
@@ -14,7 +15,7 @@ from reconciler.planning.whitelist import Exemption
 from reconciler.toml import file as toml_file
 from reconciler.toml.file import TomlFile
 
-SHIPPED = Path(__file__).parent.parent / "conf" / "treason.toml"
+SHIPPED = ROOT / "conf" / "treason.toml"
 
 
 def load(path: Path) -> Config:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from authors import clean, follow, write
-from harness import Place
+from harness import ROOT, Place
 
 from reconciler.cli.main import _COMMANDS
 from reconciler.config.template import default_text
@@ -17,7 +17,6 @@ from reconciler.detection import rules
 from reconciler.detection.ready import READY
 from reconciler.execute import run
 
-ROOT = Path(__file__).parent.parent
 HOW_TO = ROOT / "docs" / "how-to"
 BIN = Path(sys.executable).parent
 

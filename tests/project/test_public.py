@@ -2,14 +2,11 @@
 
 import inspect
 from importlib.metadata import version
-from pathlib import Path
 
 import pytest
 
 import reconciler
 from reconciler import errors, hookspecs
-
-ROOT = Path(__file__).parent.parent
 
 
 def test_all_names_what_is_there_in_order() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import jsonschema
 import pytest
-from harness import Place
+from harness import ROOT, Place
 
-SCHEMA = Path(__file__).parent.parent / "docs" / "reference" / "json.schema.json"
+SCHEMA = ROOT / "docs" / "reference" / "json.schema.json"
 COMMANDS = {
     "reconcile": ["reconcile"],
     "scan": ["scan"],

@@ -3,12 +3,11 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import reference
 from attrs import evolve
-from harness import DATA
+from harness import DATA, ROOT
 from targets import TARGETS, Disagreement
 
 from reconciler.model import Record
@@ -17,7 +16,7 @@ from sources import kmsg, shapes
 from sources.file import lines, reading
 from sources.journal import export
 
-FUZZ = Path(__file__).parent / "fuzz"
+FUZZ = ROOT / "tests" / "fuzz"
 SAMPLES = [json.loads(line) for line in (DATA / "kernel-messages.jsonl").read_text().splitlines()]
 
 

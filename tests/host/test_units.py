@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import Place
+from harness import ROOT, Place
 from pytest_mock import MockerFixture
 
 from reconciler.config import tables
 from reconciler.execute import run
 from reconciler.host import units
 
-SHIPPED = Path(__file__).parent.parent / "conf" / "systemd"
+SHIPPED = ROOT / "conf" / "systemd"
 
 
 def test_the_shipped_units_are_what_init_renders() -> None:
