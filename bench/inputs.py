@@ -42,7 +42,7 @@ def store_bans(path: Path, banned: Sequence[str]) -> None:
     with open_store(path, write=True) as store:
         for start in range(0, len(banned), _CHUNK):
             chunk = banned[start : start + _CHUNK]
-            store.ban([Ban(Network.parse(text), _SINCE, None, "manual") for text in chunk])
+            store.bans.add([Ban(Network.parse(text), _SINCE, None, "manual") for text in chunk])
     sync(path)
 
 

@@ -87,7 +87,7 @@ class Session:
 
     def protection(self, store: Store) -> list[Exemption]:
         """Give what is protected without being listed."""
-        clients = store.clients(self.now)
+        clients = store.clients.active(self.now)
         if self._client is not None:
             clients.append(self._client)
         return protected(self.config.protect, clients)
@@ -97,7 +97,7 @@ class Session:
         """Open the database; who came through ssh to write is remembered."""
         with open_store(self.config.treason.database, write=write) as store:
             if write and self._client is not None:
-                store.meet(self._client, self.now + CLIENT_KEPT, self.now)
+                store.clients.remember(self._client, self.now + CLIENT_KEPT, self.now)
             yield store
 
     @cached_property
@@ -140,7 +140,7 @@ class Session:
         resync = self.config.treason.resync_interval
         whitelist = [entry.network for entry in self.whitelist]
         protected = [entry.network for entry in self.protection(store)]
-        untidy, _ = store.exceptions(self.now, allows)
+        untidy, _ = store.bans.exceptions(self.now, allows)
         extra = Networks.of([*new, *untidy])
         if write:
             with suppress(StoreError):  # a full disk does not keep a pass from enforcing
@@ -148,7 +148,7 @@ class Session:
 
         @cache
         def whole() -> Desired:
-            banned, _ = store.banned(self.now, allows)
+            banned, _ = store.bans.networks(self.now, allows)
             return desired(banned | extra, whitelist, protected)
 
         passed, exempt = collapse(whitelist), collapse([*whitelist, *protected])
@@ -158,7 +158,7 @@ class Session:
 
     def refused(self, store: Store) -> list[str]:
         """Give the stored bans that are not enforced: no networks, or too wide and unchecked."""
-        return store.exceptions(self.now, self.config.treason.min_prefix.allows)[1]
+        return store.bans.exceptions(self.now, self.config.treason.min_prefix.allows)[1]
 
     def settle(self, store: Store, *, write: bool) -> list[str]:
         """Move the bans that have ended to the history, and prune; give their networks.
@@ -167,10 +167,10 @@ class Session:
         """
         policy = self.config.policy
         windows = [rule.policy.window for rule in self.rules if rule.policy is not None]
-        ended = store.ended(self.now)
+        ended = store.bans.ended(self.now)
         if write:
             try:
-                store.expire(self.now)
+                store.bans.expire(self.now)
                 kept = max(policy.keep_offences, policy.window, *windows)
                 store.prune(self.now, kept, policy.keep_history)
             except StoreError as error:
@@ -182,7 +182,7 @@ class Session:
 
         def causes() -> Causes:
             exempt = [entry.network for entry in self.protection(store)]
-            return Causes(*store.last_events(self.now), exempt)
+            return Causes(*store.history.last_events(self.now), exempt)
 
         return Guard(self.config.treason.max_removals, causes)
 

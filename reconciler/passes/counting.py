@@ -58,10 +58,10 @@ class Counting:
         counting = self._counting(offences)
         subjects = {self.policy.subject(each.address) for each in counting}
         matter = added or self._looks_back
-        lifts = self.store.lifts(subjects, self.now) if matter else {}
+        lifts = self.store.history.lifts(subjects, self.now) if matter else {}
         if added:
             counting = self._unsettled(counting, lifts)
-        known = self.store.until(subjects, self.now) | self.bans
+        known = self.store.bans.ends(subjects, self.now) | self.bans
         if for_good := {network for network, until in known.items() if until is None}:
             counting = [o for o in counting if self.policy.subject(o.address) not in for_good]
         past = self._past(counting, lifts)
@@ -113,7 +113,7 @@ class Counting:
             earlier = self._unsettled(
                 self._counting([*stored, *chain(*self._unstored.values())]), lifts
             )
-        return Past(earlier, self.store.endings(subjects, self.now) if escalating else {})
+        return Past(earlier, self.store.history.endings(subjects, self.now) if escalating else {})
 
     def _unsettled(
         self, offences: Iterable[Offence], lifts: Mapping[Network, float]

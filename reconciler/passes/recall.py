@@ -17,8 +17,9 @@ from reconciler.network import Network
 from reconciler.networks import Networks
 from reconciler.passes.enforce import Known
 from reconciler.planning.desired import collapse, covered, subtract
+from reconciler.store.bans import UNGUARDED
 from reconciler.store.changes import KEPT, Verified
-from reconciler.store.store import UNGUARDED, Store
+from reconciler.store.store import Store
 
 _MOST: Final = 2_000
 """Changed bans above which reading everything is faster."""
@@ -103,7 +104,7 @@ class Memory:
         around: dict[Network, set[Network]] = {}
         extra = set(self.extra)
         for network in {*touched, *extra}:
-            held = self._counting(self.store.changes.around(network, self.now))
+            held = self._counting(self.store.bans.around(network, self.now))
             was = touched.get(network) if network in touched else held.get(network)
             around[network] = held.keys() - {network}
             if extra:
@@ -117,7 +118,7 @@ class Memory:
         inside = {
             network
             for region in regions
-            for network in self._counting(self.store.changes.inside(region, self.now))
+            for network in self._counting(self.store.bans.inside(region, self.now))
         }
         inside |= {network for network in after if covered(network, regions)}
         old = (inside - after) | {network for network in before if covered(network, regions)}

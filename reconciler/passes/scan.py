@@ -94,7 +94,7 @@ class Scanner:
         rules = [rule for rule in self.rules if _is_for(rule, name)]
         if not rules:
             return Reading(name, notes=("not read: no rule is for it",))
-        read = self.store.sources()
+        read = self.store.cursors.sources()
         tally = _Tally(added=bool(read) and name not in read)
         coming = self._recognised(source, name, rules, tally)
         batch = [*islice(coming, _BATCH)]  # often all: the database is not locked meanwhile
@@ -106,7 +106,7 @@ class Scanner:
                     batch = [*islice(coming, _BATCH)]
                 notes = _notes(name, source)
                 if self.write:
-                    self.store.remember(name, source.cursor(), (), (), self.now)
+                    self.store.cursors.move(name, source.cursor())
         except BaseException:
             self._counting.forget(name, before)
             raise
@@ -122,7 +122,7 @@ class Scanner:
     ) -> Iterator[Offence]:
         """Read the source; yield what counts, and tally what does not."""
         ports = self.listening() if self.policy.listeners_only else None
-        for record in source.read(self.store.cursor(name), [rule.needle for rule in rules]):
+        for record in source.read(self.store.cursors.get(name), [rule.needle for rule in rules]):
             offence = detect(record, rules)
             if offence is None:
                 continue
@@ -152,7 +152,7 @@ class Scanner:
         tally.bans |= {ban.network: ban for ban in bans}
         self._limit(name, tally)
         if self.write:
-            self.store.remember(name, None, fresh, bans, self.now)
+            self.store.add_batch(name, fresh, bans, self.now)
         else:
             self._counting.keep(name, fresh)
 

@@ -14,7 +14,7 @@ from reconciler.passes.enforce import Outcome, State
 from reconciler.passes.scan import Reading
 from reconciler.planning.whitelist import Exemption
 from reconciler.report.diff import unified
-from reconciler.store.store import Event
+from reconciler.store.history import Event
 
 FORMAT_VERSION: Final = 1
 """Grows when a key of the JSON output changes its meaning or goes away."""

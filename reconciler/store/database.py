@@ -7,14 +7,72 @@ check must create none.
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
+from attrs import frozen
+
 from reconciler.errors import StoreError
-from reconciler.store.migrations import APPLICATION_ID, VERSION, adoptable, collisions, migrate
+from reconciler.store.adoption import APPLICATION_ID, adoptable, collisions
+from reconciler.store.migrations import NAMES, VERSION, migrate
+
+
+@frozen
+class Database:
+    """An open connection, and the file that every error names. All raise `StoreError`."""
+
+    connection: sqlite3.Connection
+    path: Path
+
+    def rows(self, query: str, values: Sequence[object] = ()) -> list[Any]:
+        """Return all rows that a query finds."""
+        with as_store_error(self.path):
+            return self.connection.execute(query, values).fetchall()
+
+    def stream(self, query: str, values: Sequence[object]) -> Iterator[Any]:
+        """Yield the rows that a query finds, while it runs."""
+        with as_store_error(self.path):
+            for row in self.connection.execute(query, values):  # `yield from` would close it
+                yield row  # noqa: UP028 - when the connection may be closed already
+
+    def blocks(self, query: str, values: Sequence[object], size: int) -> Iterator[list[Any]]:
+        """Yield the rows that a query finds, ``size`` at a time."""
+        with as_store_error(self.path):
+            cursor = self.connection.execute(query, values)
+            while block := cursor.fetchmany(size):
+                yield block
+
+    def execute(self, statement: str, values: Sequence[object] = ()) -> None:
+        """Carry out a statement that writes."""
+        with as_store_error(self.path):
+            self.connection.execute(statement, values)
+
+    def execute_many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """Carry out a statement for each of the rows."""
+        with as_store_error(self.path):
+            self.connection.executemany(statement, rows)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Keep together what is written inside: all of it is stored, or nothing."""
+        inside = self.connection.in_transaction
+        if inside:
+            yield  # it is a part of the one around it
+            return
+        self.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.execute("COMMIT")
+        finally:
+            if self.connection.in_transaction:
+                self.execute("ROLLBACK")
+
+    def close(self) -> None:
+        """Close the file."""
+        self.connection.close()
 
 
 def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
@@ -23,12 +81,12 @@ def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
     For writing, a missing file is created with mode 0600. For reading nothing is created, and a
     missing file is an empty database.
     """
-    with told(path):
+    with as_store_error(path):
         return _writable(path, timeout) if write else _readable(path, timeout)
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def as_store_error(path: Path) -> Iterator[None]:
     """Turn what SQLite or the system say into a `StoreError` that says what to do."""
     try:
         yield
@@ -196,7 +254,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
                 f"{path}: this SQLite database was not made by treason",
                 "name another file under [treason] database",
             )
-        if names := collisions(connection):
+        if names := collisions(connection, NAMES):
             raise StoreError(
                 f"{path}: cannot adopt badips: there are other tables named {', '.join(names)}",
                 "rename them, or copy badips into a database of its own",

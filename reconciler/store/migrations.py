@@ -1,14 +1,11 @@
 """The database's schema, step by step. A step that was ever released is never changed."""
 
 import sqlite3
-import time
 from typing import Final
 
 from reconciler.errors import InvalidNetwork
 from reconciler.network import Network
-
-APPLICATION_ID: Final = 0x54524541
-"""``TREA``: marks the file as ours (SQLite's PRAGMA application_id)."""
+from reconciler.store.adoption import APPLICATION_ID, adopt, adoptable, script_rows
 
 _FIRST: Final = (
     """CREATE TABLE bans (
@@ -150,7 +147,7 @@ _FOURTH: Final = (
     "CREATE TABLE prunings (time INTEGER NOT NULL) STRICT",
 )
 
-_NAMES: Final = {
+NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     "prunings",
     *("badips_insert", "bans_renamed", "bans_added", "bans_lifted", "bans_changed"),
@@ -166,14 +163,14 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
     A database of the original script is adopted: its rows become bans, its table goes.
     """
     connection.create_function("network_key", 1, key_of, deterministic=True)
-    rows = _script_rows(connection) if adoptable(connection) else None
+    rows = script_rows(connection) if adoptable(connection) else None
     if rows is not None:
         connection.execute("DROP TABLE badips")
     for step in _STEPS[version:]:
         for statement in step:
             connection.execute(statement)
     if rows is not None:
-        _adopt(connection, rows)
+        adopt(connection, rows)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
@@ -189,65 +186,3 @@ def key_of(stored: bytes) -> bytes | None:
     except (InvalidNetwork, UnicodeDecodeError):
         return b""
     return network.key if str(network) == text else None
-
-
-def adoptable(connection: sqlite3.Connection) -> bool:
-    """Whether this is the original script's database: ``badips`` with an ``ip`` and a time."""
-    ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
-    return not ours and len(_columns(connection)) == 2 and "ip" in _columns(connection)
-
-
-def collisions(connection: sqlite3.Connection) -> list[str]:
-    """Give the names of a foreign database that adoption would need for itself."""
-    names = connection.execute("SELECT lower(name) FROM sqlite_schema WHERE type != 'index'")
-    return sorted({name for (name,) in names} & _NAMES)
-
-
-def _columns(connection: sqlite3.Connection) -> list[str]:
-    rows = connection.execute(
-        "SELECT lower(c.name) FROM sqlite_schema AS s JOIN pragma_table_info(s.name) AS c"
-        " WHERE s.type = 'table' AND s.name = 'badips' COLLATE NOCASE"
-    )
-    return [name for (name,) in rows]
-
-
-def _script_rows(connection: sqlite3.Connection) -> list[tuple[str, int | None]]:
-    """Read the script's rows: each address as text, its time in epoch seconds if it is one."""
-    [time_column] = [name for name in _columns(connection) if name != "ip"]
-    quoted = time_column.replace('"', '""')
-    found = []
-    for ip, since in connection.execute(
-        f"SELECT CAST(ip AS BLOB), CAST(strftime('%s', \"{quoted}\") AS INTEGER) FROM badips"  # noqa: S608 - quoted
-    ):
-        if ip is not None:
-            known = since is not None and since >= 0  # a bare number would be a Julian day
-            found.append((ip.decode(errors="backslashreplace"), since if known else None))
-    return found
-
-
-def _adopt(connection: sqlite3.Connection, rows: list[tuple[str, int | None]]) -> None:
-    """Make a permanent ban of each address, since the earliest of its times.
-
-    A row that is no network becomes a ban as well: it is kept and reported, not enforced.
-    """
-    earliest: dict[str, int] = {}
-    now = int(time.time())
-    for ip, since in rows:
-        network = _canonical(ip)
-        earliest[network] = min(earliest.get(network, now), now if since is None else since)
-    connection.executemany(
-        "INSERT INTO bans (network, since, until, origin, reason, key)"
-        " VALUES (?1, ?2, NULL, 'badips', 'adopted from badips', network_key(CAST(?1 AS BLOB)))",
-        earliest.items(),
-    )
-    connection.execute(
-        "INSERT INTO history (time, action, network, reason)"
-        " SELECT since, 'ban', network, reason FROM bans"
-    )
-
-
-def _canonical(text: str) -> str:
-    try:
-        return str(Network.parse(text.strip()))
-    except InvalidNetwork:
-        return text

@@ -371,7 +371,7 @@ def test_a_table_that_never_rests_is_an_error_of_two_lines(place: Place, nft: Nf
     """Exit code 1, and what was enforced stays; a pass in peace converges."""
     with open_store(place.database, write=True) as store:
         bans = [Ban(network, 1_000_000, None, "manual") for network in hosts(30_000)]
-        store.remember("file", None, [], bans, 1_000_000)
+        store.add_batch("file", [], bans, 1_000_000)
     assert place.treason("reconcile", "--no-scan").code == 0
     held = re.compile(r"11\.0\.[0-9.]+")
     before = set(held.findall(nft("list set inet treason banned4")))

@@ -64,7 +64,7 @@ class Site:
     def ban(self, *networks: Network, length: int | None = None) -> None:
         """Ban for so many seconds."""
         until = None if length is None else self.now + length
-        self.store.ban(Ban(network, self.now, until, "manual") for network in networks)
+        self.store.bans.add(Ban(network, self.now, until, "manual") for network in networks)
 
     def by_hand(self, statement: str, *values: object) -> None:
         """Let another program write to the database."""
@@ -73,7 +73,7 @@ class Site:
 
     def desired(self) -> Desired:
         """What is to be enforced, all of it."""
-        return desired(self.store.banned(self.now, self.allows)[0], self.exempt)
+        return desired(self.store.bans.networks(self.now, self.allows)[0], self.exempt)
 
     def allows(self, network: Network) -> bool:
         """Whether it may be banned unchecked."""
@@ -89,8 +89,8 @@ class Site:
     def pass_(self, *, full: bool = False, check: bool = False) -> Outcome:
         """Make a pass."""
         if not check:
-            self.store.expire(self.now)
-            self.store.tidy()
+            self.store.bans.expire(self.now)
+            self.store.bans.tidy()
             self.store.changes.forget(self.now - RESYNC)
         wish = Wish(self.desired, memory=self.memory(write=not check), full=full)
         [outcome] = enforce({"it": lambda: self.firewall}, wish, check=check)
@@ -121,7 +121,7 @@ def test_a_changed_pass_plans_from_what_changed(site: Site) -> None:
     site.pass_()
     reads = site.firewall.reads
     site.ban(C)
-    site.store.unban([A], site.now)
+    site.store.bans.lift([A], site.now)
     site.firewall.trusting = True
     site.desired = lambda: pytest.fail("the bans were read")  # type: ignore[method-assign]
     outcome = site.pass_()
@@ -195,7 +195,7 @@ def test_what_another_program_writes_is_enforced(
     site.ban(A)
     site.pass_()
     site.by_hand(statement, *values)
-    untidy, _ = site.store.exceptions(site.now, site.allows)
+    untidy, _ = site.store.bans.exceptions(site.now, site.allows)
     needed = site.memory(*untidy).recall("it", site.firewall.fingerprint())
     assert needed is not None
     assert (needed.needed is None) is (expected == {A})
@@ -313,14 +313,14 @@ def test_the_plan_is_what_a_full_comparison_gives(
             case "ban", Network():
                 site.ban(subject, length=length)
             case "unban", Network():
-                site.store.unban([subject], site.now)
+                site.store.bans.lift([subject], site.now)
             case "badips", Network():
                 site.by_hand("INSERT INTO badips VALUES (datetime('now'), ?)", str(subject))
             case "wait", int():
                 site.now += subject
             case _:
                 held = site.firewall.tables["treason"].banned
-                untidy, _ = site.store.exceptions(site.now, site.allows)
+                untidy, _ = site.store.bans.exceptions(site.now, site.allows)
                 known = site.memory(*untidy).recall("it", site.firewall.fingerprint())
                 assert known is not None
                 needed = plan(

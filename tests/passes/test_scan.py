@@ -59,7 +59,7 @@ def test_a_scan_bans_once_and_remembers_where_it_was(store: Store) -> None:
     reading = scan(store, source)
     assert (reading.offences, [ban.network for ban in reading.bans]) == (3, [A, B])
     assert len(store.offences.of([A, B], 0)) == 3
-    assert store.cursor("it") == "1"
+    assert store.cursors.get("it") == "1"
     assert scan(store, source) == Reading("it")
 
 
@@ -67,8 +67,8 @@ def test_a_scan_without_writing_leaves_no_trace(store: Store) -> None:
     """The bans are told, but neither they nor the cursor are stored."""
     reading = scan(store, Fixed([shrunk("192.0.2.1")]), write=False)
     assert [ban.network for ban in reading.bans] == [A]
-    assert store.banned(NOW) == (Networks(), [])
-    assert store.cursor("it") is None
+    assert store.bans.networks(NOW) == (Networks(), [])
+    assert store.cursors.get("it") is None
 
 
 def test_untrusted_records_are_refused_unless_userspace_is_believed(store: Store) -> None:
@@ -121,8 +121,8 @@ def test_too_many_new_bans_are_refused_as_a_whole(store: Store) -> None:
     fine, refused = scanner.scan({"a": lambda: first, "b": lambda: second})
     assert len(fine.bans) == 1
     assert "2 new bans after 1, max_new_bans allows 2" in refused.error
-    assert store.banned(NOW) == (Networks.of([A]), [])
-    assert store.cursor("b") is None
+    assert store.bans.networks(NOW) == (Networks.of([A]), [])
+    assert store.cursors.get("b") is None
 
 
 @pytest.mark.parametrize("write", [True, False])
@@ -173,7 +173,7 @@ def test_a_source_that_fails_in_its_notes_is_read_all_the_same(store: Store) -> 
         notes = "what a plugin of its own has under this name"
 
     reading = scan(store, Mute([shrunk("192.0.2.1")]))
-    assert (reading.error, reading.offences, store.cursor("it")) == ("", 1, "1")
+    assert (reading.error, reading.offences, store.cursors.get("it")) == ("", 1, "1")
     assert reading.notes == (
         "no notes: it: the plugin failed: TypeError: 'str' object is not callable",
     )
@@ -192,7 +192,7 @@ def test_an_unreadable_source_stops_no_other_and_stores_nothing(store: Store) ->
     bad, fine = scanner.scan({"bad": lambda: Failing([]), "good": lambda: good})
     assert bad.error == "gone\n  bring it back"
     assert [ban.network for ban in fine.bans] == [B]
-    assert store.banned(NOW) == (Networks.of([B]), [])
+    assert store.bans.networks(NOW) == (Networks.of([B]), [])
 
 
 def stamped(port: int, monotonic: float | None) -> Record:
@@ -259,10 +259,10 @@ def test_who_was_banned_before_is_banned_for_longer(store: Store) -> None:
         [ban] = scan(store, Fixed([stamped(1, None)], position=None), policy=policy, now=now).bans
         lengths.append((ban.until or 0) - now)
         now += 1000
-        store.expire(now)
+        store.bans.expire(now)
     assert lengths == [60, 180, 500, 500]
-    store.unban([A], now)
-    assert store.endings([A, B], now) == {A: 4}
+    store.bans.lift([A], now)
+    assert store.history.endings([A, B], now) == {A: 4}
 
 
 def test_a_ban_that_has_ended_escalates_though_nobody_moved_it(store: Store) -> None:
@@ -342,12 +342,12 @@ def test_a_reading_in_batches_is_stored_as_one(store: Store, mocker: MockerFixtu
     records = [stamped(port, float(port)) for port in range(5)]
     reading = scan(store, Fixed(records, position=None), policy=Policy(threshold=5))
     assert (reading.offences, [ban.network for ban in reading.bans]) == (5, [A])
-    store.unban([A], NOW)
+    store.bans.lift([A], NOW)
     others = [shrunk(f"198.51.100.{host}") for host in range(1, 6)]
     scanner = Scanner(store, Policy(max_new_bans=3), NOW, write=True)
     refused, fine = scanner.scan({"a": lambda: Fixed(others), "b": lambda: Fixed(others[:3])})
     assert "max_new_bans allows 3" in refused.error
-    assert (store.cursor("a"), store.cursor("b"), len(fine.bans)) == (None, "1", 3)
+    assert (store.cursors.get("a"), store.cursors.get("b"), len(fine.bans)) == (None, "1", 3)
     assert len(store.offences.of([Network.parse("198.51.100.0/24")], 0)) == 3
 
 
@@ -365,7 +365,7 @@ def test_what_came_before_a_ban_was_lifted_is_settled(store: Store, lift: str) -
     policy = THRICE if lift == "unban" else attrs.evolve(THRICE, ban_for=10)
     assert len(scan(store, thrice(1, 2, 3), policy=policy).bans) == 1
     if lift == "unban":
-        store.unban([A], NOW + 10)
+        store.bans.lift([A], NOW + 10)
     later = {"policy": policy, "now": NOW + 20}
     assert scan(store, thrice(4, 5, time=NOW + 15), **later).bans == ()
     assert len(scan(store, thrice(6, time=NOW + 15), **later).bans) == 1
@@ -379,7 +379,7 @@ def test_a_source_that_is_added_brings_back_no_ban_that_was_lifted(store: Store)
             return iter(self.records)
 
     scan(store, Fixed([stamped(1, None)]))
-    store.unban([A], NOW + 10)
+    store.bans.lift([A], NOW + 10)
     added = {"added": lambda: Fixed([stamped(1, None), shrunk("192.0.2.2")])}
     [reading] = Scanner(store, Policy(), NOW + 20, write=True).scan(added)
     assert [ban.network for ban in reading.bans] == [B]

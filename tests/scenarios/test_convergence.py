@@ -92,13 +92,13 @@ class Machine(RuleBasedStateMachine):
     def ban(self, networks: list[Network], length: int | None) -> None:
         """Somebody bans."""
         until = None if length is None else self.now + length
-        self.store.ban(Ban(network, self.now, until, "manual") for network in networks)
+        self.store.bans.add(Ban(network, self.now, until, "manual") for network in networks)
         self.settled = False
 
     @rule(network=NETWORKS)
     def unban(self, network: Network) -> None:
         """Somebody unbans."""
-        self.store.unban([network], self.now)
+        self.store.bans.lift([network], self.now)
         self.settled = False
 
     @rule(seconds=st.sampled_from([-30, 30, 90]))
@@ -145,10 +145,10 @@ class Machine(RuleBasedStateMachine):
             assert not [network for network in held.banned if overlaps(network, exempt)]
 
     def _desired(self) -> Desired:
-        return desired(self.store.banned(self.now)[0], self.whitelist)
+        return desired(self.store.bans.networks(self.now)[0], self.whitelist)
 
     def _pass(self, make: Callable[[], Nftables]) -> State:
-        self.store.expire(self.now)
+        self.store.bans.expire(self.now)
         whitelist = collapse(self.whitelist)
         self.store.changes.forget(self.now - 200)
         memory = Memory(

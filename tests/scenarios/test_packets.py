@@ -81,7 +81,7 @@ def test_an_ipv6_peer_in_a_log_becomes_a_dropped_packet(wire: Cable, tmp_path: P
     with open_store(tmp_path / "db", write=True) as store:
         scanner = Scanner(store, Policy(), 1_000_000, write=True)
         list(scanner.scan({"file": lambda: File(Settings(str(log), trusted=True))}))
-        banned, _ = store.banned(1_000_000)
+        banned, _ = store.bans.networks(1_000_000)
     everybody = ["2001:db8:bad::1", "2001:db8:bad::2", OTHER]
     assert cable.arriving(everybody) == set(everybody)
     apply(desired(banned, []))

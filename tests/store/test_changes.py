@@ -36,7 +36,7 @@ def path(tmp_path: Path) -> Path:
     """A database with bans that were verified to be enforced."""
     made = tmp_path / "treason.db"
     with open_store(made, write=True) as store:
-        store.ban(Ban(network, NOW, None, "manual") for network in (HOST, WIDE))
+        store.bans.add(Ban(network, NOW, None, "manual") for network in (HOST, WIDE))
         store.changes.begin("it", NOW)
         memory(store).keep("it", "mark", 2, read=True)
     return made
@@ -51,11 +51,11 @@ def store(path: Path) -> Iterator[Store]:
 
 def memory(store: Store) -> Memory:
     """Begin a pass."""
-    untidy, _ = store.exceptions(NOW, lambda _: True)
+    untidy, _ = store.bans.exceptions(NOW, lambda _: True)
     extra = Networks.of(untidy)
     return Memory(
         store, NOW, "digest", 60, Networks(), lambda _: True, extra,
-        lambda: desired(store.banned(NOW)[0] | extra, ()),
+        lambda: desired(store.bans.networks(NOW)[0] | extra, ()),
     )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def test_a_ban_that_a_hand_replaced_is_lifted(statement: str, path: Path) -> Non
     """SQLite fires no trigger of deletion for the row that had to go."""
     edit(path, statement)
     with open_store(path, write=True) as store:
-        store.expire(NOW)
+        store.bans.expire(NOW)
         change = needed(store)
     assert change is not None
     assert HOST in change.remove
@@ -96,12 +96,12 @@ def test_a_ban_that_a_hand_replaced_is_lifted(statement: str, path: Path) -> Non
 
 def test_what_changed_during_a_pass_is_not_remembered_as_if_before(store: Store) -> None:
     """A ban lifted while a pass ran, after its revision was told, and then made again."""
-    store.ban([Ban(OTHER, NOW, None, "manual")])
+    store.bans.add([Ban(OTHER, NOW, None, "manual")])
     running = memory(store)
-    store.unban([HOST], NOW)
+    store.bans.lift([HOST], NOW)
     assert running.recall("it", "mark") is not None
     running.keep("it", "another mark", 2, read=False)  # the backend holds HOST no more
-    store.ban([Ban(HOST, NOW, None, "manual")])
+    store.bans.add([Ban(HOST, NOW, None, "manual")])
     assert memory(store).recall("it", "another mark") is None
 
 
@@ -120,7 +120,7 @@ def test_a_ban_whose_row_is_untidy_holds_what_lies_inside(path: Path) -> None:
 def test_a_store_that_cannot_be_written_fails_no_pass(path: Path) -> None:
     """What is not remembered is told; the backend holds what it is to hold."""
     with open_store(path, write=False) as store:
-        bans = store.banned(NOW)[0]
+        bans = store.bans.networks(NOW)[0]
         wish = Wish(lambda: desired(bans, ()), memory=memory(store))
         [outcome] = enforce({"it": MarkedFirewall}, wish, check=False)
     assert (outcome.state, outcome.error) == (State.CHANGED, "")
@@ -141,7 +141,7 @@ def test_changes_that_nobody_asks_for_are_forgotten(path: Path) -> None:
     """Also while no backend is ever verified; who would have needed them reads everything."""
     with open_store(path, write=True) as store:
         store.changes.begin("never verified", NOW)
-        store.ban(Ban(Network.of(4, k, 32), NOW, None, "manual") for k in range(KEPT + 10))
+        store.bans.add(Ban(Network.of(4, k, 32), NOW, None, "manual") for k in range(KEPT + 10))
         store.changes.forget(NOW)
         assert memory(store).recall("it", "mark") is None
     with sqlite3.connect(path) as database:

@@ -14,6 +14,7 @@ from reconciler.errors import StoreError
 from reconciler.execute import run
 from reconciler.model import Ban
 from reconciler.store import migrations
+from reconciler.store.adoption import APPLICATION_ID
 from reconciler.store.database import connect
 from reconciler.store.store import open_store
 
@@ -24,7 +25,7 @@ def refusal(path: Path, *, write: bool, timeout: float = 1) -> str:
         pytest.raises(StoreError) as refused,
         open_store(path, write=write, timeout=timeout) as store,
     ):
-        store.banned(0)
+        store.bans.networks(0)
     assert refused.value.what.startswith(f"{path}: ")
     return refused.value.what.removeprefix(f"{path}: ")
 
@@ -37,7 +38,7 @@ def path(tmp_path: Path) -> Path:
     """A database with one ban."""
     made = tmp_path / "treason.db"
     with open_store(made, write=True) as store:
-        store.ban([BAN])
+        store.bans.add([BAN])
     return made
 
 
@@ -68,7 +69,7 @@ def test_a_directory_open_to_everybody_is_refused_to_root(path: Path) -> None:
 def test_reading_a_missing_database_creates_nothing(tmp_path: Path) -> None:
     """It reads as empty, even where its directory is missing."""
     with open_store(tmp_path / "no" / "treason.db", write=False) as store:
-        assert list(store.bans(0)) == []
+        assert list(store.bans.active(0)) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -97,9 +98,9 @@ def test_a_wal_database_is_not_read_by_writing(path: Path) -> None:
     assert "WAL mode" in refusal(path, write=False)
     assert sorted(path.parent.iterdir()) == names
     with open_store(path, write=True) as store:
-        assert store.banned(0)[0] == {BAN.network}
+        assert store.bans.networks(0)[0] == {BAN.network}
     with open_store(path, write=False) as store:
-        assert store.banned(0)[0] == {BAN.network}
+        assert store.bans.networks(0)[0] == {BAN.network}
 
 
 def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
@@ -107,11 +108,11 @@ def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
     path = tmp_path / "treason.db"
     path.touch()
     with open_store(path, write=False) as store:
-        assert list(store.bans(0)) == []
+        assert list(store.bans.active(0)) == []
     assert path.stat().st_size == 0
     with open_store(path, write=True) as store:
-        store.ban([BAN])
-        assert list(store.bans(0)) == [BAN]
+        store.bans.add([BAN])
+        assert list(store.bans.active(0)) == [BAN]
 
 
 def test_a_missing_directory_is_named_with_the_remedy(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_an_interrupted_write_is_not_read_as_if_complete(path: Path, tmp_path: P
     crashed = copy / "treason.db"
     assert refusal(crashed, write=False) == "an interrupted write waits to be undone"
     with open_store(crashed, write=True) as store:
-        assert store.banned(0) == (Networks.of([BAN.network]), [])
+        assert store.bans.networks(0) == (Networks.of([BAN.network]), [])
 
 
 @pytest.mark.skipif(not REAL_ROOT, reason="mounting a small file system needs root")
@@ -204,16 +205,16 @@ def test_a_read_only_disk_is_told_and_can_be_read(tmp_path: Path) -> None:
     try:
         path = disk / "treason.db"
         with open_store(path, write=True) as store:
-            store.ban([BAN])
+            store.bans.add([BAN])
         run(["mount", "-o", "remount,ro", str(disk)])
         with (
             pytest.raises(StoreError) as refused,
             open_store(path, write=True) as store,
         ):
-            store.unban([BAN.network], 2)
+            store.bans.lift([BAN.network], 2)
         assert refused.value.what == f"{path}: the database is read-only"
         with open_store(path, write=False) as store:
-            assert store.banned(0)[0] == {BAN.network}
+            assert store.bans.networks(0)[0] == {BAN.network}
     finally:
         run(["umount", str(disk)])
 
@@ -226,12 +227,12 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     run(["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs", str(disk)])
     try:
         with open_store(disk / "treason.db", write=True) as store:
-            store.ban([BAN])
+            store.bans.add([BAN])
             many = [Ban(Network.of(4, i, 32), 1, None, "x", "y" * 50) for i in range(9999)]
             with pytest.raises(StoreError) as refused:
-                store.ban(many)
+                store.bans.add(many)
             assert refused.value.what.endswith(": the disk is full")
-            assert store.banned(0) == (Networks.of([BAN.network]), [])
+            assert store.bans.networks(0) == (Networks.of([BAN.network]), [])
     finally:
         run(["umount", str(disk)])
 
@@ -263,8 +264,8 @@ def original(tmp_path: Path) -> Path:
 def test_the_original_database_is_adopted_in_place(original: Path) -> None:
     """Times are kept, duplicates collapse to the earliest, what is no network is reported."""
     with open_store(original, write=True) as store:
-        bans = {str(ban.network): ban for ban in store.bans(0)}
-        assert store.banned(0)[1] == ["192.0.2.300"]
+        bans = {str(ban.network): ban for ban in store.bans.active(0)}
+        assert store.bans.networks(0)[1] == ["192.0.2.300"]
     assert set(bans) == {"192.0.2.1", "192.0.2.2", "2001:db8::1"}
     assert bans["192.0.2.1"].since == 1293840000
     assert bans["192.0.2.1"].until is None
@@ -275,7 +276,7 @@ def test_the_original_database_is_read_as_it_would_be_adopted(original: Path) ->
     """A check sees the bans, and leaves the file to the byte."""
     before = original.read_bytes()
     with open_store(original, write=False) as store:
-        assert len(store.banned(0)[0]) == 3
+        assert len(store.bans.networks(0)[0]) == 3
     assert original.read_bytes() == before
     assert [path.name for path in original.parent.iterdir()] == ["old.db"]
 
@@ -291,7 +292,7 @@ def test_the_scripts_own_statements_go_on_working(original: Path) -> None:
     database.close()
     assert sorted(ips) == ["1.2.3.4", "192.0.2.1", "192.0.2.2", "192.0.2.300", "2001:db8::1"]
     with open_store(original, write=True) as store:
-        [ban] = [ban for ban in store.bans(0) if str(ban.network) == "1.2.3.4"]
+        [ban] = [ban for ban in store.bans.active(0) if str(ban.network) == "1.2.3.4"]
     assert ban.until is None
     assert ban.since > 1_700_000_000
 
@@ -320,7 +321,7 @@ def test_other_shapes_of_the_scripts_table_are_adopted(script: str, tmp_path: Pa
         )
     database.close()
     with open_store(path, write=True) as store:
-        networks, invalid = store.banned(0)
+        networks, invalid = store.bans.networks(0)
     assert networks == {BAN.network}
     assert invalid == (["\\xff\x00"] if "ff00" in script else [])
     if "recent" in script:
@@ -347,12 +348,12 @@ def test_an_insert_into_badips_makes_a_temporary_ban_permanent(tmp_path: Path) -
     path = tmp_path / "treason.db"
     for until in (5, 2**40):
         with open_store(path, write=True) as store:
-            store.ban([Ban(BAN.network, 1, until, "manual")])
+            store.bans.add([Ban(BAN.network, 1, until, "manual")])
         with sqlite3.connect(path) as database:
             database.execute("insert into badips values (datetime('now'), '192.0.2.1')")
         database.close()
         with open_store(path, write=True) as store:
-            [ban] = store.bans(10)
+            [ban] = store.bans.active(10)
         assert (ban.until, ban.origin) == (None, "badips")
 
 
@@ -363,11 +364,11 @@ def test_another_spelling_through_badips_is_the_same_ban(path: Path) -> None:
             database.execute("insert into badips values (datetime('now'), ?)", (text,))
     database.close()
     with open_store(path, write=True) as store:
-        networks, invalid = store.banned(0)
+        networks, invalid = store.bans.networks(0)
         assert sorted(map(str, networks)) == ["192.0.2.1", "2001:db8::1"]
         assert invalid == ["no network"]
-        assert store.unban([BAN.network], 2) == {BAN.network}
-        assert [str(network) for network in store.banned(3)[0]] == ["2001:db8::1"]
+        assert store.bans.lift([BAN.network], 2) == {BAN.network}
+        assert [str(network) for network in store.bans.networks(3)[0]] == ["2001:db8::1"]
 
 
 def test_other_spellings_in_an_older_schema_are_tidied_after_its_migration(tmp_path: Path) -> None:
@@ -380,18 +381,18 @@ def test_other_spellings_in_an_older_schema_are_tidied_after_its_migration(tmp_p
         for text in ("192.0.2.1", "::ffff:192.0.2.1", "2001:DB8::0001", "no network"):
             older.execute("insert into badips values (datetime('now'), ?)", (text,))
         older.execute("insert into badips values (datetime('now'), CAST(x'ff31' AS TEXT))")
-        older.execute(f"PRAGMA application_id = {migrations.APPLICATION_ID}")
+        older.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         older.execute("PRAGMA user_version = 2")
     older.close()
     wanted = Networks.of(map(Network.parse, ("192.0.2.1", "2001:db8::1")))
     with open_store(path, write=False) as store:
-        untidy, refused = store.exceptions(0, lambda _: True)
-        assert store.banned(0)[0] | Networks.of(untidy) == wanted
+        untidy, refused = store.bans.exceptions(0, lambda _: True)
+        assert store.bans.networks(0)[0] | Networks.of(untidy) == wanted
         assert set(refused) == {"no network", "\\xff1"}
     with open_store(path, write=True) as store:
-        assert store.unban(wanted, 2) == wanted
-        assert set(store.banned(3)[1]) == {"no network", "\\xff1"}
-        assert not store.banned(3)[0]
+        assert store.bans.lift(wanted, 2) == wanted
+        assert set(store.bans.networks(3)[1]) == {"no network", "\\xff1"}
+        assert not store.bans.networks(3)[0]
 
 
 def test_what_came_through_badips_is_not_enforced_if_it_is_too_wide(original: Path) -> None:
@@ -402,7 +403,7 @@ def test_what_came_through_badips_is_not_enforced_if_it_is_too_wide(original: Pa
         database.execute("insert into badips values (datetime('now'), '0.0.0.0/0')")
     database.close()
     with open_store(original, write=True) as store:
-        networks, refused = store.banned(0, lambda network: network.length >= 16)
+        networks, refused = store.bans.networks(0, lambda network: network.length >= 16)
     assert "0.0.0.0/0" not in map(str, networks)
     assert sorted(refused) == ["0.0.0.0/0", "192.0.2.300"]
 
@@ -410,9 +411,9 @@ def test_what_came_through_badips_is_not_enforced_if_it_is_too_wide(original: Pa
 def test_adoption_happens_once(original: Path) -> None:
     """What is unbanned afterwards does not come back."""
     with open_store(original, write=True) as store:
-        store.unban([BAN.network], 2)
+        store.bans.lift([BAN.network], 2)
     with open_store(original, write=True) as store:
-        assert BAN.network not in store.banned(0)[0]
+        assert BAN.network not in store.bans.networks(0)[0]
 
 
 def test_a_hundred_thousand_rows_are_adopted(tmp_path: Path) -> None:
@@ -424,4 +425,4 @@ def test_a_hundred_thousand_rows_are_adopted(tmp_path: Path) -> None:
         database.executemany("insert into badips values ('2012-03-04 05:06:07', ?)", rows)
     database.close()
     with open_store(path, write=True) as store:
-        assert len(store.banned(0)[0]) == 100_000
+        assert len(store.bans.networks(0)[0]) == 100_000

@@ -30,62 +30,62 @@ def ban(network: Network, until: int | None = None) -> Ban:
 def test_bans_are_kept_as_they_were(store: Store) -> None:
     """Network, times, origin and reason come back."""
     bans = [ban(A), ban(B, NOW + 60)]
-    store.ban(bans)
-    assert list(store.bans(NOW)) == bans
-    assert sorted(store.banned(NOW)[0]) == [A, B]
+    store.bans.add(bans)
+    assert list(store.bans.active(NOW)) == bans
+    assert sorted(store.bans.networks(NOW)[0]) == [A, B]
 
 
 def test_a_ban_ends_with_its_last_second(store: Store) -> None:
     """At ``until`` a ban is active no more, and expiry moves it to the history."""
-    store.ban([ban(A, NOW + 60)])
-    assert store.banned(NOW + 59) == (Networks.of([A]), [])
-    assert store.banned(NOW + 60) == (Networks(), [])
-    assert store.last_events(NOW) == (Networks(), Networks.of([A]))
-    assert store.last_events(NOW + 60) == (Networks.of([A]), Networks())
-    store.expire(NOW + 60)
-    assert store.last_events(NOW) == (Networks.of([A]), Networks())
+    store.bans.add([ban(A, NOW + 60)])
+    assert store.bans.networks(NOW + 59) == (Networks.of([A]), [])
+    assert store.bans.networks(NOW + 60) == (Networks(), [])
+    assert store.history.last_events(NOW) == (Networks(), Networks.of([A]))
+    assert store.history.last_events(NOW + 60) == (Networks.of([A]), Networks())
+    store.bans.expire(NOW + 60)
+    assert store.history.last_events(NOW) == (Networks.of([A]), Networks())
 
 
 def test_lifting_one_of_two_overlapping_bans_keeps_the_other(store: Store) -> None:
     """Each ban stands by itself; unbanning tells which there were."""
-    store.ban([ban(A), ban(NET)])
-    assert store.unban([A, B], NOW) == {A}
-    assert store.banned(NOW)[0] == {NET}
-    assert store.last_events(NOW) == (Networks.of([A]), Networks.of([NET]))
+    store.bans.add([ban(A), ban(NET)])
+    assert store.bans.lift([A, B], NOW) == {A}
+    assert store.bans.networks(NOW)[0] == {NET}
+    assert store.history.last_events(NOW) == (Networks.of([A]), Networks.of([NET]))
 
 
 def test_a_wider_ban_holds_unless_it_is_not_enforced(store: Store) -> None:
     """What came through badips unchecked, and is too wide, holds nothing."""
-    store.ban([ban(NET)])
-    store.ban([Ban(Network.parse("2000::/3"), NOW, None, "badips")])
+    store.bans.add([ban(NET)])
+    store.bans.add([Ban(Network.parse("2000::/3"), NOW, None, "badips")])
     for network, held in ((A, True), (NET, True), (B, False)):
-        assert store.holds(network, NOW, lambda each: each.length > 8) is held
+        assert store.bans.holds(network, NOW, lambda each: each.length > 8) is held
 
 
 def test_a_refused_row_refuses_no_other_of_its_network(store: Store, tmp_path: Path) -> None:
     """Through badips came, in another spelling, what a person banned."""
-    store.ban([ban(NET)])
+    store.bans.add([ban(NET)])
     with sqlite3.connect(tmp_path / "treason.db") as other:
         other.execute("INSERT INTO badips (ip) VALUES ('::ffff:192.0.2.0/120')")
     other.close()
-    networks, refused = store.banned(NOW, lambda each: each.is_host)
+    networks, refused = store.bans.networks(NOW, lambda each: each.is_host)
     assert (networks, refused) == (Networks.of([NET]), ["::ffff:192.0.2.0/120"])
 
 
 def test_a_row_that_is_no_utf_8_stops_nothing(store: Store, tmp_path: Path) -> None:
     """It is told, and all others are enforced."""
-    store.ban([ban(A)])
+    store.bans.add([ban(A)])
     with sqlite3.connect(tmp_path / "treason.db") as other:
         other.execute("INSERT INTO badips VALUES (datetime('now'), CAST(x'ff31' AS TEXT))")
     other.close()
-    store.tidy()
-    assert store.banned(NOW) == (Networks.of([A]), ["\\xff1"])
-    assert [each.network for each in store.bans(NOW)] == [A]
+    store.bans.tidy()
+    assert store.bans.networks(NOW) == (Networks.of([A]), ["\\xff1"])
+    assert [each.network for each in store.bans.active(NOW)] == [A]
 
 
 def test_what_came_unchecked_is_judged_by_its_length(store: Store, tmp_path: Path) -> None:
     """Of many networks through badips just the too wide ones are left out, each once."""
-    store.ban([ban(A)])
+    store.bans.add([ban(A)])
     texts = ("10.0.0.0/8", "11.0.0.0/8", "12.1.0.0/16", "2001:db8::/31", "2001:dba::/32")
     with sqlite3.connect(tmp_path / "treason.db") as other:
         other.executemany("INSERT INTO badips VALUES (datetime('now'), ?)", [(t,) for t in texts])
@@ -96,10 +96,10 @@ def test_what_came_unchecked_is_judged_by_its_length(store: Store, tmp_path: Pat
         return network.length >= (16 if network.version == 4 else 32)
 
     for _ in range(2):
-        held, refused = store.banned(NOW, allows)
+        held, refused = store.bans.networks(NOW, allows)
         assert held == narrow | {A}
         assert sorted(refused) == ["10.0.0.0/8", "11.0.0.0/8", "2001:db8::/31"]
-        store.tidy()
+        store.bans.tidy()
 
 
 def test_a_key_that_cannot_be_is_refused(store: Store, tmp_path: Path) -> None:
@@ -114,14 +114,14 @@ def test_a_key_that_cannot_be_is_refused(store: Store, tmp_path: Path) -> None:
 
 def test_rows_that_are_no_network_are_reported(store: Store, tmp_path: Path) -> None:
     """A row that somebody else wrote wrongly is kept, told, and enforced by nobody."""
-    store.ban([ban(A)])
+    store.bans.add([ban(A)])
     with sqlite3.connect(tmp_path / "treason.db") as other:
         other.execute(
             "INSERT INTO bans (network, since, origin, reason) VALUES ('010.0.0.1', 1, 'x', '')"
         )
     other.close()
-    assert store.banned(NOW) == (Networks.of([A]), ["010.0.0.1"])
-    assert [each.network for each in store.bans(NOW)] == [A]
+    assert store.bans.networks(NOW) == (Networks.of([A]), ["010.0.0.1"])
+    assert [each.network for each in store.bans.active(NOW)] == [A]
 
 
 def test_offences_and_cursor_are_stored_together_or_not_at_all(store: Store) -> None:
@@ -131,12 +131,17 @@ def test_offences_and_cursor_are_stored_together_or_not_at_all(store: Store) -> 
         yield Offence(A, "rule", "text", trusted=True, time=NOW)
         raise RuntimeError
 
+    def reading() -> None:
+        with store.transaction():
+            store.cursors.move("kmsg", "boot:7")
+            store.add_batch("kmsg", broken(), [ban(A)], NOW)
+
     with pytest.raises(RuntimeError):
-        store.remember("kmsg", "boot:7", broken(), [ban(A)], NOW)
-    assert store.cursor("kmsg") is None
+        reading()
+    assert store.cursors.get("kmsg") is None
     assert store.offences.of([A], 0) == []
-    store.remember("kmsg", "boot:7", [], [], NOW)
-    assert store.cursor("kmsg") == "boot:7"
+    store.cursors.move("kmsg", "boot:7")
+    assert store.cursors.get("kmsg") == "boot:7"
 
 
 def test_offences_are_found_by_address_and_time(store: Store) -> None:
@@ -144,29 +149,29 @@ def test_offences_are_found_by_address_and_time(store: Store) -> None:
     offences = [
         Offence(n, "rule", "text", trusted=True, time=t) for n, t in ((A, 5), (A, 9), (B, 9))
     ]
-    store.remember("kmsg", None, offences, [], NOW)
+    store.add_batch("kmsg", offences, [], NOW)
     assert store.offences.of([A], 6) == [offences[1]]
 
 
 def test_a_ban_that_was_lifted_and_made_again_explains_nothing(store: Store) -> None:
     """Only a lift that is the last event of its network does."""
-    store.ban([ban(A), ban(B)])
-    store.unban([A, B], NOW)
-    store.ban([ban(A)])
-    assert store.last_events(NOW) == (Networks.of([B]), Networks.of([A]))
+    store.bans.add([ban(A), ban(B)])
+    store.bans.lift([A, B], NOW)
+    store.bans.add([ban(A)])
+    assert store.history.last_events(NOW) == (Networks.of([B]), Networks.of([A]))
 
 
 def test_offences_are_pruned_once_a_day(store: Store) -> None:
     """The old ones go; so does the old history of what is not banned, and no other."""
     old, young = (Offence(A, "rule", "text", trusted=True, time=NOW - age) for age in (101, 99))
-    store.remember("kmsg", None, [old, young], [ban(A), ban(B)], NOW)
-    store.unban([B], NOW)
+    store.add_batch("kmsg", [old, young], [ban(A), ban(B)], NOW)
+    store.bans.lift([B], NOW)
     store.prune(NOW + 1, 100, 0)
     assert store.offences.of([A], 0) == [young]
-    store.remember("kmsg", None, [old, young], [], NOW)
+    store.add_batch("kmsg", [old, young], [], NOW)
     store.prune(NOW + 86_400, 100, 0)
     assert sorted(store.offences.of([A], 0), key=lambda o: o.time or 0) == [old, young, young]
-    assert [event.network for event in store.history(None, 9)] == [str(A)]
+    assert [event.network for event in store.history.latest(None, 9)] == [str(A)]
     store.prune(NOW + 86_401, 86_501, 0)
     assert store.offences.of([A], 0) == [young, young]
 
@@ -174,7 +179,7 @@ def test_offences_are_pruned_once_a_day(store: Store) -> None:
 def test_a_clock_that_was_set_back_does_not_stop_the_pruning(store: Store) -> None:
     """A pruning that lies ahead counts for nothing."""
     store.prune(NOW + 10**6, 100, 100)
-    store.remember("kmsg", None, [Offence(A, "rule", "text", trusted=True, time=5)], [], NOW)
+    store.add_batch("kmsg", [Offence(A, "rule", "text", trusted=True, time=5)], [], NOW)
     store.prune(NOW, 100, 100)
     assert store.offences.of([A], 0) == []
 
@@ -186,5 +191,5 @@ def test_no_more_offences_are_kept_than_the_database_can_bear(
     mocker.patch("reconciler.store.offences.MOST", 3)
     for port in range(5):
         offence = Offence(A, "rule", "text", trusted=True, time=NOW, peer_port=port)
-        store.remember("kmsg", None, [offence], [], NOW)
+        store.add_batch("kmsg", [offence], [], NOW)
     assert [offence.peer_port for offence in store.offences.of([A], 0)] == [2, 3, 4]

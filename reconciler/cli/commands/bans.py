@@ -37,7 +37,7 @@ def ban(session: Session, networks: tuple[str, ...], length: str, reason: str, f
         for each in bans:
             _refuse(session, each.network, exempt)
     with session.store(write=True) as store:
-        store.ban(bans)
+        store.bans.add(bans)
     end = "for good" if until is None else f"until {text.iso(until)}"
     for each in bans:
         click.echo(f"{each.network}: banned {end}{_note(each.network, exempt)}")
@@ -52,9 +52,9 @@ def unban(session: Session, networks: tuple[str, ...]) -> int:
     """Lift bans; the next pass enforces that. Other bans that overlap stay."""
     wanted = [Network.parse(text) for text in networks]
     with session.store(write=True) as store:
-        lifted = store.unban(wanted, session.now)
+        lifted = store.bans.lift(wanted, session.now)
         allows = session.config.treason.min_prefix.allows
-        held = {each for each in wanted if store.holds(each, session.now, allows)}
+        held = {each for each in wanted if store.bans.holds(each, session.now, allows)}
     for network in wanted:
         note = "unbanned" if network in lifted else "had no ban of its own"
         still = "; a wider ban still holds" if network in held else ""
@@ -69,7 +69,7 @@ def unban(session: Session, networks: tuple[str, ...]) -> int:
 def list_(session: Session, form: str) -> int:
     """List the bans that are stored and have not ended."""
     with session.store(write=False) as store:
-        bans = store.bans(session.now)
+        bans = store.bans.active(session.now)
         emit(form, lambda: {"bans": text.bans_json(bans)}, text.bans_text(bans, session.now))
     return OK
 
@@ -84,7 +84,7 @@ def history(session: Session, network: str | None, limit: int, form: str) -> int
     """Tell what was banned, unbanned and expired, the latest first."""
     wanted = None if network is None else Network.parse(network)
     with session.store(write=False) as store:
-        events = store.history(wanted, limit)
+        events = store.history.latest(wanted, limit)
     emit(form, lambda: {"events": text.events_json(events)}, text.events_text(events))
     return OK
 

@@ -94,8 +94,8 @@ def _known(session: Session, trial: Trial, notes: list[str]) -> Known:
     subjects = {session.config.policy.subject(each.address) for each in trial.offences}
     try:
         with session.store(write=False) as store:
-            until = store.until(subjects, session.now)
-            ended = store.endings(subjects, session.now)
+            until = store.bans.ends(subjects, session.now)
+            ended = store.history.endings(subjects, session.now)
             exempt = session.protection(store)
     except StoreError as error:
         notes.append(f"not told: who is banned already. {error.what}")

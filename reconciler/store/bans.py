@@ -1,0 +1,238 @@
+"""The bans: which networks are banned, since when, until when, and why.
+
+Networks are stored as canonical text, and by their bytes (`Network.key`), in which a range is a
+network with all inside it. Times are seconds since the epoch.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
+
+from reconciler.errors import InvalidNetwork
+from reconciler.model import Ban
+from reconciler.network import Network
+from reconciler.networks import Networks
+from reconciler.store.database import Database
+
+UNGUARDED: Final = "badips"
+"""The origin of bans that came in through the original script's table, unchecked."""
+
+_STREAMED: Final = 1 << 14
+"""Rows that are fetched at once."""
+
+
+class Bans:
+    """A part of the store. Every method that writes is one transaction, or a part of one."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def active(self, now: int) -> Iterator[Ban]:
+        """Yield the active bans in the order of their networks; those without a key come first."""
+        rows = self._database.stream(
+            "SELECT network, since, until, origin, reason FROM bans"
+            " WHERE until IS NULL OR until > ? ORDER BY key, network",
+            (now,),
+        )
+        for text, since, until, origin, reason in rows:
+            if (network := _network(text)) is not None:
+                yield Ban(network, since, until, origin, reason)
+
+    def networks(
+        self, now: int, allows: Callable[[Network], bool] = bool
+    ) -> tuple[Networks, list[str]]:
+        """Return the networks of the active bans, and the rows that are not to be enforced.
+
+        Those are no valid network, or came through ``badips`` and are wider than ``allows``.
+        """
+        untidy, refused, skipped = self._exceptions(now, allows)
+        packed = [self._packed(version, now) for version in (4, 6)]
+        return (Networks(*packed) | Networks.of(untidy)) - Networks.of(skipped), refused
+
+    def exceptions(
+        self, now: int, allows: Callable[[Network], bool]
+    ) -> tuple[list[Network], list[str]]:
+        """Return the active bans that have no key yet, and the rows that `networks` refuses."""
+        untidy, refused, _ = self._exceptions(now, allows)
+        return untidy, refused
+
+    def holds(self, network: Network, now: int, allows: Callable[[Network], bool]) -> bool:
+        """Return whether an active ban that is enforced holds the network, or a wider one does."""
+        around = self.around(network, now)
+        return any(origin != UNGUARDED or allows(ban) for ban, origin in around)
+
+    def inside(self, network: Network, now: int) -> list[tuple[Network, str]]:
+        """Return the active bans of this network and of networks inside it, with their origins."""
+        rows = self._database.rows(
+            "SELECT DISTINCT key, origin FROM bans WHERE key BETWEEN ? AND ?"
+            " AND (until IS NULL OR until > ?)",
+            (network.key, Network(network.end).key, now),
+        )
+        return [(Network.of_key(key), origin) for key, origin in rows]
+
+    def around(self, network: Network, now: int) -> list[tuple[Network, str]]:
+        """Return the active bans of this network and of wider ones that hold it."""
+        wider = [each.key for each in (*network.supernets, network)]
+        marks = ", ".join("?" * len(wider))
+        rows = self._database.rows(
+            f"SELECT key, origin FROM bans WHERE key IN ({marks})"  # noqa: S608 - question marks
+            " AND (until IS NULL OR until > ?)",
+            (*wider, now),
+        )
+        return [(Network.of_key(key), origin) for key, origin in rows]
+
+    def ends(self, networks: Iterable[Network], now: int) -> dict[Network, int | None]:
+        """Return the end of each of these bans that is active; None is never."""
+        rows = self._database.rows(
+            "SELECT network, until FROM bans"
+            " WHERE (until IS NULL OR until > ?)"
+            " AND network IN (SELECT value FROM json_each(?))",
+            (now, texts(networks)),
+        )
+        return {Network.parse(text): until for text, until in rows}
+
+    def ended(self, now: int) -> list[str]:
+        """Return the networks of bans that have ended, and are not in the history yet."""
+        rows = self._database.rows("SELECT network FROM bans WHERE until <= ?", (now,))
+        return [text for (text,) in rows]
+
+    def add(self, bans: Iterable[Ban]) -> None:
+        """Store the bans; one of the same network is replaced."""
+        rows = [
+            (str(ban.network), ban.since, ban.until, ban.origin, ban.reason, ban.network.key)
+            for ban in bans
+        ]
+        with self._database.transaction():
+            self._database.execute_many(
+                "INSERT INTO bans (network, since, until, origin, reason, key)"
+                " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (network) DO UPDATE SET"
+                " since = excluded.since, until = excluded.until,"
+                " origin = excluded.origin, reason = excluded.reason, key = excluded.key",
+                rows,
+            )
+            self._database.execute(
+                "INSERT INTO history (action, network, time, reason)"
+                " SELECT 'ban', network, since, reason FROM json_each(?)"
+                " CROSS JOIN bans ON network = value",  # CROSS: in the order of the bans
+                (json.dumps([network for network, *_ in rows]),),
+            )
+
+    def lift(self, networks: Iterable[Network], now: int) -> set[Network]:
+        """Lift the bans of exactly these networks; return those that had one."""
+        wanted = set(networks)
+        with self._database.transaction():
+            known = set(self.ends(wanted, now))
+            self._move_to_history([str(network) for network in known], "unban", now)
+        return known
+
+    def expire(self, now: int) -> None:
+        """Move the bans that have ended to the history."""
+        if self.ended(now):
+            with self._database.transaction():
+                self._move_to_history(self.ended(now), "expiry", now)
+
+    def tidy(self) -> None:
+        """Write what other programs put in as everything else is written."""
+        rows = self._database.rows("SELECT network FROM bans WHERE key IS NULL")
+        if not rows:
+            return
+        with self._database.transaction():
+            for (text,) in rows:
+                network = _network(text)
+                name, key = (text, b"") if network is None else (str(network), network.key)
+                self._database.execute(
+                    "INSERT INTO bans (network, since, until, origin, reason, key)"
+                    " SELECT ?, since, until, origin, replace(reason, 'inserted into badips',"
+                    " 'came through badips'), ? FROM bans WHERE network = ?"
+                    " ON CONFLICT (network) DO UPDATE SET until = excluded.until,"
+                    " reason = excluded.reason, key = excluded.key",
+                    (name, key, text),
+                )
+                if name != text:
+                    self._database.execute("DELETE FROM bans WHERE network = ?", (text,))
+
+    def _move_to_history(self, rows: Sequence[str], action: str, now: int) -> None:
+        names = json.dumps(rows)
+        with self._database.transaction():
+            self._database.execute(
+                "INSERT INTO history (time, action, network, reason)"
+                " SELECT iif(?2 = 'expiry', until, ?1), ?2, network, reason FROM bans"
+                " WHERE network IN (SELECT value FROM json_each(?3))",
+                (now, action, names),
+            )
+            self._database.execute(
+                "DELETE FROM bans WHERE network IN (SELECT value FROM json_each(?))", (names,)
+            )
+
+    def _exceptions(
+        self, now: int, allows: Callable[[Network], bool]
+    ) -> tuple[list[Network], list[str], list[Network]]:
+        """Return also the networks of refused rows that have a key.
+
+        One without may stand beside the ban of the same network, written right.
+        """
+        untidy: list[Network] = []
+        wide = self._too_wide(now, allows)
+        refused = [text for text, _ in wide]
+        rows = self._database.rows(
+            "SELECT network, origin, until FROM bans WHERE key IS NULL"
+            " UNION ALL SELECT network, origin, until FROM bans WHERE key = x''"
+        )
+        for text, origin, until in rows:
+            network = _network(text)
+            if until is not None and until <= now:
+                continue
+            if network is None or (origin == UNGUARDED and not allows(network)):
+                refused.append(text)
+            else:
+                untidy.append(network)
+        return untidy, refused, [network for _, network in wide]
+
+    def _too_wide(self, now: int, allows: Callable[[Network], bool]) -> list[tuple[str, Network]]:
+        """Return the active bans that came unchecked and are too wide: their texts and networks.
+
+        ``allows`` is asked once for each family and prefix length, however many bans there are.
+        """
+        unchecked = (
+            "FROM bans INDEXED BY bans_unguarded"
+            " WHERE origin = 'badips' AND instr(network, '/') > 0 AND key > x''"
+        )
+        found: list[tuple[str, Network]] = []
+        kinds = self._database.rows(
+            f"SELECT DISTINCT substr(key, 1, 1), substr(key, -1) {unchecked}"
+        )
+        for family, length in kinds:
+            if not allows(Network.of(family[0], 0, length[0])):
+                rows = self._database.rows(
+                    f"SELECT network, key {unchecked}"
+                    " AND substr(key, 1, 1) = ? AND substr(key, -1) = ?"
+                    " AND (until IS NULL OR until > ?)",
+                    (family, length, now),
+                )
+                found += [(text, Network.of_key(key)) for text, key in rows]
+        return found
+
+    def _packed(self, version: int, now: int) -> bytes:
+        """Return the active bans of a family as `Networks` holds them, without the exceptions."""
+        packed = bytearray()
+        blocks = self._database.blocks(
+            "SELECT DISTINCT substr(key, 2) FROM bans WHERE key > ? AND key < ?"
+            " AND length(key) = ? AND (until IS NULL OR until > ?) ORDER BY key",
+            (bytes([version]), bytes([version + 1]), 6 if version == 4 else 18, now),
+            _STREAMED,
+        )
+        for block in blocks:
+            packed += b"".join([key for (key,) in block])
+        return bytes(packed)
+
+
+def texts(networks: Iterable[Network]) -> str:
+    """Return the networks' texts as a JSON list, as SQLite's json_each() takes it."""
+    return json.dumps([str(network) for network in networks])
+
+
+def _network(text: str) -> Network | None:
+    try:
+        return Network.parse(text)
+    except InvalidNetwork:
+        return None
