@@ -25,9 +25,6 @@ from reconciler import (
     lines,
 )
 
-_TELLING: Final = 3
-"""Bad lines told one by one; the repair is the same for more."""
-
 _MAPPED: Final = Network.exact("::ffff:0:0/96")
 """IPv6 that stands for IPv4, and is read as what it stands for."""
 
@@ -71,8 +68,7 @@ class File:
                 f"{subject}: this is no blocklist: {bad[0]}",
                 "name another file in [backend.file], or remove this one",
             )
-        if len(bad) > _TELLING:
-            bad[_TELLING:] = [f"and {len(bad) - _TELLING} more"]
+        bad = lines.shortened(bad)
         if not bad and not _is(text, held):
             bad.append("is not in canonical form")
         if self._pending.exists():

@@ -15,6 +15,11 @@
 The command line prints them without a traceback and exits with 1.
 """
 
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
 
 class TreasonError(Exception):
     """What happened, to which thing; ``hint`` says what to do next."""
@@ -68,20 +73,48 @@ class BackendFailed(BackendError):
     """The firewall refused a change; it is as it was before."""
 
 
-def describe(error: BaseException, name: str) -> str:
-    """Say what a plugin raised; only the person at the keyboard ends the pass."""
-    if isinstance(error, KeyboardInterrupt):
-        raise error
+ENDS: Final = (SystemExit, KeyboardInterrupt, GeneratorExit)
+"""What ends the program, whoever raises it: never a plugin's failure."""
+
+
+def guarded(work: Callable[[], T], failed: Callable[[BaseException], T]) -> T:
+    """Return what ``work`` gives or, whatever a plugin raises in it, what ``failed`` makes of that.
+
+    Raise what ends the program.
+    """
+    try:
+        return work()
+    except ENDS:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a plugin may raise whatever it likes
+        return failed(error)
+
+
+def words(error: BaseException) -> str:
+    """Return the text of an exception without its kind: in one line, unless it is treason's own."""
     if isinstance(error, TreasonError):
         return str(error)
-    first = error.args[0] if error.args else ""  # attrs' validators pass more along
-    text = first if isinstance(first, str) and len(error.args) > 1 else error
-    said = " ".join(f"{type(error).__name__}: {text}".split())
-    return f"{name}: the plugin failed: {said}\n  -v shows where"
+    try:
+        first = error.args[0] if len(error.args) > 1 else ""  # attrs' validators pass more along
+        return " ".join((first if first and isinstance(first, str) else str(error)).split())
+    except Exception:  # noqa: BLE001 - even its text is the plugin's own code
+        return "its text cannot be read"
+
+
+def said(error: BaseException) -> str:
+    """Return the kind and the text of an exception that nobody meant for people, in one line."""
+    return ": ".join(filter(None, (type(error).__name__, words(error))))
+
+
+def describe(error: BaseException, name: str) -> str:
+    """Return what is told when the plugin ``name`` raised this."""
+    if isinstance(error, TreasonError):
+        return str(error)
+    return f"{name}: the plugin failed: {said(error)}\n  -v shows where"
 
 
 def trace(error: BaseException) -> str:
-    """Give the traceback of a bug; what is raised on purpose has none."""
+    """Return the traceback of a bug; what is raised on purpose has none."""
     if isinstance(error, TreasonError):
         return ""
     import traceback  # noqa: PLC0415 - few passes need it

@@ -1,7 +1,7 @@
 """What a plugin gives: descriptors that name a source or a backend, and the objects they make."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from attrs import field, frozen
 from attrs.validators import matches_re
@@ -26,7 +26,7 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Noting(Source, Protocol):
+class NotingSource(Source, Protocol):
     """A source that has something to say about what it read."""
 
     def notes(self) -> Iterable[str]:
@@ -37,7 +37,7 @@ class Noting(Source, Protocol):
 
 
 @runtime_checkable
-class Listening(Source, Protocol):
+class SilenceAwareSource(Source, Protocol):
     """A source that can tell whether any message of the kernel is to be seen at all."""
 
     def silence(self) -> str | None:
@@ -68,7 +68,7 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class Marked(Backend, Protocol):
+class FingerprintedBackend(Backend, Protocol):
     """A backend that can tell, without reading it, whether its platform may have changed."""
 
     def fingerprint(self) -> str | None:
@@ -80,7 +80,7 @@ class Marked(Backend, Protocol):
 
 
 @runtime_checkable
-class Confirming(Backend, Protocol):
+class ConfirmingBackend(Backend, Protocol):
     """A backend that can tell, without reading all of it, whether a change has arrived."""
 
     def confirm(self, plan: Plan) -> bool:
@@ -88,6 +88,27 @@ class Confirming(Backend, Protocol):
 
         False means that it must be read to know.
         """
+
+
+Noting, Listening = NotingSource, SilenceAwareSource
+Marked, Confirming = FingerprintedBackend, ConfirmingBackend
+"""Their earlier names, which plugins go on using."""
+
+
+class Spec(NamedTuple):
+    """How people name a source or a backend: ``NAME`` or ``NAME:ARGUMENT``.
+
+    ``argument`` is None without the colon.
+    """
+
+    name: str
+    argument: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Spec":
+        """Return the parts of a text; any text has a name, which may be nobody's."""
+        name, colon, argument = text.partition(":")
+        return cls(name, argument if colon else None)
 
 
 @frozen

@@ -1,9 +1,10 @@
 """Networks as text and back, many at once: as programs and files take them and give them.
 
-A single address costs no object of its own, and is written and read at the speed of C.
+A single address costs no object of its own, and is written and read at the speed of C. Of lists
+for people only the first entries are shown.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
@@ -81,6 +82,22 @@ def split(text: str) -> Iterator[str]:
         end = stop if end < 0 else end
         yield from text[start:end].split("\n")
         start = end + 1
+
+
+def first_few(things: Sequence[object], most: int = 3) -> str:
+    """Return the first things as text: ``a, b, c, ...``."""
+    return ", ".join([*map(str, things[:most]), *(["..."] if len(things) > most else [])])
+
+
+def shortened(
+    texts: Sequence[str], most: int = 3, rest: str = "and {} more", *, count: int | None = None
+) -> list[str]:
+    """Return the first texts, and in place of the others one that tells how many there are.
+
+    ``count`` is how many there are in all, where not all of them are given.
+    """
+    left = (len(texts) if count is None else count) - most
+    return [*texts[:most], *([rest.format(left)] if left > 0 else [])]
 
 
 def _ends(bits: int, wider: str, single: str, *, full: bool) -> list[str]:

@@ -22,7 +22,7 @@ from reconciler import (
 from reconciler.testing import (
     BackendContract,
     ConfirmingContract,
-    MarkedContract,
+    FingerprintedContract,
     Memory,
     SourceContract,
     Table,
@@ -35,7 +35,7 @@ def _failing(contract: Any, step: str) -> AbstractContextManager[None]:
     return made
 
 
-class MemoryContract(BackendContract, MarkedContract, ConfirmingContract):
+class MemoryContract(BackendContract, FingerprintedContract, ConfirmingContract):
     """The contract, on a firewall in memory."""
 
     kind: ClassVar[Callable[[], Memory]] = Memory

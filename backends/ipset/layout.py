@@ -139,9 +139,8 @@ def members(each: Set, saved: Iterable[str]) -> tuple[Networks, list[Damage]]:
     elsewhere = networks - held
     count = len(strange) + len(elsewhere)
     strange += [f"{network}, which belongs elsewhere" for network in elsewhere[:_TELLING]]
-    if count > _TELLING:
-        strange[_TELLING:] = [f"{count - _TELLING} more strange elements"]
-    return held, [Damage(f"set {each.name}", f"holds {what}") for what in strange]
+    told = lines.shortened(strange, _TELLING, "{} more strange elements", count=count)
+    return held, [Damage(f"set {each.name}", f"holds {what}") for what in told]
 
 
 def _elements(each: Set, saved: Iterable[str]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 
 from backends.nftables import expressions as expr
 from backends.nftables.statements import TABLE, Jumps, NewChain, Rule, Set
-from reconciler import Damage, Desired
+from reconciler import Damage, Desired, lines
 
 CHAIN: Final = "prerouting"
 _HOOK: Final = "type filter hook prerouting priority -300; policy accept;"  # -300 is `raw`
@@ -31,8 +31,6 @@ _SAMPLE: Final = 1 << 16
 _EVEN: Final = 2 / SHARDS
 """The share of the addresses up to which the greatest shard is as good as even."""
 
-_TELLING: Final = 3
-"""Differences told of one object; the repair is the same for more."""
 
 _WIDTH: Final = {4: 4, 6: 16}
 _LOW: Final = bytes(byte % SHARDS for byte in range(256))
@@ -167,8 +165,8 @@ def shape_of(listing: Listing | None) -> Shape:
     """Tell how the hosts are laid out in the table that is listed."""
     found = listing or {}
     sizes = {}
-    for subject, lines in found.items():
-        for line in lines:
+    for subject, said in found.items():
+        for line in said:
             if subject.startswith("set ") and (match := re.fullmatch(r"size ([0-9]+)", line)):
                 sizes[subject.removeprefix("set ")] = int(match[1])
     several = {each: f"set banned{each}_0" in found for each in (4, 6)}
@@ -227,11 +225,11 @@ def damage(listing: Listing | None) -> Iterator[Damage]:
         yield Damage(f"table {TABLE}", f"has {line!r}")
     for subject in listing.keys() - expected.keys() - {""}:
         yield Damage(subject, "does not belong here")
-    for subject, lines in expected.items():
+    for subject, wanted in expected.items():
         if subject not in listing:
             yield Damage(subject, "is missing")
-        elif listing[subject] != lines:
-            yield Damage(subject, _difference(lines, listing[subject]))
+        elif listing[subject] != wanted:
+            yield Damage(subject, _difference(wanted, listing[subject]))
 
 
 def _expected(shape: Shape) -> dict[str, list[str]]:
@@ -250,9 +248,10 @@ def _expected(shape: Shape) -> dict[str, list[str]]:
 def _difference(expected: Sequence[str], found: Sequence[str]) -> str:
     said = [f"lacks {line!r}" for line in expected if line not in found]
     said += [f"has {line!r}" for line in found if line not in expected]
-    if len(said) > _TELLING:
-        said[_TELLING:] = [f"and {len(said) - _TELLING} more differences"]
-    return ", ".join(said) or "has its lines twice or in another order"
+    return (
+        ", ".join(lines.shortened(said, rest="and {} more differences"))
+        or "has its lines twice or in another order"
+    )
 
 
 def _drop(each: Set) -> Rule:

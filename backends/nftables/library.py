@@ -5,7 +5,6 @@ kernel of the calling thread's network namespace. libnftables.so.1 is loaded at 
 """
 
 import ctypes
-import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -35,15 +34,6 @@ def structure() -> str:
     context.set_numeric_prio_output(True)
     context.set_numeric_symbol_output(True)
     return _command(context, "list ruleset")
-
-
-def elements(table: str, name: str) -> list[Any]:
-    """List a set's elements as libnftables-json(5) describes them."""
-    context = _context()
-    context.set_json_output(True)
-    listed = json.loads(_command(context, f"list set {table} {name}"))["nftables"]
-    found: list[Any] = next(item["set"] for item in listed if "set" in item).get("elem", [])
-    return found
 
 
 def _context() -> Any:  # noqa: ANN401 - the module `nftables` has no types

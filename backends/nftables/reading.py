@@ -14,7 +14,7 @@ from backends.nftables.statements import (
     Set,
     message,
 )
-from reconciler import Damage, Network
+from reconciler import Damage, Network, lines
 from reconciler.netlink import DUMP, NFTABLES, Connection, Message, Missing, attributes, text
 
 _ELEMENTS: Final = 3  # NFTA_SET_ELEM_LIST_ELEMENTS
@@ -22,8 +22,6 @@ _COUNT: Final = 20  # NFTA_SET_COUNT, Linux 6.16
 _TRIES: Final = 3
 """How often a hash is listed until as many elements come as it counts."""
 
-_TELLING: Final = 3
-"""Strange elements told of one set; the repair is the same for more."""
 
 _STRANGER: Final = "which belongs elsewhere"
 _CONDITIONAL: Final = "which matches under a condition"
@@ -149,7 +147,5 @@ def _network(each: Set, first: int, last: int) -> Network | None:
 
 
 def _damage(each: Set, strange: Sequence[str]) -> list[Damage]:
-    told = [*strange[:_TELLING]]
-    if len(strange) > _TELLING:
-        told.append(f"{len(strange) - _TELLING} more strange elements")
+    told = lines.shortened(strange, rest="{} more strange elements")
     return [Damage(f"set {each.name}", f"holds {what}") for what in told]

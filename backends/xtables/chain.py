@@ -12,8 +12,6 @@ CHAIN: Final = "TREASON"
 REMOVALS: Final = 10
 """Rules deleted one by one; each costs a walk through the chain, so for more it is replaced."""
 
-_TELLING: Final = 3
-"""Differences told of one object; the repair is the same for more."""
 
 _LOOPBACK: Final = "-i lo -j RETURN"
 _HEAD: Final = {
@@ -129,7 +127,7 @@ def read(rules: Sequence[str], version: int, fixed: Fixed = NO_SETS) -> Content:
     said += [f"has {rule!r}" for rule in strange]
     if not said and (len(present) != len(rules) or order != sorted(order)):
         said = ["has its rules twice or in another order"]
-    return Content(banned, passed, told(said))
+    return Content(banned, passed, summarise(said))
 
 
 def contents(
@@ -142,11 +140,9 @@ def contents(
     }
 
 
-def told(said: Sequence[str]) -> str:
-    """Join the first differences."""
-    if len(said) > _TELLING:
-        said = [*said[:_TELLING], f"and {len(said) - _TELLING} more differences"]
-    return ", ".join(said)
+def summarise(differences: Sequence[str]) -> str:
+    """Return the first differences, joined."""
+    return ", ".join(lines.shortened(differences, rest="and {} more differences"))
 
 
 def body(wanted: Desired, version: int, fixed: Fixed = NO_SETS) -> Iterator[str]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import frozen
 
-from backends.xtables.chain import CHAIN, Content, Listing, bare, told
+from backends.xtables.chain import CHAIN, Content, Listing, bare, summarise
 from reconciler import Damage
 
 JUMP: Final = f"-j {CHAIN}"
@@ -117,7 +117,7 @@ def damage(
         for chain in sorted(right | found.keys()):
             rules = found.get(chain, [])
             if said := _flaws(listing.get(table, {}).get(chain, ()), rules, chain in right):
-                yield Damage(f"chain {chain} {place}", told(said))
+                yield Damage(f"chain {chain} {place}", summarise(said))
 
 
 def repairs(listing: Listing, hooks: Iterable[Hook]) -> list[Repair]:
@@ -182,7 +182,7 @@ def _contents(
         elif problem := contents[table].problem:
             yield Damage(subject, problem)
         elif missing := everywhere.difference(listing[table][CHAIN]):
-            yield Damage(subject, told([f"lacks {rule!r}" for rule in sorted(missing)]))
+            yield Damage(subject, summarise([f"lacks {rule!r}" for rule in sorted(missing)]))
 
 
 def _flaws(rules: Sequence[str], found: Sequence[str], hooked: bool) -> list[str]:

@@ -1,10 +1,22 @@
-"""How every command speaks to people, and the exit codes."""
+"""How every command speaks: results on standard output, all else on standard error.
 
-from collections.abc import Iterable
+The exit codes stand here too.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
+
+from reconciler import log
+from reconciler.report.plain import plain_lines
+
+if TYPE_CHECKING:
+    import logging
 
 OK: Final = 0
 ERROR: Final = 1
@@ -15,15 +27,9 @@ USAGE: Final = 64
 _TOGETHER: Final = 1000
 """Lines that are printed at once: a list of any length needs no more memory than these."""
 
-
-def plain(text: str) -> str:
-    """Make control characters visible: evidence comes from strangers."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def plain_lines(text: str) -> str:
-    """Do so, but leave line breaks."""
-    return "\n".join(map(plain, text.split("\n")))
+_WORDS: Final = {log.DEBUG: "debug: ", log.INFO: "info: ", log.WARNING: "warning: ", log.ERROR: ""}
+_PRIORITIES: Final = {log.DEBUG: 7, log.INFO: 6, log.WARNING: 4, log.ERROR: 3}
+"""Syslog's, which the journal reads at the beginning of a line (sd-daemon(3))."""
 
 
 def show(lines: Iterable[str]) -> None:
@@ -35,9 +41,72 @@ def show(lines: Iterable[str]) -> None:
 
 def warn(text: str) -> None:
     """Tell of something that changes no result."""
-    complain(f"warning: {text}")
+    _tell(log.WARNING, text)
 
 
 def complain(text: str) -> None:
-    """Tell of an error, on stderr."""
-    click.echo(f"treason: {plain_lines(text)}", err=True)
+    """Tell of an error, on standard error."""
+    _tell(log.ERROR, text)
+
+
+def listen(verbosity: int) -> None:
+    """Print what is logged: warnings and errors, with one ``-v`` more, with two all."""
+    level = (log.WARNING, log.INFO, log.DEBUG)[min(verbosity, 2)]
+    log.begin(level, _handler)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Let what plugins print on standard output go to standard error: results stand alone there."""
+    if sys.stdout is None:
+        yield
+        return
+    sys.stdout.flush()
+    own = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if sys.__stdout__ is not None:
+            sys.__stdout__.flush()
+        os.dup2(own, 1)
+        os.close(own)
+
+
+def seal() -> None:
+    """Let nothing follow the results: what is printed from now on goes to standard error."""
+    if sys.stdout is not None:
+        with suppress(OSError):  # who reads it may be gone
+            sys.stdout.flush()
+        sys.stdout = sys.stderr
+    os.dup2(2, 1)
+
+
+def _handler() -> "logging.Handler":
+    import logging  # noqa: PLC0415 - most runs log nothing
+
+    class Teller(logging.Handler):
+        """Prints each record as the command line prints everything."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            _tell(record.levelno, record.getMessage())
+
+    return Teller()
+
+
+def _tell(level: int, text: str) -> None:
+    lines = f"treason: {_WORDS.get(level, '')}{plain_lines(text)}"
+    if _is_journal():
+        mark = f"<{_PRIORITIES.get(level, 3)}>"
+        lines = "\n".join(f"{mark}{line}" for line in lines.split("\n"))
+    click.echo(lines, err=True)
+
+
+def _is_journal() -> bool:
+    """Whether standard error is the journal itself (JOURNAL_STREAM in systemd.exec(5))."""
+    stream = os.environ.get("JOURNAL_STREAM")
+    if not stream:
+        return False
+    here = os.fstat(2)
+    return stream == f"{here.st_dev}:{here.st_ino}"

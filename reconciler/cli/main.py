@@ -16,15 +16,15 @@ from typing import Final
 import click
 
 from reconciler import __version__
-from reconciler.cli.console import ERROR, USAGE, complain
+from reconciler.cli.console import ERROR, USAGE, complain, listen, seal
 from reconciler.cli.options import verbosity
 from reconciler.errors import TreasonError
 
 _COMMANDS: Final = {
     "ban": ("bans:ban", "Store bans of addresses or networks; the next pass enforces them."),
-    "config": ("settings:config", "Check or show the configuration."),
+    "config": ("config:config", "Check or show the configuration."),
     "demo": (
-        "setup:demo",
+        "init:demo",
         "Show it all in a network namespace of its own; needs no root, leaves no trace.",
     ),
     "export": (
@@ -33,7 +33,7 @@ _COMMANDS: Final = {
     ),
     "history": ("bans:history", "Tell what was banned, unbanned and expired, the latest first."),
     "init": (
-        "setup:init",
+        "init:init",
         "Make the configuration, the database and their directories; what is there stays.",
     ),
     "list": ("bans:list_", "List the bans that are stored and have not ended."),
@@ -41,7 +41,7 @@ _COMMANDS: Final = {
         "passes:migrate",
         "Move from one backend to another: the old one is torn down when the new one holds all.",
     ),
-    "plugins": ("settings:plugins", "List the kinds of source and backend, and what is broken."),
+    "plugins": ("config:plugins", "List the kinds of source and backend, and what is broken."),
     "reconcile": (
         "passes:reconcile",
         "Scan the sources, then make the firewall hold what is desired.",
@@ -63,7 +63,7 @@ _COMMANDS: Final = {
         "Try the rules on a log, and tell what matches, what almost does, and what would follow.",
     ),
     "unban": ("bans:unban", "Lift bans; the next pass enforces that."),
-    "whitelist": ("exemptions:whitelist", "Name networks that are never dropped."),
+    "whitelist": ("whitelist:whitelist", "Name networks that are never dropped."),
 }
 """Where each command is, and its first sentence: to list them, none is imported."""
 
@@ -95,6 +95,7 @@ def main() -> None:
     gc.set_threshold(_ALLOCATIONS)
     atexit.register(gc.freeze)  # or Python searches everything once more at its end
     _settle_streams()
+    listen(0)
     try:
         code = cli.main(args=_arguments(), prog_name="treason", standalone_mode=False)
         if sys.stdout is not None:
@@ -111,12 +112,18 @@ def main() -> None:
     except click.Abort:
         complain("interrupted")
         code = ERROR
+    except SystemExit as error:
+        if error.code:
+            raise
+        complain("ended by a plugin before it was done")
+        code = ERROR
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         complain("cannot write the output: the device is full; what was done stays done")
         sys.stdout = None  # or Python tries again at its end
         code = ERROR
+    atexit.register(seal)
     sys.exit(code)
 
 
@@ -151,6 +158,6 @@ def _arguments() -> list[str]:
 @click.pass_context
 def cli(context: click.Context, named: str | None) -> None:
     """Keep hostile peers out: make the firewall hold what the bans and the whitelist desire."""
-    from reconciler.config.setup import Session  # noqa: PLC0415 - only commands need it
+    from reconciler.config.setup import Setup  # noqa: PLC0415 - only commands need it
 
-    context.obj = Session(named)
+    context.obj = Setup(named)

@@ -4,6 +4,8 @@ from typing import Final
 
 import click
 
+from reconciler.cli import console
+
 _KEY: Final = f"{__name__}.verbose"
 
 
@@ -12,13 +14,15 @@ def verbose() -> bool:
     return bool(click.get_current_context().meta.get(_KEY))
 
 
-def _remember(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    context.meta[_KEY] = context.meta.get(_KEY) or value
+def _count(context: click.Context, _parameter: click.Parameter, value: int) -> None:
+    context.meta[_KEY] = context.meta.get(_KEY, 0) + value
+    console.listen(context.meta[_KEY])
 
 
 verbosity = click.option(
-    "-v", "--verbose", is_flag=True, expose_value=False, callback=_remember, help="Tell more."
-)
+    "-v", "--verbose", count=True, expose_value=False, callback=_count,
+    help="Tell more; -vv also tells each step, to find a fault.",
+)  # fmt: skip
 output_format = click.option(
     "-o", "--output", "form", type=click.Choice(["text", "json"]), default="text",
     help="What to print on standard output.",

@@ -8,42 +8,48 @@ import attrs
 
 from reconciler.config.plugins import Plugins
 from reconciler.config.tables import Config
-from reconciler.errors import ConfigError, PluginError, TreasonError
-from reconciler.interfaces import Backend, BackendPlugin, Source, SourcePlugin
+from reconciler.errors import ConfigError, PluginError, TreasonError, guarded, said
+from reconciler.interfaces import Backend, BackendPlugin, Source, SourcePlugin, Spec
+from reconciler.log import Log
 from reconciler.toml import schema
 from reconciler.toml.file import TomlFile
 from reconciler.toml.schema import Problem
+
+_log = Log("config")
 
 
 def sources(
     config: Config, plugins: Plugins, file: TomlFile, named: Sequence[str] = ()
 ) -> dict[str, partial[Source]]:
-    """Give makers of the sources, by the names that people gave them.
+    """Return makers of the sources, by the names that people gave them.
 
     ``named`` are ``NAME`` or ``NAME:ARGUMENT`` from the command line and replace the configured
-    list. ``file`` is the configuration file. Raise `ConfigError` for what is refused.
+    list. ``file`` is the configuration file. Raise `ConfigError` for what is refused; the maker of
+    what a broken plugin should make raises `PluginError`.
     """
-    kind = _Kind("source", plugins.sources, config.source, plugins.broken, file)
+    kind = _Kind("source", plugins.sources, config.source, plugins, file)
     return kind.makers(named, config.treason.sources, {"trusted": True})
 
 
 def every_table(config: Config, plugins: Plugins, file: TomlFile) -> list[Callable[[], object]]:
-    """Give a check for each plugin's table in the file, also of those that are not in use."""
+    """Return a check for each plugin's table in the file, also of those that are not in use."""
     kinds = (
-        _Kind("source", plugins.sources, config.source, plugins.broken, file),
-        _Kind("backend", plugins.backends, config.backend, plugins.broken, file),
+        _Kind("source", plugins.sources, config.source, plugins, file),
+        _Kind("backend", plugins.backends, config.backend, plugins, file),
     )
-    return [partial(kind.maker, name, {}) for kind in kinds for name in kind.tables]
+    return [
+        partial(kind.maker, name, {}) for kind in kinds for name in kind.tables if kind.has(name)
+    ]
 
 
 def backends(
     config: Config, plugins: Plugins, file: TomlFile, named: Sequence[str] = ()
 ) -> dict[str, partial[Backend]]:
-    """Give makers of the backends; see `sources`.
+    """Return makers of the backends; see `sources`.
 
     Backends that would own the same object are refused.
     """
-    kind = _Kind("backend", plugins.backends, config.backend, plugins.broken, file)
+    kind = _Kind("backend", plugins.backends, config.backend, plugins, file)
     makers = kind.makers(named, config.treason.backends, {})
     if len(makers) > 1:
         _keep_apart(makers, plugins.backends)
@@ -56,12 +62,10 @@ def _keep_apart(makers: dict[str, partial[Backend]], known: Mapping[str, Backend
     for spec, make in makers.items():
         if make.func is _broken:
             continue
-        try:
-            claims = _names(known[spec.partition(":")[0]].claims(*make.args))
-        except TreasonError:
-            continue  # the backend itself will tell
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's own code; it is named
-            makers[spec] = partial(_broken, _mistake("backend", spec, "claims", error))
+        plugin = known[Spec.parse(spec).name]
+        claims = guarded(partial(_claims, plugin, make), partial(_mistaken, spec))
+        if isinstance(claims, PluginError):
+            makers[spec] = partial(_broken, claims)
             continue
         for thing in claims:
             if (owner := owners.setdefault(thing, spec)) != spec:
@@ -71,7 +75,8 @@ def _keep_apart(makers: dict[str, partial[Backend]], known: Mapping[str, Backend
                 )
 
 
-def _names(claims: object) -> list[str]:
+def _claims(plugin: BackendPlugin, make: partial[Backend]) -> list[str] | PluginError:
+    claims: object = plugin.claims(*make.args)
     if isinstance(claims, str) or not isinstance(claims, Iterable):
         raise TypeError(f"{claims!r} is no collection of names")
     names = list(claims)
@@ -80,10 +85,14 @@ def _names(claims: object) -> list[str]:
     return names
 
 
+def _mistaken(spec: str, error: BaseException) -> list[str] | PluginError:
+    """Return what a backend claims that cannot tell it: nothing, since it will say so itself."""
+    return [] if isinstance(error, TreasonError) else _mistake("backend", spec, "claims", error)
+
+
 def _mistake(noun: str, spec: str, what: str, error: BaseException) -> PluginError:
-    said = " ".join(f"{type(error).__name__}: {error}".split())
     return PluginError(
-        f"{noun} {spec!r}: its {what} failed: {said}", "this is a mistake in the plugin"
+        f"{noun} {spec!r}: its {what} failed: {said(error)}", "this is a mistake in the plugin"
     )
 
 
@@ -94,19 +103,26 @@ def _broken(error: PluginError) -> Any:  # noqa: ANN401 - it stands in for any f
 
 @attrs.frozen
 class _Kind:
-    """Sources, or backends: their plugins, their tables in the file, and what is broken."""
+    """Sources, or backends: their plugins, their tables in the file, and all that was found."""
 
     noun: str
     known: Mapping[str, SourcePlugin | BackendPlugin]
     tables: Mapping[str, dict[str, Any]]
-    broken: Sequence[str]
+    found: Plugins
     file: TomlFile
 
     def __attrs_post_init__(self) -> None:
         for name in self.tables:
-            if name not in self.known:
-                problem = Problem((self.noun,), name, self._unknown(name))
+            if self.has(name):
+                continue
+            problem = Problem((self.noun,), name, self._unknown(name))
+            if not self.found.broken:
                 raise self.file.refusal([problem], self._hint())
+            _log.warning("%s", self.file.refusal([problem], self._hint()))
+
+    def has(self, name: str) -> bool:
+        """Return whether some plugin provides it, or more than one do."""
+        return name in self.known or (self.noun, name) in self.found.contested
 
     def makers(
         self, named: Sequence[str], listed: Sequence[str], by_hand: Mapping[str, Any]
@@ -114,11 +130,16 @@ class _Kind:
         """Make those that the command line names, or else those that the file lists."""
         if named:
             return {spec: self._tried(spec, by_hand) for spec in named}
-        for spec in listed:
-            if (name := spec.partition(":")[0]) not in self.known:
-                problem = Problem(("treason",), f"{self.noun}s", self._unknown(name))
-                raise self.file.refusal([problem], self._hint())
-        return {spec: self._tried(spec, {}) for spec in listed}
+        return {spec: self._listed(spec) for spec in listed}
+
+    def _listed(self, spec: str) -> partial[Any]:
+        """Return a maker of what the file lists; a broken plugin may have been to provide it."""
+        if self.has(name := Spec.parse(spec).name):
+            return self._tried(spec, {})
+        if self.found.broken:
+            return partial(_broken, PluginError(self._unknown(name), self._hint()))
+        problem = Problem(("treason",), f"{self.noun}s", self._unknown(name))
+        raise self.file.refusal([problem], self._hint())
 
     def _tried(self, spec: str, by_hand: Mapping[str, Any]) -> partial[Any]:
         try:
@@ -126,38 +147,49 @@ class _Kind:
         except PluginError as error:
             return partial(_broken, error)
 
-    def maker(self, spec: str, by_hand: Mapping[str, Any]) -> partial[Any]:
+    def maker(self, text: str, by_hand: Mapping[str, Any]) -> partial[Any]:
         """Check the settings of one; ``by_hand`` are those that an argument given by hand adds."""
-        name, colon, argument = spec.partition(":")
-        if name not in self.known:
-            raise ConfigError(self._unknown(name), self._hint())
-        plugin = self.known[name]
-        table = dict(self.tables.get(name, {}))
-        if colon:
-            if plugin.argument is None or not argument:
-                raise ConfigError(
-                    f"{self.noun} {spec!r}: "
-                    + (
-                        "the argument is empty"
-                        if plugin.argument
-                        else f"{name!r} takes no argument"
-                    )
-                )
-            fields = attrs.fields_dict(plugin.schema)
-            table |= {key: value for key, value in by_hand.items() if key in fields}
-            table[plugin.argument] = argument
-        try:
-            settings = schema.fill(plugin.schema, table, (self.noun, name))
-        except schema.Refused as error:
-            raise self.file.refusal(error.problems) from None
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the plugin's own code; it is named
-            raise _mistake(self.noun, name, "settings", error) from None
+        spec = Spec.parse(text)
+        if (self.noun, spec.name) in self.found.contested:
+            raise self.found.contested[self.noun, spec.name]
+        if spec.name not in self.known:
+            raise ConfigError(self._unknown(spec.name), self._hint())
+        plugin = self.known[spec.name]
+        table = dict(self.tables.get(spec.name, {}))
+        if spec.argument is not None:
+            table |= self._given(plugin, text, spec.argument, by_hand)
+        settings = guarded(
+            partial(schema.fill, plugin.schema, table, (self.noun, spec.name)),
+            partial(self._refused, spec.name),
+        )
         return partial(plugin.factory, settings)
+
+    def _given(
+        self,
+        plugin: SourcePlugin | BackendPlugin,
+        text: str,
+        argument: str,
+        by_hand: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Return the settings that the argument stands for."""
+        if plugin.argument is None or not argument:
+            wrong = "the argument is empty" if plugin.argument else "takes no argument"
+            who = "" if plugin.argument else f"{plugin.name!r} "
+            raise ConfigError(f"{self.noun} {text!r}: {who}{wrong}")
+        fields = attrs.fields_dict(plugin.schema)
+        return {key: value for key, value in by_hand.items() if key in fields} | {
+            plugin.argument: argument
+        }
+
+    def _refused(self, name: str, error: BaseException) -> Any:  # noqa: ANN401 - it returns nothing
+        if isinstance(error, schema.Refused):
+            raise self.file.refusal(error.problems) from None
+        raise _mistake(self.noun, name, "settings", error) from None
 
     def _unknown(self, name: str) -> str:
         return schema.unknown(self.noun, name, self.known)
 
     def _hint(self) -> str:
-        if self.broken:
-            return f"broken: {'; '.join(self.broken)}"
+        if self.found.broken:
+            return f"broken: {'; '.join(self.found.broken)}"
         return f"known: {', '.join(sorted(self.known))}"

@@ -1,14 +1,15 @@
 """Find the plugins, one by one, so that a broken one is named and the others work."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import pluggy
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from reconciler import hookspecs
-from reconciler.errors import PluginError
+from reconciler.errors import PluginError, guarded, said
 from reconciler.interfaces import BackendPlugin, SourcePlugin
 
 Descriptor = TypeVar("Descriptor", SourcePlugin, BackendPlugin)
@@ -18,33 +19,38 @@ Descriptor = TypeVar("Descriptor", SourcePlugin, BackendPlugin)
 class Plugins:
     """What was found: the kinds by their names, and what is wrong with each broken plugin.
 
-    ``providers`` names the plugin that brought ``("source" or "backend", name)``.
+    ``providers`` names the plugin that brought ``("source" or "backend", name)``; ``contested``
+    are those that two brought, and that nobody can use.
     """
 
     sources: Mapping[str, SourcePlugin]
     backends: Mapping[str, BackendPlugin]
     broken: tuple[str, ...] = ()
     providers: Mapping[tuple[str, str], str] = field(factory=dict)
+    contested: Mapping[tuple[str, str], PluginError] = field(factory=dict)
 
 
 def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
-    """Load every entry point of the group ``treason``.
-
-    Raise `PluginError` when two plugins provide one name.
-    """
+    """Load every entry point of the group ``treason``."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     broken: list[str] = []
-    providers: dict[tuple[str, str], str] = {}
     for entry_point in entry_points(group=hookspecs.PROJECT) if found is None else found:
         try:
             _register(manager, entry_point)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises is named
-            broken.append(f"plugin {entry_point.name!r} ({entry_point.value}): {_said(error)}")
-    hooks = manager.hook
-    sources = _collect("source", hooks.treason_sources, SourcePlugin, providers, broken)
-    backends = _collect("backend", hooks.treason_backends, BackendPlugin, providers, broken)
-    return Plugins(sources, backends, tuple(broken), providers)
+        except BaseException as error:  # noqa: BLE001 - a module that ends the program is broken
+            broken.append(f"plugin {entry_point.name!r} ({entry_point.value}): {said(error)}")
+    sources = _Provided("source", SourcePlugin, broken)
+    sources.collect(manager.hook.treason_sources)
+    backends = _Provided("backend", BackendPlugin, broken)
+    backends.collect(manager.hook.treason_backends)
+    return Plugins(
+        sources.plugins,
+        backends.plugins,
+        tuple(broken),
+        sources.providers | backends.providers,
+        sources.contested | backends.contested,
+    )
 
 
 def _register(manager: pluggy.PluginManager, entry_point: EntryPoint) -> None:
@@ -58,41 +64,43 @@ def _register(manager: pluggy.PluginManager, entry_point: EntryPoint) -> None:
         raise
 
 
-def _collect(
-    noun: str,
-    hook: pluggy.HookCaller,
-    kind: type[Descriptor],
-    providers: dict[tuple[str, str], str],
-    broken: list[str],
-) -> dict[str, Descriptor]:
-    """Call each plugin by itself; one that fails does not silence the others."""
-    provided: dict[str, Descriptor] = {}
-    implementation: Any  # pluggy types what a hook returns as object
-    for implementation in hook.get_hookimpls():
-        plugin = implementation.plugin_name
-        try:
-            descriptors: list[object] = [*implementation.function()]
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a plugin raises is named
-            broken.append(f"plugin {plugin!r}, hook {hook.name}: {_said(error)}")
-            continue
-        for descriptor in descriptors:
-            if not isinstance(descriptor, kind):
-                broken.append(
-                    f"plugin {plugin!r}, hook {hook.name}: {descriptor!r} is no {kind.__name__}"
-                )
-            elif descriptor.name in provided:
-                raise PluginError(
-                    f"{descriptor.name!r} is provided by two plugins: "
-                    f"{providers[noun, descriptor.name]!r} and {plugin!r}",
-                    "uninstall one of them",
-                )
+@define
+class _Provided(Generic[Descriptor]):
+    """What the plugins provide of one kind; what is wrong goes to ``broken``."""
+
+    noun: str
+    kind: type[Descriptor]
+    broken: list[str]
+    plugins: dict[str, Descriptor] = field(factory=dict)
+    providers: dict[tuple[str, str], str] = field(factory=dict)
+    contested: dict[tuple[str, str], PluginError] = field(factory=dict)
+
+    def collect(self, hook: pluggy.HookCaller) -> None:
+        """Call each plugin by itself; one that fails does not silence the others."""
+        implementation: Any  # pluggy types what a hook returns as object
+        for implementation in hook.get_hookimpls():
+            where = f"plugin {implementation.plugin_name!r}, hook {hook.name}"
+            guarded(partial(self._call, implementation, where), partial(self._fails, where))
+
+    def _call(self, implementation: Any, where: str) -> None:  # noqa: ANN401 - see above
+        for descriptor in [*implementation.function()]:
+            if isinstance(descriptor, self.kind):
+                self._take(descriptor, implementation.plugin_name)
             else:
-                provided[descriptor.name] = descriptor
-                providers[noun, descriptor.name] = plugin
-    return provided
+                self.broken.append(f"{where}: {descriptor!r} is no {self.kind.__name__}")
 
+    def _fails(self, where: str, error: BaseException) -> None:
+        self.broken.append(f"{where}: {said(error)}")
 
-def _said(error: BaseException) -> str:
-    first = error.args[0] if error.args else ""  # attrs' validators pass more along
-    text = " ".join((first if isinstance(first, str) else str(error)).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    def _take(self, descriptor: Descriptor, plugin: str) -> None:
+        key = self.noun, descriptor.name
+        if key not in self.providers:
+            self.plugins[descriptor.name], self.providers[key] = descriptor, plugin
+            return
+        self.plugins.pop(descriptor.name, None)
+        self.contested[key] = PluginError(
+            f"{descriptor.name!r} is provided by two plugins:"
+            f" {self.providers[key]!r} and {plugin!r}",
+            "uninstall one of them",
+        )
+        self.broken.append(self.contested[key].what)

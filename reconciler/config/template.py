@@ -1,14 +1,10 @@
-"""The configuration as text: the commented default file, and what is wrong with a file."""
+"""The configuration as text: the commented file with every default."""
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import tomli_w
 
-from reconciler.config import compose
-from reconciler.config.setup import Session
 from reconciler.config.tables import Config
-from reconciler.errors import TreasonError
 from reconciler.toml import schema
 
 _TEXT: Final = """\
@@ -152,24 +148,3 @@ def default_text() -> str:
     """Give the file that `treason init` writes: every key with its default, as a comment."""
     tables = {name: _Table(values) for name, values in schema.plain(Config()).items()}
     return _TEXT.format(**tables)
-
-
-def problems(session: Session) -> list[str]:
-    """Give every mistake in the configuration, the whitelist and the plugins' settings."""
-    found: list[str] = []
-    steps: list[Callable[[], object]] = [
-        lambda: session.whitelist,
-        lambda: session.rules,
-        lambda: session.sources(()),
-        lambda: session.backends(()),
-    ]
-    try:
-        steps += compose.every_table(session.config, session.plugins, session.file)
-    except TreasonError as error:
-        found += str(error).splitlines()
-    for step in steps:
-        try:
-            step()
-        except TreasonError as error:
-            found += [line for line in str(error).splitlines() if line not in found]
-    return found

@@ -12,6 +12,7 @@ from reconciler.detection.detect import RULES, Rule
 from reconciler.detection.pattern import UserPattern
 from reconciler.detection.policy import Policy
 from reconciler.errors import ConfigError
+from reconciler.interfaces import Spec
 from reconciler.toml import schema
 from reconciler.toml.schema import Problem, setting
 
@@ -111,7 +112,7 @@ def unknown_sources(tables: Iterable[RuleTable], kinds: Collection[str]) -> list
         Problem((_place(number),), "sources", f"sources: {schema.unknown('source', name, kinds)}")
         for number, table in enumerate(tables, 1)
         for name in table.sources or ()
-        if name.partition(":")[0] not in kinds
+        if Spec.parse(name).name not in kinds
     ]
 
 

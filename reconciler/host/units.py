@@ -7,13 +7,16 @@ import grp
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
+
+from attrs import evolve, frozen
 
 from reconciler import files
 from reconciler.errors import TreasonError
 from reconciler.execute import CommandFailed, run
+from reconciler.interfaces import BackendPlugin, SourcePlugin
 
 DIRECTORY: Final = Path("/etc/systemd/system")
 COMMAND: Final = "/usr/bin/treason"
@@ -130,24 +133,36 @@ _NO_DEVICES: Final = "PrivateDevices=yes\nProtectKernelLogs=yes\n"
 _DEVICES: Final = {"CAP_SYSLOG": "DeviceAllow=/dev/kmsg r\n"}
 """What a capability is good for only with a device."""
 
-_KMSG: Final = ("CAP_SYSLOG",)
 
+@frozen
+class Needs:
+    """What the services need besides CAP_NET_ADMIN.
 
-def texts(
-    command: str,
-    configuration: Path,
-    capabilities: Collection[str] = (),
-    reading: Collection[str] = _KMSG,
-    groups: Collection[str] = (),
-) -> dict[str, str]:
-    """Give the units' texts by their paths below the directory of units.
-
-    ``capabilities`` are those that the backends need beyond CAP_NET_ADMIN; ``reading`` are those
-    of the sources, and ``groups`` are the sources' too: what only enforces has neither.
+    ``backends`` and ``sources`` are capabilities(7), ``groups`` are those that may read what the
+    sources read. What only enforces has neither the sources' capabilities nor their groups.
     """
-    both = [*dict.fromkeys([*sorted(reading), *sorted(capabilities)])]
+
+    backends: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset({"CAP_SYSLOG"})
+    groups: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, backends: Iterable[BackendPlugin], sources: Sequence[SourcePlugin]) -> "Needs":
+        """Return what these plugins say that they need."""
+        return cls(
+            frozenset(each for plugin in backends for each in plugin.capabilities),
+            frozenset(each for plugin in sources for each in plugin.capabilities),
+            frozenset(each for plugin in sources for each in plugin.groups),
+        )
+
+
+def texts(command: str, configuration: Path, needs: Needs = Needs()) -> dict[str, str]:
+    """Return the units' texts by their paths below the directory of units."""
+    enforcing = sorted(needs.backends)
+    both = [*dict.fromkeys([*sorted(needs.sources), *enforcing])]
+    groups = sorted(needs.groups)
     words = {
-        "families": " AF_INET AF_INET6" if "CAP_NET_RAW" in capabilities else "",
+        "families": " AF_INET AF_INET6" if "CAP_NET_RAW" in enforcing else "",
         "command": command,
         "config": _word(str(configuration)),
         "condition": str(configuration).replace("%", "%%"),
@@ -156,13 +171,13 @@ def texts(
         "treason.service": _SERVICE.format(
             **words,
             capabilities="".join(f" {name}" for name in both),
-            groups=f"SupplementaryGroups={' '.join(sorted(set(groups)))}\n" if groups else "",
+            groups=f"SupplementaryGroups={' '.join(groups)}\n" if groups else "",
             devices="".join(_DEVICES[name] for name in both if name in _DEVICES) or _NO_DEVICES,
         ),
         "treason.timer": _TIMER,
         "treason-restore.service": _RESTORE.format(
             **words,
-            capabilities="".join(f" {name}" for name in sorted(set(capabilities))),
+            capabilities="".join(f" {name}" for name in enforcing),
             groups="",
             devices=_NO_DEVICES,
         ),
@@ -194,15 +209,10 @@ def check(database: Path, lock: Path, configuration: Path) -> None:
                 )
 
 
-def install(
-    configuration: Path,
-    capabilities: Collection[str],
-    reading: Collection[str],
-    groups: Collection[str],
-) -> Iterator[str]:
-    """Write and enable the units, for what `texts` says; tell each step."""
-    known = [name for name in groups if _is_group(name)]  # or systemd would not start the service
-    written = texts(_command(), configuration.absolute(), capabilities, reading, known)
+def install(configuration: Path, needs: Needs) -> Iterator[str]:
+    """Write and enable the units; tell each step."""
+    known = frozenset(filter(_is_group, needs.groups))  # or systemd would not start the service
+    written = texts(_command(), configuration.absolute(), evolve(needs, groups=known))
     for name, text in written.items():
         _write(DIRECTORY / name, text)
         yield f"{DIRECTORY / name}: written"

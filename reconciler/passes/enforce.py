@@ -4,25 +4,26 @@ Level-triggered: what a backend holds is read, or known because it has not chang
 verified; it is never deduced from what was sent. One that fails does not stop the others.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import partial
 from typing import Final, Protocol
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
-from reconciler.errors import BackendFailed, StoreError, describe, trace
-from reconciler.interfaces import Backend, Confirming, Marked
+from reconciler.errors import BackendFailed, StoreError, describe, guarded, trace
+from reconciler.interfaces import Backend, ConfirmingBackend, FingerprintedBackend
+from reconciler.log import Log
 from reconciler.model import Desired, Plan
-from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
 from reconciler.planning.desired import keeping
-from reconciler.planning.plan import GUARDED_FROM, Causes, plan, unexplained
+from reconciler.planning.guard import Guard, refusal
+from reconciler.planning.plan import plan
 
 ROUNDS: Final = 3
 """How often a backend is read and corrected in one pass before it counts as not converging."""
 
-_SHOWN: Final = 10
+_log = Log("enforce")
 
 
 class State(Enum):
@@ -52,36 +53,7 @@ class Outcome:
 
 
 @frozen
-class Guard:
-    """Refuses plans that lift too much without a known cause.
-
-    ``share`` is the largest part of what is enforced that may go unexplained; ``causes`` is asked
-    only when it matters.
-    """
-
-    share: float
-    causes: Callable[[], Causes]
-
-    def lost(self, plan: Plan, enforced: int) -> Networks:
-        """Give the removals without a known cause, if they are too many of what is enforced."""
-        limit = self.share * enforced
-        if enforced < GUARDED_FROM or len(plan.banned.remove) <= limit:
-            return NOTHING
-        networks = unexplained(plan, self.causes())
-        return networks if len(networks) > limit else NOTHING
-
-
-def _refusal(name: str, lost: Sequence[Network], enforced: int) -> str:
-    some = ", ".join(map(str, lost[:3])) + (", ..." if lost[3:] else "")
-    return (
-        f"{name}: refused to lift {len(lost)} of {enforced} networks that nobody unbanned or"
-        f" whitelisted ({some})\n"
-        "  is the database the right one? `treason list` shows it; --force lifts them anyway"
-    )
-
-
-@frozen
-class Known:
+class Recalled:
     """What a backend is known to hold, without reading it.
 
     ``needed`` is the plan from there to what is desired, ``enforced`` counts what is dropped.
@@ -91,33 +63,33 @@ class Known:
     enforced: int
 
 
-class Memory(Protocol):
-    """Remembers what each backend was verified to hold, and under which fingerprint."""
+class Knowledge(Protocol):
+    """What each backend was verified to hold, and under which fingerprint."""
 
-    def recall(self, backend: str, fingerprint: str) -> Known | None:
-        """Give what the backend holds if it still has this fingerprint; None: it must be read."""
+    def recall(self, backend: str, fingerprint: str) -> Recalled | None:
+        """Return what the backend holds if it has this fingerprint; None if it must be read."""
 
     def keep(self, backend: str, fingerprint: str, enforced: int, *, read: bool) -> None:
         """Remember that it holds what is desired; ``read`` says that all of it was read."""
 
 
 @frozen
-class Wish:
+class Goal:
     """What every backend is to hold, and how to find out whether it does.
 
     ``whole`` is asked only when a backend must be read or made anew. ``full`` reads everything,
-    before and after a change, whatever is remembered.
+    before and after a change, whatever is known. ``render`` asks for the script of each plan.
     """
 
     whole: Callable[[], Desired]
     guard: Guard | None = None
-    memory: Memory | None = None
+    knowledge: Knowledge | None = None
     full: bool = False
     render: bool = False
 
 
 def enforce(
-    backends: Mapping[str, Callable[[], Backend]], wish: Wish, *, check: bool
+    backends: Mapping[str, Callable[[], Backend]], goal: Goal, *, check: bool
 ) -> Iterator[Outcome]:
     """Make every backend hold what is desired, and verify that it does.
 
@@ -125,25 +97,21 @@ def enforce(
     """
     step = _compare if check else _converge
     for name, make in backends.items():
-        yield _guarded(name, partial(_made, make, partial(step, name, wish)))
+        yield guarded(partial(_with, make, partial(step, name, goal)), partial(_failed, name))
 
 
 def teardown(backends: Mapping[str, Callable[[], Backend]]) -> Iterator[Outcome]:
     """Let every backend remove what it owns."""
     for name, make in backends.items():
-        yield _guarded(name, partial(_made, make, partial(_remove, name)))
+        yield guarded(partial(_with, make, partial(_remove, name)), partial(_failed, name))
 
 
-def _guarded(name: str, work: Callable[[], Outcome]) -> Outcome:
-    """Turn whatever one backend raises into its outcome, so that the others go on."""
-    try:
-        return work()
-    except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
-        return Outcome(name, State.FAILED, error=describe(error, name), trace=trace(error))
+def _with(make: Callable[[], Backend], step: Callable[[Backend], Outcome]) -> Outcome:
+    return step(make())
 
 
-def _made(make: Callable[[], Backend], work: Callable[[Backend], Outcome]) -> Outcome:
-    return work(make())
+def _failed(name: str, error: BaseException) -> Outcome:
+    return Outcome(name, State.FAILED, error=describe(error, name), trace=trace(error))
 
 
 def _remove(name: str, backend: Backend) -> Outcome:
@@ -155,113 +123,141 @@ def _remove(name: str, backend: Backend) -> Outcome:
 class _View:
     """What a backend holds, as far as it matters: what is needed, and how it is known.
 
-    ``mark`` is the fingerprint of exactly this state, if it has one; ``read`` says that the
-    backend was read.
+    ``fingerprint`` is that of exactly this state, if it has one; ``read`` says that the backend
+    was read.
     """
 
     needed: Plan | None
     enforced: int
-    mark: str | None = None
+    fingerprint: str | None = None
     read: bool = True
     notes: tuple[str, ...] = ()
 
 
-def _compare(name: str, wish: Wish, backend: Backend) -> Outcome:
-    view = _known(name, wish, backend) or _read(wish.whole(), backend)
+def _compare(name: str, goal: Goal, backend: Backend) -> Outcome:
+    view = _look(name, goal, backend)
     if view.needed is None:
         return Outcome(name, State.IN_SYNC, notes=view.notes)
-    lost = wish.guard.lost(view.needed, view.enforced) if wish.guard else NOTHING
-    refusal = _refusal(name, lost, view.enforced) if lost else ""
-    script = backend.render(view.needed) if wish.render else ""
-    return Outcome(name, State.DRIFT, view.needed, script, error=refusal, notes=view.notes)
+    removals = _refused(goal, view)
+    error = refusal(name, removals, view.enforced) if removals else ""
+    script = backend.render(view.needed) if goal.render else ""
+    return Outcome(name, State.DRIFT, view.needed, script, error=error, notes=view.notes)
 
 
-def _converge(name: str, wish: Wish, backend: Backend) -> Outcome:
-    """Look, correct and look again, until nothing is left to correct.
-
-    What the guard refuses to lift stays enforced; all else goes ahead.
-    """
-    first: Plan | None = None
-    script, refusal, failure = "", "", ""
-    view = _known(name, wish, backend) or _read(wish.whole(), backend)
-    for left in range(ROUNDS, -1, -1):
-        lost = (
-            wish.guard.lost(view.needed, view.enforced) if wish.guard and view.needed else NOTHING
-        )
-        if lost:
-            refusal = _refusal(name, lost, view.enforced)
-            wish = evolve(wish, whole=partial(keeping, wish.whole(), lost), guard=None, memory=None)
-            view = _read(wish.whole(), backend)
-        needed = view.needed
-        if needed is None:
-            notes = (*view.notes, *_kept(name, wish, view))
-            done = State.CHANGED if first else State.IN_SYNC
-            state = State.FAILED if refusal else done
-            return Outcome(name, state, first, script, refusal, notes=notes)
-        if not left:
+def _converge(name: str, goal: Goal, backend: Backend) -> Outcome:
+    """Look, correct and look again, until nothing is left to correct."""
+    work = _Convergence(name, goal, backend, _look(name, goal, backend))
+    work.hold_back()
+    for _ in range(ROUNDS):
+        if work.view.needed is None:
             break
-        if first is None:
-            first = needed
-            script = backend.render(needed) if wish.render else ""
+        work.correct(work.view.needed)
+        work.hold_back()
+    return work.outcome()
+
+
+@define
+class _Convergence:
+    """One backend on its way: what it holds, the first plan that was needed, what went wrong."""
+
+    name: str
+    goal: Goal
+    backend: Backend
+    view: _View
+    first: Plan | None = None
+    script: str = ""
+    refusal: str = ""
+    failure: str = ""
+
+    def hold_back(self) -> None:
+        """Keep enforced what the guard refuses to lift; all else goes ahead."""
+        if not (removals := _refused(self.goal, self.view)):
+            return
+        self.refusal = refusal(self.name, removals, self.view.enforced)
+        whole = partial(keeping, self.goal.whole(), removals)
+        self.goal = evolve(self.goal, whole=whole, guard=None, knowledge=None)
+        self.view = _read(whole(), self.backend)
+
+    def correct(self, needed: Plan) -> None:
+        """Carry out the plan, and see what the backend holds now."""
+        if self.first is None:
+            self.first = needed
+            self.script = self.backend.render(needed) if self.goal.render else ""
         confirmed = None
         try:
-            backend.apply(needed)
-            failure = ""
-            confirmed = None if wish.full else _confirmed(view, backend)
+            self.backend.apply(needed)
+            self.failure = ""
+            confirmed = None if self.goal.full else _confirmed(self.view, self.backend)
         except BackendFailed as error:
-            failure = str(error)  # somebody may have changed it in between: read again
-        view = confirmed or _read(wish.whole(), backend)
-    failure = failure or (
-        f"{name}: still differs after {ROUNDS} corrections\n"
-        "  another program may be changing it; --check --diff shows what is left"
-    )
-    return Outcome(name, State.FAILED, first, script, error=failure, notes=view.notes)
+            self.failure = str(error)  # somebody may have changed it in between: read again
+        self.view = confirmed or _read(self.goal.whole(), self.backend)
+
+    def outcome(self) -> Outcome:
+        """Return how the backend stands."""
+        notes, error = self.view.notes, self.refusal
+        if self.view.needed is None:
+            notes = (*notes, *_kept(self.name, self.goal, self.view))
+        else:
+            error = self.failure or (
+                f"{self.name}: still differs after {ROUNDS} corrections\n"
+                "  another program may be changing it; --check --diff shows what is left"
+            )
+        done = State.CHANGED if self.first else State.IN_SYNC
+        state = State.FAILED if error else done
+        return Outcome(self.name, state, self.first, self.script, error, notes=notes)
 
 
-def _known(name: str, wish: Wish, backend: Backend) -> _View | None:
-    """Tell what the backend holds without reading it, if that is remembered."""
-    if wish.memory is None or wish.full:
-        return None
-    mark = _mark(backend)
-    known = wish.memory.recall(name, mark) if mark is not None else None
-    return _View(known.needed, known.enforced, mark, read=False) if known else None
+def _refused(goal: Goal, view: _View) -> Networks:
+    """Return the removals that the guard refuses."""
+    if goal.guard is None or view.needed is None:
+        return NOTHING
+    return goal.guard.refused_removals(view.needed, view.enforced)
+
+
+def _look(name: str, goal: Goal, backend: Backend) -> _View:
+    """Return what the backend holds, without reading it if that is known."""
+    if goal.knowledge is not None and not goal.full:
+        fingerprint = _fingerprint(backend)
+        if fingerprint is not None and (known := goal.knowledge.recall(name, fingerprint)):
+            _log.debug("%s: not read, it is as it was verified", name)
+            return _View(known.needed, known.enforced, fingerprint, read=False)
+    return _read(goal.whole(), backend)
 
 
 def _read(desired: Desired, backend: Backend) -> _View:
-    before = _mark(backend)
+    before = _fingerprint(backend)
     observed = backend.observe()
-    mark = before if _mark(backend) == before else None
-    return _View(
-        plan(desired, observed), len(observed.banned), mark, read=True, notes=observed.notes
-    )
+    fingerprint = before if _fingerprint(backend) == before else None
+    needed = plan(desired, observed)
+    return _View(needed, len(observed.banned), fingerprint, read=True, notes=observed.notes)
 
 
 def _confirmed(view: _View, backend: Backend) -> _View | None:
-    """Tell what the backend holds after a change that it confirms; None if it must be read."""
-    if not isinstance(backend, Confirming) or view.needed is None:
+    """Return what the backend holds after a change that it confirms; None if it must be read."""
+    if not isinstance(backend, ConfirmingBackend) or view.needed is None:
         return None
-    mark = _mark(backend)
+    fingerprint = _fingerprint(backend)
     if not backend.confirm(view.needed):
         return None
     change = view.needed.banned
     enforced = view.enforced + len(change.add) - len(change.remove)
-    return _View(None, enforced, mark, view.read, view.notes)
+    return _View(None, enforced, fingerprint, view.read, view.notes)
 
 
-def _kept(name: str, wish: Wish, view: _View) -> list[str]:
+def _kept(name: str, goal: Goal, view: _View) -> list[str]:
     """Remember what was verified; say why that failed, which takes nothing from the pass."""
-    if wish.memory and view.mark:
+    if goal.knowledge and view.fingerprint:
         try:
-            wish.memory.keep(name, view.mark, view.enforced, read=view.read)
+            goal.knowledge.keep(name, view.fingerprint, view.enforced, read=view.read)
         except StoreError as error:
             return [f"not remembered, so the next pass reads everything: {error.what}"]
     return []
 
 
-def _mark(backend: Backend) -> str | None:
-    mark: object = backend.fingerprint() if isinstance(backend, Marked) else None
-    if mark is None:
+def _fingerprint(backend: Backend) -> str | None:
+    given: object = backend.fingerprint() if isinstance(backend, FingerprintedBackend) else None
+    if given is None:
         return None
-    if isinstance(mark, str):
-        return mark.encode(errors="backslashreplace").decode()
-    raise TypeError(f"the fingerprint {mark!r} is no text")
+    if isinstance(given, str):
+        return given.encode(errors="backslashreplace").decode()
+    raise TypeError(f"the fingerprint {given!r} is no text")

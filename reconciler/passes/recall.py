@@ -15,7 +15,7 @@ from reconciler.errors import StoreError
 from reconciler.model import Change, Desired, Plan
 from reconciler.network import Network
 from reconciler.networks import Networks
-from reconciler.passes.enforce import Known
+from reconciler.passes.enforce import Recalled
 from reconciler.planning.desired import collapse, covered, subtract
 from reconciler.store.bans import UNGUARDED
 from reconciler.store.changes import KEPT, Verified
@@ -26,8 +26,8 @@ _MOST: Final = 2_000
 
 
 @frozen
-class Memory:
-    """The memory of a pass over the bans as they are when it is made.
+class Recall:
+    """What a pass knows, over the bans as they are when it is made.
 
     ``digest`` stands for all that the plan depends on besides the bans: the configuration, what is
     exempt, the program. ``allows`` tells which networks may be banned unchecked; ``extra`` are
@@ -55,7 +55,7 @@ class Memory:
     def _(self) -> int:
         return self.store.changes.version
 
-    def recall(self, backend: str, fingerprint: str) -> Known | None:
+    def recall(self, backend: str, fingerprint: str) -> Recalled | None:
         """Give the plan from what was verified; None when it is not known what that was."""
         verified = self.store.changes.verified(backend)
         if verified is None and self.write:
@@ -70,7 +70,7 @@ class Memory:
             return None
         change = self._change(touched)
         needed = Plan(change, Change(), (), self.whole) if change else None
-        return Known(needed, verified.enforced)
+        return Recalled(needed, verified.enforced)
 
     def keep(self, backend: str, fingerprint: str, enforced: int, *, read: bool) -> None:
         """Remember what was verified in this pass.
@@ -85,7 +85,14 @@ class Memory:
         if begun and changes.version != self._version:
             return  # a change that came before changes were noted may have been overlooked
         since = self.now if read or old is None else old.read
-        now = Verified(fingerprint, self.digest, self._revision, self.now, since, enforced)
+        now = Verified(
+            fingerprint=fingerprint,
+            digest=self.digest,
+            revision=self._revision,
+            time=self.now,
+            read=since,
+            enforced=enforced,
+        )
         if old is None or read or evolve(old, time=self.now) != now:
             changes.verify(backend, now)
 

@@ -5,6 +5,7 @@ One that fails does not stop the others.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from itertools import islice
 from typing import Final
 
@@ -12,15 +13,17 @@ from attrs import define, field, frozen
 
 from reconciler.detection.detect import RULES, Rule, detect
 from reconciler.detection.policy import Policy
-from reconciler.errors import TreasonError, describe, trace
+from reconciler.errors import TreasonError, describe, guarded, trace
 from reconciler.host import listeners
-from reconciler.interfaces import Noting, Source
+from reconciler.interfaces import NotingSource, Source, Spec
+from reconciler.log import Log
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
 from reconciler.passes.counting import Counting
 from reconciler.store.store import Store
 
+_log = Log("scan")
 _SHOWN: Final = 10
 _BATCH: Final = 20_000
 """Offences that are decided on and stored together."""
@@ -81,19 +84,16 @@ class Scanner:
     def scan(self, sources: Mapping[str, Callable[[], Source]]) -> Iterator[Reading]:
         """Read every source."""
         for name, make in sources.items():
-            yield self._guarded(name, make)
+            reading = guarded(partial(self._read, name, make), partial(_failed, name))
+            _log.debug("%s: %d offences, %d new bans", name, reading.offences, reading.new)
+            yield reading
 
-    def _guarded(self, name: str, make: Callable[[], Source]) -> Reading:
-        try:
-            return self._read(name, make())
-        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
-            return Reading(name, error=describe(error, name), trace=trace(error))
-
-    def _read(self, name: str, source: Source) -> Reading:
+    def _read(self, name: str, make: Callable[[], Source]) -> Reading:
         """Read a source, in batches: however much it brings, no more than one is held."""
         rules = [rule for rule in self.rules if _is_for(rule, name)]
         if not rules:
             return Reading(name, notes=("not read: no rule is for it",))
+        source = make()
         read = self.store.cursors.sources()
         tally = _Tally(added=bool(read) and name not in read)
         coming = self._recognised(source, name, rules, tally)
@@ -111,11 +111,7 @@ class Scanner:
             self._counting.forget(name, before)
             raise
         self._made += tally.new
-        return Reading(
-            name, tally.offences, tally.reported, tally.refused, tally.known, tally.outbound,
-            tuple(tally.sightings), tuple(tally.examples), tuple(tally.bans.values()), tally.new,
-            notes,
-        )  # fmt: skip
+        return tally.reading(name, notes)
 
     def _recognised(
         self, source: Source, name: str, rules: Sequence[Rule], tally: "_Tally"
@@ -148,6 +144,8 @@ class Scanner:
             tally.sightings += [o.evidence for o in reported[: _SHOWN - len(tally.sightings)]]
         new, longer = self._counting.follow(fresh, added=tally.added)
         bans = [*new, *longer]
+        for ban in bans:
+            _log.debug("%s: ban %s until %s: %s", name, ban.network, ban.until, ban.reason)
         tally.new += len(new)
         tally.bans |= {ban.network: ban for ban in bans}
         self._limit(name, tally)
@@ -183,15 +181,39 @@ class _Tally:
     bans: dict[Network, Ban] = field(factory=dict)
     new: int = 0
 
+    def reading(self, source: str, notes: tuple[str, ...]) -> Reading:
+        """Return what the source has brought."""
+        return Reading(
+            source=source,
+            offences=self.offences,
+            reported=self.reported,
+            refused=self.refused,
+            known=self.known,
+            outbound=self.outbound,
+            sightings=tuple(self.sightings),
+            examples=tuple(self.examples),
+            bans=tuple(self.bans.values()),
+            new=self.new,
+            notes=notes,
+        )
+
+
+def _failed(name: str, error: BaseException) -> Reading:
+    return Reading(name, error=describe(error, name), trace=trace(error))
+
 
 def _notes(name: str, source: Source) -> tuple[str, ...]:
-    """Give what the source has to say; if it fails in that, what it read counts all the same."""
-    try:
-        return tuple(map(str, source.notes())) if isinstance(source, Noting) else ()
-    except Exception as error:  # noqa: BLE001 - whatever a plugin raises
+    """Return what the source has to say; if it fails in that, what it read counts all the same."""
+
+    def ask() -> tuple[str, ...]:
+        return tuple(map(str, source.notes())) if isinstance(source, NotingSource) else ()
+
+    def failed(error: BaseException) -> tuple[str, ...]:
         return (f"no notes: {describe(error, name).splitlines()[0]}",)
+
+    return guarded(ask, failed)
 
 
 def _is_for(rule: Rule, source: str) -> bool:
     """Whether the rule is for the records of a source, which it may name with its argument."""
-    return not rule.sources or source in rule.sources or source.partition(":")[0] in rule.sources
+    return not rule.sources or not {source, Spec.parse(source).name}.isdisjoint(rule.sources)

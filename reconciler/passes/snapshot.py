@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-from reconciler.errors import BackendUnreadable, ConfigError, TreasonError, describe
+from reconciler.errors import BackendUnreadable, ConfigError, TreasonError, describe, guarded
 from reconciler.interfaces import Backend
 from reconciler.model import Damage, Observed, Plan
 from reconciler.network import Network
@@ -43,10 +44,11 @@ def take(backends: Mapping[str, Callable[[], Backend]]) -> tuple[str, list[str]]
     found: dict[str, Any] = {}
     errors: list[str] = []
     for name, make in backends.items():
-        try:
-            found[name] = _dumped(make().observe())
-        except BaseException as error:  # noqa: BLE001 - whatever a plugin raises
-            errors.append(describe(error, name))
+        observed = guarded(partial(_observed, make), partial(describe, name=name))
+        if isinstance(observed, str):
+            errors.append(observed)
+        else:
+            found[name] = observed
     return json.dumps({"format_version": FORMAT_VERSION, "backends": found}, indent=1), errors
 
 
@@ -77,7 +79,8 @@ def _maker(name: str, held: Mapping[str, Observed], path: Path) -> Callable[[], 
     return make
 
 
-def _dumped(observed: Observed) -> dict[str, Any]:
+def _observed(make: Callable[[], Backend]) -> dict[str, Any] | str:
+    observed = make().observe()
     return {
         "banned": [str(network) for network in sorted(observed.banned)],
         "passed": None

@@ -1,21 +1,16 @@
-"""Try rules on a log: what matches, what almost does and why not, and what would follow."""
+"""Try rules on a log: what matches, and what almost does and why not."""
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from enum import Enum
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, evolve, field, frozen
 
 from reconciler.detection import pattern
 from reconciler.detection.detect import Rule, offence
-from reconciler.detection.policy import Past, Policy, decide, later
-from reconciler.errors import InvalidNetwork
+from reconciler.errors import words
 from reconciler.model import Offence, Record
-from reconciler.network import Network
-from reconciler.planning.whitelist import Exemption
-from reconciler.toml import duration
 
 T = TypeVar("T")
 
@@ -27,7 +22,7 @@ _GLIMPSE: Final = 40
 
 
 @define
-class Some(Generic[T]):
+class Sample(Generic[T]):
     """How many there were, and the first of them."""
 
     most: int | None
@@ -50,13 +45,13 @@ class Miss:
 
 
 @define
-class Outcome:
+class RuleResult:
     """What became of one rule; ``almost`` have its needle, and no rule matches them."""
 
     rule: Rule
-    matches: Some[Offence]
-    almost: Some[Miss]
-    refused: Some[Miss]
+    matches: Sample[Offence]
+    almost: Sample[Miss]
+    refused: Sample[Miss]
 
 
 @define
@@ -75,13 +70,13 @@ class Trial:
     most: int | None = None
     eager: bool = False
     records: int = field(default=0, init=False)
-    outcomes: dict[str, Outcome] = field(init=False)
+    results: dict[str, RuleResult] = field(init=False)
     offences: list[Offence] = field(factory=list, init=False)
     idle_matches: Counter[str] = field(factory=Counter, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.outcomes = {
-            rule.name: Outcome(rule, Some(self.most), Some(self.most), Some(self.most))
+        self.results = {
+            rule.name: RuleResult(rule, Sample(self.most), Sample(self.most), Sample(self.most))
             for rule in self.rules
         }
 
@@ -93,28 +88,28 @@ class Trial:
         for rule in near:
             if match := rule.pattern.fullmatch(text):
                 try:
-                    self._matched(self.outcomes[rule.name], record, offence(record, rule, match))
+                    self._matched(self.results[rule.name], record, offence(record, rule, match))
                 except ValueError as error:
-                    self._refuse(self.outcomes[rule.name], text, _said(error))
+                    self._refuse(self.results[rule.name], text, words(error).partition("\n")[0])
                 return
         for rule in [rule for rule in self.rules if self._resembles(rule, text)]:
-            self._almost(self.outcomes[rule.name], text)
+            self._almost(self.results[rule.name], text)
         for rule in self.idle:
             if rule.needle in text and rule.pattern.fullmatch(text):
                 self.idle_matches[rule.name] += 1
                 break
 
-    def _matched(self, outcome: Outcome, record: Record, found: Offence) -> None:
+    def _matched(self, result: RuleResult, record: Record, found: Offence) -> None:
         if not (found.trusted or self.userspace):
-            self._refuse(outcome, record.text, _unvouched(record))
+            self._refuse(result, record.text, _unvouched(record))
         elif self.ports is None or found.local_port is None or found.local_port in self.ports:
-            outcome.matches.add(lambda: found)
+            result.matches.add(lambda: found)
             self.offences.append(evolve(found, evidence=""))  # it would be most of the memory
         else:
             why = (
                 f"nothing listens on port {found.local_port} here, so this machine called the peer"
             )
-            self._refuse(outcome, record.text, why)
+            self._refuse(result, record.text, why)
 
     def _resembles(self, rule: Rule, text: str) -> bool:
         """Whether the text is worth a word, although the rule does not match it."""
@@ -126,110 +121,12 @@ class Trial:
         return rule.needle in text
 
     @staticmethod
-    def _refuse(outcome: Outcome, text: str, why: str) -> None:
-        outcome.refused.add(lambda: Miss(text, why))
+    def _refuse(result: RuleResult, text: str, why: str) -> None:
+        result.refused.add(lambda: Miss(text, why))
 
     @staticmethod
-    def _almost(outcome: Outcome, text: str) -> None:
-        outcome.almost.add(lambda: Miss(text, explained(outcome.rule, text)))
-
-
-class State(Enum):
-    """What would become of an address."""
-
-    BAN = "ban"
-    BANNED = "already banned"
-    BELOW = "below the threshold"
-    REPORT = "report only"
-    EXEMPT = "never dropped"
-
-
-@frozen
-class Verdict:
-    """What would become of an address, and why.
-
-    ``connections`` are distinct ones. ``until`` is the end of the ban in epoch seconds, None for
-    good, where ``state`` is one of a ban.
-    """
-
-    address: Network
-    rules: tuple[str, ...]
-    offences: int
-    connections: int
-    state: State
-    why: str = ""
-    until: int | None = None
-
-
-@frozen
-class Known:
-    """What is known of addresses already: active bans with their ends, past ones, exemptions."""
-
-    until: Mapping[Network, int | None] = field(factory=dict)
-    ended: Mapping[Network, int] = field(factory=dict)
-    exempt: Mapping[Network, Exemption] = field(factory=dict)
-
-
-def verdicts(trial: Trial, policy: Policy, known: Known, now: int) -> list[Verdict]:
-    """Say what would follow for each address; the most offences come first.
-
-    The log is judged by itself, without the offences that are stored.
-    """
-    rules = {rule.name: rule for rule in trial.rules}
-    own = {name: rule.policy for name, rule in rules.items() if rule.policy is not None}
-    counting = [each for each in trial.offences if not rules[each.rule].report_only]
-    bans = decide(counting, Past((), known.ended), policy, now, own)
-    judge = _Judge(rules, policy, {ban.network: ban.until for ban in bans}, known)
-    of: defaultdict[Network, list[Offence]] = defaultdict(list)
-    for each in trial.offences:
-        of[each.address].append(each)
-    found = [judge.verdict(address, offences) for address, offences in of.items()]
-    return sorted(found, key=lambda verdict: (-verdict.offences, verdict.address))
-
-
-@frozen
-class _Judge:
-    """All that the verdict about an address depends on besides its offences."""
-
-    rules: Mapping[str, Rule]
-    policy: Policy
-    bans: Mapping[Network, int | None]
-    known: Known
-
-    def verdict(self, address: Network, offences: Sequence[Offence]) -> Verdict:
-        names = tuple(dict.fromkeys(each.rule for each in offences))
-        count = sum(each.count for each in offences)
-        verdict = Verdict(address, names, count, _connections(offences), State.BAN)
-        subject = self.policy.subject(address)
-        if all(self.rules[name].report_only for name in names):
-            return evolve(verdict, state=State.REPORT, why="its rule causes no ban")
-        if subject not in self.bans:
-            return evolve(verdict, state=State.BELOW, why=self._wanted(names))
-        for network in (address, *address.supernets):
-            if network in self.known.exempt:
-                why = self.known.exempt[network].comment or "whitelisted"
-                return evolve(verdict, state=State.EXEMPT, why=why)
-        until = self.bans[subject]
-        held = self.known.until
-        wide = "" if subject == address else f"counted and banned as {subject}"
-        if subject in held and not later(until, held[subject]):
-            return evolve(verdict, state=State.BANNED, why=wide, until=held[subject])
-        return evolve(verdict, why=wide, until=until)
-
-    def _wanted(self, names: Iterable[str]) -> str:
-        """Say how many connections the policies of these rules want."""
-        banning = [self.rules[name] for name in names if not self.rules[name].report_only]
-        wanted = dict.fromkeys(rule.policy or self.policy for rule in banning)
-        return " or ".join(f"{w.threshold} within {duration.render(w.window)}" for w in wanted)
-
-
-def _connections(offences: Iterable[Offence]) -> int:
-    return len(
-        {
-            (each.peer_port, each.local_port) if each.peer_port is not None else number
-            for number, each in enumerate(offences)
-        }
-    )
+    def _almost(result: RuleResult, text: str) -> None:
+        result.almost.add(lambda: Miss(text, explained(result.rule, text)))
 
 
 def explained(rule: Rule, text: str) -> str:
@@ -275,10 +172,6 @@ def _unvouched(record: Record) -> str:
     if record.facility:
         return f"a process wrote it, not the kernel: its facility is {record.facility}, not 0"
     return "nobody vouches that the kernel wrote it"
-
-
-def _said(error: ValueError) -> str:
-    return error.what if isinstance(error, InvalidNetwork) else str(error)
 
 
 def _glimpse(text: str) -> str:

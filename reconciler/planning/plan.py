@@ -9,7 +9,6 @@
 """
 
 from collections.abc import Collection
-from typing import Final
 
 from attrs import frozen
 
@@ -32,10 +31,6 @@ class Causes:
     exempt: Collection[Network] = NOTHING
 
 
-GUARDED_FROM: Final = 10
-"""Removals are not guarded while fewer networks than this are enforced."""
-
-
 def plan(desired: Desired, observed: Observed) -> Plan | None:
     """Give the change that is needed; None means in sync."""
     banned = _change(desired.banned, observed.banned)
@@ -56,10 +51,10 @@ def unexplained(plan: Plan, causes: Causes) -> Networks:
     still = collapse(present)
     lifted = collapse(present | Networks.of(causes.lifted))
     own = Networks.of(plan.banned.remove) & Networks.of(causes.banned)
-    return _open(own, still) | _open(Networks.of(plan.banned.remove) - own, lifted)
+    return _uncovered(own, still) | _uncovered(Networks.of(plan.banned.remove) - own, lifted)
 
 
-def _open(networks: Networks, cover: Networks) -> Networks:
+def _uncovered(networks: Networks, cover: Networks) -> Networks:
     """Give those of the networks that ``cover`` leaves an address of."""
     outermost = networks.outermost()
     left = subtract(outermost, cover)

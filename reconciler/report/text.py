@@ -1,51 +1,25 @@
-"""What the commands print: text for people, JSON for programs."""
+"""What commands print for people."""
 
-import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
-from reconciler.cli.console import plain
+from reconciler.host import kernel_message
 from reconciler.model import Ban, Plan
-from reconciler.network import Network
 from reconciler.passes.enforce import Outcome, State
 from reconciler.passes.scan import Reading
+from reconciler.passes.status import Status
 from reconciler.planning.whitelist import Exemption
 from reconciler.report.diff import unified
+from reconciler.report.plain import plain
+from reconciler.report.times import ahead, iso
 from reconciler.store.history import Event
 
-FORMAT_VERSION: Final = 1
-"""Grows when a key of the JSON output changes its meaning or goes away."""
-
 _SHOWN: Final = 20
-_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
-def iso(time: float | None) -> str | None:
-    """Give epoch seconds as ISO 8601 in UTC."""
-    if time is None:
-        return None
-    try:
-        return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (OverflowError, ValueError, OSError):
-        return f"@{time:.0f}"  # a year that no calendar has
-
-
-def dump(value: dict[str, Any]) -> str:
-    """Give the JSON text of a result."""
-    return json.dumps({"format_version": FORMAT_VERSION} | value, indent=2)
-
-
-def ahead(until: int, now: int) -> str:
-    """Tell when a ban ends, rounded: ``in 3 h``."""
-    left = until - now
-    number, unit = next((round(left / s), unit) for s, unit in _UNITS if left >= 2 * s or s == 1)
-    return f"in {number} {unit}"
-
-
-def readings_text(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterator[str]:
+def readings(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterator[str]:
     """Tell what the sources brought."""
     for reading in readings:
         if reading.error:
@@ -73,7 +47,7 @@ def readings_text(readings: Iterable[Reading], now: int, *, verbose: bool) -> It
                 yield f"  ban {ban.network}, {end}: {plain(ban.reason)}"
 
 
-def ended_text(networks: Sequence[str], *, verbose: bool) -> Iterator[str]:
+def ended(networks: Sequence[str], *, verbose: bool) -> Iterator[str]:
     """Tell which bans have ended since the last pass."""
     if networks:
         yield f"{_count(len(networks), 'ban')} ended"
@@ -81,31 +55,12 @@ def ended_text(networks: Sequence[str], *, verbose: bool) -> Iterator[str]:
         yield from (f"  ended {plain(network)}" for network in networks)
 
 
-def silence_text(silent: Mapping[str, str]) -> Iterator[str]:
+def silence(silent: Mapping[str, str]) -> Iterator[str]:
     """Tell which sources see nothing of the kernel, and why."""
     return (f"{name}: {plain(reason)}" for name, reason in silent.items())
 
 
-def readings_json(readings: Iterable[Reading]) -> list[dict[str, Any]]:
-    """Give what the sources brought."""
-    return [
-        {
-            "source": reading.source,
-            "offences": reading.offences,
-            "reported": reading.reported,
-            "refused": reading.refused,
-            "known": reading.known,
-            "outbound": reading.outbound,
-            "bans": [str(ban.network) for ban in reading.bans],
-            "new": reading.new,
-            "notes": list(reading.notes),
-            "error": reading.error or None,
-        }
-        for reading in readings
-    ]
-
-
-def outcomes_text(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
+def outcomes(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
     """Tell how the backends stand, with the plan: its first lines, or all as a unified diff."""
     for outcome in outcomes:
         if outcome.plan is None:
@@ -122,20 +77,6 @@ def outcomes_text(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
                 yield f"  and {more} more; --diff shows all"
         yield from _notes(outcome)
         yield from map(plain, outcome.script.splitlines())
-
-
-def outcomes_json(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
-    """Give how the backends stand, with the plan."""
-    return [
-        {
-            "backend": outcome.backend,
-            "state": outcome.state.value,
-            "plan": None if outcome.plan is None else _plan_json(outcome.plan),
-            "error": outcome.error or None,
-            "notes": list(outcome.notes),
-        }
-        for outcome in outcomes
-    ]
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -157,7 +98,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
     yield capture.get().rstrip("\n")
 
 
-def bans_text(bans: Iterable[Ban], now: int) -> Iterator[str]:
+def bans(bans: Iterable[Ban], now: int) -> Iterator[str]:
     """List bans."""
     return table(
         ("network", "since", "until", "origin", "reason"),
@@ -174,42 +115,15 @@ def bans_text(bans: Iterable[Ban], now: int) -> Iterator[str]:
     )
 
 
-def bans_json(bans: Iterable[Ban]) -> list[dict[str, Any]]:
-    """List bans."""
-    return [
-        {
-            "network": str(ban.network),
-            "since": iso(ban.since),
-            "until": iso(ban.until),
-            "origin": ban.origin,
-            "reason": ban.reason,
-        }
-        for ban in bans
-    ]
-
-
-def events_text(events: Iterable[Event]) -> Iterator[str]:
+def events(events: Iterable[Event]) -> Iterator[str]:
     """List the history."""
     rows = ((iso(e.time) or "", e.action, e.network, e.reason) for e in events)
     return table(("time", "action", "network", "reason"), rows)
 
 
-def events_json(events: Iterable[Event]) -> list[dict[str, Any]]:
-    """List the history."""
-    return [
-        {"time": iso(e.time), "action": e.action, "network": e.network, "reason": e.reason}
-        for e in events
-    ]
-
-
-def exemptions_text(entries: Iterable[Exemption]) -> Iterator[str]:
+def exemptions(entries: Iterable[Exemption]) -> Iterator[str]:
     """List what is exempt, and why."""
     return table(("network", "comment"), ((str(e.network), e.comment) for e in entries))
-
-
-def exemptions_json(entries: Iterable[Exemption]) -> list[dict[str, Any]]:
-    """List what is exempt, and why."""
-    return [{"network": str(e.network), "comment": e.comment} for e in entries]
 
 
 def _notes(outcome: Outcome) -> Iterator[str]:
@@ -244,16 +158,21 @@ def _changes(plan: Plan) -> Iterator[str]:
         yield from (f"  {sign} {network}{what}" for network in networks)
 
 
-def _plan_json(plan: Plan) -> dict[str, Any]:
-    def texts(networks: Iterable[Network]) -> list[str]:
-        return [str(network) for network in networks]
-
-    return {
-        "repairs": [{"subject": d.subject, "problem": d.problem} for d in plan.repairs],
-        "banned": {"add": texts(plan.banned.add), "remove": texts(plan.banned.remove)},
-        "passed": {"add": texts(plan.passed.add), "remove": texts(plan.passed.remove)},
-    }
-
-
 def _count(number: int, what: str) -> str:
     return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def status(found: Status) -> Iterator[str]:
+    """Tell how things stand."""
+    counts = found.counts
+    invalid = f", {found.invalid} that are no networks" if found.invalid else ""
+    message = found.kernel_message
+    yield f"database   {found.database}"
+    yield f"bans       {counts.permanent} permanent, {counts.temporary} with an end{invalid}"
+    yield f"offences   {counts.offences}, the last {iso(counts.last_offence) or 'never'}"
+    yield f"exempt     {found.whitelisted} whitelisted, {found.protected} protected"
+    yield f"desired    {found.desired} networks to drop"
+    yield f"read       {', '.join(counts.sources) or 'no source yet'}"
+    yield from (f"silent     {line}" for line in silence(found.silent))
+    yield f"message    {kernel_message.advice(message) or message.value}"
+    yield from (f"{each.backend:<10} {each.error or each.state.value}" for each in found.outcomes)

@@ -35,8 +35,8 @@ class Database:
     def stream(self, query: str, values: Sequence[object]) -> Iterator[Any]:
         """Yield the rows that a query finds, while it runs."""
         with as_store_error(self.path):
-            for row in self.connection.execute(query, values):  # `yield from` would close it
-                yield row  # noqa: UP028 - when the connection may be closed already
+            for row in self.connection.execute(query, values):  # noqa: UP028 - it closes the rows
+                yield row  # after the connection, where nobody reads on
 
     def blocks(self, query: str, values: Sequence[object], size: int) -> Iterator[list[Any]]:
         """Yield the rows that a query finds, ``size`` at a time."""

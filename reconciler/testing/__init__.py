@@ -12,7 +12,11 @@ pytest.register_assert_rewrite(
 
 from reconciler.testing.backend import EXAMPLE, BackendContract  # noqa: E402 - rewritten from here on
 from reconciler.testing.memory import Memory, Table  # noqa: E402
-from reconciler.testing.optional import ConfirmingContract, MarkedContract  # noqa: E402
+from reconciler.testing.optional import (  # noqa: E402
+    ConfirmingContract,
+    FingerprintedContract,
+    MarkedContract,
+)
 from reconciler.testing.packets import PacketContract  # noqa: E402
 from reconciler.testing.source import SourceContract  # noqa: E402
 from reconciler.testing.steps import given, needed, reach, state  # noqa: E402
@@ -21,6 +25,7 @@ __all__ = [
     "EXAMPLE",
     "BackendContract",
     "ConfirmingContract",
+    "FingerprintedContract",
     "MarkedContract",
     "Memory",
     "PacketContract",

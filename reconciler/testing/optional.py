@@ -6,33 +6,33 @@ from typing import Any, ClassVar
 
 import pytest
 
-from reconciler.interfaces import Confirming, Marked
+from reconciler.interfaces import ConfirmingBackend, FingerprintedBackend
 from reconciler.testing.backend import EXAMPLE
 from reconciler.testing.steps import Cases, given, needed, reach, state
 
 
-class MarkedContract(Cases):
+class FingerprintedContract(Cases):
     """For a backend with `fingerprint`; a class beside `BackendContract`, with its ``damages``."""
 
     damages: ClassVar[Mapping[str, Callable[[Any], object]]] = {}
 
-    def test_fingerprint(self, damage: str, backend: Marked) -> None:
+    def test_fingerprint(self, damage: str, backend: FingerprintedBackend) -> None:
         """Looking leaves it as it is; damage changes it."""
         given(backend, EXAMPLE)
-        mark = _mark(backend)
+        before = _fingerprint(backend)
         backend.observe()
-        assert backend.fingerprint() == mark
+        assert backend.fingerprint() == before
         self.damages[damage](self)
-        assert backend.fingerprint() != mark
+        assert backend.fingerprint() != before
 
-    def test_fingerprint_of_a_change(self, backend: Marked) -> None:
+    def test_fingerprint_of_a_change(self, backend: FingerprintedBackend) -> None:
         """A change of the backend's own gives another one."""
         given(backend, state(["192.0.2.7"]))
-        mark = _mark(backend)
+        before = _fingerprint(backend)
         reach(backend, state(["192.0.2.7", "192.0.2.9"]))
-        assert backend.fingerprint() != mark
+        assert backend.fingerprint() != before
 
-    def test_apply_without_observe(self, backend: Marked) -> None:
+    def test_apply_without_observe(self, backend: FingerprintedBackend) -> None:
         """What was verified is not read: the change comes to an object that has read nothing."""
         fresh = copy(backend)
         given(backend, state(["192.0.2.7"]))
@@ -43,11 +43,11 @@ class MarkedContract(Cases):
         assert needed(backend, more) is None
 
 
-def _mark(backend: Marked) -> str:
-    mark = backend.fingerprint()
-    if mark is None:
+def _fingerprint(backend: FingerprintedBackend) -> str:
+    fingerprint = backend.fingerprint()
+    if fingerprint is None:
         pytest.skip("the platform has no fingerprint here")
-    return mark
+    return fingerprint
 
 
 class ConfirmingContract(Cases):
@@ -55,7 +55,7 @@ class ConfirmingContract(Cases):
 
     damages: ClassVar[Mapping[str, Callable[[Any], object]]] = {}
 
-    def test_confirm(self, damage: str, backend: Confirming) -> None:
+    def test_confirm(self, damage: str, backend: ConfirmingBackend) -> None:
         """What was damaged after the change is not confirmed."""
         given(backend, state(["192.0.2.7", "192.0.2.9", "203.0.113.128/25"]))
         made = needed(backend, EXAMPLE)
@@ -63,3 +63,7 @@ class ConfirmingContract(Cases):
         backend.apply(made)
         self.damages[damage](self)
         assert not backend.confirm(made)
+
+
+MarkedContract = FingerprintedContract
+"""Its earlier name, which plugins' tests go on using."""

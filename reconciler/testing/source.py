@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 import pytest
 
 from reconciler.errors import SourceUnreadable
-from reconciler.interfaces import Listening, Noting, Source
+from reconciler.interfaces import NotingSource, SilenceAwareSource, Source
 from reconciler.model import Record
 
 NEEDLE = "shrinks window"
@@ -152,12 +152,12 @@ class SourceContract:
         carrier.write(*self._messages(1))
         source = carrier.source()
         self._read(source, None)
-        if isinstance(source, Noting):
+        if isinstance(source, NotingSource):
             notes = source.notes()
             assert not isinstance(notes, str), "give lines, not one text"
             assert all(isinstance(note, str) for note in notes)
         other = carrier.source()
-        if isinstance(other, Listening):
+        if isinstance(other, SilenceAwareSource):
             said = other.silence()
             assert said is None or (isinstance(said, str) and not self.heard)
 

@@ -8,6 +8,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
+from reconciler.errors import words
+
 T = TypeVar("T")
 
 _KINDS = {
@@ -80,12 +82,12 @@ def fill(cls: type[T], table: Mapping[str, Any], tables: tuple[str, ...] = ()) -
         except Refused as error:
             problems += error.problems
         except (ValueError, TypeError) as error:
-            problems.append(Problem(tables, name, f"{name}: {_said(error)}"))
+            problems.append(Problem(tables, name, f"{name}: {words(error)}"))
     if not problems:
         try:
             return cls(**values)
         except (ValueError, TypeError) as error:
-            problems.append(Problem(tables, "", _said(error)))
+            problems.append(Problem(tables, "", words(error)))
     raise Refused(problems)
 
 
@@ -102,11 +104,6 @@ def _try(attribute: "attrs.Attribute[Any]", value: Any) -> None:
             value = convert(value)
         if attribute.validator is not None:
             attribute.validator(None, attribute, value)
-
-
-def _said(error: Exception) -> str:
-    """Give the words alone: attrs' validators pass more along."""
-    return str(error.args[0] if len(error.args) > 1 else error)
 
 
 def plain(settings: Any) -> dict[str, Any]:

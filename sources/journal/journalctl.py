@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import frozen
 
-from reconciler import SourceUnreadable, TreasonError, execute
+from reconciler import SourceUnreadable, TreasonError, execute, lines
 from sources.journal import export
 from sources.journal.export import Entry
 
@@ -130,12 +130,12 @@ class Journalctl:
         return (*self.command, "--no-pager", "--show-cursor", scope)
 
 
-def told(damage: Sequence[str]) -> Iterator[str]:
-    """Yield what people are told about damage."""
-    for line in damage[:_TOLD]:
-        yield f"not all of the journal could be read: {line}"
-    if len(damage) > _TOLD:
-        yield f"and {len(damage) - _TOLD} more; journalctl --verify tells what is damaged"
+def told(damage: Sequence[str]) -> list[str]:
+    """Return what people are told about damage."""
+    return lines.shortened(
+        [f"not all of the journal could be read: {line}" for line in damage],
+        rest="and {} more; journalctl --verify tells what is damaged",
+    )
 
 
 def _holding(

@@ -12,7 +12,7 @@ from backends.nftables.backend import Nftables
 from reconciler import Desired, Network, Networks, Plan, netlink
 from reconciler.execute import run
 from reconciler.host.netns import Namespace, Wire
-from reconciler.passes.enforce import State, Wish, enforce
+from reconciler.passes.enforce import Goal, State, enforce
 from reconciler.planning.desired import desired
 from reconciler.planning.plan import plan
 
@@ -41,7 +41,7 @@ def needed(wanted: Desired) -> Plan | None:
 
 def converge(wanted: Desired) -> State:
     """Enforce in one pass, and tell how it ended."""
-    [outcome] = enforce({"nftables": Nftables}, Wish(lambda: wanted), check=False)
+    [outcome] = enforce({"nftables": Nftables}, Goal(lambda: wanted), check=False)
     assert outcome.error == ""
     return outcome.state
 

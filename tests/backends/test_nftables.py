@@ -48,7 +48,7 @@ from reconciler.planning.plan import plan
 from reconciler.testing import (
     BackendContract,
     ConfirmingContract,
-    MarkedContract,
+    FingerprintedContract,
     PacketContract,
 )
 
@@ -141,7 +141,7 @@ def _strike(_contract: object, text: str) -> None:
     nft_(text)
 
 
-class TestNftables(BackendContract, PacketContract, MarkedContract, ConfirmingContract):
+class TestNftables(BackendContract, PacketContract, FingerprintedContract, ConfirmingContract):
     """The contract, on the real kernel."""
 
     @pytest.fixture

@@ -27,7 +27,7 @@ from reconciler import (
 from reconciler.execute import run
 from reconciler.model import Ban
 from reconciler.netlink import Connection, Message
-from reconciler.passes.enforce import Known, Outcome, State, Wish, enforce
+from reconciler.passes.enforce import Goal, Outcome, Recalled, State, enforce
 from reconciler.planning.plan import plan
 from reconciler.store.store import open_store
 
@@ -76,7 +76,7 @@ class Disturbed(Nftables):
 def pass_(backend: Nftables, wanted: Desired, memory: "Kept | None" = None) -> Outcome:
     """Enforce."""
     [outcome] = enforce(
-        {"nftables": lambda: backend}, Wish(lambda: wanted, memory=memory), check=False
+        {"nftables": lambda: backend}, Goal(lambda: wanted, knowledge=memory), check=False
     )
     return outcome
 
@@ -93,9 +93,9 @@ class Kept:
         self.fingerprint: str | None = None
         self.plan: Plan | None = None
 
-    def recall(self, backend: str, fingerprint: str) -> Known | None:
+    def recall(self, backend: str, fingerprint: str) -> Recalled | None:
         """Tell the plan."""
-        return Known(self.plan, 10) if fingerprint == self.fingerprint else None
+        return Recalled(self.plan, 10) if fingerprint == self.fingerprint else None
 
     def keep(self, backend: str, fingerprint: str, enforced: int, *, read: bool) -> None:
         """Remember."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from harness import Place
 
-from reconciler.cli.commands.setup import write_configuration
+from reconciler.cli.commands.init import write_configuration
 from reconciler.config.template import default_text
 from reconciler.errors import ConfigError
 from reconciler.execute import run

@@ -1,5 +1,6 @@
 """Composition: names and arguments become sources and backends with checked settings."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from reconciler import BackendPlugin, SourcePlugin
 from reconciler.config import compose
 from reconciler.config.plugins import Plugins
 from reconciler.config.tables import Config, Main
-from reconciler.errors import ConfigError
+from reconciler.errors import ConfigError, PluginError
 from reconciler.toml.file import TomlFile
 
 
@@ -105,4 +106,39 @@ def test_missing_and_wrong_settings_are_named() -> None:
 def test_a_table_for_nobody_is_refused() -> None:
     """A misspelt plugin's table would otherwise be silently without effect."""
     wrong = Config(source={"flie": {}})
-    assert refused(wrong, "plain").what.startswith("FILE: [source] unknown source 'flie'")
+    with pytest.raises(ConfigError) as error:
+        compose.sources(wrong, attrs.evolve(PLUGINS, broken=()), FILE, ("plain",))
+    assert error.value.what.startswith("FILE: [source] unknown source 'flie'")
+
+
+def test_a_table_that_may_be_a_broken_plugins_is_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All others are made."""
+    config = attrs.evolve(CONFIG, source={**CONFIG.source, "cloud": {}})
+    monkeypatch.setattr(logging.getLogger("treason"), "propagate", True)  # a command stops it
+    with caplog.at_level("WARNING", "treason"):
+        made = compose.sources(config, PLUGINS, FILE)
+    assert [*made] == ["file"]
+    assert "unknown source 'cloud'" in caplog.text
+
+
+def test_a_listed_name_that_may_be_a_broken_plugins_fails_by_itself() -> None:
+    """What is listed beside it is made."""
+    config = attrs.evolve(CONFIG, treason=Main(sources=("file", "cloud")))
+    made = compose.sources(config, PLUGINS, FILE)
+    assert settings(made["file"]) == Settings("/log")
+    with pytest.raises(PluginError, match="no luck"):
+        made["cloud"]()
+    with pytest.raises(ConfigError):
+        compose.sources(config, attrs.evolve(PLUGINS, broken=()), FILE)
+
+
+def test_a_contested_name_fails_by_itself() -> None:
+    """Nobody knows which of the two is meant."""
+    both = PluginError("'plain' is provided by two plugins: 'a' and 'b'")
+    found = attrs.evolve(PLUGINS, contested={("source", "plain"): both})
+    made = compose.sources(CONFIG, found, FILE, ("plain", "file:/a"))
+    assert settings(made["file:/a"]) == Settings("/a", True)
+    with pytest.raises(PluginError, match="two plugins"):
+        made["plain"]()

@@ -4,13 +4,13 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reconciler import BackendPlugin, SourcePlugin, hookimpl
 from reconciler.config.plugins import load
-from reconciler.errors import PluginError
 
 
 @pytest.fixture
@@ -82,15 +82,41 @@ def test_a_hook_that_gives_something_else_is_named(plugin: Callable[..., EntryPo
     assert all("is no BackendPlugin" in said for said in found.broken)
 
 
-def test_two_providers_of_one_name_are_an_error_naming_both(
-    plugin: Callable[..., EntryPoint],
-) -> None:
-    """Nobody's plugin wins by accident."""
+def test_nobody_can_use_a_name_that_two_provide(plugin: Callable[..., EntryPoint]) -> None:
+    """Nobody's plugin wins by accident; both are named, and all others work."""
     both = [
         plugin(n, treason_backends=lambda: [BackendPlugin("cloud", nothing)]) for n in ("a", "b")
     ]
-    with pytest.raises(PluginError) as refused:
-        load(both)
-    assert "'cloud'" in refused.value.what
-    assert "'a'" in refused.value.what
-    assert "'b'" in refused.value.what
+    other = plugin("c", treason_backends=lambda: [BackendPlugin("other", nothing)])
+    found = load([*both, other])
+    assert set(found.backends) == {"other"}
+    assert found.contested["backend", "cloud"].what == (
+        "'cloud' is provided by two plugins: 'a' and 'b'"
+    )
+    assert found.broken == (found.contested["backend", "cloud"].what,)
+
+
+@pytest.mark.parametrize(
+    "raised", [SystemExit(0), KeyboardInterrupt(), GeneratorExit(), BaseException("odd")]
+)
+def test_whatever_ends_an_import_is_that_plugins_failure(
+    raised: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an entry point is loaded nothing that it raises ends the program."""
+    (tmp_path / "ends_at_import.py").write_text(f"raise {raised!r}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    [said] = load([EntryPoint("bad", "ends_at_import", "treason")]).broken
+    assert said.startswith(f"plugin 'bad' (ends_at_import): {type(raised).__name__}")
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_what_ends_the_program_inside_a_hook_ends_it(
+    kind: type[BaseException], plugin: Callable[..., EntryPoint]
+) -> None:
+    """It is no failure of the plugin."""
+
+    def ends() -> object:
+        raise kind
+
+    with pytest.raises(kind):
+        load([plugin("bad", treason_backends=ends)])

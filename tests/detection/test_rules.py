@@ -213,8 +213,8 @@ def test_a_scan_bans_by_a_rule_of_ones_own(place: Place, tmp_path: Path) -> None
 def test_a_pass_without_patterns_does_not_load_the_engine(place: Place) -> None:
     """It would make every command slower."""
     code = (
-        "import sys; from reconciler.config.setup import Session;"
-        f" Session({str(place.config)!r}).rules;"
+        "import sys; from reconciler.config.setup import Setup;"
+        f" Setup({str(place.config)!r}).rules;"
         " rooms = 'reconciler.detection.';"
         " print({'re2', f'{rooms}pattern', f'{rooms}ready'} & {*sys.modules})"
     )

@@ -26,12 +26,14 @@ def test_the_shipped_units_are_what_init_renders() -> None:
     assert shipped == rendered
 
 
-@pytest.mark.parametrize(("reading", "groups"), [(("CAP_SYSLOG",), ()), ((), ("adm", "tty"))])
-def test_systemd_finds_nothing_wrong_with_them(
-    tmp_path: Path, reading: tuple[str, ...], groups: tuple[str, ...]
-) -> None:
+@pytest.mark.parametrize(
+    "needs",
+    [units.Needs(), units.Needs(sources=frozenset(), groups=frozenset({"adm", "tty"}))],
+    ids=["kmsg", "groups"],
+)
+def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path, needs: units.Needs) -> None:
     """`systemd-analyze verify` says nothing."""
-    texts = units.texts("/bin/true", tables.DEFAULT, (), reading, groups)
+    texts = units.texts("/bin/true", tables.DEFAULT, needs)
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)

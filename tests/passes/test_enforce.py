@@ -1,9 +1,9 @@
 """The pass: what it does when sources and backends fail, lie or disagree."""
 
-import sys
 from collections.abc import Set as AbstractSet
 
 import attrs
+import pytest
 
 from reconciler import (
     Backend,
@@ -15,7 +15,8 @@ from reconciler import (
     Observed,
     Plan,
 )
-from reconciler.passes.enforce import ROUNDS, Guard, Outcome, State, Wish, enforce, teardown
+from reconciler.passes.enforce import ROUNDS, Goal, Outcome, State, enforce, teardown
+from reconciler.planning.guard import Guard
 from reconciler.planning.plan import Causes
 
 A, B, C = (Network.parse(f"192.0.2.{i}") for i in (1, 2, 3))
@@ -52,8 +53,8 @@ class Memory:
 def pass_(backend: Backend, desired: Desired, guard: Guard | None = None, **how: bool) -> Outcome:
     """Enforce on one backend."""
     check, render = how.get("check", False), how.get("render", False)
-    wish = Wish(lambda: desired, guard, render=render)
-    [outcome] = enforce({"it": lambda: backend}, wish, check=check)
+    goal = Goal(lambda: desired, guard, render=render)
+    [outcome] = enforce({"it": lambda: backend}, goal, check=check)
     return outcome
 
 
@@ -115,10 +116,6 @@ def test_one_failing_backend_does_not_stop_the_next() -> None:
         def observe(self) -> Observed:
             return 1 // 0  # type: ignore[return-value]  # that is the bug
 
-    class Exits(Memory):
-        def apply(self, plan: Plan) -> None:
-            sys.exit(0)
-
     class Wrong(Memory):
         def observe(self) -> Observed:
             return Observed(["192.0.2.1"])  # type: ignore[list-item]  # that is the mistake
@@ -129,16 +126,35 @@ def test_one_failing_backend_does_not_stop_the_next() -> None:
     good = Memory()
     outcomes = list(
         enforce(
-            {"a": Unreadable, "b": Buggy, "d": Exits, "e": Wrong, "f": unmade, "c": lambda: good},
-            Wish(lambda: Desired(frozenset({A}))), check=False,
+            {"a": Unreadable, "b": Buggy, "e": Wrong, "f": unmade, "c": lambda: good},
+            Goal(lambda: Desired(frozenset({A}))), check=False,
         )
     )  # fmt: skip
-    assert [o.state for o in outcomes] == [State.FAILED] * 5 + [State.CHANGED]
+    assert [o.state for o in outcomes] == [State.FAILED] * 4 + [State.CHANGED]
     assert outcomes[0].error == "no permission\n  be root"
     assert not outcomes[0].trace
     assert "ZeroDivisionError" in outcomes[1].error
     assert "1 // 0" in outcomes[1].trace
     assert good.banned == {A}
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_what_ends_the_program_is_no_failure_of_a_backend(kind: type[BaseException]) -> None:
+    """It ends the pass, whichever backend was at work; any other exception does not."""
+
+    class Ends(Memory):
+        def apply(self, plan: Plan) -> None:
+            raise kind
+
+    class Odd(Memory):
+        def apply(self, plan: Plan) -> None:
+            raise BaseException("odd")  # noqa: TRY002 - plugins raise whatever they like
+
+    goal = Goal(lambda: Desired(frozenset({A})))
+    outcomes = enforce({"odd": Odd, "it": Ends}, goal, check=False)
+    assert "BaseException: odd" in next(outcomes).error
+    with pytest.raises(kind):
+        next(outcomes)
 
 
 def test_unexplained_removals_are_refused_and_nothing_is_applied() -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from reconciler import BackendUnreadable, Desired, Network, Networks, Observed, Plan
 from reconciler.model import Ban
-from reconciler.passes.enforce import Outcome, State, Wish, enforce
-from reconciler.passes.recall import Memory
+from reconciler.passes.enforce import Goal, Outcome, State, enforce
+from reconciler.passes.recall import Recall
 from reconciler.planning.desired import collapse, desired
 from reconciler.planning.plan import plan
 from reconciler.store.store import Store, open_store
@@ -79,9 +79,9 @@ class Site:
         """Whether it may be banned unchecked."""
         return network.length >= self.narrowest
 
-    def memory(self, *extra: Network, write: bool = False) -> Memory:
+    def memory(self, *extra: Network, write: bool = False) -> Recall:
         """The memory of a pass at this time."""
-        return Memory(
+        return Recall(
             self.store, self.now, f"{[*self.exempt]} {self.narrowest}", RESYNC,
             collapse(self.exempt), self.allows, Networks.of(extra), self.desired, write,
         )  # fmt: skip
@@ -92,8 +92,8 @@ class Site:
             self.store.bans.expire(self.now)
             self.store.bans.tidy()
             self.store.changes.forget(self.now - RESYNC)
-        wish = Wish(self.desired, memory=self.memory(write=not check), full=full)
-        [outcome] = enforce({"it": lambda: self.firewall}, wish, check=check)
+        goal = Goal(self.desired, knowledge=self.memory(write=not check), full=full)
+        [outcome] = enforce({"it": lambda: self.firewall}, goal, check=check)
         return outcome
 
 

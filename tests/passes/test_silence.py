@@ -46,7 +46,6 @@ class Deaf:
         ("holds nothing:\n  look", {"it": "holds nothing: look"}),
         (SourceUnreadable("cannot read it", "run as root"), {"it": "cannot read it; run as root"}),
         (RuntimeError("bug"), {"it": "the plugin failed: RuntimeError: bug"}),
-        (SystemExit(3), {"it": "the plugin failed: SystemExit: 3"}),
     ],
 )
 def test_each_reason_is_one_line(said: str | BaseException | None, told: dict[str, str]) -> None:

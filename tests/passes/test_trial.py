@@ -58,7 +58,7 @@ def test_it_finds_what_detection_finds() -> None:
                 trial.take(record)
                 offence = detect(record, every)
                 expected += [offence] if offence and offence.trusted else []
-    found = [each for outcome in trial.outcomes.values() for each in outcome.matches.first]
+    found = [each for outcome in trial.results.values() for each in outcome.matches.first]
     assert sorted(found, key=repr) == sorted(expected, key=repr)
     assert len(trial.offences) == len(expected) > 80
 

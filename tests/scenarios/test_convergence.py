@@ -18,9 +18,10 @@ from backends.nftables.backend import Nftables
 from reconciler import BackendError, Desired, Network, Networks, Observed, Plan
 from reconciler.host.netns import Namespace
 from reconciler.model import Ban
-from reconciler.passes.enforce import Guard, State, Wish, enforce
-from reconciler.passes.recall import Memory
+from reconciler.passes.enforce import Goal, State, enforce
+from reconciler.passes.recall import Recall
 from reconciler.planning.desired import collapse, desired, overlaps
+from reconciler.planning.guard import Guard
 from reconciler.planning.plan import Causes, plan
 from reconciler.store.store import open_store
 
@@ -151,12 +152,12 @@ class Machine(RuleBasedStateMachine):
         self.store.bans.expire(self.now)
         whitelist = collapse(self.whitelist)
         self.store.changes.forget(self.now - 200)
-        memory = Memory(
+        memory = Recall(
             self.store, self.now, str([*whitelist]), 200, whitelist, lambda _: True, Networks(),
             self._desired,
         )  # fmt: skip
-        wish = Wish(self._desired, Guard(1.0, Causes), memory)
-        [outcome] = enforce({"it": make}, wish, check=False)
+        goal = Goal(self._desired, Guard(1.0, Causes), memory)
+        [outcome] = enforce({"it": make}, goal, check=False)
         return outcome.state
 
 
@@ -175,6 +176,6 @@ def test_two_passes_are_enough_whatever_happened(host: None) -> None:
 def test_the_machine_would_notice_a_pass_that_does_nothing(after: bool, host: None) -> None:
     """A failing pass is told as one: the machine's own ground."""
     wanted = desired([Network.parse("192.0.2.1")], [])
-    [outcome] = enforce({"it": lambda: Failing(after)}, Wish(lambda: wanted), check=False)
+    [outcome] = enforce({"it": lambda: Failing(after)}, Goal(lambda: wanted), check=False)
     assert outcome.state is State.FAILED
     assert bool(Nftables().observe().banned) is after

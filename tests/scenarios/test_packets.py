@@ -12,7 +12,7 @@ from reconciler import Desired
 from reconciler.detection.policy import Policy
 from reconciler.execute import run
 from reconciler.host.netns import Wire
-from reconciler.passes.enforce import State, Wish, enforce
+from reconciler.passes.enforce import Goal, State, enforce
 from reconciler.passes.scan import Scanner
 from reconciler.planning.desired import desired
 from reconciler.store.store import open_store
@@ -31,7 +31,7 @@ OTHER = "203.0.113.5"
 
 def apply(state: Desired) -> None:
     """Make nftables hold the state."""
-    [outcome] = enforce({"nftables": Nftables}, Wish(lambda: state), check=False)
+    [outcome] = enforce({"nftables": Nftables}, Goal(lambda: state), check=False)
     assert outcome.state is State.CHANGED, outcome.error
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from harness import DATA, REAL_ROOT, Place
 
-from reconciler import Listening, Noting, Record, SourceUnreadable
+from reconciler import NotingSource, Record, SilenceAwareSource, SourceUnreadable
 from reconciler.detection.detect import RULES, detect
 from reconciler.testing import SourceContract
 from sources.journal import Settings
@@ -486,8 +486,8 @@ def test_an_empty_journal_is_empty(files: Files) -> None:
     done = files.read()
     assert (done.records, done.cursor) == ([], None)
     source = files.source()
-    assert isinstance(source, Listening)
-    assert isinstance(source, Noting)
+    assert isinstance(source, SilenceAwareSource)
+    assert isinstance(source, NotingSource)
     assert "no record of the kernel" in (source.silence() or "")
     files.entries([{"MESSAGE": "x", "SYSLOG_FACILITY": "1", "SYSLOG_IDENTIFIER": "x"}])
     assert files.source().silence()

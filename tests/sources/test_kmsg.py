@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from reconciler import SourceUnreadable
 from reconciler.detection.detect import RULES, detect
 from reconciler.execute import run
-from reconciler.interfaces import Listening, Noting
+from reconciler.interfaces import NotingSource, SilenceAwareSource
 from reconciler.testing import SourceContract
 from sources import kmsg as module
 from sources.kmsg import Kmsg
@@ -293,8 +293,8 @@ def test_the_samples_yield_what_they_must() -> None:
 def test_the_kernel_is_heard(kmsg: Callable[[str], None], kernel_speaks: None) -> None:
     """Where the buffer holds a record of its own, there is no silence."""
     source = Kmsg()
-    assert isinstance(source, Listening)
-    assert isinstance(source, Noting)
+    assert isinstance(source, SilenceAwareSource)
+    assert isinstance(source, NotingSource)
     assert source.silence() is None
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from reconciler import Change, Network, Networks, Plan
 from reconciler.model import Ban
-from reconciler.passes.enforce import Known, State, Wish, enforce
-from reconciler.passes.recall import Memory
+from reconciler.passes.enforce import Goal, Recalled, State, enforce
+from reconciler.passes.recall import Recall
 from reconciler.planning.desired import desired
 from reconciler.store.changes import KEPT
 from reconciler.store.store import Store, open_store
@@ -49,11 +49,11 @@ def store(path: Path) -> Iterator[Store]:
         yield opened
 
 
-def memory(store: Store) -> Memory:
+def memory(store: Store) -> Recall:
     """Begin a pass."""
     untidy, _ = store.bans.exceptions(NOW, lambda _: True)
     extra = Networks.of(untidy)
-    return Memory(
+    return Recall(
         store, NOW, "digest", 60, Networks(), lambda _: True, extra,
         lambda: desired(store.bans.networks(NOW)[0] | extra, ()),
     )  # fmt: skip
@@ -62,7 +62,7 @@ def memory(store: Store) -> Memory:
 def needed(store: Store) -> Change | None:
     """Give the change that follows from what is remembered."""
     known = memory(store).recall("it", "mark")
-    assert isinstance(known, Known)
+    assert isinstance(known, Recalled)
     return known.needed.banned if isinstance(known.needed, Plan) else None
 
 
@@ -121,8 +121,8 @@ def test_a_store_that_cannot_be_written_fails_no_pass(path: Path) -> None:
     """What is not remembered is told; the backend holds what it is to hold."""
     with open_store(path, write=False) as store:
         bans = store.bans.networks(NOW)[0]
-        wish = Wish(lambda: desired(bans, ()), memory=memory(store))
-        [outcome] = enforce({"it": MarkedFirewall}, wish, check=False)
+        goal = Goal(lambda: desired(bans, ()), knowledge=memory(store))
+        [outcome] = enforce({"it": MarkedFirewall}, goal, check=False)
     assert (outcome.state, outcome.error) == (State.CHANGED, "")
     assert [note.partition(":")[0] for note in outcome.notes] == [
         "not remembered, so the next pass reads everything"
@@ -132,8 +132,8 @@ def test_a_store_that_cannot_be_written_fails_no_pass(path: Path) -> None:
 def test_a_fingerprint_that_is_no_text_is_a_mistake_of_the_plugin(store: Store) -> None:
     """It is told as one."""
     firewall = MarkedFirewall(b"mark")
-    wish = Wish(lambda: desired((), ()), memory=memory(store))
-    [outcome] = enforce({"it": lambda: firewall}, wish, check=False)
+    goal = Goal(lambda: desired((), ()), knowledge=memory(store))
+    [outcome] = enforce({"it": lambda: firewall}, goal, check=False)
     assert "it: the plugin failed: TypeError: the fingerprint b'mark' is no text" in outcome.error
 
 

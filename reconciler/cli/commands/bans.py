@@ -1,18 +1,23 @@
 """The commands about bans: ban, unban, list, history."""
 
+from time import time
+
 import click
 
-from reconciler.cli.console import OK, plain
+from reconciler.cli.console import OK
 from reconciler.cli.ending import emit
 from reconciler.cli.options import output_format, verbosity
-from reconciler.config.setup import Session
+from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError
 from reconciler.model import Ban
 from reconciler.network import Network
 from reconciler.networks import Networks
+from reconciler.passes import access
 from reconciler.planning.desired import collapse, overlaps, subtract
 from reconciler.planning.whitelist import Exemption
-from reconciler.report import text
+from reconciler.report import json, text
+from reconciler.report.plain import plain
+from reconciler.report.times import iso
 from reconciler.toml import duration
 
 _networks = click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
@@ -26,19 +31,19 @@ _networks = click.argument("networks", nargs=-1, required=True, metavar="NETWORK
 @click.option("--force", is_flag=True, help="Even if it is too wide, or exempt.")
 @verbosity
 @click.pass_obj
-def ban(session: Session, networks: tuple[str, ...], length: str, reason: str, force: bool) -> int:
+def ban(setup: Setup, networks: tuple[str, ...], length: str, reason: str, force: bool) -> int:
     """Store bans of addresses or networks; the next pass enforces them."""
-    seconds = duration.parse(length)
-    until = None if seconds is None else session.now + seconds
-    bans = [Ban(Network.parse(text), session.now, until, "manual", reason) for text in networks]
-    with session.store(write=False) as store:
-        exempt = [*session.whitelist, *session.protection(store)]
+    seconds, now = duration.parse(length), int(time())
+    until = None if seconds is None else now + seconds
+    bans = [Ban(Network.parse(each), now, until, "manual", reason) for each in networks]
+    with access.opened(setup, write=False) as store:
+        exempt = [*setup.whitelist, *access.protection(setup, store, now)]
     if not force:
         for each in bans:
-            _refuse(session, each.network, exempt)
-    with session.store(write=True) as store:
+            _refuse(setup, each.network, exempt)
+    with access.opened(setup, write=True) as store:
         store.bans.add(bans)
-    end = "for good" if until is None else f"until {text.iso(until)}"
+    end = "for good" if until is None else f"until {iso(until)}"
     for each in bans:
         click.echo(f"{each.network}: banned {end}{_note(each.network, exempt)}")
     return OK
@@ -48,13 +53,13 @@ def ban(session: Session, networks: tuple[str, ...], length: str, reason: str, f
 @_networks
 @verbosity
 @click.pass_obj
-def unban(session: Session, networks: tuple[str, ...]) -> int:
+def unban(setup: Setup, networks: tuple[str, ...]) -> int:
     """Lift bans; the next pass enforces that. Other bans that overlap stay."""
-    wanted = [Network.parse(text) for text in networks]
-    with session.store(write=True) as store:
-        lifted = store.bans.lift(wanted, session.now)
-        allows = session.config.treason.min_prefix.allows
-        held = {each for each in wanted if store.bans.holds(each, session.now, allows)}
+    wanted, now = [Network.parse(each) for each in networks], int(time())
+    with access.opened(setup, write=True) as store:
+        lifted = store.bans.lift(wanted, now)
+        allows = setup.config.treason.min_prefix.allows
+        held = {each for each in wanted if store.bans.holds(each, now, allows)}
     for network in wanted:
         note = "unbanned" if network in lifted else "had no ban of its own"
         still = "; a wider ban still holds" if network in held else ""
@@ -66,11 +71,12 @@ def unban(session: Session, networks: tuple[str, ...]) -> int:
 @output_format
 @verbosity
 @click.pass_obj
-def list_(session: Session, form: str) -> int:
+def list_(setup: Setup, form: str) -> int:
     """List the bans that are stored and have not ended."""
-    with session.store(write=False) as store:
-        bans = store.bans.active(session.now)
-        emit(form, lambda: {"bans": text.bans_json(bans)}, text.bans_text(bans, session.now))
+    now = int(time())
+    with access.opened(setup, write=False) as store:
+        bans = store.bans.active(now)
+        emit(form, lambda: {"bans": json.bans(bans)}, text.bans(bans, now))
     return OK
 
 
@@ -80,17 +86,17 @@ def list_(session: Session, form: str) -> int:
 @output_format
 @verbosity
 @click.pass_obj
-def history(session: Session, network: str | None, limit: int, form: str) -> int:
+def history(setup: Setup, network: str | None, limit: int, form: str) -> int:
     """Tell what was banned, unbanned and expired, the latest first."""
     wanted = None if network is None else Network.parse(network)
-    with session.store(write=False) as store:
+    with access.opened(setup, write=False) as store:
         events = store.history.latest(wanted, limit)
-    emit(form, lambda: {"events": text.events_json(events)}, text.events_text(events))
+    emit(form, lambda: {"events": json.events(events)}, text.events(events))
     return OK
 
 
-def _refuse(session: Session, network: Network, exempt: list[Exemption]) -> None:
-    if not session.config.treason.min_prefix.allows(network):
+def _refuse(setup: Setup, network: Network, exempt: list[Exemption]) -> None:
+    if not setup.config.treason.min_prefix.allows(network):
         raise ConfigError(
             f"{network} is wider than [treason] min_prefix allows",
             "ban a narrower network, or say --force",

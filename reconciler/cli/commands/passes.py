@@ -1,16 +1,17 @@
-"""The commands that read sources and firewalls: reconcile, scan, migrate, teardown, export."""
+"""The commands that make a pass: reconcile, scan, migrate, teardown, export."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from itertools import chain
+from json import dumps
 from pathlib import Path
+from time import time
 
 import click
-from attrs import evolve
+from attrs import evolve, frozen
 
-from reconciler.cli.console import DRIFT, ERROR, OK, complain, show, warn
-from reconciler.cli.ending import code_of, complain_of, emit
+from reconciler.cli.console import ERROR, OK, apart, complain, show, warn
+from reconciler.cli.ending import code_of, complain_of, emit, warn_of
 from reconciler.cli.options import (
     backend_names,
     lock_timeout,
@@ -19,16 +20,21 @@ from reconciler.cli.options import (
     verbose,
     verbosity,
 )
-from reconciler.config.setup import Session
+from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError
 from reconciler.host import kernel_message
-from reconciler.interfaces import Source
-from reconciler.passes import enforce as loop
-from reconciler.passes import migrate as moving
-from reconciler.passes import snapshot
+from reconciler.interfaces import Backend, Source
+from reconciler.passes import access, enforce, snapshot
+from reconciler.passes.enforce import State
+from reconciler.passes.migrate import move
+from reconciler.passes.run import Options, Pass, PassResult
 from reconciler.passes.scan import Reading
 from reconciler.passes.silence import silent
-from reconciler.report import text
+from reconciler.report import json, text
+
+Sources = Mapping[str, Callable[[], Source]]
+Backends = Mapping[str, Callable[[], Backend]]
+"""What makes each of them, by the names that people gave them."""
 
 
 @click.command()
@@ -45,7 +51,7 @@ from reconciler.report import text
 @verbosity
 @click.pass_obj
 def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
-    session: Session,
+    setup: Setup,
     check: bool,
     diff: bool,
     source_names: tuple[str, ...],
@@ -64,42 +70,46 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
     """
     if observed is not None and not check:
         raise click.UsageError("--observed goes with --check")
-    sources = {} if no_scan else session.sources(source_names)
-    backends = session.backends(backend_names)
-    if observed is not None:
-        backends = snapshot.backends(Path(observed), backends)
-    session.whitelist  # noqa: B018 - read it now: nothing is opened if it is wrong
-    with (
-        nullcontext() if check else session.lock(lock_timeout),
-        session.store(write=not check) as store,
-    ):
-        ended = session.settle(store, write=not check)
-        readings = list(session.scanner(store, write=not check, force=force).scan(sources))
-        new = [ban.network for reading in readings for ban in reading.bans]
-        _warn_of(session.refused(store))
-        wish = session.wish(store, new, write=not check, force=force)
-        wish = evolve(wish, full=full or diff, render=verbose())
-        outcomes = list(loop.enforce(backends, wish, check=check))
-    code = code_of(readings, outcomes)
-    result = {OK: "in sync" if check else "converged", DRIFT: "drift", ERROR: "error"}[code]
-    lines = [
-        *text.ended_text(ended, verbose=verbose()),
-        *text.readings_text(readings, session.now, verbose=verbose()),
-        *text.outcomes_text(outcomes, diff=diff),
-    ]
+    chosen = _Chosen(None if no_scan else source_names, backend_names, observed)
+    options = Options(check=check, force=force, full=full or diff, render=verbose())
+    with apart():
+        result = _reconciled(setup, chosen, options, lock_timeout)
+    code = code_of(result.readings, result.outcomes)
+    warn_of(result.refused)
     emit(
         form,
-        lambda: {
-            "check": check,
-            "result": result,
-            "sources": text.readings_json(readings),
-            "ended": ended,
-            "backends": text.outcomes_json(outcomes),
-        },
-        lines,
+        lambda: json.passed(result, code, check=check),
+        chain(_scanned(result), text.outcomes(result.outcomes, diff=diff)),
     )
-    complain_of(readings, outcomes)
+    complain_of(result.readings, result.outcomes)
     return code
+
+
+@frozen
+class _Chosen:
+    """What the command line names: sources (None: none is read), backends, a snapshot of them."""
+
+    sources: tuple[str, ...] | None
+    backends: tuple[str, ...]
+    observed: str | None
+
+    def made(self, setup: Setup) -> tuple[Sources, Backends]:
+        """Return their makers; refuse what is wrong, in the whitelist too. Raise `ConfigError`."""
+        sources = {} if self.sources is None else setup.sources(self.sources)
+        backends = setup.backends(self.backends)
+        if self.observed is not None:
+            backends = snapshot.backends(Path(self.observed), backends)
+        setup.whitelist  # noqa: B018 - nothing is opened if it is wrong
+        return sources, backends
+
+
+def _reconciled(setup: Setup, chosen: _Chosen, options: Options, timeout: float) -> PassResult:
+    """Make the pass, behind the lock if it changes anything."""
+    chosen.made(setup)  # nothing is made if it is wrong, not even the lock
+    with nullcontext(setup) if options.check else access.locked(setup, timeout) as current:
+        sources, backends = chosen.made(current)
+        with access.opened(current, write=not options.check) as store:
+            return Pass(current, store, int(time()), sources, backends, options).run()
 
 
 @click.command()
@@ -110,27 +120,24 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
 @verbosity
 @click.pass_obj
 def scan(
-    session: Session, source_names: tuple[str, ...], force: bool, lock_timeout: float, form: str
+    setup: Setup, source_names: tuple[str, ...], force: bool, lock_timeout: float, form: str
 ) -> int:
     """Read the sources and store the bans that follow; touch no firewall.
 
     With -v also tell which sources see nothing of the kernel, and whether it prints its message.
     """
-    sources = session.sources(source_names)
-    with session.lock(lock_timeout), session.store(write=True) as store:
-        ended = session.settle(store, write=True)
-        readings = list(session.scanner(store, write=True, force=force).scan(sources))
-    emit(
-        form,
-        lambda: {"sources": text.readings_json(readings), "ended": ended},
-        chain(
-            text.ended_text(ended, verbose=verbose()),
-            text.readings_text(readings, session.now, verbose=verbose()),
-            _unheard(sources, readings) if verbose() else (),
-        ),
-    )
-    complain_of(readings, [])
-    return code_of(readings, [])
+    with apart():
+        setup.sources(source_names)  # nothing is made if it is wrong, not even the lock
+        with (
+            access.locked(setup, lock_timeout) as current,
+            access.opened(current, write=True) as store,
+        ):
+            sources, options = current.sources(source_names), Options(force=force)
+            result = Pass(current, store, int(time()), sources, {}, options).run()
+        unheard = [*_unheard(sources, result.readings)] if verbose() and form == "text" else []
+    emit(form, lambda: json.scanned(result), chain(_scanned(result), unheard))
+    complain_of(result.readings, [])
+    return code_of(result.readings, [])
 
 
 @click.command()
@@ -142,31 +149,37 @@ def scan(
 @lock_timeout
 @verbosity
 @click.pass_obj
-def migrate(session: Session, old: str, new: str, force: bool, lock_timeout: float) -> int:
+def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) -> int:
     """Move from one backend to another: the old one is torn down when the new one holds all."""
     if old == new:
         raise ConfigError(f"both are {old!r}", "name two backends; `treason plugins` lists them")
-    [leaving], [coming] = session.backends((old,)).items(), session.backends((new,)).items()
-    session.whitelist  # noqa: B018 - read it now: nothing is opened if it is wrong
-    database = session.config.treason.database
+    database = setup.config.treason.database
     if not database.exists():
         raise ConfigError(
             f"{database}: there is no database, so the new one would hold nothing",
             "name it under [treason], or make it with `treason init`",
         )
-    with session.lock(lock_timeout), session.store(write=False) as store:
-        _warn_of(session.refused(store))
-        wish = session.wish(store, (), write=False, force=force)
-        outcomes = list(moving.move(leaving, coming, evolve(wish, memory=None)))
-    show(text.outcomes_text(outcomes, diff=False))
+    with apart():
+        _Chosen(None, (old,), None).made(setup)
+        _Chosen(None, (new,), None).made(setup)
+        with (
+            access.locked(setup, lock_timeout) as current,
+            access.opened(current, write=False) as store,
+        ):
+            [leaving], [coming] = (current.backends((name,)).items() for name in (old, new))
+            options = Options(check=True, force=force)
+            goal, refused = Pass(current, store, int(time()), options=options).goal()
+            outcomes = list(move(leaving, coming, evolve(goal, knowledge=None)))
+    warn_of(refused)
+    show(text.outcomes(outcomes, diff=False))
     complain_of([], outcomes)
     code = code_of([], outcomes)
-    listed = session.config.treason.backends
-    if code != OK and all(outcome.state is not loop.State.REMOVED for outcome in outcomes):
+    listed = current.config.treason.backends
+    if code != OK and all(outcome.state is not State.REMOVED for outcome in outcomes):
         complain(f"{old} was not torn down")
     elif old in listed or new not in listed:
-        names = json.dumps([*(name for name in listed if name not in {old, new}), new])
-        warn(f"before the next pass, set backends = {names} under [treason] in {session.path}")
+        names = dumps([*(name for name in listed if name not in {old, new}), new])
+        warn(f"before the next pass, set backends = {names} under [treason] in {current.path}")
     return code
 
 
@@ -175,12 +188,13 @@ def migrate(session: Session, old: str, new: str, force: bool, lock_timeout: flo
 @lock_timeout
 @verbosity
 @click.pass_obj
-def teardown(session: Session, backend_names: tuple[str, ...], lock_timeout: float) -> int:
+def teardown(setup: Setup, backend_names: tuple[str, ...], lock_timeout: float) -> int:
     """Remove all that treason made in the firewall; the stored bans stay."""
-    backends = session.backends(backend_names)
-    with session.lock(lock_timeout):
-        outcomes = list(loop.teardown(backends))
-    show(text.outcomes_text(outcomes, diff=False))
+    with apart():
+        setup.backends(backend_names)  # nothing is made if it is wrong, not even the lock
+        with access.locked(setup, lock_timeout) as current:
+            outcomes = list(enforce.teardown(current.backends(backend_names)))
+    show(text.outcomes(outcomes, diff=False))
     complain_of([], outcomes)
     return code_of([], outcomes)
 
@@ -190,13 +204,19 @@ def teardown(session: Session, backend_names: tuple[str, ...], lock_timeout: flo
 @backend_names
 @verbosity
 @click.pass_obj
-def export(session: Session, observed: bool, backend_names: tuple[str, ...]) -> int:  # noqa: ARG001 - required
+def export(setup: Setup, observed: bool, backend_names: tuple[str, ...]) -> int:  # noqa: ARG001 - required
     """Print what the firewalls hold, for `reconcile --check --observed`."""
-    text, errors = snapshot.take(session.backends(backend_names))
-    click.echo(text)
+    with apart():
+        held, errors = snapshot.take(setup.backends(backend_names))
+    click.echo(held)
     for error in errors:
         complain(error)
     return ERROR if errors else OK
+
+
+def _scanned(result: PassResult) -> Iterator[str]:
+    yield from text.ended(result.ended, verbose=verbose())
+    yield from text.readings(result.readings, result.now, verbose=verbose())
 
 
 def _unheard(
@@ -204,12 +224,6 @@ def _unheard(
 ) -> Iterator[str]:
     """Tell why there may be nothing to read; those that cannot be read are told of as it is."""
     read = {reading.source: sources[reading.source] for reading in readings if not reading.error}
-    yield from (f"silent: {line}" for line in text.silence_text(silent(read)))
+    yield from (f"silent: {line}" for line in text.silence(silent(read)))
     if advice := kernel_message.advice(kernel_message.look(kernel_message.HERE)):
         yield f"kernel's message: {advice}"
-
-
-def _warn_of(refused: list[str]) -> None:
-    if refused:
-        some = ", ".join(map(repr, refused[:3])) + (", ..." if refused[3:] else "")
-        warn(f"{len(refused)} stored bans are no networks, or too wide, so not enforced: {some}")

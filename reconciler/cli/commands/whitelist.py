@@ -5,11 +5,12 @@ import click
 from reconciler.cli.console import OK
 from reconciler.cli.ending import emit
 from reconciler.cli.options import lock_timeout, output_format, verbosity
-from reconciler.config.setup import Session
+from reconciler.config.setup import Setup
 from reconciler.network import Network
+from reconciler.passes import access
 from reconciler.planning import whitelist as files
 from reconciler.planning.whitelist import Exemption
-from reconciler.report import text
+from reconciler.report import json, text
 
 
 @click.group()
@@ -28,11 +29,11 @@ def whitelist() -> None:
 @lock_timeout
 @verbosity
 @click.pass_obj
-def add(session: Session, networks: tuple[str, ...], comment: str, lock_timeout: float) -> int:
+def add(setup: Setup, networks: tuple[str, ...], comment: str, lock_timeout: float) -> int:
     """Add networks; the next pass lifts what they are banned for."""
     wanted = [Network.parse(text) for text in networks]
-    path = files.beside(session.path)
-    with session.lock(lock_timeout):
+    path = files.beside(setup.path)
+    with access.locked(setup, lock_timeout):
         kept = {entry.network: entry for entry in files.load(path).networks}
         for network in wanted:
             old = kept.get(network, Exemption(network))
@@ -48,19 +49,19 @@ def add(session: Session, networks: tuple[str, ...], comment: str, lock_timeout:
 @lock_timeout
 @verbosity
 @click.pass_obj
-def remove(session: Session, networks: tuple[str, ...], lock_timeout: float) -> int:
+def remove(setup: Setup, networks: tuple[str, ...], lock_timeout: float) -> int:
     """Remove networks that `add` added."""
     wanted = [Network.parse(text) for text in networks]
-    path = files.beside(session.path)
-    with session.lock(lock_timeout):
+    path = files.beside(setup.path)
+    with access.locked(setup, lock_timeout):
         kept = {entry.network: entry for entry in files.load(path).networks}
         found = [network for network in wanted if kept.pop(network, None)]
         if found:
             files.save(path, kept.values(), mode=0o644)
-    by_hand = {entry.network for entry in session.config.whitelist.networks}
+    by_hand = {entry.network for entry in setup.config.whitelist.networks}
     for network in wanted:
         note = "removed" if network in found else f"not in {path}"
-        still = f"; still whitelisted in {session.path}" if network in by_hand else ""
+        still = f"; still whitelisted in {setup.path}" if network in by_hand else ""
         click.echo(f"{network}: {note}{still}")
     return OK
 
@@ -69,12 +70,12 @@ def remove(session: Session, networks: tuple[str, ...], lock_timeout: float) -> 
 @output_format
 @verbosity
 @click.pass_obj
-def list_(session: Session, form: str) -> int:
+def list_(setup: Setup, form: str) -> int:
     """List the entries of both files."""
-    entries = sorted(session.whitelist, key=lambda entry: entry.network)
+    entries = sorted(setup.whitelist, key=lambda entry: entry.network)
     emit(
         form,
-        lambda: {"networks": text.exemptions_json(entries)},
-        text.exemptions_text(entries),
+        lambda: {"networks": json.exemptions(entries)},
+        text.exemptions(entries),
     )
     return OK

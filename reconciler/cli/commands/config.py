@@ -6,8 +6,7 @@ import tomli_w
 from reconciler.cli.console import ERROR, OK, show
 from reconciler.cli.ending import emit
 from reconciler.cli.options import output_format, verbose, verbosity
-from reconciler.config import template
-from reconciler.config.setup import Session
+from reconciler.config.setup import Setup
 from reconciler.report import text
 from reconciler.toml import schema
 
@@ -21,19 +20,19 @@ def config() -> None:
 @config.command()
 @verbosity
 @click.pass_obj
-def check(session: Session) -> int:
+def check(setup: Setup) -> int:
     """Check the configuration, the whitelist and the plugins' settings; tell every mistake.
 
     -v also tells what is allowed in a rule's pattern, and seldom meant.
     """
-    problems = template.problems(session)
+    problems = setup.problems()
     show(problems)
-    if not problems and verbose() and session.config.rule:
+    if not problems and verbose() and setup.config.rule:
         from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none
 
-        show(f"note: {doubt}" for rule in session.rules for doubt in rules.doubts(rule))
+        show(f"note: {doubt}" for rule in setup.rules for doubt in rules.doubts(rule))
     if not problems:
-        click.echo(f"{session.path}: right")
+        click.echo(f"{setup.path}: right")
     return ERROR if problems else OK
 
 
@@ -41,9 +40,9 @@ def check(session: Session) -> int:
 @output_format
 @verbosity
 @click.pass_obj
-def show_(session: Session, form: str) -> int:
+def show_(setup: Setup, form: str) -> int:
     """Show what is in force: the defaults, changed by the file."""
-    value = schema.plain(session.config)
+    value = schema.plain(setup.config)
     emit(form, lambda: {"config": value}, [tomli_w.dumps(value).rstrip()])
     return OK
 
@@ -52,9 +51,9 @@ def show_(session: Session, form: str) -> int:
 @output_format
 @verbosity
 @click.pass_obj
-def plugins(session: Session, form: str) -> int:
+def plugins(setup: Setup, form: str) -> int:
     """List the kinds of source and backend, and what is broken."""
-    found = session.plugins
+    found = setup.plugins
     rows = [
         (kind, name, provider)
         for kind, known in (("source", found.sources), ("backend", found.backends))

@@ -10,10 +10,11 @@ from reconciler import files
 from reconciler.cli.console import OK
 from reconciler.cli.options import verbosity
 from reconciler.config import template
-from reconciler.config.setup import Session
+from reconciler.config.setup import Setup
 from reconciler.config.tables import Main
 from reconciler.errors import ConfigError, StoreError
 from reconciler.host import kernel_message, units
+from reconciler.passes import access
 
 
 @click.command()
@@ -22,7 +23,7 @@ from reconciler.host import kernel_message, units
 @click.option("--undo", is_flag=True, help="Take back what the other options do.")
 @verbosity
 @click.pass_obj
-def init(session: Session, systemd: bool, message: bool, undo: bool) -> int:
+def init(setup: Setup, systemd: bool, message: bool, undo: bool) -> int:
     """Make the configuration, the database and their directories; what is there stays.
 
     With --systemd also install the timer that runs a pass each minute, and the unit that enforces
@@ -39,14 +40,15 @@ def init(session: Session, systemd: bool, message: bool, undo: bool) -> int:
             _tell(kernel_message.turn_off(kernel_message.HERE))
         return OK
     if systemd:
-        settings = session.config.treason if session.path.exists() else Main()
-        units.check(settings.database, settings.lock, session.path)
+        settings = setup.config.treason if setup.path.exists() else Main()
+        units.check(settings.database, settings.lock, setup.path)
     if message:
         kernel_message.check(kernel_message.HERE)
-    write_configuration(session.path)
-    _database(session)
+    write_configuration(setup.path)
+    _database(setup)
     if systemd:
-        _tell(units.install(session.path, session.capabilities, *session.reading))
+        needs = units.Needs.of(setup.backend_plugins, setup.source_plugins)
+        _tell(units.install(setup.path, needs))
     if message:
         _tell(kernel_message.turn_on(kernel_message.HERE))
     return OK
@@ -84,8 +86,8 @@ def write_configuration(path: Path) -> None:
         ) from None
 
 
-def _database(session: Session) -> None:
-    path = session.config.treason.database
+def _database(setup: Setup) -> None:
+    path = setup.config.treason.database
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -94,5 +96,5 @@ def _database(session: Session) -> None:
             "run as root, or set [treason] database to another place",
         ) from None
     kept = os.path.lexists(path)
-    with session.store(write=True):
+    with access.opened(setup, write=True):
         click.echo(f"{path}: {'kept' if kept else 'made'}")

@@ -1,0 +1,77 @@
+"""What is logged, by the standard `logging` under ``treason.*``, which is imported only for that.
+
+Most runs of the command line log nothing, and `logging` takes longer to import than a small pass.
+A program that uses `logging` by itself gets everything that it asks for there.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import logging
+
+ROOT: Final = "treason"
+DEBUG: Final = 10
+INFO: Final = 20
+WARNING: Final = 30
+ERROR: Final = 40
+"""The levels of `logging`."""
+
+
+class _Outlet:
+    """From which level on something is logged, and what makes the handler that writes it."""
+
+    level = WARNING
+    make: "Callable[[], logging.Handler] | None" = None
+
+
+_outlet: Final = _Outlet()
+
+
+def begin(level: int, make: "Callable[[], logging.Handler]") -> None:
+    """Let what is logged from ``level`` on reach the handler that ``make`` gives at the first."""
+    _outlet.level, _outlet.make = level, make
+
+
+class Log:
+    """The logger ``treason.NAME``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def debug(self, text: str, *values: object) -> None:
+        """Log what helps to find a fault; ``text`` takes the values as ``%`` does."""
+        self._log(DEBUG, text, values)
+
+    def info(self, text: str, *values: object) -> None:
+        """Log what a curious administrator wants to know."""
+        self._log(INFO, text, values)
+
+    def warning(self, text: str, *values: object) -> None:
+        """Log what changes no result, and should be known."""
+        self._log(WARNING, text, values)
+
+    def error(self, text: str, *values: object) -> None:
+        """Log what failed."""
+        self._log(ERROR, text, values)
+
+    def wants(self, level: int) -> bool:
+        """Return whether anybody asks for this level: only then is it worth making a text."""
+        return level >= _outlet.level or "logging" in sys.modules
+
+    def _log(self, level: int, text: str, values: tuple[object, ...]) -> None:
+        if self.wants(level):
+            _logger(self.name).log(level, text, *values)
+
+
+def _logger(name: str) -> "logging.Logger":
+    import logging  # noqa: PLC0415 - most runs log nothing
+
+    root = logging.getLogger(ROOT)
+    if _outlet.make is not None:
+        root.handlers = [_outlet.make()]
+        root.setLevel(_outlet.level)
+        root.propagate = False
+        _outlet.make = None
+    return logging.getLogger(f"{ROOT}.{name}")

@@ -1,0 +1,47 @@
+"""The guard: refuses to lift many bans at once without a known cause.
+
+A lost or replaced database must not open the gates.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from attrs import frozen
+
+from reconciler.lines import first_few
+from reconciler.model import Plan
+from reconciler.network import Network
+from reconciler.networks import NOTHING, Networks
+from reconciler.planning.plan import Causes, unexplained
+
+GUARDED_FROM: Final = 10
+"""Removals are not guarded while fewer networks than this are enforced."""
+
+
+@frozen
+class Guard:
+    """Refuses plans that lift too much without a known cause.
+
+    ``share`` is the largest part of what is enforced that may go unexplained; ``causes`` is asked
+    only when it matters.
+    """
+
+    share: float
+    causes: Callable[[], Causes]
+
+    def refused_removals(self, plan: Plan, enforced: int) -> Networks:
+        """Return the removals without a known cause, if they are too many of what is enforced."""
+        limit = self.share * enforced
+        if enforced < GUARDED_FROM or len(plan.banned.remove) <= limit:
+            return NOTHING
+        networks = unexplained(plan, self.causes())
+        return networks if len(networks) > limit else NOTHING
+
+
+def refusal(backend: str, removals: Sequence[Network], enforced: int) -> str:
+    """Return what is told of refused removals: which, of how many that are enforced."""
+    return (
+        f"{backend}: refused to lift {len(removals)} of {enforced} networks that nobody unbanned"
+        f" or whitelisted ({first_few(removals)})\n"
+        "  is the database the right one? `treason list` shows it; --force lifts them anyway"
+    )

@@ -1,0 +1,135 @@
+"""What commands print for programs: the values of the JSON output (docs/reference/json.md)."""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from reconciler.model import Ban, Plan
+from reconciler.network import Network
+from reconciler.passes.enforce import Outcome
+from reconciler.passes.run import PassResult
+from reconciler.passes.scan import Reading
+from reconciler.passes.status import Status
+from reconciler.planning.whitelist import Exemption
+from reconciler.report.times import iso
+from reconciler.store.history import Event
+
+FORMAT_VERSION: Final = 1
+"""Grows when a key of the JSON output changes its meaning or goes away."""
+
+
+def dump(value: dict[str, Any]) -> str:
+    """Give the JSON text of a result."""
+    return json.dumps({"format_version": FORMAT_VERSION} | value, indent=2)
+
+
+def passed(result: PassResult, code: int, *, check: bool) -> dict[str, Any]:
+    """Return what a pass over sources and backends found and did; ``code`` is its exit code."""
+    names = {0: "in sync" if check else "converged", 2: "drift"}
+    return {
+        "check": check,
+        "result": names.get(code, "error"),
+        "sources": readings(result.readings),
+        "ended": result.ended,
+        "backends": outcomes(result.outcomes),
+    }
+
+
+def scanned(result: PassResult) -> dict[str, Any]:
+    """Return what a pass over sources alone found and stored."""
+    return {"sources": readings(result.readings), "ended": result.ended}
+
+
+def readings(readings: Iterable[Reading]) -> list[dict[str, Any]]:
+    """Give what the sources brought."""
+    return [
+        {
+            "source": reading.source,
+            "offences": reading.offences,
+            "reported": reading.reported,
+            "refused": reading.refused,
+            "known": reading.known,
+            "outbound": reading.outbound,
+            "bans": [str(ban.network) for ban in reading.bans],
+            "new": reading.new,
+            "notes": list(reading.notes),
+            "error": reading.error or None,
+        }
+        for reading in readings
+    ]
+
+
+def outcomes(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
+    """Give how the backends stand, with the plan."""
+    return [
+        {
+            "backend": outcome.backend,
+            "state": outcome.state.value,
+            "plan": None if outcome.plan is None else _plan(outcome.plan),
+            "error": outcome.error or None,
+            "notes": list(outcome.notes),
+        }
+        for outcome in outcomes
+    ]
+
+
+def bans(bans: Iterable[Ban]) -> list[dict[str, Any]]:
+    """List bans."""
+    return [
+        {
+            "network": str(ban.network),
+            "since": iso(ban.since),
+            "until": iso(ban.until),
+            "origin": ban.origin,
+            "reason": ban.reason,
+        }
+        for ban in bans
+    ]
+
+
+def events(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """List the history."""
+    return [
+        {"time": iso(e.time), "action": e.action, "network": e.network, "reason": e.reason}
+        for e in events
+    ]
+
+
+def exemptions(entries: Iterable[Exemption]) -> list[dict[str, Any]]:
+    """List what is exempt, and why."""
+    return [{"network": str(e.network), "comment": e.comment} for e in entries]
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    def texts(networks: Iterable[Network]) -> list[str]:
+        return [str(network) for network in networks]
+
+    return {
+        "repairs": [{"subject": d.subject, "problem": d.problem} for d in plan.repairs],
+        "banned": {"add": texts(plan.banned.add), "remove": texts(plan.banned.remove)},
+        "passed": {"add": texts(plan.passed.add), "remove": texts(plan.passed.remove)},
+    }
+
+
+def status(found: Status) -> dict[str, Any]:
+    """Return how things stand."""
+    return {
+        "database": str(found.database),
+        "bans": {
+            "permanent": found.counts.permanent,
+            "temporary": found.counts.temporary,
+            "invalid": found.invalid,
+        },
+        "offences": found.counts.offences,
+        "last_offence": iso(found.counts.last_offence),
+        "whitelisted": found.whitelisted,
+        "protected": found.protected,
+        "desired": found.desired,
+        "sources": list(found.counts.sources),
+        "silent": dict(found.silent),
+        "kernel_message": found.kernel_message.value,
+        "backends": [
+            {"backend": each.backend, "state": each.state.value, "error": each.error or None}
+            for each in found.outcomes
+        ],
+    }
