@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from reconciler import execute, files, lines, netlink
+    from reconciler import execute, files, hints, lines, netlink
     from reconciler.errors import (
         BackendError,
         BackendFailed,
@@ -69,6 +69,7 @@ __all__ = [
     "TreasonError",
     "execute",
     "files",
+    "hints",
     "hookimpl",
     "lines",
     "netlink",
@@ -78,7 +79,7 @@ if not TYPE_CHECKING:  # or any name would pass for a public one
 
     def __getattr__(name: str) -> object:
         """Look for a public name from upstream to downstream: that imports no more than needed."""
-        if name in {"execute", "files", "lines", "netlink"}:
+        if name in {"execute", "files", "hints", "lines", "netlink"}:
             return import_module(f"{__name__}.{name}")
         if name in __all__:
             for home in ("errors", "network", "networks", "model", "interfaces", "hookspecs"):

@@ -20,12 +20,17 @@ import select
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from attrs import frozen
 
 from reconciler.errors import TreasonError
+from reconciler.hints import hint
+from reconciler.log import Log
+
+_log = Log("netlink")
 
 REQUEST: Final = 0x1
 ACK: Final = 0x4
@@ -105,20 +110,14 @@ class AnswerLost(NetlinkError):
     """The request was carried out or not, but the answers did not fit."""
 
 
-_KINDS: Final[dict[int, tuple[type[NetlinkError], str]]] = {
-    errno.EPERM: (
-        NotPermitted,
-        "run as root, or with CAP_NET_ADMIN; no other program may own the table",
-    ),
-    errno.ENOENT: (Missing, ""),
-    errno.EEXIST: (Present, ""),
-    errno.ENFILE: (Full, ""),
-    errno.ERESTART: (Stale, "another program changed the ruleset meanwhile"),
-    errno.EMSGSIZE: (
-        TooLong,
-        "in a user namespace net.core.wmem_max limits what fits into a transaction",
-    ),
-    errno.ENOBUFS: (AnswerLost, "read back what is there"),
+_KINDS: Final[dict[int, type[NetlinkError]]] = {
+    errno.EPERM: NotPermitted,
+    errno.ENOENT: Missing,
+    errno.EEXIST: Present,
+    errno.ENFILE: Full,
+    errno.ERESTART: Stale,
+    errno.EMSGSIZE: TooLong,
+    errno.ENOBUFS: AnswerLost,
 }
 
 
@@ -250,6 +249,7 @@ class Connection:
         self._make_room(_SNDBUFFORCE, socket.SO_SNDBUF, len(data) + (1 << 16))
         condition = number(_BATCH_GENERATION, generation())
         begin = Message(_BATCH_BEGIN, socket.AF_UNSPEC, condition)
+        begun = time.perf_counter()
         self._send(_packed(begin, REQUEST, first), data)
         acknowledged = False
         for kind, flags, sequence, body in self._received(wait=False):
@@ -258,6 +258,8 @@ class Connection:
                 acknowledged |= sequence == last
         if not acknowledged:
             raise refusal(errno.ENOBUFS)
+        took = (time.perf_counter() - begun) * 1000
+        _log.debug("batch of %d messages, %d bytes: %.1f ms", len(messages), len(data), took)
 
     def events(self) -> Iterator[Message]:
         """Yield what the joined groups were told, as far as it has come.
@@ -336,7 +338,7 @@ def _judge(kind: int, flags: int, body: bytes) -> None:
 
 
 def refusal(code: int, said: str = "") -> NetlinkError:
-    """Give the error for an errno, with what the kernel said besides (NLMSGERR_ATTR_MSG)."""
-    kind, hint = _KINDS.get(code, (NetlinkError, ""))
+    """Return the error for an errno, with what the kernel said besides (NLMSGERR_ATTR_MSG)."""
+    kind = _KINDS.get(code, NetlinkError)
     reason = "the ruleset has changed" if kind is Stale else os.strerror(code)
-    return kind(code, f"{reason}: {said}" if said else reason, hint)
+    return kind(code, f"{reason}: {said}" if said else reason, hint(reason))

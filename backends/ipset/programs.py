@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Final
 
-from reconciler import BackendFailed, BackendUnreadable, execute
+from reconciler import BackendFailed, BackendUnreadable, execute, hints
 
 _PATIENCE: Final = 300.0
 _NUMERIC: Final = {"RES_OPTIONS": "no-reload"}
@@ -15,7 +15,6 @@ See resolv.conf(5), since glibc 2.26. Loading takes less than half the time; not
 
 _HINTS: Final = {
     "no such program": "install it: apt-get install ipset",
-    "not permitted": "run as root, or with CAP_NET_ADMIN",
     "Cannot open session": "the kernel has no ip_set: modprobe ip_set",
     "in use": "a rule that is not treason's uses it, or one of the other iptables variant",
 }
@@ -59,4 +58,5 @@ def _listed(*arguments: str) -> Iterator[str]:
 
 
 def _hint(error: execute.CommandFailed) -> str:
-    return next((hint for word, hint in _HINTS.items() if word in error.what), error.hint)
+    own = next((hint for word, hint in _HINTS.items() if word in error.what), error.hint)
+    return own or hints.hint(error.what)

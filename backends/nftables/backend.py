@@ -18,7 +18,7 @@ from reconciler import (
     Observed,
     Plan,
 )
-from reconciler.netlink import AnswerLost, Connection, Full, Missing, NetlinkError
+from reconciler.netlink import AnswerLost, Connection, Full, Missing, NetlinkError, NotPermitted
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _FEW: Final = 4096
@@ -146,6 +146,7 @@ def _raising(kind: type[BackendError]) -> Iterator[None]:
     try:
         yield
     except NetlinkError as error:
-        raise kind(f"nftables: {error.what}", error.hint) from None
+        hint = library.owned(error.hint, denied=isinstance(error, NotPermitted))
+        raise kind(f"nftables: {error.what}", hint) from None
     except BackendError as error:
         raise kind(error.what, error.hint) from None

@@ -8,13 +8,14 @@ import ctypes
 from collections.abc import Callable
 from typing import Any, Final
 
-from reconciler import BackendError
+from reconciler import BackendError, hints
 
 _SONAME: Final = "libnftables.so.1"
-_HINTS: Final = {
-    "not permitted": "run as root, or with CAP_NET_ADMIN; no other program may own the table",
-    "Message too long": "in a user namespace net.core.wmem_max limits what fits into a transaction",
-}
+
+
+def owned(hint: str, *, denied: bool) -> str:
+    """Return the hint with what else may deny a change: a program that owns the table (nft(8))."""
+    return f"{hint}; no other program may own the table" if denied else hint
 
 
 def run(script: str) -> None:
@@ -62,6 +63,6 @@ def _command(context: Any, command: str) -> str:  # noqa: ANN401 - see above
         reason = next((line for line in error.splitlines() if line.strip()), f"error {code}")
         raise BackendError(
             f"nftables: {reason.removeprefix('Error: ')}",
-            next((hint for word, hint in _HINTS.items() if word in reason), ""),
+            owned(hints.hint(reason), denied="not permitted" in reason),
         )
     return str(output)

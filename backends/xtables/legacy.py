@@ -17,7 +17,7 @@ from typing import Any, Final
 from backends.xtables.chain import CHAIN
 from backends.xtables.hooks import Repair
 from backends.xtables.programs import LOCKED, LOCKED_HINT, WAIT
-from reconciler import BackendFailed
+from reconciler import BackendFailed, hints
 
 _LOCK: Final = "/run/xtables.lock"  # XT_LOCK_NAME of iptables
 _PAUSE: Final = 0.02
@@ -36,7 +36,7 @@ def carry_out(version: int, repair: Repair) -> None:
             reason = str(error).replace("b'", "").rstrip("'")  # it writes bytes as they are
             raise BackendFailed(
                 f"python-iptables: table {repair.table}: {reason}",
-                "run as root, or with CAP_NET_ADMIN" if "must be root" in reason else "",
+                hints.hint(reason),
             ) from None
 
 

@@ -4,7 +4,7 @@ import re
 import shutil
 from typing import Final
 
-from reconciler import BackendError, BackendFailed, BackendUnreadable, execute
+from reconciler import BackendError, BackendFailed, BackendUnreadable, execute, hints
 
 WAIT: Final = 10
 """Seconds to wait for the xtables lock, which the legacy variant takes."""
@@ -23,7 +23,6 @@ _BEHIND: Final = re.compile(r"(#.*\n)*")
 _DENIED: Final = re.compile(r"Permission denied|not permitted|must be root")
 _HINTS: Final = (
     (re.compile(r"can't open lock file"), "let XTABLES_LOCKFILE name a file that can be written"),
-    (_DENIED, "run as root, or with CAP_NET_ADMIN"),
     (
         re.compile(r"can't initialize ip6tables|Address family not supported"),
         "the kernel has no ip6tables: load ip6_tables, and do not boot it with ipv6.disable=1",
@@ -31,10 +30,6 @@ _HINTS: Final = (
     (
         re.compile(r"Parsing nftables rule failed"),
         "iptables cannot show a rule that nft made in its tables: move it to another table of nft",
-    ),
-    (
-        re.compile(r"Message too long"),
-        "in a user namespace net.core.wmem_max limits what fits into a transaction",
     ),
     (
         re.compile(r"Bad rule|CHAIN_ADD failed|CHAIN_DEL failed"),
@@ -139,4 +134,5 @@ def _reason(done: execute.Completed) -> str:
 
 
 def _hint(reason: str) -> str:
-    return next((hint for pattern, hint in _HINTS if pattern.search(reason)), "")
+    own = next((hint for pattern, hint in _HINTS if pattern.search(reason)), "")
+    return own or hints.hint(reason)

@@ -10,7 +10,7 @@ from reconciler.errors import BackendError, BackendUnreadable, TreasonError
 from reconciler.interfaces import Backend
 from reconciler.model import Desired
 from reconciler.network import Network
-from reconciler.testing.steps import Cases, given, needed, reach, state
+from reconciler.testing.steps import Cases, given, needed, numbered, reach, settle, state
 
 Deed = Callable[[Any], object]
 Fault = Callable[[Any], AbstractContextManager[object]]
@@ -122,7 +122,7 @@ class BackendContract(Cases):
     )
     def test_remove_several(self, texts: tuple[str, ...], backend: Backend) -> None:
         """Hosts and networks are lifted in one change, and many at once."""
-        _settle(backend)
+        settle(backend)
         given(backend, state())
         given(backend, state(texts))
         reach(backend, state(texts[:1]))
@@ -251,7 +251,7 @@ class BackendContract(Cases):
     def test_many(self, backend: Backend) -> None:
         """Ten thousand are held, and one more is one change."""
         given(backend, state())
-        wanted = _numbered(self.many)
+        wanted = numbered(self.many)
         reach(backend, wanted)
         assert needed(backend, wanted) is None
         more = Desired(wanted.banned | {Network.parse("192.0.2.9")})
@@ -288,7 +288,7 @@ class BackendContract(Cases):
     def test_capacity(self, backend: Backend) -> None:
         """More than the platform takes is held, all of it, or refused aloud."""
         given(backend, state())
-        wanted = _numbered(self.beyond)
+        wanted = numbered(self.beyond)
         with self.full():
             try:
                 reach(backend, wanted)
@@ -311,7 +311,7 @@ class BackendContract(Cases):
         """A change that fails leaves in force what is banned before and after it."""
         for start in (after, before):
             given(backend, state([start, "192.0.2.9"]))
-        wanted = _numbered(self.beyond) if refusal == _FULL else state(["198.51.100.3"])
+        wanted = numbered(self.beyond) if refusal == _FULL else state(["198.51.100.3"])
         wanted = Desired(wanted.banned | state([after]).banned)
         with self._failing(refusal), suppress(BackendError):
             reach(backend, wanted)
@@ -321,7 +321,7 @@ class BackendContract(Cases):
 
     def test_fault_is_told(self, fault: str, backend: Backend) -> None:
         """A step that fails raises an error, unless all is held nevertheless."""
-        _settle(backend)
+        settle(backend)
         wanted = state(["192.0.2.7", "198.51.100.3"])
         made = needed(backend, wanted)
         assert made is not None
@@ -335,7 +335,7 @@ class BackendContract(Cases):
 
     def test_fault_is_recovered(self, fault: str, backend: Backend) -> None:
         """After a step failed, two changes at most reach the state."""
-        _settle(backend)
+        settle(backend)
         wanted = state(["192.0.2.7", "198.51.100.3"], ["203.0.113.9"])
         with self._failing(fault), suppress(BackendError):
             reach(backend, wanted)
@@ -345,15 +345,3 @@ class BackendContract(Cases):
 
     def _failing(self, refusal: str) -> AbstractContextManager[object]:
         return self.full() if refusal == _FULL else self.faults[refusal](self)
-
-
-def _settle(backend: Backend) -> None:
-    """Start from two addresses, on a backend that can add and remove."""
-    both = state(["192.0.2.7", "192.0.2.9"])
-    for start in (both, state(["192.0.2.7"]), both):
-        given(backend, start)
-
-
-def _numbered(count: int) -> Desired:
-    """Desire this many hosts."""
-    return Desired(frozenset(Network.of(4, 0x0B000000 + index, 32) for index in range(count)))

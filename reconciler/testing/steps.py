@@ -60,3 +60,15 @@ def given(backend: Backend, wanted: Desired) -> None:
         pytest.skip(
             f"not judged, its start cannot be made, see test_add and test_remove: {missing}"
         )
+
+
+def settle(backend: Backend) -> None:
+    """Start from two addresses, on a backend that can add and remove."""
+    both = state(["192.0.2.7", "192.0.2.9"])
+    for start in (both, state(["192.0.2.7"]), both):
+        given(backend, start)
+
+
+def numbered(count: int) -> Desired:
+    """Desire this many hosts."""
+    return Desired(frozenset(Network.of(4, 0x0B000000 + index, 32) for index in range(count)))

@@ -46,7 +46,8 @@ class Position:
         if match is None:
             return None
         device, inode, offset, tail, *marks = match.groups()
-        return cls(int(device), int(inode), int(offset), int(tail), *marks)
+        place = (int(device), int(inode), int(offset), int(tail))
+        return cls(*place, *marks)
 
     @classmethod
     def of(cls, stream: Stream, offset: int, before: str | None) -> "Position":
@@ -55,7 +56,15 @@ class Position:
         if end > MARK and len(stream.first) < MARK:
             stream.go(MARK)  # it was shorter when it was opened
         head = near if end <= MARK else digest(stream.first)
-        return cls(status.st_dev, status.st_ino, offset, end - offset, head, near, before)
+        return cls(
+            device=status.st_dev,
+            inode=status.st_ino,
+            offset=offset,
+            tail=end - offset,
+            head=head,
+            near=near,
+            before=before,
+        )
 
     def __str__(self) -> str:
         numbers = f"{self.device}:{self.inode}:{self.offset}:{self.tail}"

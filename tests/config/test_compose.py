@@ -1,6 +1,5 @@
 """Composition: names and arguments become sources and backends with checked settings."""
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import attrs
 import pytest
 
 from reconciler import BackendPlugin, SourcePlugin
+from reconciler.cli import console
 from reconciler.config import compose
 from reconciler.config.plugins import Plugins
 from reconciler.config.tables import Config, Main
@@ -112,15 +112,14 @@ def test_a_table_for_nobody_is_refused() -> None:
 
 
 def test_a_table_that_may_be_a_broken_plugins_is_warned_of(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """All others are made."""
     config = attrs.evolve(CONFIG, source={**CONFIG.source, "cloud": {}})
-    monkeypatch.setattr(logging.getLogger("treason"), "propagate", True)  # a command stops it
-    with caplog.at_level("WARNING", "treason"):
-        made = compose.sources(config, PLUGINS, FILE)
+    console.listen(0)
+    made = compose.sources(config, PLUGINS, FILE)
     assert [*made] == ["file"]
-    assert "unknown source 'cloud'" in caplog.text
+    assert "treason: warning: FILE: [source] unknown source 'cloud'" in capsys.readouterr().err
 
 
 def test_a_listed_name_that_may_be_a_broken_plugins_fails_by_itself() -> None:

@@ -109,7 +109,9 @@ def _reconciled(setup: Setup, chosen: _Chosen, options: Options, timeout: float)
     with nullcontext(setup) if options.check else access.locked(setup, timeout) as current:
         sources, backends = chosen.made(current)
         with access.opened(current, write=not options.check) as store:
-            return Pass(current, store, int(time()), sources, backends, options).run()
+            return Pass(
+                current, store, int(time()), sources=sources, backends=backends, options=options
+            ).run()
 
 
 @click.command()
@@ -133,7 +135,7 @@ def scan(
             access.opened(current, write=True) as store,
         ):
             sources, options = current.sources(source_names), Options(force=force)
-            result = Pass(current, store, int(time()), sources, {}, options).run()
+            result = Pass(current, store, int(time()), sources=sources, options=options).run()
         unheard = [*_unheard(sources, result.readings)] if verbose() and form == "text" else []
     emit(form, lambda: json.scanned(result), chain(_scanned(result), unheard))
     complain_of(result.readings, [])
