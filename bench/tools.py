@@ -75,7 +75,7 @@ def _room(count: int) -> int:
 def _iptables_tool(variant: str) -> Tool:
     restore = (f"iptables-{variant}-restore", "--noflush")
     save = f"iptables-{variant}-save"
-    return Tool(restore[0], restore, _iptables, _iptables_more, (save,), save)
+    return Tool(restore[0], restore, _iptables, _iptables_more, read=(save,), reader=save)
 
 
 TOOLS: Final = {
@@ -85,8 +85,8 @@ TOOLS: Final = {
             ("nft", "-f"),
             partial(_nft, sized=True),
             _nft_more,
-            ("nft", "-j", "list", "set", "inet", "bench", "banned"),
-            "nft -j list set",
+            read=("nft", "-j", "list", "set", "inet", "bench", "banned"),
+            reader="nft -j list set",
         ),
         Tool("nft -f, no size", ("nft", "-f"), partial(_nft, sized=False), _nft_more),
     ],
@@ -96,8 +96,8 @@ TOOLS: Final = {
             ("ipset", "restore", "-f"),
             partial(_ipset, sized=True),
             _ipset_more,
-            ("ipset", "save", "banned"),
-            "ipset save",
+            read=("ipset", "save", "banned"),
+            reader="ipset save",
         ),
         Tool(
             "ipset restore, no size",

@@ -183,6 +183,7 @@ class _Convergence:
         if self.first is None:
             self.first = needed
             self.script = self.backend.render(needed) if self.goal.render else ""
+        _log.debug("%s: to correct: %s", self.name, needed)
         confirmed = None
         try:
             self.backend.apply(needed)

@@ -3,7 +3,7 @@
 import click
 import tomli_w
 
-from reconciler.cli.console import ERROR, OK, show
+from reconciler.cli.console import ERROR, OK, apart, show
 from reconciler.cli.ending import emit
 from reconciler.cli.options import output_format, verbose, verbosity
 from reconciler.config.setup import Setup
@@ -25,7 +25,8 @@ def check(setup: Setup) -> int:
 
     -v also tells what is allowed in a rule's pattern, and seldom meant.
     """
-    problems = setup.problems()
+    with apart():
+        problems = setup.problems()
     show(problems)
     if not problems and verbose() and setup.config.rule:
         from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none
@@ -53,7 +54,8 @@ def show_(setup: Setup, form: str) -> int:
 @click.pass_obj
 def plugins(setup: Setup, form: str) -> int:
     """List the kinds of source and backend, and what is broken."""
-    found = setup.plugins
+    with apart():
+        found = setup.plugins
     rows = [
         (kind, name, provider)
         for kind, known in (("source", found.sources), ("backend", found.backends))

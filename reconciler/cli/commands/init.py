@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from reconciler import files
-from reconciler.cli.console import OK
+from reconciler.cli.console import OK, apart
 from reconciler.cli.options import verbosity
 from reconciler.config import template
 from reconciler.config.setup import Setup
@@ -47,7 +47,8 @@ def init(setup: Setup, systemd: bool, message: bool, undo: bool) -> int:
     write_configuration(setup.path)
     _database(setup)
     if systemd:
-        needs = units.Needs.of(setup.backend_plugins, setup.source_plugins)
+        with apart():
+            needs = units.Needs.of(setup.backend_plugins, setup.source_plugins)
         _tell(units.install(setup.path, needs))
     if message:
         _tell(kernel_message.turn_on(kernel_message.HERE))

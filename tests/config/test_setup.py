@@ -1,0 +1,69 @@
+"""The set-up: what the files say, kept while a pass runs, read again for the next."""
+
+from pathlib import Path
+
+import pytest
+from harness import Place
+
+from reconciler.config.setup import Setup
+from reconciler.errors import ConfigError
+from reconciler.network import Network
+from reconciler.passes import access
+
+A = Network.parse("192.0.2.7")
+
+
+@pytest.fixture
+def setup(place: Place) -> Setup:
+    """The set-up of the test's own directory."""
+    return Setup(str(place.config))
+
+
+def test_it_stays_as_it_was_read(setup: Setup, place: Place) -> None:
+    """A pass goes by one state of the files, whatever is written meanwhile."""
+    assert (setup.config.policy.threshold, setup.whitelisted) == (1, [])
+    place.configure('[policy]\nthreshold = 3\n[whitelist]\nnetworks = ["192.0.2.7"]')
+    assert (setup.config.policy.threshold, setup.whitelisted) == (1, [])
+    fresh = setup.reload()
+    assert (fresh.config.policy.threshold, fresh.whitelisted) == (3, [A])
+
+
+def test_what_did_not_change_is_not_read_anew(setup: Setup, place: Place) -> None:
+    """The plugins never, the configuration when its text is the same; the whitelist always."""
+    before = setup.config, setup.plugins, setup.whitelisted
+    place.treason("whitelist", "add", "192.0.2.7")
+    fresh = setup.reload()
+    assert (fresh.config, fresh.plugins) == before[:2]
+    assert fresh.config is before[0]
+    assert fresh.whitelisted == [A]
+
+
+def test_a_warning_is_said_once(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also when the configuration is read again behind the lock."""
+    place.configure("[trust]\nuserspace = true")
+    assert place.treason("scan", "--source", "file:/dev/null").err.count("userspace = true") == 1
+
+
+def test_a_file_that_is_wrong_by_now_is_refused_and_the_old_one_stays(
+    setup: Setup, place: Place
+) -> None:
+    """Whoever asked for it again decides what to go on with."""
+    assert setup.config.policy.threshold == 1
+    place.config.write_text("[policy]\nthreshold = 0\n")
+    with pytest.raises(ConfigError):
+        setup.reload().config  # noqa: B018 - asking is the test
+    assert setup.config.policy.threshold == 1
+
+
+def test_behind_the_lock_the_files_are_as_they_are_now(
+    setup: Setup, place: Place, tmp_path: Path
+) -> None:
+    """Another lock that is named meanwhile is taken instead."""
+    assert setup.config.policy.threshold == 1
+    other = tmp_path / "other"
+    text = f'[treason]\ndatabase = "{place.database}"\nlock = "{other}"\n[policy]\nthreshold = 3\n'
+    place.config.write_text(text)
+    with access.locked(setup, 1) as current:
+        assert current.config.treason.lock == other
+        assert current.config.policy.threshold == 3
+        assert place.treason("scan", "--lock-timeout", "0").code == 1
