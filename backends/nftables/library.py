@@ -8,14 +8,10 @@ import ctypes
 from collections.abc import Callable
 from typing import Any, Final
 
+from backends.nftables.errors import owned
 from reconciler import BackendError, hints
 
 _SONAME: Final = "libnftables.so.1"
-
-
-def owned(hint: str, *, denied: bool) -> str:
-    """Return the hint with what else may deny a change: a program that owns the table (nft(8))."""
-    return f"{hint}; no other program may own the table" if denied else hint
 
 
 def run(script: str) -> None:

@@ -5,10 +5,10 @@ from typing import Final
 
 from backends.nftables.elements import CATCH_ALL, INTERVAL_END, Element, unpack, unpack_hosts
 from backends.nftables.layout import SHARDS
+from backends.nftables.ruleset import INET
 from backends.nftables.statements import (
     GET_ELEMENT,
     GET_SET,
-    INET,
     Hosts,
     Intervals,
     Set,

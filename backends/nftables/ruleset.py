@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from backends.nftables.statements import INET, NAME
 from reconciler import BackendFailed, BackendUnreadable, TreasonError
 from reconciler.netlink import (
     NFTABLES_EVENTS,
@@ -24,6 +23,8 @@ from reconciler.netlink import (
 
 T = TypeVar("T")
 
+INET: Final = 1  # NFPROTO_INET
+NAME: Final = "treason"
 _TABLE: Final = 1  # NFTA_*_TABLE, NFTA_TABLE_NAME
 _OURS: Final = f"{NAME}\0".encode()
 

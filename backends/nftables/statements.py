@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from backends.nftables import elements
 from backends.nftables import expressions as expr
+from backends.nftables.ruleset import INET, NAME
 from reconciler import Network
 from reconciler.netlink import (
     APPEND,
@@ -25,8 +26,6 @@ from reconciler.netlink import (
 )
 
 FAMILY: Final = "inet"
-INET: Final = 1  # NFPROTO_INET
-NAME: Final = "treason"
 TABLE: Final = f"{FAMILY} {NAME}"
 
 NEW_TABLE, DELETE_TABLE = 0, 2  # NFT_MSG_*

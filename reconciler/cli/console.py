@@ -5,10 +5,10 @@ The exit codes stand here too.
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -37,6 +37,16 @@ def show(lines: Iterable[str]) -> None:
     coming = iter(lines)
     while some := [*islice(coming, _TOGETHER)]:
         click.echo("\n".join(some))
+
+
+def emit(form: str, value: Callable[[], dict[str, Any]], lines: Iterable[str]) -> None:
+    """Print a result in the form that was asked for; only that one is made."""
+    if form != "json":
+        show(lines)
+        return
+    from reconciler.report import json  # noqa: PLC0415 - people ask for text
+
+    click.echo(json.dump(value()))
 
 
 def warn(text: str) -> None:

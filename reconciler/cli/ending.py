@@ -1,24 +1,21 @@
 """How a pass ends: its result, what went wrong, and its exit code."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli.console import DRIFT, ERROR, OK, complain, show, warn
+from reconciler.cli.console import DRIFT, ERROR, OK, complain, warn
 from reconciler.cli.options import verbose
 from reconciler.lines import first_few
 from reconciler.passes.enforce import Outcome, State
-from reconciler.passes.scan import Reading
-from reconciler.report import json
+from reconciler.report import text
 
-
-def emit(form: str, value: Callable[[], dict[str, Any]], lines: Iterable[str]) -> None:
-    """Print the result in the form that was asked for; only that one is made."""
-    if form == "json":
-        click.echo(json.dump(value()))
-    else:
-        show(lines)
+if TYPE_CHECKING:
+    from reconciler.passes.run import PassResult
+    from reconciler.passes.scan import Reading
 
 
 def code_of(readings: Sequence[Reading], outcomes: Sequence[Outcome]) -> int:
@@ -44,3 +41,9 @@ def warn_of(refused: Sequence[str]) -> None:
     if refused:
         some = first_few([*map(repr, refused)])
         warn(f"{len(refused)} stored bans are no networks, or too wide, so not enforced: {some}")
+
+
+def scanned(result: PassResult) -> Iterator[str]:
+    """Tell what ended, and what the sources brought."""
+    yield from text.ended(result.ended, verbose=verbose())
+    yield from text.readings(result.readings, result.now, verbose=verbose())

@@ -13,12 +13,14 @@ import sys
 from importlib import import_module
 from typing import Final
 
-import click
+gc.set_threshold(100_000)  # a command is short, and leaves hardly any garbage; nor do imports
 
-from reconciler import __version__
-from reconciler.cli.console import ERROR, USAGE, complain, listen, seal
-from reconciler.cli.options import verbosity
-from reconciler.errors import TreasonError
+import click  # noqa: E402 - as above
+
+from reconciler import __version__  # noqa: E402
+from reconciler.cli.console import ERROR, USAGE, complain, listen, seal  # noqa: E402
+from reconciler.cli.options import verbosity  # noqa: E402
+from reconciler.errors import TreasonError  # noqa: E402
 
 _COMMANDS: Final = {
     "ban": ("bans:ban", "Store bans of addresses or networks; the next pass enforces them."),
@@ -28,7 +30,7 @@ _COMMANDS: Final = {
         "Show it all in a network namespace of its own; needs no root, leaves no trace.",
     ),
     "export": (
-        "passes:export",
+        "export:export",
         "Print what the firewalls hold, for `reconcile --check --observed`.",
     ),
     "history": ("bans:history", "Tell what was banned, unbanned and expired, the latest first."),
@@ -38,16 +40,16 @@ _COMMANDS: Final = {
     ),
     "list": ("bans:list_", "List the bans that are stored and have not ended."),
     "migrate": (
-        "passes:migrate",
+        "migrate:migrate",
         "Move from one backend to another: the old one is torn down when the new one holds all.",
     ),
     "plugins": ("config:plugins", "List the kinds of source and backend, and what is broken."),
     "reconcile": (
-        "passes:reconcile",
+        "reconcile:reconcile",
         "Scan the sources, then make the firewall hold what is desired.",
     ),
     "scan": (
-        "passes:scan",
+        "scan:scan",
         "Read the sources and store the bans that follow; touch no firewall.",
     ),
     "status": (
@@ -55,7 +57,7 @@ _COMMANDS: Final = {
         "Tell what is stored, what is exempt, and whether each backend holds it.",
     ),
     "teardown": (
-        "passes:teardown",
+        "teardown:teardown",
         "Remove all that treason made in the firewall; the stored bans stay.",
     ),
     "test-rule": (
@@ -66,10 +68,6 @@ _COMMANDS: Final = {
     "whitelist": ("whitelist:whitelist", "Name networks that are never dropped."),
 }
 """Where each command is, and its first sentence: to list them, none is imported."""
-
-
-_ALLOCATIONS: Final = 100_000
-"""Objects between two searches for garbage: a command is short, and leaves hardly any."""
 
 
 class _Lazy(click.Group):
@@ -92,7 +90,6 @@ class _Lazy(click.Group):
 
 def main() -> None:
     """Run the command line, and end with its exit code."""
-    gc.set_threshold(_ALLOCATIONS)
     atexit.register(gc.freeze)  # or Python searches everything once more at its end
     _settle_streams()
     listen(0)

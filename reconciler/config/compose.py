@@ -101,7 +101,7 @@ def _broken(error: PluginError) -> Any:  # noqa: ANN401 - it stands in for any f
     raise error
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Kind:
     """Sources, or backends: their plugins, their tables in the file, and all that was found."""
 

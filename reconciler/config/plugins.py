@@ -15,7 +15,7 @@ from reconciler.interfaces import BackendPlugin, SourcePlugin
 Descriptor = TypeVar("Descriptor", SourcePlugin, BackendPlugin)
 
 
-@frozen
+@frozen(eq=False)
 class Plugins:
     """What was found: the kinds by their names, and what is wrong with each broken plugin.
 

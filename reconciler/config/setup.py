@@ -6,9 +6,9 @@ It opens neither the database nor a firewall, and prints nothing: what people sh
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reconciler.config import compose, plugins, tables
-from reconciler.detection.detect import RULES, Rule
+from reconciler.config import tables
 from reconciler.errors import TreasonError
 from reconciler.interfaces import Backend, BackendPlugin, Source, SourcePlugin, Spec
 from reconciler.log import Log
@@ -17,6 +17,10 @@ from reconciler.planning import whitelist
 from reconciler.planning.whitelist import Exemption
 from reconciler.toml import file as toml_file
 from reconciler.toml.file import TomlFile
+
+if TYPE_CHECKING:
+    from reconciler.config.plugins import Plugins
+    from reconciler.detection.detect import Rule
 
 _log = Log("config")
 
@@ -58,8 +62,10 @@ class Setup:
         return config
 
     @cached_property
-    def plugins(self) -> plugins.Plugins:
+    def plugins(self) -> "Plugins":
         """The plugins; each broken one is warned of."""
+        from reconciler.config import plugins  # noqa: PLC0415 - most commands need none
+
         found = plugins.load()
         for line in found.broken:
             _log.warning("%s", line)
@@ -77,8 +83,10 @@ class Setup:
         return [entry.network for entry in self.whitelist]
 
     @cached_property
-    def rules(self) -> tuple[Rule, ...]:
+    def rules(self) -> "tuple[Rule, ...]":
         """The rules that are on."""
+        from reconciler.detection.detect import RULES  # noqa: PLC0415 - a pass may read no source
+
         if not self.config.rule:
             return RULES
         from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none
@@ -92,10 +100,14 @@ class Setup:
 
     def sources(self, named: tuple[str, ...] = ()) -> Mapping[str, Callable[[], Source]]:
         """Return makers of the sources: of those that are named, else of the configured ones."""
+        from reconciler.config import compose  # noqa: PLC0415 - as above
+
         return compose.sources(self.config, self.plugins, self.file, named)
 
     def backends(self, named: tuple[str, ...] = ()) -> Mapping[str, Callable[[], Backend]]:
         """Return makers of the backends: of those that are named, else of the configured ones."""
+        from reconciler.config import compose  # noqa: PLC0415 - as above
+
         return compose.backends(self.config, self.plugins, self.file, named)
 
     @property
@@ -114,6 +126,8 @@ class Setup:
 
     def problems(self) -> list[str]:
         """Return every mistake in the configuration, the whitelist and the plugins' settings."""
+        from reconciler.config import compose  # noqa: PLC0415 - as above
+
         found: list[str] = []
         steps: list[Callable[[], object]] = [
             lambda: self.whitelist,

@@ -12,6 +12,7 @@ A is the peer as ``%pI4`` or ``%pI6`` print it, P its port, L the local port.
 
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final, Protocol
 
 from attrs import frozen
@@ -45,7 +46,7 @@ class Match(Protocol):
 
 
 class Pattern(Protocol):
-    """What a rule matches with: an `re.Pattern`, or one of another engine."""
+    """What a rule matches with: a pattern of Python's own engine, or of another one."""
 
     @property
     def pattern(self) -> str:
@@ -56,6 +57,25 @@ class Pattern(Protocol):
 
     def search(self, text: str, /) -> Match | None:
         """Match any part of the text, the first that does."""
+
+
+class Lazy:
+    """A pattern of Python's own engine, compiled when a record first has its rule's needle."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+
+    @cached_property
+    def _compiled(self) -> "re.Pattern[str]":
+        return re.compile(self.pattern)
+
+    def fullmatch(self, text: str, /) -> Match | None:
+        """Match the whole text."""
+        return self._compiled.fullmatch(text)
+
+    def search(self, text: str, /) -> Match | None:
+        """Match any part of the text, the first that does."""
+        return self._compiled.search(text)
 
 
 @frozen
@@ -79,19 +99,17 @@ class Rule:
 RULES: Final = (
     Rule(
         "treason-uncloaked",
-        re.compile(rf"TCP: Treason uncloaked! Peer {_PEER} shrinks window {_WINDOW}\. Repaired\."),
+        Lazy(rf"TCP: Treason uncloaked! Peer {_PEER} shrinks window {_WINDOW}\. Repaired\."),
         "Treason uncloaked! Peer ",
     ),
     Rule(
         "unexpectedly-shrunk",
-        re.compile(
-            rf"(?:(?:MP)?TCP: )?Peer {_PEER} unexpectedly shrunk window {_WINDOW} \(repaired\)"
-        ),
+        Lazy(rf"(?:(?:MP)?TCP: )?Peer {_PEER} unexpectedly shrunk window {_WINDOW} \(repaired\)"),
         "unexpectedly shrunk window",
     ),
     Rule(
         "probing-zero-window",
-        re.compile(
+        Lazy(
             rf"Probing zero-window on {_PEER}, seq={_WINDOW}, "
             r"recv [0-9]{1,10}ms ago, lasting [0-9]{1,10}ms"
         ),

@@ -64,7 +64,7 @@ class Policy:
         return now + int(min(seconds, longest))
 
 
-@frozen
+@frozen(eq=False)
 class Past:
     """What is stored of the networks.
 

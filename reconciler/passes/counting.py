@@ -18,7 +18,7 @@ _CLOCK: Final = 300
 """Seconds that a stored time may lie ahead; one that lies further is of a clock that was wrong."""
 
 
-@define
+@define(eq=False)
 class Counting:
     """Decides on offences as the sources of one pass bring them.
 

@@ -52,7 +52,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
 
 
-@frozen
+@frozen(eq=False)
 class Recalled:
     """What a backend is known to hold, without reading it.
 
@@ -73,7 +73,7 @@ class Knowledge(Protocol):
         """Remember that it holds what is desired; ``read`` says that all of it was read."""
 
 
-@frozen
+@frozen(eq=False)
 class Goal:
     """What every backend is to hold, and how to find out whether it does.
 
@@ -119,7 +119,7 @@ def _remove(name: str, backend: Backend) -> Outcome:
     return Outcome(name, State.REMOVED)
 
 
-@frozen
+@frozen(eq=False)
 class _View:
     """What a backend holds, as far as it matters: what is needed, and how it is known.
 
@@ -156,7 +156,7 @@ def _converge(name: str, goal: Goal, backend: Backend) -> Outcome:
     return work.outcome()
 
 
-@define
+@define(eq=False)
 class _Convergence:
     """One backend on its way: what it holds, the first plan that was needed, what went wrong."""
 

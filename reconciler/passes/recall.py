@@ -25,7 +25,7 @@ _MOST: Final = 2_000
 """Changed bans above which reading everything is faster."""
 
 
-@frozen
+@frozen(eq=False)
 class Recall:
     """What a pass knows, over the bans as they are when it is made.
 

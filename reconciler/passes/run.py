@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
 
@@ -18,19 +18,21 @@ from reconciler.networks import Networks
 from reconciler.passes.access import protection
 from reconciler.passes.enforce import Goal, Outcome, enforce
 from reconciler.passes.recall import Recall
-from reconciler.passes.scan import Reading, Scanner
 from reconciler.planning.desired import collapse, desired
 from reconciler.planning.guard import Guard
 from reconciler.planning.plan import Causes
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.store import Store
 
+if TYPE_CHECKING:
+    from reconciler.passes.scan import Reading
+
 _log = Log("pass")
 _LONG: Final = 1000
 """Characters from which on a digest stands for a text."""
 
 
-@frozen
+@frozen(eq=False)
 class Options:
     """How a pass is made.
 
@@ -44,7 +46,7 @@ class Options:
     render: bool = False
 
 
-@frozen
+@frozen(eq=False)
 class PassResult:
     """What a pass found and did.
 
@@ -54,14 +56,14 @@ class PassResult:
 
     now: int
     ended: list[str]
-    readings: list[Reading]
+    readings: "list[Reading]"
     outcomes: list[Outcome]
     refused: list[str]
     protected: list[Exemption]
     desired: Callable[[], Desired]
 
 
-@frozen
+@frozen(eq=False)
 class Pass:
     """A pass at ``now`` (epoch seconds) over the named sources and backends.
 
@@ -79,7 +81,7 @@ class Pass:
         """Make the pass. Raise `TreasonError` for what it cannot do without."""
         ended = self._settle()
         protected = protection(self.setup, self.store, self.now)
-        readings = list(self._scanner(protected).scan(self.sources)) if self.sources else []
+        readings = self._scan(protected) if self.sources else []
         new = [ban.network for reading in readings for ban in reading.bans]
         goal, refused = self._goal(protected, new)
         outcomes = list(enforce(self.backends, goal, check=self.options.check))
@@ -102,22 +104,25 @@ class Pass:
 
         A full disk does not keep a pass from enforcing: they do not count any more, moved or not.
         """
+        ended = self.store.bans.ended(self.now)
+        if self.options.check:
+            return ended
         policy = self.setup.config.policy
         windows = [rule.policy.window for rule in self.setup.rules if rule.policy is not None]
-        ended = self.store.bans.ended(self.now)
-        if not self.options.check:
-            try:
-                self.store.bans.expire(self.now)
-                kept = max(policy.keep_offences, policy.window, *windows)
-                self.store.prune(self.now, kept, policy.keep_history)
-            except StoreError as error:
-                _log.warning("%s", error)
+        try:
+            self.store.bans.expire(self.now)
+            kept = max(policy.keep_offences, policy.window, *windows)
+            self.store.prune(self.now, kept, policy.keep_history)
+        except StoreError as error:
+            _log.warning("%s", error)
         return ended
 
-    def _scanner(self, protected: Iterable[Exemption]) -> Scanner:
-        """Return what reads sources into the store."""
+    def _scan(self, protected: Iterable[Exemption]) -> "list[Reading]":
+        """Read the sources into the store."""
+        from reconciler.passes.scan import Scanner  # noqa: PLC0415 - a pass may read no source
+
         exempt = [*self.setup.whitelisted, *(entry.network for entry in protected)]
-        return Scanner(
+        scanner = Scanner(
             store=self.store,
             policy=self.setup.config.policy,
             now=self.now,
@@ -127,6 +132,7 @@ class Pass:
             rules=self.setup.rules,
             exempt=collapse(exempt),
         )
+        return list(scanner.scan(self.sources))
 
     def _goal(
         self, protected: Iterable[Exemption], new: Iterable[Network]
@@ -172,8 +178,9 @@ class Pass:
     def _digest(self, exempt: Iterable[Network]) -> str:
         """Return a text that stands for all that a plan depends on besides the bans."""
         config = self.setup.config
-        passed = [*collapse(self.setup.whitelisted)]
-        text = repr((__version__, config.treason.min_prefix, config.backend, passed, [*exempt]))
+        passed = collapse(self.setup.whitelisted)
+        networks = [" ".join(map(str, each)) for each in (passed, exempt)]
+        text = repr((__version__, config.treason.min_prefix, config.backend, *networks))
         if len(text) < _LONG:
             return text
         from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, which a small pass can spare

@@ -56,7 +56,7 @@ class Reading:
     trace: str = field(default="", repr=False)
 
 
-@define
+@define(eq=False)
 class Scanner:
     """Reads sources from their cursors; stores offences, bans and cursors if ``write``.
 
@@ -166,7 +166,7 @@ class Scanner:
             )
 
 
-@define
+@define(eq=False)
 class _Tally:
     """What a source has brought so far; see `Reading`, and `Counting.follow` for ``added``."""
 

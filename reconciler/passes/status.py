@@ -13,7 +13,7 @@ from reconciler.passes.silence import silent
 from reconciler.store.store import Counts
 
 
-@frozen
+@frozen(eq=False)
 class Status:
     """Counts of networks, the backends' outcomes of a check, and why sources hear nothing.
 

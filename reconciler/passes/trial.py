@@ -146,7 +146,8 @@ def explained(rule: Rule, text: str) -> str:
 
 def _parting(rule: Rule, text: str) -> str:
     """Say up to where the text fits, as far as the pattern is a row of parts."""
-    compile_ = re.compile if isinstance(rule.pattern, re.Pattern) else pattern.compiled
+    theirs = isinstance(rule.pattern, pattern.UserPattern)
+    compile_ = pattern.compiled if theirs else re.compile
     parts = pattern.parts(rule.pattern.pattern)
     fits, end = _longest(parts, compile_, text)
     if len(parts) == 1:

@@ -18,7 +18,7 @@ GUARDED_FROM: Final = 10
 """Removals are not guarded while fewer networks than this are enforced."""
 
 
-@frozen
+@frozen(eq=False)
 class Guard:
     """Refuses plans that lift too much without a known cause.
 

@@ -18,7 +18,7 @@ from reconciler.networks import NOTHING, Networks
 from reconciler.planning.desired import collapse, overlaps, subtract
 
 
-@frozen
+@frozen(eq=False)
 class Causes:
     """What may explain a removal.
 

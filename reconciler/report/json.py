@@ -1,18 +1,22 @@
 """What commands print for programs: the values of the JSON output (docs/reference/json.md)."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.model import Ban, Plan
-from reconciler.network import Network
-from reconciler.passes.enforce import Outcome
-from reconciler.passes.run import PassResult
-from reconciler.passes.scan import Reading
-from reconciler.passes.status import Status
-from reconciler.planning.whitelist import Exemption
 from reconciler.report.times import iso
-from reconciler.store.history import Event
+
+if TYPE_CHECKING:  # importing them takes longer than printing
+    from reconciler.model import Ban, Plan
+    from reconciler.network import Network
+    from reconciler.passes.enforce import Outcome
+    from reconciler.passes.run import PassResult
+    from reconciler.passes.scan import Reading
+    from reconciler.passes.status import Status
+    from reconciler.planning.whitelist import Exemption
+    from reconciler.store.history import Event
 
 FORMAT_VERSION: Final = 1
 """Grows when a key of the JSON output changes its meaning or goes away."""

@@ -1,20 +1,23 @@
 """What commands print for people."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from reconciler.host import kernel_message
-from reconciler.model import Ban, Plan
 from reconciler.passes.enforce import Outcome, State
-from reconciler.passes.scan import Reading
-from reconciler.passes.status import Status
-from reconciler.planning.whitelist import Exemption
 from reconciler.report.diff import unified
 from reconciler.report.plain import plain
 from reconciler.report.times import ahead, iso
-from reconciler.store.history import Event
+
+if TYPE_CHECKING:  # importing them takes longer than printing
+    from reconciler.model import Ban, Plan
+    from reconciler.passes.scan import Reading
+    from reconciler.passes.status import Status
+    from reconciler.planning.whitelist import Exemption
+    from reconciler.store.history import Event
 
 _SHOWN: Final = 20
 
@@ -164,6 +167,8 @@ def _count(number: int, what: str) -> str:
 
 def status(found: Status) -> Iterator[str]:
     """Tell how things stand."""
+    from reconciler.host import kernel_message  # noqa: PLC0415 - no other command needs it
+
     counts = found.counts
     invalid = f", {found.invalid} that are no networks" if found.invalid else ""
     message = found.kernel_message

@@ -20,7 +20,7 @@ from reconciler.store.adoption import APPLICATION_ID, adoptable, collisions
 from reconciler.store.migrations import NAMES, VERSION, migrate
 
 
-@frozen
+@frozen(eq=False)
 class Database:
     """An open connection, and the file that every error names. All raise `StoreError`."""
 

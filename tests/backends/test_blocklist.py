@@ -12,7 +12,8 @@ from unittest.mock import patch
 
 import pytest
 
-from backends.file import File, Settings
+from backends.file import Settings
+from backends.file.blocklist import File
 from reconciler import (
     BackendError,
     BackendFailed,

@@ -27,7 +27,8 @@ from reconciler.errors import InvalidNetwork
 from reconciler.execute import Completed
 from reconciler.model import Offence
 from reconciler.network import Network
-from sources import dmesg, kmsg, shapes
+from sources import kmsg, shapes
+from sources.dmesg import source as dmesg
 from sources.file import Settings, lines
 from sources.file.source import File
 from sources.journal import export

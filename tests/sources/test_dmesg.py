@@ -11,7 +11,7 @@ import pytest
 from reconciler import SourceUnreadable
 from reconciler.execute import run
 from reconciler.testing import SourceContract
-from sources.dmesg import Dmesg
+from sources.dmesg.source import Dmesg
 from sources.file import Settings as FileSettings
 from sources.file.source import File
 

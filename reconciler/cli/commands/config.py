@@ -3,8 +3,7 @@
 import click
 import tomli_w
 
-from reconciler.cli.console import ERROR, OK, apart, show
-from reconciler.cli.ending import emit
+from reconciler.cli.console import ERROR, OK, apart, emit, show
 from reconciler.cli.options import output_format, verbose, verbosity
 from reconciler.config.setup import Setup
 from reconciler.report import text

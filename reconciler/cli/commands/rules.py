@@ -8,8 +8,7 @@ from typing import Final
 import click
 from attrs import evolve
 
-from reconciler.cli.console import OK, apart
-from reconciler.cli.ending import emit
+from reconciler.cli.console import OK, apart, emit
 from reconciler.cli.options import output_format, verbose, verbosity
 from reconciler.config.setup import Setup
 from reconciler.detection import pattern, rules

@@ -4,8 +4,7 @@ from time import time
 
 import click
 
-from reconciler.cli.console import ERROR, OK, apart
-from reconciler.cli.ending import emit
+from reconciler.cli.console import ERROR, OK, apart, emit
 from reconciler.cli.options import output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.passes import access

@@ -2,8 +2,7 @@
 
 import click
 
-from reconciler.cli.console import OK
-from reconciler.cli.ending import emit
+from reconciler.cli.console import OK, emit
 from reconciler.cli.options import lock_timeout, output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.network import Network

@@ -1,4 +1,4 @@
-"""The command dmesg(1) of util-linux, for machines where /dev/kmsg itself cannot be read."""
+"""What dmesg prints, record by record."""
 
 import re
 import time
@@ -9,7 +9,8 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from reconciler import Record, SourcePlugin, SourceUnreadable, TreasonError, execute, hookimpl
+from reconciler import Record, SourceUnreadable, TreasonError, execute
+from sources import shapes
 
 # --decode names the facility, which `dmesg -r` and `--json` of util-linux 2.38 lose; only what is
 # told to be the kernel's is asked for.
@@ -49,8 +50,6 @@ class Dmesg:
 
     def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
         """Yield the kernel's records behind the cursor that hold a needle."""
-        from sources import shapes  # noqa: PLC0415 - every command imports this module
-
         now = time.time()
         booted = now - time.monotonic()
         messages = list(_messages(self._lines()))
@@ -161,9 +160,3 @@ def _restriction() -> str:
     except OSError:
         return ""
     return f"kernel.dmesg_restrict is {restricted}: " if restricted != "0" else ""
-
-
-@hookimpl
-def treason_sources() -> list[SourcePlugin]:
-    """Give the source ``dmesg``."""
-    return [SourcePlugin("dmesg", Dmesg, capabilities=("CAP_SYSLOG",))]

@@ -1,16 +1,14 @@
-"""A blocklist in a file, for nginx, HAProxy, pf and others to include. It needs no privilege."""
+"""The blocklist: read, written anew as a whole, and the command that is run after a change."""
 
 import stat
 from bisect import bisect_left
 from pathlib import Path
 from typing import Final
 
-from attrs import field, frozen
-
+from backends.file import Settings
 from reconciler import (
     BackendError,
     BackendFailed,
-    BackendPlugin,
     BackendUnreadable,
     Damage,
     InvalidNetwork,
@@ -21,26 +19,11 @@ from reconciler import (
     TreasonError,
     execute,
     files,
-    hookimpl,
     lines,
 )
 
 _MAPPED: Final = Network.exact("::ffff:0:0/96")
 """IPv6 that stands for IPv4, and is read as what it stands for."""
-
-
-def _absolute(text: object) -> str:
-    if isinstance(text, str) and "\0" not in text and Path(text).is_absolute():
-        return text
-    raise ValueError(f"{text!r} is no absolute path")
-
-
-@frozen
-class Settings:
-    """``[backend.file]``: the list's path, and what to run after it has changed."""
-
-    path: str = field(converter=_absolute)
-    command: tuple[str, ...] = ()
 
 
 class File:
@@ -161,14 +144,3 @@ def _is(text: str, networks: Networks) -> bool:
             return False
         at += len(piece)
     return at == len(text)
-
-
-@hookimpl
-def treason_backends() -> list[BackendPlugin]:
-    """Give the backend ``file``."""
-    return [
-        BackendPlugin(
-            "file", File, Settings, argument="path",
-            claims=lambda settings: [str(Path(settings.path).resolve())],
-        )
-    ]  # fmt: skip

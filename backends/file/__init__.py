@@ -1,0 +1,38 @@
+"""A blocklist in a file, for nginx, HAProxy, pf and others to include. It needs no privilege."""
+
+from pathlib import Path
+
+from attrs import field, frozen
+
+from reconciler import Backend, BackendPlugin, hookimpl
+
+
+def _absolute(text: object) -> str:
+    if isinstance(text, str) and "\0" not in text and Path(text).is_absolute():
+        return text
+    raise ValueError(f"{text!r} is no absolute path")
+
+
+@frozen
+class Settings:
+    """``[backend.file]``: the list's path, and what to run after it has changed."""
+
+    path: str = field(converter=_absolute)
+    command: tuple[str, ...] = ()
+
+
+def _made(settings: Settings) -> Backend:
+    from backends.file.blocklist import File  # noqa: PLC0415 - every command imports this module
+
+    return File(settings)
+
+
+@hookimpl
+def treason_backends() -> list[BackendPlugin]:
+    """Return the backend ``file``."""
+    return [
+        BackendPlugin(
+            "file", _made, Settings, argument="path",
+            claims=lambda settings: [str(Path(settings.path).resolve())],
+        )
+    ]  # fmt: skip

@@ -1,0 +1,112 @@
+"""The contents of the table: read, changed and confirmed."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+from backends.nftables import layout, library, reading
+from backends.nftables.change import Table, anew, statements
+from backends.nftables.ruleset import Ruleset
+from backends.nftables.statements import TABLE, Hosts, Intervals, NewSet, Statement
+from reconciler import Network, Networks, Observed, Plan
+from reconciler.netlink import AnswerLost, Connection, Full, Missing
+
+_FEW: Final = 4096
+"""Elements asked for one by one after a change; of more hosts the kernel's counts are taken."""
+
+
+class Contents:
+    """The table as part of a ruleset. All raise `NetlinkError` or `BackendError`."""
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self._ruleset = ruleset
+        self._sent: list[Statement] = []
+        self._expected: dict[str, int] = {}  # elements of the hash sets after what was sent
+
+    def observe(self) -> Observed:
+        """Read structure and elements back, as they are at one moment."""
+        return self._ruleset.read(self._look)
+
+    def render(self, plan: Plan) -> str:
+        """Return the nft script that does what `apply` does."""
+        chosen = statements(plan, self._table())
+        return "".join(f"{each.text()}\n" for each in chosen)
+
+    def apply(self, plan: Plan) -> None:
+        """Carry out the plan in one transaction, on nothing but what was read."""
+        table = self._table()
+        self._sent = statements(plan, table)
+        try:
+            self._commit(self._sent)
+        except Full:  # where the kernel does not count elements
+            self._sent = anew(plan)
+            self._commit(self._sent)
+        self._expected = _expected(self._sent, table)
+
+    def confirm(self) -> bool:
+        """Return whether the change just made is held: structure, and elements or their counts.
+
+        It cannot be told when anything else happened to the ruleset since.
+        """
+        with suppress(Missing, AnswerLost):
+            if any(layout.damage(layout.parse(library.structure()))):
+                return False
+            changes = [each for each in self._sent if isinstance(each, Hosts | Intervals)]
+            added = [each for each in changes if not each.delete]
+            few = sum(each.number for each in added) <= _FEW
+            asked = [each for each in added if few or isinstance(each, Intervals)]
+            counted = [each for each in changes if isinstance(each, Hosts) and not few]
+            return (
+                all(reading.holds(self._connection, each) for each in asked)
+                and all(each.set.name in self._expected for each in counted)
+                and reading.counts(self._connection, self._expected) == self._expected
+                and self._ruleset.is_ours()
+            )
+        return False
+
+    def _look(self) -> Observed:
+        listing = layout.parse(library.structure())
+        damage = [*layout.damage(listing)]
+        shape = layout.shape_of(listing)
+        hosts = {4: b"", 6: b""}
+        networks: dict[bool, list[Network]] = {True: [], False: []}
+        for each in shape.sets:
+            if each.type not in (listing or {}).get(f"set {each.name}", ()):
+                continue
+            if each.interval:
+                held, strange = reading.intervals(self._connection, each)
+                networks[each.banned] += held
+            else:
+                addresses, strange = reading.hosts(self._connection, each)
+                hosts[each.version] += addresses
+            damage += strange
+        single = [Networks.of_hosts(version, addresses) for version, addresses in hosts.items()]
+        banned = Networks.joined(single) | Networks.of(networks[True])
+        return Observed(banned, networks[False], damage)
+
+    def _commit(self, chosen: list[Statement]) -> None:
+        messages = [message for each in chosen for message in each.messages()]
+        self._ruleset.commit(messages, self._look)
+
+    @property
+    def _connection(self) -> Connection:
+        return self._ruleset.connection
+
+    def _table(self) -> Table:
+        shape = layout.shape_of(layout.parse(library.structure()))
+        return Table(shape, reading.counts(self._connection, shape.sizes))
+
+
+def remove() -> None:
+    """Remove the table."""
+    library.run(f"add table {TABLE}\ndelete table {TABLE}\n")
+
+
+def _expected(sent: Sequence[Statement], table: Table) -> dict[str, int]:
+    """Give how much each hash set holds when all is done, as far as that is known."""
+    made = [each.set for each in sent if isinstance(each, NewSet)]  # then all others are gone
+    known = {each.name: 0 for each in made if not each.interval} or dict(table.counts)
+    for each in sent:
+        if isinstance(each, Hosts) and each.set.name in known:
+            known[each.set.name] += -each.number if each.delete else each.number
+    return known

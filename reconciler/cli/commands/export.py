@@ -1,0 +1,26 @@
+"""The command that prints what firewalls hold: ``export``."""
+
+import click
+
+from reconciler.cli.console import ERROR, OK, apart, complain
+from reconciler.cli.options import (
+    backend_names,
+    verbosity,
+)
+from reconciler.config.setup import Setup
+from reconciler.passes import snapshot
+
+
+@click.command()
+@click.option("--observed", is_flag=True, required=True, help="What the firewalls really hold.")
+@backend_names
+@verbosity
+@click.pass_obj
+def export(setup: Setup, observed: bool, backend_names: tuple[str, ...]) -> int:  # noqa: ARG001 - required
+    """Print what the firewalls hold, for `reconcile --check --observed`."""
+    with apart():
+        held, errors = snapshot.take(setup.backends(backend_names))
+    click.echo(held)
+    for error in errors:
+        complain(error)
+    return ERROR if errors else OK

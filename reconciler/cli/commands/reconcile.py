@@ -1,0 +1,113 @@
+"""The command that makes a pass: ``reconcile``."""
+
+from collections.abc import Callable, Mapping
+from itertools import chain
+from pathlib import Path
+from time import time
+
+import click
+from attrs import frozen
+
+from reconciler.cli.console import apart, emit
+from reconciler.cli.ending import code_of, complain_of, scanned, warn_of
+from reconciler.cli.options import (
+    backend_names,
+    lock_timeout,
+    output_format,
+    source_names,
+    verbose,
+    verbosity,
+)
+from reconciler.config.setup import Setup
+from reconciler.interfaces import Backend, Source
+from reconciler.passes import access
+from reconciler.passes.run import Options, Pass, PassResult
+from reconciler.report import json, text
+
+Sources = Mapping[str, Callable[[], Source]]
+Backends = Mapping[str, Callable[[], Backend]]
+"""What makes each of them, by the names that people gave them."""
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Change nothing; exit with 2 if something differs.")
+@click.option("--diff", is_flag=True, help="Read all, and print every change as a unified diff.")
+@source_names
+@backend_names
+@click.option("--observed", metavar="FILE", help="Check against what `treason export` wrote.")
+@click.option("--no-scan", is_flag=True, help="Read no source; enforce what is stored.")
+@click.option("--full", is_flag=True, help="Read all that the firewall holds, and compare it.")
+@click.option("--force", is_flag=True, help="Ban and lift however much the pass says.")
+@lock_timeout
+@output_format
+@verbosity
+@click.pass_obj
+def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    setup: Setup,
+    check: bool,
+    diff: bool,
+    source_names: tuple[str, ...],
+    backend_names: tuple[str, ...],
+    observed: str | None,
+    no_scan: bool,
+    full: bool,
+    force: bool,
+    lock_timeout: float,
+    form: str,
+) -> int:
+    """Scan the sources, then make the firewall hold what is desired.
+
+    Exits with 0 when every backend holds it, verified; with 1 on any error; with
+    --check, 2 means that something differs.
+    """
+    if observed is not None and not check:
+        raise click.UsageError("--observed goes with --check")
+    chosen = _Chosen(None if no_scan else source_names, backend_names, observed)
+    options = Options(check=check, force=force, full=full or diff, render=verbose())
+    with apart():
+        result = _reconciled(setup, chosen, options, lock_timeout)
+    code = code_of(result.readings, result.outcomes)
+    warn_of(result.refused)
+    emit(
+        form,
+        lambda: json.passed(result, code, check=check),
+        chain(scanned(result), text.outcomes(result.outcomes, diff=diff)),
+    )
+    complain_of(result.readings, result.outcomes)
+    return code
+
+
+@frozen
+class _Chosen:
+    """What the command line names: sources (None: none is read), backends, a snapshot of them."""
+
+    sources: tuple[str, ...] | None
+    backends: tuple[str, ...]
+    observed: str | None
+
+    def made(self, setup: Setup) -> tuple[Sources, Backends]:
+        """Return their makers; refuse what is wrong, in the whitelist too. Raise `ConfigError`."""
+        sources = {} if self.sources is None else setup.sources(self.sources)
+        backends = setup.backends(self.backends)
+        if self.observed is not None:
+            from reconciler.passes import snapshot  # noqa: PLC0415 - it is seldom asked for
+
+            backends = snapshot.backends(Path(self.observed), backends)
+        setup.whitelist  # noqa: B018 - nothing is opened if it is wrong
+        return sources, backends
+
+
+def _reconciled(setup: Setup, chosen: _Chosen, options: Options, timeout: float) -> PassResult:
+    """Make the pass, behind the lock if it changes anything."""
+    made = chosen.made(setup)  # nothing is written if it is wrong, not even the lock
+    if options.check:
+        return _passed(setup, made, options)
+    with access.locked(setup, timeout) as current:
+        return _passed(current, chosen.made(current), options)
+
+
+def _passed(setup: Setup, made: tuple[Sources, Backends], options: Options) -> PassResult:
+    sources, backends = made
+    with access.opened(setup, write=not options.check) as store:
+        now = int(time())
+        return Pass(setup, store, now, sources=sources, backends=backends, options=options).run()

@@ -1,0 +1,63 @@
+"""The command that only reads sources: ``scan``."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from time import time
+
+import click
+
+from reconciler.cli.console import apart, emit
+from reconciler.cli.ending import code_of, complain_of, scanned
+from reconciler.cli.options import (
+    lock_timeout,
+    output_format,
+    source_names,
+    verbose,
+    verbosity,
+)
+from reconciler.config.setup import Setup
+from reconciler.host import kernel_message
+from reconciler.interfaces import Source
+from reconciler.passes import access
+from reconciler.passes.run import Options, Pass
+from reconciler.passes.scan import Reading
+from reconciler.passes.silence import silent
+from reconciler.report import json, text
+
+
+@click.command()
+@source_names
+@click.option("--force", is_flag=True, help="Store more than max_new_bans.")
+@lock_timeout
+@output_format
+@verbosity
+@click.pass_obj
+def scan(
+    setup: Setup, source_names: tuple[str, ...], force: bool, lock_timeout: float, form: str
+) -> int:
+    """Read the sources and store the bans that follow; touch no firewall.
+
+    With -v also tell which sources see nothing of the kernel, and whether it prints its message.
+    """
+    with apart():
+        setup.sources(source_names)  # nothing is made if it is wrong, not even the lock
+        with (
+            access.locked(setup, lock_timeout) as current,
+            access.opened(current, write=True) as store,
+        ):
+            sources, options = current.sources(source_names), Options(force=force)
+            result = Pass(current, store, int(time()), sources=sources, options=options).run()
+        unheard = [*_unheard(sources, result.readings)] if verbose() and form == "text" else []
+    emit(form, lambda: json.scanned(result), chain(scanned(result), unheard))
+    complain_of(result.readings, [])
+    return code_of(result.readings, [])
+
+
+def _unheard(
+    sources: Mapping[str, Callable[[], Source]], readings: Iterable[Reading]
+) -> Iterator[str]:
+    """Tell why there may be nothing to read; those that cannot be read are told of as it is."""
+    read = {reading.source: sources[reading.source] for reading in readings if not reading.error}
+    yield from (f"silent: {line}" for line in text.silence(silent(read)))
+    if advice := kernel_message.advice(kernel_message.look(kernel_message.HERE)):
+        yield f"kernel's message: {advice}"
