@@ -26,7 +26,7 @@ class Bar:
     suffix: str = ""
 
     def figure(self, results: Results) -> Spread | None:
-        """Give what was measured; None if it was not."""
+        """Return what was measured; None if it was not."""
         if self.reference:
             return results.ratio(self.key, self.reference, self.measure)
         found = results.spread(self.key, self.measure)
@@ -36,15 +36,15 @@ class Bar:
         return Spread(low, middle, high, found.count)
 
     def met(self, figure: Spread) -> bool:
-        """Tell whether the median is within the limit."""
+        """Return whether the median is within the limit."""
         return figure.median >= self.limit if self.least else figure.median <= self.limit
 
     def told(self) -> str:
-        """Tell the limit."""
+        """Return the limit as text."""
         return f"at {'least' if self.least else 'most'} {self.limit:g}{self.suffix}"
 
     def broken(self, results: Results) -> str | None:
-        """Tell in one line why the bar is not met; None if it is."""
+        """Return in one line why the bar is not met; None if it is."""
         figure = self.figure(results)
         if figure is None:
             return f"{self.work}: not measured (limit: {self.told()})"
@@ -150,7 +150,7 @@ GUARDS: Final = (
 
 
 def verdict(results: Results, *, complete: bool) -> tuple[list[str], int]:
-    """Tell which guards are broken, in a line each, and give the exit code.
+    """Return which guards are broken, in a line each, and give the exit code.
 
     In a user namespace the kernel takes no great transactions, from no program. Where the
     results are not ``complete`` for this, guards without figures are not held against treason.

@@ -27,12 +27,12 @@ _RANGES: Final = [(int(net.network_address), int(net.broadcast_address)) for net
 
 @cache
 def addresses(size: int) -> list[str]:
-    """Give so many distinct addresses of public hosts, always the same."""
+    """Return so many distinct addresses of public hosts, always the same."""
     return list(islice(_addresses(), size))
 
 
 def more(start: int, size: int) -> list[str]:
-    """Give addresses that `addresses` never gives, from a number on."""
+    """Return addresses that `addresses` never gives, from a number on."""
     first = int(_SPARE.network_address) + start
     return [str(Network.of(4, first + number, 32)) for number in range(size)]
 

@@ -20,7 +20,7 @@ def lines(texts: Iterable[str]) -> str:
 
 
 def message(address: str) -> str:
-    """Give the kernel's message about a peer."""
+    """Return the kernel's message about a peer."""
     return (
         f"TCP: Treason uncloaked! Peer {address}:4638/8080"
         " shrinks window 3207520931:3207522811. Repaired."
@@ -28,7 +28,7 @@ def message(address: str) -> str:
 
 
 def syslog(peers: Sequence[str]) -> str:
-    """Give the messages about peers as rsyslog writes them, all of this second."""
+    """Return the messages about peers as rsyslog writes them, all of this second."""
     stamp = time.strftime("%b %d %T host kernel: [12345.678901] ")
     return lines(stamp + message(peer) for peer in peers)
 
@@ -42,7 +42,7 @@ def kernel_log(path: Path, size: int) -> None:
 
 
 def kernel_texts(size: int) -> Iterator[str]:
-    """Give so many messages of a kernel; one in a hundred is about a peer.
+    """Yield so many messages of a kernel; one in a hundred is about a peer.
 
     One of ten of those is about the same peer as the one before.
     """

@@ -25,7 +25,7 @@ _MEMORY: Final = re.compile(r"^MemTotal:\s*(\d+) kB$", re.MULTILINE)
 
 
 def describe() -> dict[str, str]:
-    """Give what the reader of the figures must know, by its name."""
+    """Return what the reader of the figures must know, by its name."""
     memory = _MEMORY.search(Path("/proc/meminfo").read_text())
     cpu = _CPU.search(Path("/proc/cpuinfo").read_text())
     return {

@@ -27,7 +27,7 @@ class Failed(TreasonError):
 
 
 def program(name: str) -> str:
-    """Give the path of a program; raise `Failed` if it is not there."""
+    """Return the path of a program; raise `Failed` if it is not there."""
     path = shutil.which(name, path=search_path())
     if path is None:
         raise Failed(f"{name} is not installed")
@@ -61,7 +61,7 @@ def measure(
 
 
 def _ended(process: "subprocess.Popen[bytes]", timeout: float) -> int | None:
-    """Give its exit code; kill it with all that it started when its time is over."""
+    """Return its exit code; kill it with all that it started when its time is over."""
     try:
         return process.wait(timeout)
     except subprocess.TimeoutExpired:

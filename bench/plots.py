@@ -68,7 +68,7 @@ def draw(results: Results, directory: Path) -> list[str]:
 
 
 def points(results: Results, work: str, subject: str, measure: str) -> list[tuple[int, float]]:
-    """Give sizes and medians of one subject, in order."""
+    """Return sizes and medians of one subject, in order."""
     sizes = sorted(key.size for key in results.series if (key.work, key.subject) == (work, subject))
     spreads = ((size, results.spread(Key(work, subject, size), measure)) for size in sizes)
     return [(size, spread.median) for size, spread in spreads if spread]
@@ -112,7 +112,7 @@ def _packets(results: Results, path: Path) -> bool:
 
 
 def _figure(title: str) -> tuple[Any, Any]:
-    """Give an empty picture; matplotlib's types are not at hand where the extra is missing."""
+    """Return an empty picture; matplotlib's types are not at hand where the extra is missing."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - only who draws needs the extra
 
     figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")

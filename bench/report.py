@@ -58,7 +58,7 @@ def write(results: Results, directory: Path) -> None:
 
 
 def page(results: Results, pictures: Iterable[str] = ()) -> str:
-    """Give the whole page."""
+    """Return the whole page."""
     parts = [_HEAD, bars(results, BARS), _METHOD]
     works = dict.fromkeys(key.work for key in results.series)
     for work in works:
@@ -77,12 +77,12 @@ def page(results: Results, pictures: Iterable[str] = ()) -> str:
 
 
 def bars(results: Results, wanted: Iterable[Bar]) -> str:
-    """Give the table of the bars."""
+    """Return the table of the bars."""
     return render(("Work", "Bar", "Measured", "Met"), (list(_bar(results, bar)) for bar in wanted))
 
 
 def table(results: Results, series: Sequence[Series]) -> str:
-    """Give the table of one work."""
+    """Return the table of one work."""
     if any(each.figures("packets") for each in series):
         head: tuple[str, ...] = ("Size", "Subject", "Packets a second", "Spread", "Ratio", "Rounds")
         return render(head, (list(_packets(results, each)) for each in series))

@@ -29,7 +29,7 @@ class Series:
     reference: Key | None = None
 
     def figures(self, measure: str) -> list[float]:
-        """Give one measure of all samples; none if it was not taken."""
+        """Return one measure of all samples; none if it was not taken."""
         return [sample[measure] for sample in self.samples if measure in sample]
 
 

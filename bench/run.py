@@ -41,14 +41,14 @@ class Bench:
     results: Results = field(factory=Results)
 
     def sizes(self, *sizes: int) -> list[int]:
-        """Give the sizes to measure; of a quick run, the least and the greatest up to 100,000."""
+        """Return the sizes to measure; of a quick run, the least and the greatest up to 100,000."""
         if not self.quick:
             return list(sizes)
         small = [size for size in sizes if size <= 100_000]
         return [small[0], small[-1]]
 
     def database(self, size: int) -> Path:
-        """Give a database with so many bans, made on first use; it is to be copied."""
+        """Return a database with so many bans, made on first use; it is to be copied."""
         path = self.directory / f"bans-{size}.db"
         if not path.exists():
             self.tell(f"storing {size:,} bans")

@@ -121,6 +121,6 @@ def settle(size: int, patience: float) -> None:
 
 
 def _idle() -> tuple[int, int]:
-    """Give the clock ticks that all cores were idle, and all their ticks (proc(5), /proc/stat)."""
+    """Return the idle clock ticks of all cores, and all their ticks (proc(5), /proc/stat)."""
     ticks = [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
     return ticks[3] + ticks[4], sum(ticks)

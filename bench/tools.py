@@ -28,7 +28,7 @@ class Tool:
     reader: str = ""
 
     def load(self, directory: Path, size: int) -> list[str]:
-        """Give the command that loads so many bans; its script is made on first use."""
+        """Return the command that loads so many bans; its script is made on first use."""
         path = directory / f"{self.name.replace(' ', '_')}-{size}"
         if not path.exists():
             path.write_text(self.full(addresses(size)))
@@ -68,7 +68,7 @@ def _rules(banned: Sequence[str]) -> str:
 
 
 def _room(count: int) -> int:
-    """Give a power of two, at least twice as many."""
+    """Return a power of two, at least twice as many."""
     return max(65_536, 1 << (2 * count - 1).bit_length())
 
 

@@ -101,7 +101,7 @@ def streamed(
 
 
 def search_path() -> str:
-    """Give PATH with the directories of the system's programs, which cron and users lack."""
+    """Return PATH with the directories of the system's programs, which cron and users lack."""
     return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
@@ -209,7 +209,7 @@ def _feed(sink: IO[bytes], pieces: Iterable[str], process: int, deadline: float)
 
 
 def _left(deadline: float) -> float:
-    """Give the milliseconds until then."""
+    """Return the milliseconds until then."""
     return max(0.0, deadline - time.monotonic()) * 1000
 
 

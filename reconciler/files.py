@@ -27,7 +27,7 @@ def replace(path: Path, content: str, *, mode: int) -> None:
 
 
 def _dress(descriptor: int, path: Path, mode: int) -> None:
-    """Give the new file the mode and the owner of the old one."""
+    """Set the mode and the owner of the new file to those of the old one."""
     try:
         old = path.stat()
     except FileNotFoundError:

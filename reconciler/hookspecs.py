@@ -15,9 +15,9 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def treason_sources() -> Sequence[SourcePlugin]:  # type: ignore[empty-body]  # a specification
-    """Give the kinds of source that the plugin brings."""
+    """Return the kinds of source that the plugin brings."""
 
 
 @hookspec
 def treason_backends() -> Sequence[BackendPlugin]:  # type: ignore[empty-body]  # a specification
-    """Give the kinds of backend that the plugin brings."""
+    """Return the kinds of backend that the plugin brings."""

@@ -22,7 +22,7 @@ class Source(Protocol):
         """
 
     def cursor(self) -> str | None:
-        """Give the position behind all that `read` has yielded; None when there is none."""
+        """Return the position behind all that `read` has yielded; None when there is none."""
 
 
 @runtime_checkable
@@ -30,7 +30,7 @@ class NotingSource(Source, Protocol):
     """A source that has something to say about what it read."""
 
     def notes(self) -> Iterable[str]:
-        """Give lines for people, once `read` has ended: records lost, a cursor that meant nothing.
+        """Return lines for people once `read` has ended: lost records, a cursor without meaning.
 
         They change no result. What cannot be read at all is `SourceUnreadable`.
         """
@@ -41,7 +41,7 @@ class SilenceAwareSource(Source, Protocol):
     """A source that can tell whether any message of the kernel is to be seen at all."""
 
     def silence(self) -> str | None:
-        """Say why none is to be seen, and what to do; None where some are.
+        """Return why none is to be seen, and what to do; None where some are.
 
         It is asked of an object that is not read. Raise `SourceUnreadable` as `read` does.
         """
@@ -54,7 +54,7 @@ class Backend(Protocol):
         """Read everything back; raise `BackendUnreadable` rather than guess."""
 
     def render(self, plan: Plan) -> str:
-        """Give the exact script or rules that `apply` would send, for people and for tests."""
+        """Return the exact script or rules that `apply` would send, for people and for tests."""
 
     def apply(self, plan: Plan) -> None:
         """Carry out the plan, in one transaction where the platform has them.
@@ -72,7 +72,7 @@ class FingerprintedBackend(Backend, Protocol):
     """A backend that can tell, without reading it, whether its platform may have changed."""
 
     def fingerprint(self) -> str | None:
-        """Give a token that changes whenever the state may have; None where there is none.
+        """Return a token that changes whenever the state may have; None where there is none.
 
         It must tell one machine, boot and network namespace from every other. What was verified
         under a token is not read again under the same one.
@@ -84,7 +84,7 @@ class ConfirmingBackend(Backend, Protocol):
     """A backend that can tell, without reading all of it, whether a change has arrived."""
 
     def confirm(self, plan: Plan) -> bool:
-        """Tell whether all that ``plan`` desires is held, now that `apply` has returned.
+        """Return whether all that ``plan`` desires is held, now that `apply` has returned.
 
         False means that it must be read to know.
         """

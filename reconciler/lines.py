@@ -101,5 +101,5 @@ def shortened(
 
 
 def _ends(bits: int, wider: str, single: str, *, full: bool) -> list[str]:
-    """Give what follows an address, by the prefix length."""
+    """Return what follows an address, by the prefix length."""
     return [wider] * bits + [wider if full else single]

@@ -57,7 +57,7 @@ class Offence:
         return None if self.micros is None else (self.micros, self.evidence)
 
     def when(self, now: int) -> float:
-        """Give its time; an untold one, and one that lies ahead, is now."""
+        """Return its time; an untold one, and one that lies ahead, is now."""
         return now if self.time is None or not self.time < now else self.time
 
 

@@ -132,22 +132,22 @@ class Message:
 
 
 def attribute(kind: int, value: bytes) -> bytes:
-    """Give an attribute with its padding."""
+    """Return an attribute with its padding."""
     return _ATTRIBUTE.pack(len(value) + 4, kind) + value + bytes(-len(value) & 3)
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:
-    """Give an attribute made of others."""
+    """Return an attribute made of others."""
     return attribute(kind | NESTED, b"".join(attributes))
 
 
 def text(kind: int, value: str) -> bytes:
-    """Give an attribute that is a string."""
+    """Return an attribute that is a string."""
     return attribute(kind, value.encode() + b"\0")
 
 
 def number(kind: int, value: int) -> bytes:
-    """Give an attribute that is a number of 32 bits in network byte order."""
+    """Return an attribute that is a number of 32 bits in network byte order."""
     return attribute(kind, value.to_bytes(4))
 
 
@@ -223,7 +223,7 @@ class Connection:
                 yield Message(kind, body[0], body[_FAMILY.size :])
 
     def generation(self) -> int:
-        """Give the number of the ruleset's generation: each commit in the namespace raises it."""
+        """Return the number of the ruleset's generation: each commit in the namespace raises it."""
         request = Message(NFTABLES << 8 | _GET_GENERATION, socket.AF_UNSPEC, b"")
         numbers = [generation(answer) for answer in self.ask(request)]
         return next(number for number in numbers if number is not None)
@@ -307,7 +307,7 @@ class Connection:
 
 
 def generation(event: Message) -> int | None:
-    """Give the generation that an event or an answer announces, if it does."""
+    """Return the generation that an event or an answer announces, if it does."""
     if event.kind != NFTABLES << 8 | _NEW_GENERATION:
         return None
     return int.from_bytes(dict(attributes(event.body))[_GENERATION_ID])

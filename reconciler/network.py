@@ -125,7 +125,7 @@ class Network(int):
 
     @classmethod
     def of_key(cls, key: bytes) -> "Network":
-        """Give the network of a `key`."""
+        """Return the network of a `key`."""
         return cls((_V6 if key[0] == 6 else 0) | int.from_bytes(key[1:]))
 
     def __str__(self) -> str:

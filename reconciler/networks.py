@@ -81,15 +81,15 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         return cls(*(b"".join([each.packed(version) for each in held]) for version in (4, 6)))
 
     def packed(self, version: int) -> bytes:
-        """Give the networks of a family, as they are held."""
+        """Return the networks of a family, as they are held."""
         return self._four if version == 4 else self._six
 
     def family(self, version: int) -> "Networks":
-        """Give the networks of a family."""
+        """Return the networks of a family."""
         return Networks(self._four) if version == 4 else Networks(b"", self._six)
 
     def singles(self, version: int) -> "Networks":
-        """Give the networks of a family that are single addresses."""
+        """Return the networks of a family that are single addresses."""
         width = _WIDTH[version]
         packed = self.packed(version)
         if places := self._places(version):
@@ -98,7 +98,7 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         return Networks(packed) if version == 4 else Networks(b"", packed)
 
     def hosts(self, version: int) -> bytes:
-        """Give the single addresses of a family: ascending, 4 or 16 bytes each."""
+        """Return the single addresses of a family: ascending, 4 or 16 bytes each."""
         width = _WIDTH[version]
         packed = self.singles(version).packed(version)
         addresses = bytearray(len(packed) // width * (width - 1))
@@ -107,7 +107,7 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         return bytes(addresses)
 
     def wider(self, version: int) -> list[Network]:
-        """Give the networks of a family that are no single addresses."""
+        """Return the networks of a family that are no single addresses."""
         start = 0 if version == 4 else self._border
         return [self[start + place] for place in self._places(version)]
 
@@ -200,7 +200,7 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         return len(self._four) // 5
 
     def _places(self, version: int) -> list[int]:
-        """Give the places, within the family, of the networks that are no single addresses."""
+        """Return the places, within the family, of the networks that are no single addresses."""
         width = _WIDTH[version]
         lengths = self.packed(version)[width - 1 :: width]
         return [found.start() for found in _WIDER[version].finditer(lengths)]
@@ -240,7 +240,7 @@ def _union(left: bytes, right: bytes, width: int) -> bytes:
 
 
 def _difference(left: bytes, right: bytes, width: int) -> bytes:
-    """Give the chunks of ``left`` that ``right`` does not hold; both ascend."""
+    """Return the chunks of ``left`` that ``right`` does not hold; both ascend."""
     if not right or left == right:
         return b"" if right else left
     kept: list[bytes] = []
@@ -260,7 +260,7 @@ def _difference(left: bytes, right: bytes, width: int) -> bytes:
 
 
 def _search(packed: bytes, chunk: bytes, width: int, start: int) -> int:
-    """Give the place of the first chunk that is not less."""
+    """Return the place of the first chunk that is not less."""
     places = range(start, len(packed) // width)
     return start + bisect_left(
         places, chunk, key=lambda at: packed[at * width : at * width + width]

@@ -89,15 +89,15 @@ class Kmsg:
         self._notes = [*_restart(restarted), *_loss(lost)]
 
     def cursor(self) -> str | None:
-        """Give the boot and the number of the last record read."""
+        """Return the boot and the number of the last record read."""
         return f"{self._boot}:{self._next - 1}" if self._next else None
 
     def notes(self) -> Iterable[str]:
-        """Tell what was gone before it could be read."""
+        """Return what was gone before it could be read."""
         return self._notes
 
     def silence(self) -> str | None:
-        """Tell whether the buffer holds no record of the kernel's own."""
+        """Return whether the buffer holds no record of the kernel's own."""
         others = 0
         for data in self._records():
             if data[1:2] == b"," and data[:1] < b"8":  # facility * 8 + level
@@ -129,7 +129,7 @@ class Kmsg:
 
 
 def _position(cursor: str | None) -> tuple[str, int]:
-    """Give boot and number of the next record; no boot where the cursor means nothing."""
+    """Return boot and number of the next record; no boot where the cursor means nothing."""
     boot, _, sequence = (cursor or "").partition(":")
     known = sequence.isascii() and sequence.isdecimal() and len(sequence) <= _DIGITS
     return (boot, int(sequence) + 1) if boot and known else ("", 0)
@@ -188,7 +188,7 @@ def _loss(lost: int) -> Iterator[str]:
 
 
 def _hint(error: OSError) -> str:
-    """Say what keeps us from reading (check_syslog_permissions of kernel/printk/printk.c)."""
+    """Return what keeps us from reading (check_syslog_permissions of kernel/printk/printk.c)."""
     if isinstance(error, FileNotFoundError):
         return _HOST
     if not isinstance(error, PermissionError):
@@ -210,5 +210,5 @@ def _restricted() -> bool:
 
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
-    """Give the source ``kmsg``."""
+    """Return the source ``kmsg``."""
     return [SourcePlugin("kmsg", Kmsg, capabilities=("CAP_SYSLOG",))]

@@ -182,7 +182,7 @@ def _text(line: str, priority: int | None, *, trusted: bool) -> Record | None:
 
 
 def _level(name: str) -> int | None:
-    """Give the number of a level; busybox has names of its own for some."""
+    """Return the number of a level; busybox has names of its own for some."""
     name = {"panic": "emerg", "error": "err", "warning": "warn"}.get(name, name)
     return _LEVELS.index(name) if name in _LEVELS else None
 

@@ -34,7 +34,7 @@ class Block:
 
 
 def blocks(document: Path) -> Iterator[Block]:
-    """Give the blocks of a document, in order."""
+    """Yield the blocks of a document, in order."""
     text = document.read_text()
     end = 0
     for match in _FENCE.finditer(text):
@@ -45,7 +45,7 @@ def blocks(document: Path) -> Iterator[Block]:
 
 
 def commands(document: Path) -> list[str]:
-    """Give every command of a document."""
+    """Return every command of a document."""
     return [line for block in blocks(document) if block.language == "sh" for line in _lines(block)]
 
 
@@ -84,12 +84,12 @@ def follow(
 
 
 def all_passed(output: str) -> bool:
-    """Tell whether pytest says that tests passed, and nothing but that."""
+    """Return whether pytest says that tests passed, and nothing but that."""
     return re.search(r"^=* ?[0-9]+ passed in [0-9.:ms() ]+=*$", output, re.MULTILINE) is not None
 
 
 def clean(temporary: Path) -> dict[str, str]:
-    """Give the environment without what leads to the repository or its coverage."""
+    """Return the environment without what leads to the repository or its coverage."""
     kept = {key: os.environ[key] for key in os.environ if not key.startswith(("COV", "PYTHON"))}
     path = f"{Path(sys.executable).parent}:{kept['PATH']}"
     return kept | {"PATH": path, "TMPDIR": str(temporary)}

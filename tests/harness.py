@@ -84,7 +84,7 @@ class Place:
         )  # fmt: skip
 
     def snapshot(self) -> dict[str, tuple[int, int, bytes]]:
-        """Give mode, time of change and content of every file."""
+        """Return mode, time of change and content of every file."""
         return {
             str(path): (path.stat().st_mode, path.stat().st_mtime_ns, path.read_bytes())
             for path in sorted(self.path.rglob("*"))

@@ -137,7 +137,7 @@ class ReadsEmptyOnError(Memory):
     """Takes what it cannot read for empty."""
 
     def observe(self) -> Observed:
-        """Tell nothing, and no error."""
+        """Return nothing, and no error."""
         try:
             return super().observe()
         except BackendUnreadable:
@@ -183,7 +183,7 @@ class SwallowsFaults(Memory):
     """Reports success when a step failed."""
 
     def apply(self, plan: Plan) -> None:
-        """Tell nobody."""
+        """Hide the failure."""
         try:
             super().apply(plan)
         except BackendError:
@@ -225,7 +225,7 @@ class OverlooksOrder(Memory):
     """Sees its rules, but not their order."""
 
     def observe(self) -> Observed:
-        """Tell no damage of the rules."""
+        """Return no damage of the rules."""
         observed = super().observe()
         damage = [each for each in observed.damage if each.subject != "rules"]
         return evolve(observed, damage=damage)
@@ -262,7 +262,7 @@ class CountsItsOwnChanges(Memory):
         self.changes += 1
 
     def fingerprint(self) -> str:
-        """Tell how many there were."""
+        """Return how many there were."""
         return str(self.changes)
 
 
@@ -278,7 +278,7 @@ class ShowsNothing(Memory):
     """Has no script to show."""
 
     def render(self, plan: Plan) -> str:
-        """Say something."""
+        """Return something."""
         return "a change"
 
 
@@ -295,7 +295,7 @@ class NeverSettles(Memory):
     """Makes something of its own when there is nothing to hold."""
 
     def observe(self) -> Observed:
-        """Tell a damage that nobody can mend, where it drops nothing but has a table."""
+        """Return a damage that nobody can mend, where it drops nothing but has a table."""
         observed = super().observe()
         if "treason" in self.tables and not observed.banned and observed.passed:
             return evolve(observed, damage=[*observed.damage, *Memory().observe().damage])
@@ -391,7 +391,7 @@ class ForgetsWhereItWas(Tape):
     """Reads all again."""
 
     def cursor(self) -> str | None:
-        """Give the beginning."""
+        """Return the beginning."""
         return "0"
 
 

@@ -45,19 +45,19 @@ EXCLUSIVE = 0x200  # NLM_F_EXCL
 
 
 def table(kind: int, name: str, flags: int = 0) -> Message:
-    """Give a message about a table of IPv4."""
+    """Return a message about a table of IPv4."""
     return Message(NFTABLES << 8 | kind, IPV4, text(1, name), flags)
 
 
 def elements(kind: int, addresses: bytes) -> Message:
-    """Give a message about elements of the set ``t s``, for each byte the address 10.0.0.byte."""
+    """Return a message about elements of the set ``t s``, for each byte the address 10.0.0.byte."""
     listed = [nested(1, nested(1, attribute(1, bytes([10, 0, 0, last])))) for last in addresses]
     body = text(1, "t") + text(2, "s") + nested(3, *listed)
     return Message(NFTABLES << 8 | kind, IPV4, body, CREATE if kind == NEW_ELEMENT else 0)
 
 
 def names(answers: list[Message]) -> list[bytes]:
-    """Give the tables that the answers tell of."""
+    """Return the tables that the answers tell of."""
     return [dict(attributes(answer.body))[1] for answer in answers]
 
 

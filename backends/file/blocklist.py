@@ -65,7 +65,7 @@ class File:
         return held and not self._pending.exists()
 
     def render(self, plan: Plan) -> str:
-        """Give the whole new content."""
+        """Return the whole new content."""
         return "".join(lines.written(plan.desired.banned))
 
     def apply(self, plan: Plan) -> None:
@@ -121,7 +121,7 @@ class File:
 
 
 def _read(text: str) -> tuple[Networks, list[str]]:
-    """Give the networks, and what is wrong with the other lines."""
+    """Return the networks, and what is wrong with the other lines."""
     held, odd = lines.read(lines.split(text))
     first = bisect_left(held, _MAPPED)
     if not odd and not (first < len(held) and held[first] <= _MAPPED.end):

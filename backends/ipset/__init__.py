@@ -30,5 +30,5 @@ def _claims(chosen: Settings) -> list[str]:
 
 @hookimpl
 def treason_backends() -> list[BackendPlugin]:
-    """Give the backend ``ipset``."""
+    """Return the backend ``ipset``."""
     return [BackendPlugin("ipset", _made, Settings, claims=_claims, capabilities=("CAP_NET_RAW",))]

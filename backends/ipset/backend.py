@@ -53,7 +53,7 @@ class Ipset:
         return not flaws and ruled and layout.counted(plan.desired, found)
 
     def render(self, plan: Plan) -> str:
-        """Give the texts that `apply` sends, and the program that gets each."""
+        """Return the texts that `apply` sends, and the program that gets each."""
         state, steps = self._steps(plan)
         wanted = _everything(plan.desired)
         parts = [*_told(steps.before)]
@@ -100,7 +100,7 @@ class Ipset:
         return state, layout.steps(plan, found, _ruled(self._firewall.observe(state)))
 
     def _using(self, stand_ins: Mapping[str, str]) -> Firewall:
-        """Give the chain with other sets in the place of some."""
+        """Return the chain with other sets in the place of some."""
         return evolve(self._firewall, fixed=_fixed(stand_ins))
 
 
@@ -115,12 +115,12 @@ def _fixed(stand_ins: Mapping[str, str]) -> dict[int, Fixed]:
 
 
 def _ruled(chain: Observed) -> Networks:
-    """Give the networks that the chain has rules for, though a set would take them."""
+    """Return the networks that the chain has rules for, though a set would take them."""
     return (chain.banned | (chain.passed or Networks())) - _EVERYTHING
 
 
 def _everything(state: Desired) -> Desired:
-    """Give the networks that are rules of the chain: those of length 0."""
+    """Return the networks that are rules of the chain: those of length 0."""
     return Desired(_EVERYTHING & state.banned, _EVERYTHING & state.passed)
 
 

@@ -41,11 +41,11 @@ class Set:
         return self.verdict == "DROP"
 
     def rule(self, name: str) -> str:
-        """Give the rule of the chain, as iptables-save prints it; ``name`` may be a stand-in."""
+        """Return the rule of the chain, as iptables-save prints it; ``name`` may be a stand-in."""
         return f"-m set --match-set {name} src -j {self.verdict}"
 
     def members(self, networks: Networks) -> Networks:
-        """Give those of the networks that belong into this set.
+        """Return those of the networks that belong into this set.
 
         No set takes a network of length 0, which is a rule of the chain; hash:ip does not take
         the address 0 either.
@@ -59,7 +59,7 @@ class Set:
         return singles if self.kind == "hash:ip" else family - singles - everything
 
     def desired(self, state: Desired) -> Networks:
-        """Give what the set is to hold."""
+        """Return what the set is to hold."""
         return self.members(state.banned if self.banned else state.passed)
 
 
@@ -166,7 +166,7 @@ class Steps:
 
 
 def steps(plan: Plan, found: Mapping[str, Header], ruled: Networks = _NONE) -> Steps:
-    """Give the change that carries out the plan.
+    """Return the change that carries out the plan.
 
     ``ruled`` are networks that the chain has rules for: whether a set holds them too is not known.
 
@@ -210,12 +210,12 @@ def steps(plan: Plan, found: Mapping[str, Header], ruled: Networks = _NONE) -> S
 
 
 def clearance(found: Iterable[str]) -> str:
-    """Give what removes all sets, once no rule uses them."""
+    """Return what removes all sets, once no rule uses them."""
     return "".join(f"destroy {name}\n" for name in sorted(found))
 
 
 def chain_rules(version: int, stand_ins: Mapping[str, str], verdict: str) -> list[str]:
-    """Give the chain's rules for the sets of a family that have this verdict."""
+    """Return the chain's rules for the sets of a family that have this verdict."""
     return [
         each.rule(stand_ins.get(each.name, each.name))
         for each in SETS

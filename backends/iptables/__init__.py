@@ -31,7 +31,7 @@ def _claims(chosen: Settings) -> list[str]:
 
 @hookimpl
 def treason_backends() -> list[BackendPlugin]:
-    """Give the backend ``iptables``."""
+    """Return the backend ``iptables``."""
     return [
         BackendPlugin("iptables", _made, Settings, claims=_claims, capabilities=("CAP_NET_RAW",))
     ]

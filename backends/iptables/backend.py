@@ -45,7 +45,7 @@ class Iptables:
         return not self._persist and self._firewall.confirm(plan.desired)
 
     def render(self, plan: Plan) -> str:
-        """Give the texts that `apply` sends, and the program that gets each."""
+        """Return the texts that `apply` sends, and the program that gets each."""
         text = self._firewall.render(self._firewall.present(), plan.desired)
         return text + (persist.announced() if self._persist else "")
 

@@ -33,7 +33,7 @@ _INSTALL: Final = (
 
 
 def damage(state: State) -> list[Damage]:
-    """Tell which files do not hold the chain and its jumps as the kernel does.
+    """Return which files do not hold the chain and its jumps as the kernel does.
 
     The files are compared, not remembered: what a pass that was killed left undone is seen.
     """
@@ -41,7 +41,7 @@ def damage(state: State) -> list[Damage]:
 
 
 def announced() -> str:
-    """Say what `write` does."""
+    """Return what `write` does."""
     paths = " and ".join(str(path) for path in _paths().values())
     return f"# the chain and its jumps are then written to {paths}\n"
 
@@ -113,7 +113,7 @@ def _text(path: Path) -> str | None:
 
 
 def _place() -> Place:
-    """Give the first place that there is."""
+    """Return the first place that there is."""
     return next((place for place in PLACES if place.directory.is_dir()), PLACES[0])
 
 

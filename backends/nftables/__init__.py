@@ -11,5 +11,5 @@ def _made(settings: object) -> Backend:
 
 @hookimpl
 def treason_backends() -> list[BackendPlugin]:
-    """Give the backend ``nftables``."""
+    """Return the backend ``nftables``."""
     return [BackendPlugin("nftables", _made, claims=lambda _: ["table inet treason"])]

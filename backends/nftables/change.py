@@ -31,7 +31,7 @@ class Table:
 
 
 def statements(plan: Plan, table: Table) -> list[Statement]:
-    """Give the transaction that carries out the plan.
+    """Return the transaction that carries out the plan.
 
     The chains alone are replaced while sets and elements stay. Anything worse, and a hash set
     that would be more than half full, makes the table anew. Either way no packet sees a gap.
@@ -47,7 +47,7 @@ def statements(plan: Plan, table: Table) -> list[Statement]:
 
 
 def anew(plan: Plan) -> list[Statement]:
-    """Give the transaction that makes the table anew, as it is desired."""
+    """Return the transaction that makes the table anew, as it is desired."""
     shape = shape_for(plan.desired)
     whole = Plan(Change(plan.desired.banned), Change(plan.desired.passed), (), plan.desired)
     sets = [

@@ -103,7 +103,7 @@ def remove() -> None:
 
 
 def _expected(sent: Sequence[Statement], table: Table) -> dict[str, int]:
-    """Give how much each hash set holds when all is done, as far as that is known."""
+    """Return how much each hash set holds when all is done, as far as that is known."""
     made = [each.set for each in sent if isinstance(each, NewSet)]  # then all others are gone
     known = {each.name: 0 for each in made if not each.interval} or dict(table.counts)
     for each in sent:

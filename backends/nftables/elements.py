@@ -59,7 +59,7 @@ def pack_networks(networks: Iterable[Network]) -> Iterator[bytes]:
 
 
 def unpack_hosts(listed: bytes, width: int) -> bytes | None:
-    """Give the addresses of a list of plain elements; None if one has more than its key."""
+    """Return the addresses of a list of plain elements; None if one has more than its key."""
     stride = _HEAD.size + width
     addresses = bytearray(len(listed) // stride * width)
     for byte in range(width):

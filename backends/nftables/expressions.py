@@ -75,12 +75,12 @@ def decide(code: int) -> bytes:
 
 
 def data(value: bytes) -> bytes:
-    """Give a value as data."""
+    """Return a value as data."""
     return attribute(_DATA_VALUE, value)
 
 
 def verdict(code: int, chain: str = "") -> bytes:
-    """Give a verdict as data; a jump names its chain."""
+    """Return a verdict as data; a jump names its chain."""
     told = attribute(1, code.to_bytes(4, signed=True))
     return nested(_DATA_VERDICT, told, text(2, chain) if chain else b"")
 

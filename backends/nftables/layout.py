@@ -100,7 +100,7 @@ class Shape:
         ]
 
     def hosts(self, version: int) -> list[Set]:
-        """Give the hashes of a family."""
+        """Return the hashes of a family."""
         name, byte = f"banned{version}", self.spread[version]
         if byte is None:
             return [Set(name, version, interval=False)]
@@ -131,7 +131,7 @@ class Shape:
 
 
 def spread(addresses: bytes, sets: Sequence[Set]) -> list[bytes]:
-    """Give the addresses of each of a family's hashes."""
+    """Return the addresses of each of a family's hashes."""
     if len(sets) == 1:
         return [addresses]
     width, byte = sets[0].width, sets[0].byte
@@ -162,7 +162,7 @@ def parse(ruleset: str) -> Listing | None:
 
 
 def shape_of(listing: Listing | None) -> Shape:
-    """Tell how the hosts are laid out in the table that is listed."""
+    """Return how the hosts are laid out in the table that is listed."""
     found = listing or {}
     sizes = {}
     for subject, said in found.items():
@@ -189,7 +189,7 @@ def shape_for(state: Desired) -> Shape:
 
 
 def _chosen(addresses: bytes, width: int) -> int | None:
-    """Give the last byte whose last four bits are spread evenly, or most evenly; None for few.
+    """Return the last byte whose last four bits are spread evenly, or most evenly; None for few.
 
     The last bits of IPv6 addresses are often all the same.
     """
@@ -206,7 +206,7 @@ def _chosen(addresses: bytes, width: int) -> int | None:
 
 
 def _byte(version: int, rules: Sequence[str]) -> int:
-    """Tell by which byte the rules spread a family; the last one if they do not tell."""
+    """Return by which byte the rules spread a family; the last one if they do not tell."""
     pattern = re.compile(rf"{_SOURCE[version].text} & (\S+) vmap .*")
     family = AF_INET if version == 4 else AF_INET6
     masks = (inet_pton(family, match[1]) for rule in rules if (match := pattern.fullmatch(rule)))
@@ -233,7 +233,7 @@ def damage(listing: Listing | None) -> Iterator[Damage]:
 
 
 def _expected(shape: Shape) -> dict[str, list[str]]:
-    """Give the right table; a hash set may have any power of two from the least size up."""
+    """Return the right table; a hash set may have any power of two from the least size up."""
     expected = {}
     for each in shape.sets:
         size = shape.sizes.get(each.name, 0)
@@ -271,7 +271,7 @@ def _matching(each: Set, verdict: str, decision: bytes) -> Rule:
 
 
 def _spread(hosts: Sequence[Set]) -> Rule:
-    """Give the rule that goes on with the chain of the shard."""
+    """Return the rule that goes on with the chain of the shard."""
     version = hosts[0].version
     source = _SOURCE[version]
     chains = {_at(each.byte, each.shard or 0, each.width): _branch(each) for each in hosts}

@@ -67,12 +67,12 @@ def intervals(connection: Connection, each: Set) -> tuple[list[Network], list[Da
 
 
 def counts(connection: Connection, names: Iterable[str]) -> dict[str, int]:
-    """Give how many elements each of these sets holds, as far as the kernel counts them."""
+    """Return how many elements each of these sets holds, as far as the kernel counts them."""
     return {name: held for name in names if (held := _count(connection, name)) is not None}
 
 
 def holds(connection: Connection, change: Hosts | Intervals) -> bool:
-    """Tell whether the set holds every element of the change, asked by their keys."""
+    """Return whether the set holds every element of the change, asked by their keys."""
     for sent in change.messages():
         asked = Message(NFTABLES << 8 | GET_ELEMENT, INET, sent.body)
         try:
@@ -114,7 +114,7 @@ def _lists(connection: Connection, each: Set) -> Iterator[bytes]:
 
 
 def _elsewhere(addresses: bytes, each: Set) -> bytes:
-    """Give the deciding bytes of the addresses that belong into another shard."""
+    """Return the deciding bytes of the addresses that belong into another shard."""
     right = bytes(byte for byte in range(256) if byte % SHARDS == each.shard)
     return addresses[each.byte :: each.width].translate(None, right)
 

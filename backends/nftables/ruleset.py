@@ -58,13 +58,13 @@ class Ruleset:
         self._found: object = None  # in our table, when it was read
 
     def generation(self) -> int:
-        """Give the present generation, for which the next commit will be."""
+        """Return the present generation, for which the next commit will be."""
         self._listen()
         self._generation = self.connection.generation()
         return self._generation
 
     def read(self, look: Callable[[], T]) -> T:
-        """Give what ``look`` reads when our table did not change meanwhile.
+        """Return what ``look`` reads when our table did not change meanwhile.
 
         Raise `BackendUnreadable` when it does all the time.
         """
@@ -115,7 +115,7 @@ class Ruleset:
         self._events = None
 
     def _readied(self, quietly: bool) -> int:
-        """Give the generation to commit for; ``quietly`` listens no longer."""
+        """Return the generation to commit for; ``quietly`` listens no longer."""
         if quietly:
             self._expect(self._undisturbed())
             self._deaf()

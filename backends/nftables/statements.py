@@ -46,14 +46,14 @@ class Statement(Protocol):
     """A statement that changes the table."""
 
     def text(self) -> str:
-        """Give it as nft reads it."""
+        """Return it as nft reads it."""
 
     def messages(self) -> Iterator[Message]:
         """Yield it as the kernel reads it."""
 
 
 def message(kind: int, *body: bytes, flags: int = 0) -> Message:
-    """Give a message of nf_tables about the table."""
+    """Return a message of nf_tables about the table."""
     return Message(NFTABLES << 8 | kind, INET, text(1, NAME) + b"".join(body), flags)
 
 
@@ -139,7 +139,7 @@ class NewTable:
     """Make the table, unless it is there."""
 
     def text(self) -> str:
-        """Give it as nft reads it."""
+        """Return it as nft reads it."""
         return f"add table {TABLE}"
 
     def messages(self) -> Iterator[Message]:
@@ -152,7 +152,7 @@ class DeleteTable:
     """Delete the table with all that is in it."""
 
     def text(self) -> str:
-        """Give it as nft reads it."""
+        """Return it as nft reads it."""
         return f"delete table {TABLE}"
 
     def messages(self) -> Iterator[Message]:
@@ -169,7 +169,7 @@ class NewSet:
     identity: int
 
     def text(self) -> str:
-        """Give it as nft reads it."""
+        """Return it as nft reads it."""
         lines = "; ".join(self.set.lines(self.size))
         return f"add set {TABLE} {self.set.name} {{ {lines}; }}"
 
@@ -193,7 +193,7 @@ class NewChain:
     hook: str = ""
 
     def text(self) -> str:
-        """Give it as nft reads it."""
+        """Return it as nft reads it."""
         told = f" {{ {self.hook} }}" if self.hook else ""
         rules = (f"add rule {TABLE} {self.name} {rule.text}" for rule in self.rules)
         return "\n".join([f"add chain {TABLE} {self.name}{told}", *rules])
@@ -217,7 +217,7 @@ class DeleteChain:
     name: str
 
     def text(self) -> str:
-        """Give it as nft reads it."""
+        """Return it as nft reads it."""
         return f"delete chain {TABLE} {self.name}"
 
     def messages(self) -> Iterator[Message]:
@@ -239,7 +239,7 @@ class Hosts:
         return len(self.addresses) // self.set.width
 
     def text(self) -> str:
-        """Give it as nft reads it."""
+        """Return it as nft reads it."""
         family = AF_INET if self.set.version == 4 else AF_INET6
         width, addresses = self.set.width, self.addresses
         places = range(0, len(addresses), width)
@@ -264,7 +264,7 @@ class Intervals:
         return len(self.networks)
 
     def text(self) -> str:
-        """Give it as nft reads it."""
+        """Return it as nft reads it."""
         return _elements(self, map(str, self.networks))
 
     def messages(self) -> Iterator[Message]:

@@ -88,12 +88,12 @@ def parse(saved: str, tables: Iterable[str] = ()) -> Listing:
 
 
 def bare(rule: str) -> str:
-    """Give the rule without quoted text, which may hold anything."""
+    """Return the rule without quoted text, which may hold anything."""
     return _QUOTED.sub("", rule) if '"' in rule else rule
 
 
 def networks(state: Desired, version: int) -> Desired:
-    """Give the networks of one family."""
+    """Return the networks of one family."""
     return Desired(state.banned.family(version), state.passed.family(version))
 
 
@@ -155,7 +155,7 @@ def body(wanted: Desired, version: int, fixed: Fixed = NO_SETS) -> Iterator[str]
 
 
 def count(wanted: Desired, version: int, fixed: Fixed = NO_SETS) -> int:
-    """Give the number of those rules."""
+    """Return the number of those rules."""
     constant = (*_HEAD[version], *fixed.passing, *fixed.dropping)
     return len(constant) + len(wanted.passed) + len(wanted.banned)
 
@@ -163,7 +163,7 @@ def count(wanted: Desired, version: int, fixed: Fixed = NO_SETS) -> int:
 def changes(
     rules: Sequence[str] | None, wanted: Desired, version: int, fixed: Fixed = NO_SETS
 ) -> list[str]:
-    """Give the lines for iptables-restore that make the chain hold what is wanted; none if it does.
+    """Return the lines for iptables-restore that make the chain hold what is wanted.
 
     A few bans are added and removed one by one. For everything else, and where the chain is
     missing (None), it is replaced. Either way it is one commit, without a gap.
@@ -181,7 +181,7 @@ def changes(
 
 
 def restore(tables: Mapping[str, Sequence[str]]) -> str:
-    """Give the text for ``iptables-restore --noflush``; tables without lines are left out."""
+    """Return the text for ``iptables-restore --noflush``; tables without lines are left out."""
     return "".join(
         "\n".join([f"*{table}", *changed, "COMMIT\n"])
         for table, changed in sorted(tables.items())
@@ -204,7 +204,7 @@ def _networks(named: Mapping[str, str], version: int) -> tuple[Networks, list[st
 
 
 def _written(networks: Networks, target: str) -> list[str]:
-    """Give the rules for networks of a family, as iptables-save writes them."""
+    """Return the rules for networks of a family, as iptables-save writes them."""
     everything = [f"-j {target}"] if networks and not networks[0].length else []
     named = networks[1:] if everything else networks
     rules = lines.written(named, "-s ", f" -j {target}\n", full=True)

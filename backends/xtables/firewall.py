@@ -63,7 +63,7 @@ class Firewall:
         return state
 
     def present(self) -> State:
-        """Give what was read last if no ruleset has changed since, else read."""
+        """Return what was read last if no ruleset has changed since, else read."""
         for moment, state in self._last:
             if moment == self._moment():
                 return state
@@ -83,7 +83,7 @@ class Firewall:
         return State(self._resolved, saved, listings)
 
     def observe(self, state: State) -> Observed:
-        """Tell what the chains hold, what is wrong with them, and what the other variant holds."""
+        """Return what the chains hold, what is wrong with them, and notes on the other variant."""
         banned = passed = Networks()
         flaws = [
             Damage(f"chain {hook.chain} ({hook.table})", "does not exist, nothing is hooked there")
@@ -114,7 +114,7 @@ class Firewall:
         )
 
     def render(self, state: State, wanted: Desired) -> str:
-        """Give what `apply` does; ``wanted`` are the networks that are rules of the chain."""
+        """Return what `apply` does; ``wanted`` are the networks that are rules of the chain."""
         return "".join(
             f"# {_performer(step, state.variant)}\n{step.text}"
             for step in self._steps(state, wanted)
@@ -158,7 +158,7 @@ class Firewall:
         return sorted({hook.table for hook in self.hooks})
 
     def _steps(self, state: State, wanted: Desired) -> list[Step]:
-        """Give the steps; what is no longer hooked is taken away when all else is done.
+        """Return the steps; what is no longer hooked is taken away when all else is done.
 
         While a hook is absent nothing is unhooked: what is left may be all that enforces.
         """
@@ -182,7 +182,7 @@ class Firewall:
 
 
 def _hooked(listing: Listing) -> list[Hook]:
-    """Give the places that have a jump now."""
+    """Return the places that have a jump now."""
     return [Hook(table, chain) for table in listing for chain in jumps(listing, table)]
 
 

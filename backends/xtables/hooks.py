@@ -73,7 +73,7 @@ class Repair:
         return bool(self.creates or self.deletes or self.inserts or self.removes)
 
     def lines(self) -> list[str]:
-        """Give it as iptables-restore reads it, the new chain apart.
+        """Return it as iptables-restore reads it, the new chain apart.
 
         Jumps are named by what they say: a number could hit somebody else's rule by now.
         """
@@ -94,7 +94,7 @@ def chain_hooks(texts: Iterable[str]) -> tuple[Hook, ...]:
 
 
 def absent(listings: Iterable[Listing], hooks: Iterable[Hook]) -> list[Hook]:
-    """Give the hooks that exist in no family; one that exists in one is for that one alone."""
+    """Return the hooks that exist in no family; one that exists in one is for that one alone."""
     known = list(listings)
     return [hook for hook in hooks if not any(map(hook.exists, known))]
 
@@ -121,7 +121,7 @@ def damage(
 
 
 def repairs(listing: Listing, hooks: Iterable[Hook]) -> list[Repair]:
-    """Give what makes the structure right; without hooks, what removes all of it."""
+    """Return what makes the structure right; without hooks, what removes all of it."""
     wanted: dict[str, list[str]] = {}
     for hook in hooks:
         chains = wanted.setdefault(hook.table, [])
@@ -133,7 +133,7 @@ def repairs(listing: Listing, hooks: Iterable[Hook]) -> list[Repair]:
 
 
 def jumps(listing: Listing, table: str) -> dict[str, list[str]]:
-    """Give the rules of other chains that lead into ours."""
+    """Return the rules of other chains that lead into ours."""
     found = {}
     for chain, rules in listing.get(table, {}).items():
         if chain == CHAIN:
@@ -145,7 +145,7 @@ def jumps(listing: Listing, table: str) -> dict[str, list[str]]:
 
 
 def without(saved: str) -> str:
-    """Give what iptables-save printed without our chain and the jumps into it."""
+    """Return what iptables-save printed without our chain and the jumps into it."""
 
     def ours(line: str) -> bool:
         rule = line.startswith(("-A ", "["))
@@ -157,7 +157,7 @@ def without(saved: str) -> str:
 
 
 def enforced(listing: Listing) -> Mapping[str, object]:
-    """Give all that belongs to the chain in every table, to be compared."""
+    """Return all that belongs to the chain in every table, to be compared."""
     parts = {}
     for table, chains in listing.items():
         found = {
@@ -186,7 +186,7 @@ def _contents(
 
 
 def _flaws(rules: Sequence[str], found: Sequence[str], hooked: bool) -> list[str]:
-    """Say what is wrong with the jumps of a chain."""
+    """Return what is wrong with the jumps of a chain."""
     if not hooked:
         return [f"has {rule!r}, which does not belong here" for rule in found]
     said = [f"has {rule!r}" for rule in found if rule != JUMP]

@@ -15,7 +15,7 @@ _REGISTERED: Final = {
 
 
 def notes(active: str) -> tuple[str, ...]:
-    """Say what the variant that is not ``active`` holds, in lines for people."""
+    """Return what the variant that is not ``active`` holds, in lines for people."""
     variant = "nft" if active == "legacy" else "legacy"
     listings = [listing for version in (4, 6) if (listing := _listing(version, variant))]
     if any(CHAIN in chains for listing in listings for chains in listing.values()):

@@ -40,7 +40,7 @@ _HINTS: Final = (
 
 
 def resolve(variant: str) -> str:
-    """Give ``nft`` or ``legacy``; ``auto`` stands for what `iptables` itself is.
+    """Return ``nft`` or ``legacy``; ``auto`` stands for what `iptables` itself is.
 
     Nothing is changed by asking: ``iptables --version`` opens no table.
     """
@@ -87,7 +87,7 @@ def restore(version: int, variant: str, text: str) -> None:
 
 
 def restoring(version: int, variant: str) -> list[str]:
-    """Give the command that `restore` runs."""
+    """Return the command that `restore` runs."""
     return [_program(version, variant, "restore"), "--noflush", "--wait", str(WAIT)]
 
 
@@ -111,7 +111,7 @@ def _program(version: int, variant: str, verb: str) -> str:
 
 
 def _plain() -> str:
-    """Tell the variant of the programs without one in their names."""
+    """Return the variant of the programs without one in their names."""
     try:
         said = execute.run(["iptables", "--version"]).output
     except execute.CommandFailed as error:
@@ -124,7 +124,7 @@ def _found(program: str) -> bool:
 
 
 def _reason(done: execute.Completed) -> str:
-    """Give what the program said in one line, without its name and its advice."""
+    """Return what the program said in one line, without its name and its advice."""
     lines = [
         re.sub(r"^ip6?tables[a-z-]*(?: v\S+ \(\S+\))?: *", "", line).strip()
         for line in (done.error.strip() or done.output.strip()).splitlines()

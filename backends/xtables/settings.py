@@ -22,7 +22,7 @@ def hooks() -> Any:  # noqa: ANN401 - likewise
 
 
 def resolve(variant: str) -> str:
-    """Give ``nft`` or ``legacy``; ``auto`` stands for what `iptables` itself is."""
+    """Return ``nft`` or ``legacy``; ``auto`` stands for what `iptables` itself is."""
     from backends.xtables import programs  # noqa: PLC0415 - see above
 
     return programs.resolve(variant)

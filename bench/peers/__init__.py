@@ -13,7 +13,7 @@ class Peer(Protocol):
         """Prepare it; raise `TreasonError` if that cannot be."""
 
     def ban(self, peers: Sequence[str]) -> Sample:
-        """Tell it of peers, and measure until all of them are in force."""
+        """Report peers to it, and measure until all of them are in force."""
 
     def close(self) -> None:
         """Stop what was started, also if that was not much."""

@@ -31,12 +31,12 @@ class Daemon:
             time.sleep(0.1)
 
     def cpu(self) -> float:
-        """Give the CPU seconds of it and of the children that it waited for (proc(5))."""
+        """Return the CPU seconds of it and of the children that it waited for (proc(5))."""
         stat = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return sum(map(int, stat[11:15])) / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> int:
-        """Give the bytes of its peak so far."""
+        """Return the bytes of its peak so far."""
         status = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
         (line,) = (line for line in status if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024

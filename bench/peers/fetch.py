@@ -18,7 +18,7 @@ PACKAGES: Final = ("fail2ban", "crowdsec", "crowdsec-firewall-bouncer")
 
 
 def unpacked(name: str) -> Path:
-    """Give the directory that stands for a package's root; raise `Failed` if there is none."""
+    """Return the directory that stands for a package's root; raise `Failed` if there is none."""
     place = PLACE / name
     if not place.is_dir():
         raise Failed(f"the package {name} could not be fetched")
@@ -26,7 +26,7 @@ def unpacked(name: str) -> Path:
 
 
 def version(name: str) -> str:
-    """Give the version of a package that was fetched."""
+    """Return the version of a package that was fetched."""
     file = PLACE / name / "version"
     return file.read_text() if file.exists() else "not there"
 

@@ -41,7 +41,7 @@ class Watch:
         self._socket.close()
 
     def wait(self, wanted: int, patience: float) -> float:
-        """Give the time (of `time.perf_counter`) when so many elements had come.
+        """Return the time (of `time.perf_counter`) when so many elements had come.
 
         Raise `Failed` when none comes for so many seconds.
         """

@@ -62,7 +62,7 @@ def _compare(bench: Bench, peers: Mapping[str, Maker], size: int, seconds: float
 
 
 def _one(bench: Bench, stack: ExitStack, scripts: Mapping[str, Peer]) -> None:
-    """Tell everybody of one peer, then of another, and so on."""
+    """Report one peer to everybody, then of another, and so on."""
     standing = {**scripts}
     for name, make in _DAEMONS.items():
         try:

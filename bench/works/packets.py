@@ -100,5 +100,5 @@ def _flood(flood: str, station: Station, wire: Wire) -> Sample:
 
 
 def _on(core: int) -> list[str]:
-    """Give what keeps a program on a core of its own, where there are two."""
+    """Return what keeps a program on a core of its own, where there are two."""
     return ["taskset", "-c", str(core)] if {0, 1} <= os.sched_getaffinity(0) else []

@@ -57,7 +57,7 @@ class _Stage:
             self.bench.settle(size)
 
     def fresh(self, count: int) -> list[str]:
-        """Give addresses that nobody was given before."""
+        """Return addresses that nobody was given before."""
         self.added += count
         return more(self.added - count, count)
 
@@ -149,7 +149,7 @@ def _one(stage: _Stage) -> Iterator[Subject]:
 
 
 def _handles(station: Station) -> set[str]:
-    """Give the numbers of the rules; the kernel numbers those anew that are replaced by equals."""
+    """Return the rules' handles; a rule that is replaced by an equal one gets another."""
     listing = station.run(["nft", "-a", "list", "chain", "ip", "filter", "TREASON"])
     found = set(re.findall(r"ip saddr .* # handle (\d+)", listing))
     if not found:

@@ -50,7 +50,7 @@ def _profile(bench: Bench, station: Station, name: str, arguments: list[str]) ->
 
 
 def _shares(path: Path) -> dict[str, float]:
-    """Give the seconds of each function that took most, and of all others together."""
+    """Return the seconds of each function that took most, and of all others together."""
     stats: dict[tuple[str, int, str], tuple[int, int, float, float, object]]
     stats = pstats.Stats(str(path)).stats  # type: ignore[attr-defined]  # typeshed does not name it
     seconds: defaultdict[str, float] = defaultdict(float)

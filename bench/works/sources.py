@@ -85,7 +85,7 @@ def _copy(times: int, said: Path) -> Sample:
 
 
 def copied(said: Path) -> tuple[int, float]:
-    """Give the records of the last copy, and the seconds of all."""
+    """Return the records of the last copy, and the seconds of all."""
     text = said.read_text()
     records = re.findall(r"0\+([0-9]+) records in", text)
     seconds = re.findall(r"copied, ([0-9.e-]+) s", text)

@@ -50,12 +50,12 @@ def emit(form: str, value: Callable[[], dict[str, Any]], lines: Iterable[str]) -
 
 
 def warn(text: str) -> None:
-    """Tell of something that changes no result."""
+    """Print a warning on standard error: something that changes no result."""
     _tell(log.WARNING, text)
 
 
 def complain(text: str) -> None:
-    """Tell of an error, on standard error."""
+    """Print an error on standard error."""
     _tell(log.ERROR, text)
 
 

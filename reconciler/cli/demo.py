@@ -68,7 +68,7 @@ def _unshare() -> list[str]:
 
 
 def story() -> None:
-    """Tell the story, and raise `TreasonError` where something comes otherwise than told."""
+    """Run every scene; raise `TreasonError` where one ends otherwise than announced."""
     with tempfile.TemporaryDirectory(prefix="treason-demo-") as directory:
         Path(directory, "treason.toml").write_text(_CONFIG.format(directory=directory))
         Path(directory, "kernel.log").write_text(LOG)

@@ -27,7 +27,7 @@ def code_of(readings: Sequence[Reading], outcomes: Sequence[Outcome]) -> int:
 
 
 def complain_of(readings: Iterable[Reading], outcomes: Iterable[Outcome]) -> None:
-    """Tell what went wrong in a pass, on stderr."""
+    """Print what went wrong in a pass."""
     results: list[Reading | Outcome] = [*readings, *outcomes]
     for each in results:
         if each.error:
@@ -37,13 +37,13 @@ def complain_of(readings: Iterable[Reading], outcomes: Iterable[Outcome]) -> Non
 
 
 def warn_of(refused: Sequence[str]) -> None:
-    """Tell which stored bans are not enforced."""
+    """Print which stored bans are not enforced."""
     if refused:
         some = first_few([*map(repr, refused)])
         warn(f"{len(refused)} stored bans are no networks, or too wide, so not enforced: {some}")
 
 
 def scanned(result: PassResult) -> Iterator[str]:
-    """Tell what ended, and what the sources brought."""
+    """Yield what ended, and what the sources brought."""
     yield from text.ended(result.ended, verbose=verbose())
     yield from text.readings(result.readings, result.now, verbose=verbose())

@@ -137,7 +137,7 @@ def _settle_streams() -> None:
 
 
 def _arguments() -> list[str]:
-    """Give the arguments as text that can be stored and printed, whatever bytes they are."""
+    """Return the arguments as text that can be stored and printed, whatever bytes they are."""
     return [
         argument.encode(errors="surrogateescape").decode(errors="backslashreplace")
         for argument in sys.argv[1:]

@@ -145,6 +145,6 @@ def _one(value: object) -> str:
 
 
 def default_text() -> str:
-    """Give the file that `treason init` writes: every key with its default, as a comment."""
+    """Return the file that `treason init` writes: every key with its default, as a comment."""
     tables = {name: _Table(values) for name, values in schema.plain(Config()).items()}
     return _TEXT.format(**tables)

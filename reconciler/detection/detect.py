@@ -39,10 +39,10 @@ class Match(Protocol):
     """What a pattern found, as `re.Match` gives it."""
 
     def groupdict(self) -> dict[str, str | None]:
-        """Give the named groups; None for one that took no part."""
+        """Return the named groups; None for one that took no part."""
 
     def span(self) -> tuple[int, int]:
-        """Give where it begins and ends."""
+        """Return where it begins and ends."""
 
 
 class Pattern(Protocol):
@@ -119,7 +119,7 @@ RULES: Final = (
 
 
 def detect(record: Record, rules: Sequence[Rule] = RULES) -> Offence | None:
-    """Give the offence that the record names, or None. The first rule that matches decides."""
+    """Return the offence that the record names, or None. The first rule that matches decides."""
     for rule in rules:
         if rule.needle in record.text and (match := rule.pattern.fullmatch(record.text)):
             try:
@@ -152,7 +152,7 @@ def offence(record: Record, rule: Rule, match: Match) -> Offence:
 
 
 def _micros(monotonic: float | None) -> int | None:
-    """Give whole microseconds, where a number of seconds tells them exactly."""
+    """Return whole microseconds, where a number of seconds tells them exactly."""
     return round(monotonic * 1e6) if monotonic is not None and 0 <= monotonic < _EXACT else None
 
 

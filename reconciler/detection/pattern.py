@@ -140,7 +140,7 @@ _CLASS: Final = re.compile(r"\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 
 
 def _end_of_atom(text: str, at: int) -> int:
-    """Give where a character, a class or a group ends that begins here."""
+    """Return where a character, a class or a group ends that begins here."""
     if text[at] == "\\":
         return at + (4 if text[at + 1 : at + 2] == "x" else 2)
     if text[at] == "[" and (bracket := _CLASS.match(text, at)):
@@ -168,7 +168,7 @@ def _parsed(text: str) -> Any:  # noqa: ANN401 - re._parser is private and has n
 
 
 def _explained(text: str, reason: str) -> str:
-    """Say in words what RE2 and `re` do not share, before the engine's own words."""
+    """Return in words what RE2 and `re` do not share, before the engine's own words."""
     place = ""
     for shape, what in _UNSHARED:
         if found := re.search(rf"(?<!\\)(?:\\\\)*({shape})", text):
@@ -195,7 +195,7 @@ def _check_groups(names: Iterable[str]) -> None:
 
 
 def _needle(parsed: Any) -> str:  # noqa: ANN401 - see _parsed
-    """Give the longest text that stands in every match; none where anything is unusual."""
+    """Return the longest text that stands in every match; none where anything is unusual."""
     try:
         runs = "".join(_literals(parsed)).split("\0")
     except _Unusual:

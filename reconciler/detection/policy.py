@@ -43,14 +43,14 @@ class Policy:
     keep_history: int = setting(365 * 86400, duration.finite, duration.render)
 
     def subject(self, address: Network) -> Network:
-        """Give the network that is counted and banned for this address."""
+        """Return the network that is counted and banned for this address."""
         spare = 128 - self.ipv6_prefix
         if not spare or address.version == 4 or _NAT64 <= address <= _NAT64.end:
             return address
         return Network.of(6, address.address >> spare << spare, self.ipv6_prefix)
 
     def until(self, now: int, ended: int) -> int | None:
-        """Give the end of a ban that begins now, of a network with so many bans behind it."""
+        """Return the end of a ban that begins now, of a network with so many bans behind it."""
         if self.ban_for is None:
             return None if self.max_ban is None else now + self.max_ban
         longest = duration.LONGEST if self.max_ban is None else self.max_ban
@@ -82,7 +82,7 @@ def decide(
     now: int,
     own: Mapping[str, Policy] = _NONE,
 ) -> list[Ban]:
-    """Give the bans that ``offences`` cause, in the order of the networks' first offence.
+    """Return the bans that ``offences`` cause, in the order of the networks' first offence.
 
     Repeated messages about one connection count once. ``own`` holds the rules with a policy of
     their own: each counts by itself, all others count together.

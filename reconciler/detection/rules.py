@@ -75,7 +75,7 @@ def read(rows: object) -> tuple[RuleTable, ...]:
 
 
 def write(tables: Iterable[RuleTable]) -> list[dict[str, Any]]:
-    """Give the tables as `read` takes them."""
+    """Return the tables as `read` takes them."""
     rows = []
     for table in tables:
         policy = schema.plain(evolve(Policy(), **table.policy))
@@ -85,7 +85,7 @@ def write(tables: Iterable[RuleTable]) -> list[dict[str, Any]]:
 
 
 def active(tables: Sequence[RuleTable], policy: Policy) -> tuple[Rule, ...]:
-    """Give the rules that are on: the built-in ones, then the others in the order of the tables.
+    """Return the rules that are on: the built-in ones, then the others in the order of the tables.
 
     The first that matches a record decides. A rule that sets a key of ``policy`` for itself has a
     policy of its own, in which the others are as in ``policy``.
@@ -100,14 +100,14 @@ def active(tables: Sequence[RuleTable], policy: Policy) -> tuple[Rule, ...]:
 
 
 def known() -> tuple[Rule, ...]:
-    """Give the built-in and the ready rules."""
+    """Return the built-in and the ready rules."""
     from reconciler.detection.ready import READY  # noqa: PLC0415 - most configurations name none
 
     return (*RULES, *READY)
 
 
 def unknown_sources(tables: Iterable[RuleTable], kinds: Collection[str]) -> list[Problem]:
-    """Say which tables name a source that there is not: such a rule would never match."""
+    """Return which tables name a source that there is not: such a rule would never match."""
     return [
         Problem((_place(number),), "sources", f"sources: {schema.unknown('source', name, kinds)}")
         for number, table in enumerate(tables, 1)
@@ -117,7 +117,7 @@ def unknown_sources(tables: Iterable[RuleTable], kinds: Collection[str]) -> list
 
 
 def chosen(name: str, tables: Sequence[RuleTable], policy: Policy) -> Rule:
-    """Give the rule of that name, be it on or off; raise `ConfigError` if there is none."""
+    """Return the rule of that name, be it on or off; raise `ConfigError` if there is none."""
     listed = [evolve(table, enabled=True) for table in tables]
     rules = {rule.name: rule for rule in (*known(), *active(listed, policy))}
     if name not in rules:
@@ -126,7 +126,7 @@ def chosen(name: str, tables: Sequence[RuleTable], policy: Policy) -> Rule:
 
 
 def doubts(rule: Rule) -> list[str]:
-    """Say what is allowed in a pattern of the administrator's own, and seldom meant."""
+    """Return what is allowed in a pattern of the administrator's own, and seldom meant."""
     if not isinstance(rule.pattern, UserPattern):
         return []
     said = []
@@ -170,7 +170,7 @@ def _table(row: Mapping[str, Any], tables: tuple[str, ...]) -> RuleTable:
 
 
 def _misnamed(rows: Iterable[Mapping[str, Any]]) -> list[Problem]:
-    """Say which names are there twice, are taken, or are nobody's."""
+    """Return which names are there twice, are taken, or are nobody's."""
     problems: list[Problem] = []
     first: dict[str, int] = {}
     for number, row in enumerate(rows, 1):

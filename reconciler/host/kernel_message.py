@@ -82,7 +82,7 @@ HERE: Final = Kernel()
 
 
 def judge(release: str, control: str | None, *, known: bool = True) -> State:
-    """Tell by the kernel's release, and by what the control file says.
+    """Return whether the message is printed, by the kernel's release and the control file.
 
     That is None where there is none; ``known`` is False where that cannot be told. Flags besides
     ``p`` put words before the message, so that no rule matches it: they count as off.
@@ -95,7 +95,7 @@ def judge(release: str, control: str | None, *, known: bool = True) -> State:
 
 
 def look(kernel: Kernel) -> State:
-    """Tell whether it prints the message."""
+    """Return whether it prints the message."""
     try:
         return judge(kernel.release, kernel.control.read_text(errors="replace"))
     except FileNotFoundError:
@@ -106,7 +106,7 @@ def look(kernel: Kernel) -> State:
 
 
 def advice(state: State) -> str:
-    """Say what that means, and the command that helps; nothing where the message is printed."""
+    """Return what that means, and the command that helps; nothing where the message is printed."""
     return _ADVICE.get(state, "")
 
 

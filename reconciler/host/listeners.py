@@ -10,7 +10,7 @@ _LISTEN: Final = "0A"  # TCP_LISTEN in the kernel's include/net/tcp_states.h
 
 
 def ports(directory: Path = Path("/proc/self/net")) -> frozenset[int]:
-    """Give the ports, read from proc(5)'s net/tcp and net/tcp6. Raise `TreasonError`.
+    """Return the ports, read from proc(5)'s net/tcp and net/tcp6. Raise `TreasonError`.
 
     The listening sockets come first there (kernel's networking/proc_net_tcp.rst), so no more is
     read, however many connections there are.

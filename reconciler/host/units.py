@@ -249,13 +249,13 @@ def _is_group(name: str) -> bool:
 
 
 def _program() -> Path | None:
-    """Give the program that runs, if it can be started by its path."""
+    """Return the program that runs, if it can be started by its path."""
     program = Path(sys.argv[0]).absolute()
     return program if program.is_file() and os.access(program, os.X_OK) else None
 
 
 def _command() -> str:
-    """Give the words that start this very program, for a unit."""
+    """Return the words that start this very program, for a unit."""
     program = _program()
     return _word(str(program)) if program else f"{_word(sys.executable)} -P -m reconciler"
 

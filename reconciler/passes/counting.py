@@ -48,7 +48,7 @@ class Counting:
         return [o for o in offences if o.stamp not in others and not (o.booted and o.stamp in own)]
 
     def follow(self, offences: Iterable[Offence], *, added: bool) -> tuple[list[Ban], list[Ban]]:
-        """Give the bans that follow, and those that only make another one longer.
+        """Return the bans that follow, and those that only make another one longer.
 
         A longer ban is never shortened. What came before a ban of its network was lifted, or had
         ended, is settled; so is what a source brings of that time that was ``added`` to others and
@@ -100,7 +100,7 @@ class Counting:
         ]
 
     def _past(self, offences: Sequence[Offence], lifts: Mapping[Network, float]) -> Past:
-        """Give what is stored of the same networks, as far as a policy asks for it."""
+        """Return what is stored of the same networks, as far as a policy asks for it."""
         escalating = any(policy.escalate > 1 for policy in self._policies)
         if not (offences and (escalating or self._looks_back)):
             return Past()

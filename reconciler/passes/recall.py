@@ -56,7 +56,7 @@ class Recall:
         return self.store.changes.version
 
     def recall(self, backend: str, fingerprint: str) -> Recalled | None:
-        """Give the plan from what was verified; None when it is not known what that was."""
+        """Return the plan from what was verified; None when it is not known what that was."""
         verified = self.store.changes.verified(backend)
         if verified is None and self.write:
             with suppress(StoreError):  # then nothing is remembered, and that is all
@@ -102,7 +102,7 @@ class Recall:
         return same and verified.time <= self.now < verified.read + self.resync
 
     def _change(self, touched: Mapping[Network, str | None]) -> Change:
-        """Give what changed inside the networks whose bans came or went.
+        """Return what changed inside the networks whose bans came or went.
 
         Of those, the ones that lie inside a ban that was there all the time change nothing.
         """

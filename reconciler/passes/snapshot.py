@@ -23,11 +23,11 @@ class Recorded:
     observed: Observed
 
     def observe(self) -> Observed:
-        """Give what was observed then."""
+        """Return what was observed then."""
         return self.observed
 
     def render(self, plan: Plan) -> str:  # noqa: ARG002 - the protocol's signature
-        """Give nothing: there is no firewall to speak to."""
+        """Return nothing: there is no firewall to speak to."""
         return ""
 
     def apply(self, plan: Plan) -> None:  # noqa: ARG002
@@ -53,7 +53,7 @@ def take(backends: Mapping[str, Callable[[], Backend]]) -> tuple[str, list[str]]
 
 
 def backends(path: Path, chosen: Iterable[str]) -> dict[str, Callable[[], Backend]]:
-    """Give makers of the recorded backends for the chosen names. Raise `ConfigError`."""
+    """Return makers of the recorded backends for the chosen names. Raise `ConfigError`."""
     try:
         data = json.loads(path.read_bytes())
         version = data["format_version"]

@@ -130,7 +130,7 @@ class Trial:
 
 
 def explained(rule: Rule, text: str) -> str:
-    """Say why the rule does not match a text that has its needle."""
+    """Return why the rule does not match a text that has its needle."""
     if len(text) > pattern.LONGEST_RECORD:
         return f"has {len(text)} characters; no record of the kernel is so long"
     if part := rule.pattern.search(text):
@@ -145,7 +145,7 @@ def explained(rule: Rule, text: str) -> str:
 
 
 def _parting(rule: Rule, text: str) -> str:
-    """Say up to where the text fits, as far as the pattern is a row of parts."""
+    """Return up to where the text fits, as far as the pattern is a row of parts."""
     theirs = isinstance(rule.pattern, pattern.UserPattern)
     compile_ = pattern.compiled if theirs else re.compile
     parts = pattern.parts(rule.pattern.pattern)
@@ -160,7 +160,7 @@ def _parting(rule: Rule, text: str) -> str:
 
 
 def _longest(parts: Sequence[str], compile_: Callable[[str], Any], text: str) -> tuple[int, int]:
-    """Give how many parts from the first on match the text's beginning, and where that ends."""
+    """Return how many parts from the first on match the text's beginning, and where that ends."""
     low, high, end = 0, len(parts), 0
     while low < high - 1:
         middle = (low + high) // 2

@@ -52,7 +52,7 @@ class Facts:
 
 
 def verdicts(trial: Trial, policy: Policy, known: Facts, now: int) -> list[Verdict]:
-    """Say what would follow for each address; the most offences come first.
+    """Return what would follow for each address; the most offences come first.
 
     The log is judged by itself, without the offences that are stored.
     """
@@ -98,7 +98,7 @@ class _Judge:
         return evolve(verdict, why=wide, until=until)
 
     def _wanted(self, names: Iterable[str]) -> str:
-        """Say how many connections the policies of these rules want."""
+        """Return how many connections the policies of these rules want."""
         banning = [self.rules[name] for name in names if not self.rules[name].report_only]
         wanted = dict.fromkeys(rule.policy or self.policy for rule in banning)
         return " or ".join(f"{w.threshold} within {duration.render(w.window)}" for w in wanted)

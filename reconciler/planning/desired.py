@@ -28,7 +28,7 @@ def collapse(networks: Iterable[Network]) -> Networks:
 
 
 def subtract(networks: Networks, holes: Networks) -> Networks:
-    """Give what is left of ``networks`` without ``holes``; both are collapsed.
+    """Return what is left of ``networks`` without ``holes``; both are collapsed.
 
     The time grows with the holes that are no plain single addresses: what lies between two of them
     is copied as a whole.

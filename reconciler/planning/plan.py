@@ -32,7 +32,7 @@ class Causes:
 
 
 def plan(desired: Desired, observed: Observed) -> Plan | None:
-    """Give the change that is needed; None means in sync."""
+    """Return the change that is needed; None means in sync."""
     banned = _change(desired.banned, observed.banned)
     passed = Change() if observed.passed is None else _change(desired.passed, observed.passed)
     if not (banned or passed or observed.damage):
@@ -41,7 +41,7 @@ def plan(desired: Desired, observed: Observed) -> Plan | None:
 
 
 def unexplained(plan: Plan, causes: Causes) -> Networks:
-    """Give the removals that have no known cause.
+    """Return the removals that have no known cause.
 
     A removal is explained when every address of it is exempt, dropped by another network (the
     same addresses, cut differently), or lifted. What a wider lifted ban leaves of a network does
@@ -55,7 +55,7 @@ def unexplained(plan: Plan, causes: Causes) -> Networks:
 
 
 def _uncovered(networks: Networks, cover: Networks) -> Networks:
-    """Give those of the networks that ``cover`` leaves an address of."""
+    """Return those of the networks that ``cover`` leaves an address of."""
     outermost = networks.outermost()
     left = subtract(outermost, cover)
     if len(outermost) < len(networks):  # which a host of this set may lie inside

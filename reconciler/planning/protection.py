@@ -44,7 +44,7 @@ def protected(
     net: Path = _NET,
     resolvers: Path = _RESOLVERS,
 ) -> list[Exemption]:
-    """Give what is protected now, each with its reason.
+    """Return what is protected now, each with its reason.
 
     ``clients`` are the remembered ssh clients. Raise `TreasonError` if it cannot be told.
     """
@@ -76,7 +76,7 @@ def protected(
 
 
 def ssh_client(pid: int | None = None) -> Network | None:
-    """Give the address from which the person who runs this process came through ssh.
+    """Return the address from which the person who runs this process came through ssh.
 
     sudo takes the variable away, so the processes above are asked, as far as that is allowed.
     """
@@ -129,7 +129,7 @@ def _resolvers(path: Path) -> Iterator[Network]:
 
 
 def _lines(path: Path) -> list[str]:
-    """Give the lines of a file; a missing one (no IPv6, no resolver) has none."""
+    """Return the lines of a file; a missing one (no IPv6, no resolver) has none."""
     try:
         return path.read_text(errors="replace").splitlines()
     except FileNotFoundError:

@@ -45,5 +45,5 @@ def _lines(section: int, word: str, networks: Sequence[Network] | frozenset[Netw
 
 
 def _range(above: int, lines: Sequence[str]) -> str:
-    """Give ``start,count``; an empty range starts at the line above it."""
+    """Return ``start,count``; an empty range starts at the line above it."""
     return f"{above + 1 if lines else above},{len(lines)}"

@@ -23,7 +23,7 @@ FORMAT_VERSION: Final = 1
 
 
 def dump(value: dict[str, Any]) -> str:
-    """Give the JSON text of a result."""
+    """Return the JSON text of a result."""
     return json.dumps({"format_version": FORMAT_VERSION} | value, indent=2)
 
 
@@ -45,7 +45,7 @@ def scanned(result: PassResult) -> dict[str, Any]:
 
 
 def readings(readings: Iterable[Reading]) -> list[dict[str, Any]]:
-    """Give what the sources brought."""
+    """Return what the sources brought."""
     return [
         {
             "source": reading.source,
@@ -64,7 +64,7 @@ def readings(readings: Iterable[Reading]) -> list[dict[str, Any]]:
 
 
 def outcomes(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
-    """Give how the backends stand, with the plan."""
+    """Return how the backends stand, with the plan."""
     return [
         {
             "backend": outcome.backend,

@@ -23,7 +23,7 @@ _SHOWN: Final = 20
 
 
 def readings(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterator[str]:
-    """Tell what the sources brought."""
+    """Yield what the sources brought."""
     for reading in readings:
         if reading.error:
             continue
@@ -51,7 +51,7 @@ def readings(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterato
 
 
 def ended(networks: Sequence[str], *, verbose: bool) -> Iterator[str]:
-    """Tell which bans have ended since the last pass."""
+    """Yield which bans have ended since the last pass."""
     if networks:
         yield f"{_count(len(networks), 'ban')} ended"
     if verbose:
@@ -59,12 +59,12 @@ def ended(networks: Sequence[str], *, verbose: bool) -> Iterator[str]:
 
 
 def silence(silent: Mapping[str, str]) -> Iterator[str]:
-    """Tell which sources see nothing of the kernel, and why."""
+    """Yield which sources see nothing of the kernel, and why."""
     return (f"{name}: {plain(reason)}" for name, reason in silent.items())
 
 
 def outcomes(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
-    """Tell how the backends stand, with the plan: its first lines, or all as a unified diff."""
+    """Yield how the backends stand, with the plan: its first lines, or all as a unified diff."""
     for outcome in outcomes:
         if outcome.plan is None:
             if outcome.state is not State.FAILED:
@@ -166,7 +166,7 @@ def _count(number: int, what: str) -> str:
 
 
 def status(found: Status) -> Iterator[str]:
-    """Tell how things stand."""
+    """Yield how things stand."""
     from reconciler.host import kernel_message  # noqa: PLC0415 - no other command needs it
 
     counts = found.counts

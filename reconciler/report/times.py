@@ -7,7 +7,7 @@ _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def iso(time: float | None) -> str | None:
-    """Give epoch seconds as ISO 8601 in UTC."""
+    """Return epoch seconds as ISO 8601 in UTC."""
     if time is None:
         return None
     try:
@@ -17,7 +17,7 @@ def iso(time: float | None) -> str | None:
 
 
 def ahead(until: int, now: int) -> str:
-    """Tell when a ban ends, rounded: ``in 3 h``."""
+    """Return when a ban ends, rounded: ``in 3 h``."""
     left = until - now
     number, unit = next((round(left / s), unit) for s, unit in _UNITS if left >= 2 * s or s == 1)
     return f"in {number} {unit}"

@@ -16,7 +16,7 @@ SHOWN: Final = 20
 
 
 def text(tried: TrialResult, *, verbose: bool) -> Iterator[str]:
-    """Tell people what each rule matched, and what would follow."""
+    """Yield lines for people: what each rule matched, and what would follow."""
     trial, found = tried.trial, tried.verdicts
     for result in trial.results.values():
         yield from _rule_text(result)

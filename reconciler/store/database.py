@@ -240,7 +240,7 @@ def _text(value: bytes) -> str:
 
 
 def _version(connection: sqlite3.Connection, path: Path) -> int:
-    """Give the version of the schema, 0 for an empty file; refuse what is not ours."""
+    """Return the version of the schema, 0 for an empty file; refuse what is not ours."""
     version, application, tables = connection.execute(
         "SELECT (SELECT user_version FROM pragma_user_version),"
         " (SELECT application_id FROM pragma_application_id),"

@@ -176,7 +176,7 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
 
 
 def key_of(stored: bytes) -> bytes | None:
-    """Give the key of a stored network, which may be any bytes; of what is none it is empty.
+    """Return the key of a stored network, which may be any bytes; of what is none it is empty.
 
     What is written otherwise than this program does has none, and is left to be tidied.
     """

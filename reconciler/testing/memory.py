@@ -43,7 +43,7 @@ class Memory:
     name: str = "treason"
 
     def observe(self) -> Observed:
-        """Tell what the table holds, and what is wrong with it."""
+        """Return what the table holds, and what is wrong with it."""
         if "observe" in self.faults:
             raise BackendUnreadable("memory: cannot be read", "take 'observe' out of its faults")
         table = self.tables.get(self.name)
@@ -57,18 +57,18 @@ class Memory:
         return Observed(table.banned, table.passed, damage)
 
     def fingerprint(self) -> str:
-        """Give a token of all that stands in the firewall."""
+        """Return a token of all that stands in the firewall."""
         if "observe" in self.faults:
             raise BackendUnreadable("memory: cannot be read", "take 'observe' out of its faults")
         return str(hash(frozenset(self.tables.items())))
 
     def confirm(self, plan: Plan) -> bool:
-        """Tell whether what is desired is held."""
+        """Return whether what is desired is held."""
         held = Memory.observe(self)
         return not held.damage and Desired(held.banned, held.passed or ()) == plan.desired
 
     def render(self, plan: Plan) -> str:
-        """Give the change, a line for each step."""
+        """Return the change, a line for each step."""
         return "".join(
             [f"repair {repair}\n" for repair in plan.repairs]
             + [f"lift {network}\n" for network in plan.banned.remove]

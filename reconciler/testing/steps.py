@@ -37,7 +37,7 @@ def state(banned: Iterable[str] = (), passed: Iterable[str] = ()) -> Desired:
 
 
 def needed(backend: Backend, wanted: Desired) -> Plan | None:
-    """Give the plan that would be needed now."""
+    """Return the plan that would be needed now."""
     return plan(wanted, backend.observe())
 
 

@@ -11,7 +11,7 @@ LONGEST: Final = 100 * 365 * 86400
 
 
 def parse(text: object) -> int | None:
-    """Give the seconds, None for ``permanent``; raise `InvalidDuration` otherwise."""
+    """Return the seconds, None for ``permanent``; raise `InvalidDuration` otherwise."""
     if text == "permanent":
         return None
     match = re.fullmatch(r"([1-9][0-9]{0,10})([smhd])", text) if isinstance(text, str) else None
@@ -23,7 +23,7 @@ def parse(text: object) -> int | None:
 
 
 def finite(text: object) -> int:
-    """Give the seconds of a duration that ends."""
+    """Return the seconds of a duration that ends."""
     seconds = parse(text)
     if seconds is None:
         raise InvalidDuration("'permanent' does not end", "write it like 90s, 10m, 1h or 30d")
@@ -31,7 +31,7 @@ def finite(text: object) -> int:
 
 
 def render(seconds: int | None) -> str:
-    """Give the shortest exact form, in the largest unit that divides it."""
+    """Return the shortest exact form, in the largest unit that divides it."""
     if seconds is None:
         return "permanent"
     unit = next(unit for unit in "dhms" if seconds % _SECONDS[unit] == 0)

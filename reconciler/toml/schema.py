@@ -107,7 +107,7 @@ def _try(attribute: "attrs.Attribute[Any]", value: Any) -> None:
 
 
 def plain(settings: Any) -> dict[str, Any]:
-    """Give the TOML values of an attrs instance: what `fill` would read."""
+    """Return the TOML values of an attrs instance: what `fill` would read."""
     values = {}
     for attribute in attrs.fields(type(settings)):
         value = getattr(settings, attribute.name)
@@ -119,7 +119,7 @@ def plain(settings: Any) -> dict[str, Any]:
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """Say that nobody knows the name, and give the nearest one that somebody does."""
+    """Return that nobody knows the name, and give the nearest one that somebody does."""
     from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
 
     near = get_close_matches(name, list(known), 1)
@@ -165,6 +165,6 @@ def _inside(value: Any, hint: Any, kind: type, tables: tuple[str, ...]) -> Any:
 
 
 def _arm(hint: Any, index: int) -> Any:
-    """Give an argument of ``tuple[X, ...]`` or ``dict[str, X]``; without one anything goes."""
+    """Return an argument of ``tuple[X, ...]`` or ``dict[str, X]``; without one anything goes."""
     arms = get_args(hint)
     return arms[index] if arms else Any

@@ -68,15 +68,15 @@ class Dmesg:
             self._cursor = f"{self._boot}:{last.micros}:{count}:{_digest(last)}"
 
     def cursor(self) -> str | None:
-        """Give boot, time, count and digest of the last record read."""
+        """Return boot, time, count and digest of the last record read."""
         return self._cursor
 
     def notes(self) -> list[str]:
-        """Tell what may be lost."""
+        """Return what may be lost."""
         return self._notes
 
     def silence(self) -> str | None:
-        """Tell whether dmesg shows no record of the kernel."""
+        """Return whether dmesg shows no record of the kernel."""
         if next(_messages(self._lines()), None):
             return None
         return (

@@ -25,5 +25,5 @@ def _made(settings: Settings) -> Source:
 
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
-    """Give the source ``file``."""
+    """Return the source ``file``."""
     return [SourcePlugin("file", _made, Settings, argument="path", groups=("adm",))]

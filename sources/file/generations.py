@@ -34,7 +34,7 @@ class Generation:
 
 
 def generations(log: str) -> list[Generation]:
-    """Give those that stand beside ``log``, oldest first; what is still being packed once."""
+    """Return those that stand beside ``log``, oldest first; what is still being packed once."""
     directory, name = os.path.split(log)
     numbered: dict[str, Generation] = {}
     dated: dict[str, Generation] = {}
@@ -57,12 +57,12 @@ def generations(log: str) -> list[Generation]:
 
 
 def _age(match: re.Match[str]) -> str:
-    """Give digits that sort the highest number first: it is the oldest."""
+    """Return digits that sort the highest number first: it is the oldest."""
     return f"{99_999 - int(match['number']):05d}"
 
 
 def _date(match: re.Match[str]) -> str | None:
-    """Give digits that sort as the dates do; None where they are no date."""
+    """Return digits that sort as the dates do; None where they are no date."""
     if match["epoch"]:
         return datetime.fromtimestamp(int(match["epoch"]), UTC).strftime("%Y%m%d%H%M%S")
     day = _SEPARATOR.sub("", match["day"])

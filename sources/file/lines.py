@@ -101,7 +101,7 @@ def holding(chunk: bytes, end: int, needles: Sequence[bytes]) -> Iterator[bytes]
 
 @cache
 def _memmem() -> Callable[[bytes, int, bytes, int], int | None]:
-    """Give memmem(3), which passes over what is absent faster than `bytes.find` does."""
+    """Return memmem(3), which passes over what is absent faster than `bytes.find` does."""
     import ctypes  # noqa: PLC0415 - every command imports this module, few read a log
 
     function = ctypes.CDLL(None).memmem

@@ -51,7 +51,7 @@ class Position:
 
     @classmethod
     def of(cls, stream: Stream, offset: int, before: str | None) -> "Position":
-        """Give that of a stream which was read to where it stands; ``offset`` as above."""
+        """Return that of a stream which was read to where it stands; ``offset`` as above."""
         end, near, status = stream.at, digest(stream.last), stream.status
         if end > MARK and len(stream.first) < MARK:
             stream.go(MARK)  # it was shorter when it was opened
@@ -71,7 +71,7 @@ class Position:
         return f"{numbers}:{self.head}:{self.near}:{self.before or ''}"
 
     def within(self, stream: Stream) -> bool:
-        """Tell whether it is a place in this log."""
+        """Return whether it is a place in this log."""
         end = self.offset + self.tail
         if self.head is None:
             status = stream.status

@@ -103,5 +103,5 @@ class Reading:
 
 
 def text(line: bytes) -> str:
-    """Give a line as text; NUL bytes stand before it where a machine died while writing."""
+    """Return a line as text; NUL bytes stand before it where a machine died while writing."""
     return line.rstrip(b"\r\n").lstrip(b"\0").decode(errors="replace")

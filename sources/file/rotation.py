@@ -69,7 +69,7 @@ def _current(log: str, opened: ExitStack, *, needed: bool) -> Stream | None:
 
 
 def _is(log: str, current: Stream | None) -> bool:
-    """Tell whether the log is still the file that was opened."""
+    """Return whether the log is still the file that was opened."""
     try:
         status = os.stat(log)  # noqa: PTH116 - as above
     except FileNotFoundError:
@@ -178,7 +178,7 @@ class _Search:
         return _Held(generation.path, stream, digest(stream.last) if stream.at else NONE)
 
     def _is_being_copied(self, older: _Held, generation: Generation) -> bool:
-        """Tell whether the log begins with all of this: ``copytruncate`` has not truncated yet."""
+        """Return whether the log begins with all of this: it is copied, and not truncated yet."""
         if not (self.current and older.stream) or generation.packing or older.sign == NONE:
             return False
         size = older.stream.status.st_size
@@ -192,5 +192,5 @@ class _Search:
 
 
 def _before(held: Sequence[_Held], oldest: str | None) -> str | None:
-    """Give the sign of what stands before the last log; ``oldest`` is that before all of them."""
+    """Return the sign of what stands before the last log; ``oldest`` is that before all of them."""
     return next((each.sign for each in reversed(held[:-1]) if each.sign != NONE), oldest)

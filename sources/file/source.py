@@ -54,11 +54,11 @@ class File:
             raise _unreadable(self._path, error) from None
 
     def cursor(self) -> str | None:
-        """Give the position in the log; None for a pipe."""
+        """Return the position in the log; None for a pipe."""
         return self._cursor
 
     def notes(self) -> list[str]:
-        """Tell what could not be read, or is gone."""
+        """Return what could not be read, or is gone."""
         return self._notes
 
     def silence(self) -> str | None:
@@ -111,7 +111,7 @@ class File:
 
 
 def _is_log(path: str) -> bool:
-    """Tell whether it is a file; one that is missing may have been renamed just now."""
+    """Return whether it is a file; one that is missing may have been renamed just now."""
     try:
         return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - a path like /dev/fd/63
     except FileNotFoundError:
@@ -138,7 +138,7 @@ def _is_young(stream: Stream) -> bool:
 
 
 def _heard(log: tuple[str, Stream]) -> bool:
-    """Tell whether the kernel speaks in the last part of a log, or in the first of a packed one."""
+    """Return whether the last part of a log, or the first of a packed one, has kernel records."""
     _, stream = log
     start = 0 if stream.packed else max(0, stream.status.st_size - _LAST)
     stream.go(start)

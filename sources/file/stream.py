@@ -34,12 +34,12 @@ class Stream:
 
     @property
     def broken(self) -> str:
-        """Say why a packed log ended too early; empty if it did not."""
+        """Return why a packed log ended too early; empty if it did not."""
         return self._unpacked.error if self._unpacked else ""
 
     @property
     def status(self) -> os.stat_result:
-        """Give what the system says of the file."""
+        """Return what the system says of the file."""
         return os.fstat(self._raw.fileno())
 
     def read(self, size: int) -> bytes:
@@ -65,7 +65,7 @@ class Stream:
         return self.at == place
 
     def ahead(self) -> bytes:
-        """Give some of what stands behind the place; nothing only at the end."""
+        """Return some of what stands behind the place; nothing only at the end."""
         return self._file.peek(1)
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class Stream:
 
 class _Pieces(Protocol):
     def read1(self, size: int, /) -> bytes:
-        """Give some of the bytes; none only at the end."""
+        """Return some of the bytes; none only at the end."""
 
 
 class _Unpacked(io.RawIOBase):

@@ -20,7 +20,7 @@ def _made(settings: Settings) -> Source:
 
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
-    """Give the source ``journal``."""
+    """Return the source ``journal``."""
     return [
         SourcePlugin("journal", _made, Settings, argument="directory", groups=("systemd-journal",))
     ]

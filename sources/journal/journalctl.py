@@ -151,7 +151,7 @@ def _holding(
 
 
 def _pattern(needles: Sequence[str]) -> str:
-    """Give a pattern of PCRE2 that finds any of the needles; a NUL cannot stand in an argument."""
+    """Return a PCRE2 pattern that finds any of the needles; no argument can hold a NUL."""
     return "|".join(re.escape(needle).replace("\0", r"\x00") for needle in needles)
 
 

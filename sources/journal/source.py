@@ -51,15 +51,15 @@ class Journal:
         self._notes += told(run.damage)
 
     def cursor(self) -> str | None:
-        """Give the place of the last record that was looked at."""
+        """Return the place of the last record that was looked at."""
         return self._cursor
 
     def notes(self) -> Sequence[str]:
-        """Tell of a place that was lost, and of damage."""
+        """Return lines about a lost cursor and about damage."""
         return self._notes
 
     def silence(self) -> str | None:
-        """Say that the journal has nothing of the kernel, if so."""
+        """Return that the journal has nothing of the kernel, if so."""
         if self._journalctl.look(_KERNEL, "SYSLOG_FACILITY=0").place:
             return None
         return (
@@ -68,7 +68,7 @@ class Journal:
         )
 
     def _start(self, cursor: str | None) -> tuple[str, str | None]:
-        """Give the argument that says where to begin, having seen that the journal can be read.
+        """Return the argument that says where to begin, having seen that the journal can be read.
 
         Where the cursor's entry is gone, also give the last entry of any kind. It is the cursor
         when no record of the kernel follows, or what is gone would be missed at each pass.
@@ -117,7 +117,7 @@ class Journal:
                 yield record
 
     def _unread(self, run: Run, cursor: str | None) -> str | None:
-        """Give the last record of the kernel, if journalctl gave up before it."""
+        """Return the last record of the kernel, if journalctl gave up before it."""
         tail = self._journalctl.look(_KERNEL).place
         if tail is None and run.damage and self._cursor == cursor:
             raise self._journalctl.unreadable(run.damage, _VERIFY)
@@ -125,7 +125,7 @@ class Journal:
 
 
 def _entry(cursor: str) -> str:
-    """Give what is the same wherever journald copies the entry: boot, times and hash."""
+    """Return what is the same wherever journald copies the entry: boot, times and hash."""
     return cursor.partition(";b=")[2]
 
 
@@ -146,7 +146,7 @@ def _when(cursor: str | None) -> str:
 
 
 def _since(cursor: str) -> str:
-    """Give the argument that begins at the time that stands in a cursor, or with all there is."""
+    """Return the argument that begins at the time that stands in a cursor, or with all there is."""
     found = _TIME.search(cursor)
     if not found:
         return "--no-tail"

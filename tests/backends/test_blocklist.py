@@ -103,7 +103,7 @@ class TestFile(BackendContract):
 
 
 def needed(backend: File) -> Plan | None:
-    """Give the plan that would be needed now."""
+    """Return the plan that would be needed now."""
     return plan(WANTED, backend.observe())
 
 

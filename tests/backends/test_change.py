@@ -27,7 +27,7 @@ def nets(*texts: str) -> Networks:
 
 
 def hosts(number: int, first: str = "11.0.0.0") -> Networks:
-    """Give so many addresses."""
+    """Return so many addresses."""
     start = Network.parse(first)
     width = start.bits // 8
     packed = b"".join((start.address + place).to_bytes(width) for place in range(number))
@@ -35,7 +35,7 @@ def hosts(number: int, first: str = "11.0.0.0") -> Networks:
 
 
 def needed(wanted: Desired) -> Plan | None:
-    """Give the plan that is needed now."""
+    """Return the plan that is needed now."""
     return plan(wanted, Nftables().observe())
 
 
@@ -47,7 +47,7 @@ def converge(wanted: Desired) -> State:
 
 
 def listed() -> str:
-    """Give the ruleset as nft lists it, the elements of each set in order."""
+    """Return the ruleset as nft lists it, the elements of each set in order."""
     ruleset = run(["nft", "-s", "list", "ruleset"]).output
 
     def ordered(elements: re.Match[str]) -> str:

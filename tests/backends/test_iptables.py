@@ -143,12 +143,12 @@ def saved(variant: str, family: str = "iptables", *, counters: bool = False) -> 
 
 
 def lines(text: str, word: str) -> str:
-    """Give the lines that hold the word."""
+    """Return the lines that hold the word."""
     return "".join(line for line in text.splitlines(keepends=True) if word in line)
 
 
 def without(text: str, word: str = "TREASON") -> str:
-    """Give the lines that do not hold the word."""
+    """Return the lines that do not hold the word."""
     return "".join(line for line in text.splitlines(keepends=True) if word not in line)
 
 
@@ -240,7 +240,7 @@ def firewall(variant: str, *hooks: str, persist: bool = False) -> Iptables:
 
 
 def needed(backend: Iptables, state: Desired = WANTED) -> Plan | None:
-    """Give the plan that would be needed now."""
+    """Return the plan that would be needed now."""
     return plan(state, backend.observe())
 
 
@@ -253,7 +253,7 @@ def enforce(backend: Iptables, state: Desired = WANTED) -> Plan:
 
 
 def damage(backend: Iptables) -> list[str]:
-    """Give all that is damaged, in words."""
+    """Return all that is damaged, in words."""
     return [str(each) for each in backend.observe().damage]
 
 

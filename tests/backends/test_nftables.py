@@ -180,7 +180,7 @@ class TestNftables(BackendContract, PacketContract, FingerprintedContract, Confi
 
 
 def needed(state: Desired = WANTED) -> Plan | None:
-    """Give the plan that would be needed now."""
+    """Return the plan that would be needed now."""
     return plan(state, Nftables().observe())
 
 

@@ -41,7 +41,7 @@ ROOM = pytest.mark.skipif(not REAL_ROOT, reason="a user namespace allows small t
 
 
 def hosts(number: int, first: str = "11.0.0.0") -> Networks:
-    """Give so many addresses."""
+    """Return so many addresses."""
     start = Network.parse(first).address
     packed = b"".join((start + place).to_bytes(4) for place in range(number))
     return Networks.of_hosts(4, packed)
@@ -82,7 +82,7 @@ def pass_(backend: Nftables, wanted: Desired, memory: "Kept | None" = None) -> O
 
 
 def needed(wanted: Desired) -> Plan | None:
-    """Give the plan that is needed now."""
+    """Return the plan that is needed now."""
     return plan(wanted, Nftables().observe())
 
 
@@ -94,7 +94,7 @@ class Kept:
         self.plan: Plan | None = None
 
     def recall(self, backend: str, fingerprint: str) -> Recalled | None:
-        """Tell the plan."""
+        """Return the plan."""
         return Recalled(self.plan, 10) if fingerprint == self.fingerprint else None
 
     def keep(self, backend: str, fingerprint: str, enforced: int, *, read: bool) -> None:

@@ -21,7 +21,7 @@ def wanted(banned: str = "", passed: str = "") -> Desired:
 
 
 def body(state: Desired, version: int = 4, fixed: Fixed = chain.NO_SETS) -> list[str]:
-    """Give the right chain."""
+    """Return the right chain."""
     return [*chain.body(state, version, fixed)]
 
 
@@ -34,7 +34,7 @@ def save(*rules: str, table: str = "filter", more: str = "") -> str:
 def problems(
     text: str, hooked: tuple[Hook, ...] = INPUT, fixed: Fixed = chain.NO_SETS
 ) -> list[str]:
-    """Give all that is damaged in a family, in words."""
+    """Return all that is damaged in a family, in words."""
     listing = parse(text)
     held = chain.contents(listing, 4, {hook.table for hook in hooked}, fixed)
     return [str(each) for each in hooks.damage(listing, 4, hooked, held)]

@@ -41,7 +41,7 @@ def settings(maker: Callable[[], object]) -> object:
 
 
 def refused(config: Config, *named: str) -> ConfigError:
-    """Give the refusal."""
+    """Return the refusal."""
     with pytest.raises(ConfigError) as error:
         compose.sources(config, PLUGINS, FILE, named)
     return error.value

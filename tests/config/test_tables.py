@@ -24,7 +24,7 @@ def load(path: Path) -> Config:
 
 
 def refused(text: str, tmp_path: Path) -> str:
-    """Give what is said of a file."""
+    """Return what is said of a file."""
     path = tmp_path / "treason.toml"
     path.write_text(text)
     with pytest.raises(ConfigError) as error:

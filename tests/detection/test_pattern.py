@@ -14,7 +14,7 @@ A = r"(?P<address>\S+)"
 
 
 def found(text: str, body: str) -> dict[str, str | None] | None:
-    """Give the groups of a match."""
+    """Return the groups of a match."""
     match = read(text).fullmatch(body)
     return match.groupdict() if match else None
 

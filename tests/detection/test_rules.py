@@ -29,18 +29,18 @@ pattern = 'bad peer (?P<address>\S+)(?: port (?P<peer_port>\d+))?(?:, (?P<count>
 
 
 def active(text: str) -> Sequence[Rule]:
-    """Give the rules that a configuration switches on."""
+    """Return the rules that a configuration switches on."""
     config = parse(TomlFile(Path("text"), text, tomllib.loads(text)))
     return rules.active(config.rule, config.policy)
 
 
 def one(text: str, name: str) -> Rule:
-    """Give one of them."""
+    """Return one of them."""
     return next(rule for rule in active(text) if rule.name == name)
 
 
 def refused(text: str) -> list[str]:
-    """Give what is said of a configuration, a line for each problem."""
+    """Return what is said of a configuration, a line for each problem."""
     with pytest.raises(ConfigError) as error:
         active(text)
     return error.value.what.splitlines()

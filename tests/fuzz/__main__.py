@@ -119,7 +119,7 @@ def timed(target: "Target", data: bytes) -> int:
 
 
 def fails_as(target: "Target", kind: type[Exception], data: bytes) -> bool:
-    """Tell whether an input fails in the same way."""
+    """Return whether an input fails in the same way."""
     try:
         timed(target, data)
     except Exception as other:  # noqa: BLE001 - see above
@@ -128,7 +128,7 @@ def fails_as(target: "Target", kind: type[Exception], data: bytes) -> bool:
 
 
 def explain(target: "Target", data: bytes) -> str:
-    """Tell how an input fails."""
+    """Return how an input fails."""
     try:
         timed(target, data)
     except Exception as error:  # noqa: BLE001 - see above

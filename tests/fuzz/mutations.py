@@ -46,7 +46,7 @@ _PIECES: Final = (
 
 
 def message(dice: random.Random) -> str:
-    """Give a message of the kernel about a peer, its numbers sometimes strange."""
+    """Return a message of the kernel about a peer, its numbers sometimes strange."""
     first, *words = dice.choice(reference.FORMATS)
     peer = dice.choice(PEERS if dice.random() < 0.9 else STRANGE_PEERS)
     made = f"{first}{peer}:{_number(dice)}/"
@@ -58,7 +58,7 @@ def _number(dice: random.Random) -> str:
 
 
 def line(dice: random.Random) -> str:
-    """Give a message as some carrier writes it."""
+    """Return a message as some carrier writes it."""
     text, micros = message(dice), dice.randrange(10 ** dice.randrange(1, 18))
     seconds = f"{micros // 10**6:5}.{micros % 10**6:06}"
     escaped = json.dumps(text)

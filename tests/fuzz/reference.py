@@ -109,7 +109,7 @@ def line(text: str, *, trusted: bool) -> Peer | None:
 
 
 def is_record(text: str) -> bool:
-    """Tell whether it has the device's shape, with the text of a whole line."""
+    """Return whether it has the device's shape, with the text of a whole line."""
     head, semicolon, _ = text.partition(";")
     fields = head.split(",", 3)
     return (
@@ -144,7 +144,7 @@ def unescaped(text: str) -> str:
 
 
 def new_syslog(text: str) -> tuple[str, str, str] | None:
-    """Give tag and body of RFC 5424, behind its priority; with a process it is not the kernel's."""
+    """Return tag and body of RFC 5424, behind its priority; a process is not the kernel."""
     words = text.split(" ", 6)
     if len(words) < 7 or words[0] != "1" or not all(map(is_word, words[1:6])):
         return None
@@ -166,7 +166,7 @@ def new_syslog(text: str) -> tuple[str, str, str] | None:
 
 
 def old_syslog(text: str) -> tuple[str, str, str] | None:
-    """Give facility, tag with process, and body of a line as a logger or journalctl writes it."""
+    """Return facility, tag with process, and body of a line as a logger or journalctl writes it."""
     rest = behind_time(text)
     if rest is None:
         return None
@@ -176,7 +176,7 @@ def old_syslog(text: str) -> tuple[str, str, str] | None:
 
 
 def behind_host(text: str) -> tuple[str, str, str] | None:
-    """Give facility, tag and body of what stands behind the host."""
+    """Return facility, tag and body of what stands behind the host."""
     first, _, others = text.partition(" ")
     name, dot, level = first.partition(".")
     named = dot and 2 <= len(name) <= 10 and only(name, SMALL + DIGITS)
@@ -194,7 +194,7 @@ def behind_host(text: str) -> tuple[str, str, str] | None:
 
 
 def behind_time(text: str) -> str | None:
-    """Give what stands behind a time in one of the forms that loggers and journalctl write."""
+    """Return what stands behind a time in one of the forms that loggers and journalctl write."""
     if is_like(text[:15], "Aaa *9 ########"):
         rest = text[15:]
         if rest.startswith("."):
@@ -217,7 +217,7 @@ def behind_time(text: str) -> str | None:
 
 
 def facility(text: str) -> tuple[str, str] | None:
-    """Give facility and body of a line of ``dmesg -x``."""
+    """Return facility and body of a line of ``dmesg -x``."""
     name, _, rest = text.partition(":")
     level, colon, body = rest.partition(":")
     name = name.rstrip(" ")
@@ -281,13 +281,13 @@ def without_stamp(text: str) -> tuple[str, int | None]:
 
 
 def is_date(text: str, delta: str) -> bool:
-    """Tell whether it is the time of day, as ``dmesg -T`` and ``-e`` write it."""
+    """Return whether it is the time of day, as ``dmesg -T`` and ``-e`` write it."""
     short = any(is_like(text, f"Aaa{day} 99:99") for day in ("9", "99", " 9", " 99"))
     return is_like(text, "Aaa Aaa *9 ######## 9999") or (short and not delta)
 
 
 def is_delta(text: str) -> bool:
-    """Tell whether it is ``<    0.000001>``, as ``dmesg -d`` writes it."""
+    """Return whether it is ``<    0.000001>``, as ``dmesg -d`` writes it."""
     return len(text) > 2 and text[0] + text[-1] == "<>" and only(text[1:-1], DIGITS + " .")
 
 
@@ -338,27 +338,27 @@ def journal(entry: Mapping[str, object], *, trusted: bool) -> Peer | None:
 
 
 def exact(micros: int) -> int | None:
-    """Give microseconds that a number of seconds can tell apart."""
+    """Return microseconds that a number of seconds can tell apart."""
     return micros if micros < EXACT else None
 
 
 def only(text: str, alphabet: Sequence[str]) -> bool:
-    """Tell whether no other characters are in it."""
+    """Return whether no other characters are in it."""
     return all(character in alphabet for character in text)
 
 
 def is_number(text: object, longest: int) -> bool:
-    """Tell whether it is a row of digits, of some length."""
+    """Return whether it is a row of digits, of some length."""
     return isinstance(text, str) and 1 <= len(text) <= longest and only(text, DIGITS)
 
 
 def is_port(text: str) -> bool:
-    """Tell whether ``%u`` of a port printed it."""
+    """Return whether ``%u`` of a port printed it."""
     return is_number(text, 5) and str(int(text)) == text and int(text) < 65536
 
 
 def is_word(text: str) -> bool:
-    """Tell whether it holds something, and no blanks."""
+    """Return whether it holds something, and no blanks."""
     return text.split() == [text]
 
 
@@ -371,7 +371,7 @@ def is_like(text: str, picture: str) -> bool:
 
 
 def document(text: str) -> list[dict[str, object]] | None:
-    """Give the records of what ``dmesg --json`` printed; None if it is not printed so."""
+    """Return the records of what ``dmesg --json`` printed; None if it is not printed so."""
     try:
         given = json.loads(text)
         records = list(given["dmesg"])
@@ -388,7 +388,7 @@ def document(text: str) -> list[dict[str, object]] | None:
 
 
 def export(content: bytes) -> list[dict[str, object]] | None:
-    """Give the whole entries in the journal's export format; None if a value has no end."""
+    """Return the whole entries in the journal's export format; None if a value has no end."""
     entries, entry = list[dict[str, object]](), dict[str, object]()
     while b"\n" in content:
         line, _, content = content.partition(b"\n")
@@ -411,7 +411,7 @@ def export(content: bytes) -> list[dict[str, object]] | None:
 
 
 def printed(output: str) -> list[str]:
-    """Give the kernel's records of ``dmesg -x``: the further lines of one are indented."""
+    """Return the kernel's records of ``dmesg -x``: the further lines of one are indented."""
     records = list[str]()
     indent = ""
     for each in output.split("\n"):

@@ -53,7 +53,7 @@ class Target:
     check: Callable[[bytes], int]
 
     def changed(self, data: bytes, seed: int, longest: int) -> bytes:
-        """Give another input, made of this one or of a new one."""
+        """Return another input, made of this one or of a new one."""
         dice = random.Random(seed)  # noqa: S311 - inputs, no secrets
         kept = data and dice.random() < 0.5
         text = data.decode(errors="surrogateescape") if kept else self.fresh(dice)
@@ -70,7 +70,7 @@ def same(found: object, expected: object) -> None:
 
 
 def peers(records: Iterable[Record | None]) -> list[Peer]:
-    """Give what the product accuses."""
+    """Return what the product accuses."""
     return [_peer(offence) for record in records if record and (offence := detect(record))]
 
 
@@ -102,7 +102,7 @@ def check_network(data: bytes) -> int:
 
 
 def fresh_network(dice: random.Random) -> str:
-    """Give an address or a network, sometimes none."""
+    """Return an address or a network, sometimes none."""
     bits = dice.choice((32, 128))
     number, length = dice.getrandbits(bits), dice.randrange(bits + 1)
     kind = ipaddress.IPv4Network if bits == 32 else ipaddress.IPv6Network
@@ -171,7 +171,7 @@ def played(data: bytes) -> kmsg.Kmsg:
 
 
 def fresh_records(dice: random.Random) -> str:
-    """Give a few records of the device, mostly in order."""
+    """Return a few records of the device, mostly in order."""
     number, made = dice.randrange(5), []
     for _ in range(dice.randrange(1, 5)):
         number += dice.choice((0, 1, 1, 1, 1, 5))
@@ -196,7 +196,7 @@ def check_dmesg(data: bytes) -> int:
 
 
 def _micros(record: str) -> int | None:
-    """Give the time since boot that stands where dmesg puts it."""
+    """Return the time since boot that stands where dmesg puts it."""
     _, text = reference.facility(record) or ("", "")
     return reference.without_stamp(text)[1]
 
@@ -209,7 +209,7 @@ def _dmesg(output: str, cursor: str | None = None) -> list[Peer]:
 
 
 def fresh_output(dice: random.Random) -> str:
-    """Give what the command prints, mostly in order."""
+    """Return what the command prints, mostly in order."""
     micros, made = dice.randrange(10**9), ""
     for _ in range(dice.randrange(1, 5)):
         micros += dice.choice((0, 1, 10**6, 10**9))
@@ -271,7 +271,7 @@ def _named(found: Iterable[Peer]) -> Iterator[tuple[str, int, int]]:
 
 
 def _members(data: bytes) -> list[Peer]:
-    """Give whatever a line names by itself or as the message in a document of dmesg."""
+    """Return whatever a line names by itself or as the message in a document of dmesg."""
     found: list[Peer] = []
     for each in data.replace(CUT, b"").decode(errors="replace").split("\n"):
         found += _some(reference.line(each, trusted=True))
@@ -284,7 +284,7 @@ def _members(data: bytes) -> list[Peer]:
 
 
 def fresh_log(dice: random.Random) -> str:
-    """Give a few lines of a log, cut into parts, with or without an end."""
+    """Return a few lines of a log, cut into parts, with or without an end."""
     made = [mutations.line(dice) + dice.choice(("\n", "\n", "\n", "\r\n")) for _ in range(4)]
     log = "".join(made[: dice.randrange(1, 5)])
     for _ in range(dice.randrange(3)):
@@ -344,7 +344,7 @@ def check_journal(data: bytes) -> int:
 
 
 def fresh_export(dice: random.Random) -> str:
-    """Give a few entries; a message with a newline comes with its length."""
+    """Return a few entries; a message with a newline comes with its length."""
     made = ""
     for _ in range(dice.randrange(1, 4)):
         text = mutations.message(dice)
@@ -405,7 +405,7 @@ def _log() -> tuple[Path, Sequence[str]]:
 
 
 def fresh_cursor(dice: random.Random) -> str:
-    """Give a cursor of one of the sources."""
+    """Return a cursor of one of the sources."""
     number = dice.randrange(8)
     return dice.choice(
         (f"{BOOT}:{number}", f"{BOOT}:{number}000000:1", dice.choice(_log()[1]), "s=1;i=2;b=3")

@@ -32,11 +32,11 @@ class Memory:
     applied: int = 0
 
     def observe(self) -> Observed:
-        """Tell what it holds."""
+        """Return what it holds."""
         return Observed(self.banned, frozenset(), self.damage)
 
     def render(self, plan: Plan) -> str:
-        """Tell the plan."""
+        """Return the plan as text."""
         return f"{len(plan.banned.add)} to add"
 
     def apply(self, plan: Plan) -> None:

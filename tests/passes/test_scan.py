@@ -35,7 +35,7 @@ class Fixed:
         return iter(self.records if cursor is None else ())
 
     def cursor(self) -> str | None:
-        """Tell the position."""
+        """Return the position."""
         return self.position
 
 

@@ -18,7 +18,7 @@ class Listener:
         self.said = said
 
     def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
-        """Give nothing."""
+        """Yield nothing."""
         return iter(())
 
     def cursor(self) -> str | None:
@@ -26,7 +26,7 @@ class Listener:
         return None
 
     def silence(self) -> str | None:
-        """Say or raise it."""
+        """Return or raise it."""
         if isinstance(self.said, BaseException):
             raise self.said
         return self.said

@@ -10,7 +10,7 @@ class Holding:
     """A backend that can be read."""
 
     def observe(self) -> Observed:
-        """Tell what it holds."""
+        """Return what it holds."""
         return Observed([Network.parse("192.0.2.1")])
 
 

@@ -34,7 +34,7 @@ def log(place: Place, *lines: str) -> str:
 
 
 def tried(place: Place, *arguments: str) -> Any:
-    """Give what the command prints as JSON."""
+    """Return what the command prints as JSON."""
     result = place.treason("test-rule", "-o", "json", *arguments)
     assert result.code == 0, result.err
     return result.json

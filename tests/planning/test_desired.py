@@ -16,7 +16,7 @@ small = st.integers(26, 32).flatmap(
 
 
 def addresses(networks: AbstractSet[Network]) -> set[int]:
-    """Give every single address."""
+    """Return every single address."""
     return {n.address + i for n in networks for i in range(1 << (32 - n.length))}
 
 

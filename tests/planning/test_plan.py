@@ -36,7 +36,7 @@ WIDE, HALF, OTHER = map(Network.parse, ("10.0.0.0/24", "10.0.0.0/25", "10.9.0.0/
 
 
 def lost(desired: Desired, held: set[Network], causes: Causes) -> list[Network]:
-    """Give what goes without a known cause."""
+    """Return what goes without a known cause."""
     made = plan(desired, Observed(held))
     assert made is not None
     return [*unexplained(made, causes)]

@@ -20,7 +20,7 @@ NOTHING = Protect(
 
 
 def reasons(settings: Protect, **how: Path) -> dict[str, set[str]]:
-    """Give what is protected, by its reason."""
+    """Return what is protected, by its reason."""
     found: dict[str, set[str]] = {}
     for entry in protected(settings, [Network.parse("203.0.113.77")], **how):
         found.setdefault(entry.comment, set()).add(str(entry.network))

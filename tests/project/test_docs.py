@@ -24,7 +24,7 @@ Nft = Callable[..., str]
 
 
 def jobs() -> dict[str, list[str]]:
-    """Give the commands of each ready job, without the installation."""
+    """Return the commands of each ready job, without the installation."""
     text = (HOW_TO / "check-in-a-pipeline.md").read_text()
     found = {}
     for title, block in re.findall(

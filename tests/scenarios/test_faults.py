@@ -22,7 +22,7 @@ Nft = Callable[..., str]
 
 
 def command(place: Place, *arguments: str) -> list[str]:
-    """Give the command line as a process of its own."""
+    """Return the command line as a process of its own."""
     return [sys.executable, "-m", "reconciler", "--config", str(place.config), *arguments]
 
 

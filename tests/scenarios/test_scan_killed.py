@@ -31,14 +31,14 @@ LAST_PORT = 65_535
 
 
 def peer(dice: random.Random) -> str:
-    """Give one of two thousand addresses, of either family."""
+    """Return one of two thousand addresses, of either family."""
     number = dice.randrange(2000)
     low = f"{number >> 8}.{number & 255}"
     return f"2001:0db8:0000:0000:0000:0000:0000:{number:04x}" if number % 7 == 0 else f"11.0.{low}"
 
 
 def offences(dice: random.Random) -> Iterator[str]:
-    """Give lines about peers without end: some come again, some say so, some nobody vouches for.
+    """Yield lines about peers without end: some come again, some say so, some nobody vouches for.
 
     Their times run over hours, so that a peer may or may not reach the threshold in time.
     """
@@ -95,17 +95,17 @@ class Scan:
         self.process = self.place.start("scan")
 
     def is_in(self, phase: str) -> bool:
-        """Tell whether it has come to this phase: the log is open, or a transaction is."""
+        """Return whether it has come to this phase: the log is open, or a transaction is."""
         if phase == "reading":
             return self._reads()
         return phase == "started" or self.is_open()
 
     def is_open(self) -> bool:
-        """Tell whether a transaction of its own has begun, and has not ended."""
+        """Return whether a transaction of its own has begun, and has not ended."""
         return self._stamp() not in {None, self._left}
 
     def has_ended(self) -> bool:
-        """Tell whether it has ended by itself."""
+        """Return whether it has ended by itself."""
         return self.process.poll() is not None
 
     def _stamp(self) -> tuple[int, int] | None:
@@ -136,7 +136,7 @@ class Scan:
 
 
 def lengths(scan: Scan) -> dict[str, float]:
-    """Give the seconds from the beginning of each phase to the end of the transaction."""
+    """Return the seconds from the beginning of each phase to the end of the transaction."""
     begun: dict[str, float] = {}
     end = 0.0
     while not scan.has_ended():
@@ -151,7 +151,7 @@ def lengths(scan: Scan) -> dict[str, float]:
 
 
 def stored(database: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Give what a scan leaves, but for the time of the run.
+    """Return what a scan leaves, but for the time of the run.
 
     Which of its offences a ban names depends on where a run began, so the reason is not compared.
     """

@@ -77,7 +77,7 @@ def printed(tmp_path: Path) -> Callable[[str], Dmesg]:
 
 
 def texts(source: Dmesg, cursor: str | None = None) -> list[str]:
-    """Give what is read."""
+    """Return what is read."""
     return [record.text for record in source.read(cursor, ())]
 
 

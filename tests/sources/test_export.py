@@ -17,7 +17,7 @@ VALUES = st.one_of(
 
 
 def written(fields: list[tuple[str, bytes]]) -> bytes:
-    """Give an entry in the format: a value that is no plain line comes with its length."""
+    """Return an entry in the format: a value that is no plain line comes with its length."""
     text = b""
     for name, value in fields:
         if b"\n" in value or any(byte < 32 for byte in value):
@@ -28,7 +28,7 @@ def written(fields: list[tuple[str, bytes]]) -> bytes:
 
 
 def read(text: bytes, size: int) -> tuple[list[export.Entry], str]:
-    """Give the entries of a text that comes in pieces, and the rest."""
+    """Return the entries of a text that comes in pieces, and the rest."""
     found = []
 
     def all_of() -> Generator[export.Entry, None, str]:

@@ -67,7 +67,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def read(log: Path, cursor: str | None = None, *needles: str) -> tuple[list[str], str | None]:
-    """Give the texts that are read, and the cursor behind them."""
+    """Return the texts that are read, and the cursor behind them."""
     source = File(Settings(str(log)))
     return [record.text for record in source.read(cursor, needles)], source.cursor()
 

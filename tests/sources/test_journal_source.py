@@ -100,12 +100,12 @@ class Pass:
 
 
 def offence(number: int) -> str:
-    """Give a message about a peer; each number has its own."""
+    """Return a message about a peer; each number has its own."""
     return f"TCP: Treason uncloaked! Peer 192.0.2.7:{number}/80 shrinks window 1:2. Repaired."
 
 
 def offences(*numbers: int) -> list[str]:
-    """Give several."""
+    """Return several."""
     return [offence(number) for number in numbers]
 
 
@@ -156,7 +156,7 @@ class TestJournal(SourceContract):
 
 
 def found(records: Iterable[Record]) -> list[dict[str, Any]]:
-    """Give what the samples expect of records."""
+    """Return what the samples expect of records."""
     offences = [offence for record in records if (offence := detect(record))]
     return [
         {

@@ -54,7 +54,7 @@ class Rotating(RuleBasedStateMachine):
         self.directory.cleanup()
 
     def generations(self) -> list[Path]:
-        """Give them, newest first."""
+        """Return them, newest first."""
         found = self.log.parent.glob("kern.log?*")
         if self.dated:
             return sorted(found, reverse=True)
@@ -189,7 +189,7 @@ class Rotating(RuleBasedStateMachine):
 
     @rule()
     def move_to_another_disk(self) -> None:
-        """Give every file another inode."""
+        """Let every file have another inode."""
         for path in [self.log, *self.generations()]:
             if path.exists():
                 shutil.copy2(path, copy := path.with_name("copy"))
@@ -238,7 +238,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def read(log: Path, cursor: str | None = None, **given: bool) -> tuple[list[str], list[str], str]:
-    """Give the texts that are read, what is said, and the cursor."""
+    """Return the texts that are read, what is said, and the cursor."""
     source = File(Settings(str(log), **given))
     texts = [record.text for record in source.read(cursor, ())]
     return texts, source.notes(), source.cursor() or ""

@@ -27,7 +27,7 @@ class MarkedFirewall(Firewall):
         self._mark = mark
 
     def fingerprint(self) -> object:  # type: ignore[override]  # one of the tests is about that
-        """Give what the test says."""
+        """Return what the test says."""
         return self._mark
 
 
@@ -60,7 +60,7 @@ def memory(store: Store) -> Recall:
 
 
 def needed(store: Store) -> Change | None:
-    """Give the change that follows from what is remembered."""
+    """Return the change that follows from what is remembered."""
     known = memory(store).recall("it", "mark")
     assert isinstance(known, Recalled)
     return known.needed.banned if isinstance(known.needed, Plan) else None

@@ -45,7 +45,7 @@ def banned() -> bool:
 
 
 def when(unit: str, what: str) -> int:
-    """Give a time of a unit, in microseconds since boot."""
+    """Return a time of a unit, in microseconds since boot."""
     return int(run("systemctl", "show", "--value", "-p", what, unit))
 
 

@@ -59,7 +59,7 @@ def serve(listener: socket.socket) -> None:
 
 
 def server(peer: str) -> tuple[str, int]:
-    """Give the address that a peer attacks."""
+    """Return the address that a peer attacks."""
     return OURS[6 if ":" in peer else 4], OFFENDERS.get(peer, 8080)
 
 
@@ -125,7 +125,7 @@ def lost_records() -> None:
 
 
 def newest() -> int:
-    """Give the number of the last record."""
+    """Return the number of the last record."""
     *_, last = Kmsg().read(None, ())
     return last.sequence or 0
 

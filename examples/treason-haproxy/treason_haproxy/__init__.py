@@ -87,7 +87,7 @@ class Haproxy:
         return Observed(held, None, damage)
 
     def render(self, plan: Plan) -> str:
-        """Give the commands; HAProxy tells the VERSION in its answer to the first."""
+        """Return the commands; HAProxy tells the VERSION in its answer to the first."""
         adding = self._adding("VERSION", plan)
         return "\n".join([self._command("prepare"), *adding, self._command("commit", "VERSION")])
 
@@ -207,7 +207,7 @@ def _reason(error: OSError) -> str:
 
 @hookimpl
 def treason_backends() -> list[BackendPlugin]:
-    """Give the backend ``haproxy``."""
+    """Return the backend ``haproxy``."""
     return [
         BackendPlugin(
             "haproxy", Haproxy, Settings,

@@ -57,7 +57,7 @@ class Pstore:
             ) from None
 
     def cursor(self) -> str | None:
-        """Give the names and sizes of all dumps that were read."""
+        """Return the names and sizes of all dumps that were read."""
         return " ".join(self._names) or None
 
     def _dumps(self) -> list[Path]:
@@ -71,7 +71,7 @@ def _raised(error: OSError) -> None:
 
 
 def _vouched(status: os.stat_result) -> bool:
-    """Tell whether nobody but root and ourselves can have written the file."""
+    """Return whether nobody but root and ourselves can have written the file."""
     return status.st_uid in {0, os.geteuid()} and not status.st_mode & 0o022
 
 
@@ -92,5 +92,5 @@ def _sought(record: Record, needles: Sequence[str]) -> bool:
 
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
-    """Give the source ``pstore``."""
+    """Return the source ``pstore``."""
     return [SourcePlugin("pstore", Pstore, Settings, argument="path")]

@@ -118,5 +118,5 @@ def _note(network: Network, exempt: list[Exemption]) -> str:
 
 
 def _left(network: Network, exempt: list[Exemption]) -> Networks:
-    """Give what of the network is not exempt."""
+    """Return what of the network is not exempt."""
     return subtract(Networks.of([network]), collapse(entry.network for entry in exempt))

@@ -56,7 +56,7 @@ def scan(
 def _unheard(
     sources: Mapping[str, Callable[[], Source]], readings: Iterable[Reading]
 ) -> Iterator[str]:
-    """Tell why there may be nothing to read; those that cannot be read are told of as it is."""
+    """Yield why there may be nothing to read; those that cannot be read are told of as it is."""
     read = {reading.source: sources[reading.source] for reading in readings if not reading.error}
     yield from (f"silent: {line}" for line in text.silence(silent(read)))
     if advice := kernel_message.advice(kernel_message.look(kernel_message.HERE)):
