@@ -16,7 +16,7 @@ test: .venv/dev
 	.venv/bin/coverage erase
 	$(inside) .venv/bin/coverage run -m pytest --basetemp=.cache/pytest $(PYTEST)
 	.venv/bin/coverage combine --quiet
-	.venv/bin/coverage report
+	$(if $(PYTEST),,.venv/bin/coverage report)
 
 # Minutes: passes and scans killed at random moments, and a short fuzz.
 test-slow: .venv/dev .venv/fuzz

@@ -95,8 +95,9 @@ def words(error: BaseException) -> str:
     if isinstance(error, TreasonError):
         return str(error)
     try:
-        first = error.args[0] if len(error.args) > 1 else ""  # attrs' validators pass more along
-        return " ".join((first if first and isinstance(first, str) else str(error)).split())
+        texts = error.args if type(error) in {ValueError, TypeError} else ()
+        first = texts[0] if len(texts) > 1 else None  # attrs' validators pass more along
+        return " ".join((first if isinstance(first, str) else str(error)).split())
     except Exception:  # noqa: BLE001 - even its text is the plugin's own code
         return "its text cannot be read"
 

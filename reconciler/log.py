@@ -1,11 +1,14 @@
 """What is logged, by the standard `logging` under ``treason.*``, which is imported only for that.
 
 Most runs of the command line log nothing, and `logging` takes longer to import than a small pass.
-A program that uses `logging` by itself gets everything that it asks for there.
+A program that imports `logging` by itself gets everything that it asks for there, as long as it
+does not run the command line: that prints what is logged, and nothing more.
 """
 
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -52,9 +55,16 @@ class Log:
         """Log what changes no result, and should be known."""
         self._log(WARNING, text, values)
 
-    def error(self, text: str, *values: object) -> None:
-        """Log what failed."""
-        self._log(ERROR, text, values)
+    @contextmanager
+    def timed(self, text: str, *values: object) -> Iterator[None]:
+        """Log a step at its end, whether it was done or failed, and how long it took."""
+        begun, end = time.perf_counter(), "failed"
+        try:
+            yield
+            end = "done"
+        finally:
+            took = (time.perf_counter() - begun) * 1000
+            self._log(DEBUG, f"{text}: {end} in {took:.1f} ms", values)
 
     def wants(self, level: int) -> bool:
         """Return whether anybody asks for this level: only then is it worth making a text."""

@@ -20,14 +20,13 @@ import select
 import socket
 import struct
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from attrs import frozen
 
+from reconciler import hints
 from reconciler.errors import TreasonError
-from reconciler.hints import hint
 from reconciler.log import Log
 
 _log = Log("netlink")
@@ -249,8 +248,12 @@ class Connection:
         self._make_room(_SNDBUFFORCE, socket.SO_SNDBUF, len(data) + (1 << 16))
         condition = number(_BATCH_GENERATION, generation())
         begin = Message(_BATCH_BEGIN, socket.AF_UNSPEC, condition)
-        begun = time.perf_counter()
-        self._send(_packed(begin, REQUEST, first), data)
+        with _log.timed("batch of %d messages, %d bytes", len(messages), len(data)):
+            self._carry_out(_packed(begin, REQUEST, first), data, first, last)
+
+    def _carry_out(self, begin: bytes, data: bytes, first: int, last: int) -> None:
+        """Send a batch, and read the answers to its messages, numbered from first to last."""
+        self._send(begin, data)
         acknowledged = False
         for kind, flags, sequence, body in self._received(wait=False):
             if kind == _ERROR and sequence >= first:
@@ -258,8 +261,6 @@ class Connection:
                 acknowledged |= sequence == last
         if not acknowledged:
             raise refusal(errno.ENOBUFS)
-        took = (time.perf_counter() - begun) * 1000
-        _log.debug("batch of %d messages, %d bytes: %.1f ms", len(messages), len(data), took)
 
     def events(self) -> Iterator[Message]:
         """Yield what the joined groups were told, as far as it has come.
@@ -341,4 +342,4 @@ def refusal(code: int, said: str = "") -> NetlinkError:
     """Return the error for an errno, with what the kernel said besides (NLMSGERR_ATTR_MSG)."""
     kind = _KINDS.get(code, NetlinkError)
     reason = "the ruleset has changed" if kind is Stale else os.strerror(code)
-    return kind(code, f"{reason}: {said}" if said else reason, hint(reason))
+    return kind(code, f"{reason}: {said}" if said else reason, hints.of(code))

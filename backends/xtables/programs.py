@@ -23,6 +23,7 @@ _BEHIND: Final = re.compile(r"(#.*\n)*")
 _DENIED: Final = re.compile(r"Permission denied|not permitted|must be root")
 _HINTS: Final = (
     (re.compile(r"can't open lock file"), "let XTABLES_LOCKFILE name a file that can be written"),
+    (_DENIED, hints.RIGHTS),
     (
         re.compile(r"can't initialize ip6tables|Address family not supported"),
         "the kernel has no ip6tables: load ip6_tables, and do not boot it with ipv6.disable=1",

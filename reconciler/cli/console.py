@@ -51,12 +51,12 @@ def emit(form: str, value: Callable[[], dict[str, Any]], lines: Iterable[str]) -
 
 def warn(text: str) -> None:
     """Print a warning on standard error: something that changes no result."""
-    _tell(log.WARNING, text)
+    _print(log.WARNING, text)
 
 
 def complain(text: str) -> None:
     """Print an error on standard error."""
-    _tell(log.ERROR, text)
+    _print(log.ERROR, text)
 
 
 def listen(verbosity: int) -> None:
@@ -100,12 +100,15 @@ def _handler() -> "logging.Handler":
         """Prints each record as the command line prints everything."""
 
         def emit(self, record: logging.LogRecord) -> None:
-            _tell(record.levelno, record.getMessage())
+            try:
+                _print(record.levelno, self.format(record))
+            except Exception:  # noqa: BLE001 - as every handler does: logging fails nothing
+                self.handleError(record)
 
     return Teller()
 
 
-def _tell(level: int, text: str) -> None:
+def _print(level: int, text: str) -> None:
     lines = f"treason: {_WORDS.get(level, '')}{plain_lines(text)}"
     if _is_journal():
         mark = f"<{_PRIORITIES.get(level, 3)}>"

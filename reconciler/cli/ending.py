@@ -10,20 +10,19 @@ import click
 from reconciler.cli.console import DRIFT, ERROR, OK, complain, warn
 from reconciler.cli.options import verbose
 from reconciler.lines import first_few
-from reconciler.passes.enforce import Outcome, State
 from reconciler.report import text
 
 if TYPE_CHECKING:
+    from reconciler.passes.enforce import Outcome
     from reconciler.passes.run import PassResult
     from reconciler.passes.scan import Reading
 
 
-def code_of(readings: Sequence[Reading], outcomes: Sequence[Outcome]) -> int:
+def code_of(result: PassResult) -> int:
     """Return the exit code of a pass."""
-    states = {outcome.state for outcome in outcomes}
-    if any(outcome.error for outcome in outcomes) or any(reading.error for reading in readings):
+    if result.failed:
         return ERROR
-    return DRIFT if State.DRIFT in states else OK
+    return DRIFT if result.drifted else OK
 
 
 def complain_of(readings: Iterable[Reading], outcomes: Iterable[Outcome]) -> None:
@@ -43,7 +42,7 @@ def warn_of(refused: Sequence[str]) -> None:
         warn(f"{len(refused)} stored bans are no networks, or too wide, so not enforced: {some}")
 
 
-def scanned(result: PassResult) -> Iterator[str]:
+def scan_lines(result: PassResult) -> Iterator[str]:
     """Yield what ended, and what the sources brought."""
     yield from text.ended(result.ended, verbose=verbose())
     yield from text.readings(result.readings, result.now, verbose=verbose())

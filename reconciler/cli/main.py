@@ -93,6 +93,7 @@ def main() -> None:
     atexit.register(gc.freeze)  # or Python searches everything once more at its end
     _settle_streams()
     listen(0)
+    results = sys.stdout
     try:
         code = cli.main(args=_arguments(), prog_name="treason", standalone_mode=False)
         if sys.stdout is not None:
@@ -106,11 +107,11 @@ def main() -> None:
     except TreasonError as error:
         complain(str(error))
         code = ERROR
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         complain("interrupted")
         code = ERROR
-    except SystemExit as error:
-        if error.code:
+    except SystemExit:
+        if sys.stdout is not results:  # click replaces it where nobody reads it any more
             raise
         complain("ended by a plugin before it was done")
         code = ERROR
@@ -120,7 +121,8 @@ def main() -> None:
         complain("cannot write the output: the device is full; what was done stays done")
         sys.stdout = None  # or Python tries again at its end
         code = ERROR
-    atexit.register(seal)
+    finally:
+        atexit.register(seal)  # the last to be registered is the first to be called
     sys.exit(code)
 
 

@@ -10,12 +10,9 @@ from reconciler.config.plugins import Plugins
 from reconciler.config.tables import Config
 from reconciler.errors import ConfigError, PluginError, TreasonError, guarded, said
 from reconciler.interfaces import Backend, BackendPlugin, Source, SourcePlugin, Spec
-from reconciler.log import Log
 from reconciler.toml import schema
 from reconciler.toml.file import TomlFile
 from reconciler.toml.schema import Problem
-
-_log = Log("config")
 
 
 def sources(
@@ -31,15 +28,27 @@ def sources(
     return kind.makers(named, config.treason.sources, {"trusted": True})
 
 
-def every_table(config: Config, plugins: Plugins, file: TomlFile) -> list[Callable[[], object]]:
-    """Return a check for each plugin's table in the file, also of those that are not in use."""
+def problems(config: Config, plugins: Plugins, file: TomlFile) -> list[TreasonError]:
+    """Return all that is wrong with the chosen plugins and with every plugin's table."""
     kinds = (
-        _Kind("source", plugins.sources, config.source, plugins, file),
-        _Kind("backend", plugins.backends, config.backend, plugins, file),
+        (_Kind("source", plugins.sources, config.source, plugins, file), config.treason.sources),
+        (
+            _Kind("backend", plugins.backends, config.backend, plugins, file),
+            config.treason.backends,
+        ),
     )
-    return [
-        partial(kind.maker, name, {}) for kind in kinds for name in kind.tables if kind.has(name)
-    ]
+    steps: list[Callable[[], object]] = []
+    for kind, listed in kinds:
+        steps += [partial(kind.listed, spec) for spec in listed]
+        steps += [partial(kind.table, name) for name in kind.tables]
+    steps.append(partial(backends, config, plugins, file))
+    found: list[TreasonError] = []
+    for step in steps:
+        try:
+            step()
+        except TreasonError as error:
+            found.append(error)
+    return found
 
 
 def backends(
@@ -111,15 +120,6 @@ class _Kind:
     found: Plugins
     file: TomlFile
 
-    def __attrs_post_init__(self) -> None:
-        for name in self.tables:
-            if self.has(name):
-                continue
-            problem = Problem((self.noun,), name, self._unknown(name))
-            if not self.found.broken:
-                raise self.file.refusal([problem], self._hint())
-            _log.warning("%s", self.file.refusal([problem], self._hint()))
-
     def has(self, name: str) -> bool:
         """Return whether some plugin provides it, or more than one do."""
         return name in self.known or (self.noun, name) in self.found.contested
@@ -128,9 +128,26 @@ class _Kind:
         self, named: Sequence[str], listed: Sequence[str], by_hand: Mapping[str, Any]
     ) -> dict[str, partial[Any]]:
         """Make those that the command line names, or else those that the file lists."""
+        for name in self.tables:
+            if not (self.has(name) or self.found.broken):
+                self.table(name)
         if named:
             return {spec: self._tried(spec, by_hand) for spec in named}
         return {spec: self._listed(spec) for spec in listed}
+
+    def table(self, name: str) -> None:
+        """Check a plugin's table in the file. Raise `ConfigError` or `PluginError`."""
+        if not self.has(name):
+            problem = Problem((self.noun,), name, self._unknown(name))
+            raise self.file.refusal([problem], self._hint())
+        self.maker(name, {})
+
+    def listed(self, spec: str) -> partial[Any]:
+        """Check what the file lists. Raise `ConfigError` or `PluginError`."""
+        if self.has(name := Spec.parse(spec).name):
+            return self.maker(spec, {})
+        problem = Problem(("treason",), f"{self.noun}s", self._unknown(name))
+        raise self.file.refusal([problem], self._hint())
 
     def _listed(self, spec: str) -> partial[Any]:
         """Return a maker of what the file lists; a broken plugin may have been to provide it."""
@@ -138,8 +155,7 @@ class _Kind:
             return self._tried(spec, {})
         if self.found.broken:
             return partial(_broken, PluginError(self._unknown(name), self._hint()))
-        problem = Problem(("treason",), f"{self.noun}s", self._unknown(name))
-        raise self.file.refusal([problem], self._hint())
+        return self.listed(spec)
 
     def _tried(self, spec: str, by_hand: Mapping[str, Any]) -> partial[Any]:
         try:

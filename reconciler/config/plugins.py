@@ -1,8 +1,12 @@
 """Find the plugins, one by one, so that a broken one is named and the others work."""
 
-from collections.abc import Iterable, Mapping
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from types import FrameType
 from typing import Any, Generic, TypeVar
 
 import pluggy
@@ -36,9 +40,13 @@ def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
     manager.add_hookspecs(hookspecs)
     broken: list[str] = []
     for entry_point in entry_points(group=hookspecs.PROJECT) if found is None else found:
+        pressed: list[int] = []
         try:
-            _register(manager, entry_point)
-        except BaseException as error:  # noqa: BLE001 - a module that ends the program is broken
+            with _interruptible(pressed):
+                _register(manager, entry_point)
+        except BaseException as error:  # a module that ends the program is broken
+            if pressed:
+                raise
             broken.append(f"plugin {entry_point.name!r} ({entry_point.value}): {said(error)}")
     sources = _Provided("source", SourcePlugin, broken)
     sources.collect(manager.hook.treason_sources)
@@ -51,6 +59,26 @@ def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
         sources.providers | backends.providers,
         sources.contested | backends.contested,
     )
+
+
+@contextmanager
+def _interruptible(pressed: list[int]) -> Iterator[None]:
+    """Note in ``pressed`` that a person pressed Ctrl-C: a module may raise the same by itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _register(manager: pluggy.PluginManager, entry_point: EntryPoint) -> None:

@@ -31,10 +31,12 @@ class Setup:
     def __init__(self, named: str | None) -> None:
         """Stand for the configuration file ``named``; without a name the default, if it exists."""
         self._named = named
+        self._warned: set[str] = set()
 
     def reload(self) -> "Setup":
         """Return the set-up as the files are now; plugins are loaded once in a process."""
         fresh = Setup(self._named)
+        fresh._warned = self._warned
         if "plugins" in self.__dict__:
             fresh.plugins = self.plugins
         if "config" in self.__dict__ and fresh.file == self.file:
@@ -56,7 +58,7 @@ class Setup:
         """The configuration; what is only for tests is warned of."""
         config = tables.parse(self.file)
         if config.trust.userspace:
-            _log.warning(
+            self._warn(
                 "[trust] userspace = true believes what any process writes; use it for tests only"
             )
         return config
@@ -68,7 +70,7 @@ class Setup:
 
         found = plugins.load()
         for line in found.broken:
-            _log.warning("%s", line)
+            self._warn(line)
         return found
 
     @cached_property
@@ -95,7 +97,7 @@ class Setup:
             refusal = self.file.refusal(problems)
             if not self.plugins.broken:
                 raise refusal
-            _log.warning("%s", refusal)  # a broken plugin may have been to provide it
+            self._warn(str(refusal))  # a broken plugin may have been to provide it
         return rules.active(self.config.rule, self.config.policy)
 
     def sources(self, named: tuple[str, ...] = ()) -> Mapping[str, Callable[[], Source]]:
@@ -128,20 +130,22 @@ class Setup:
         """Return every mistake in the configuration, the whitelist and the plugins' settings."""
         from reconciler.config import compose  # noqa: PLC0415 - as above
 
-        found: list[str] = []
-        steps: list[Callable[[], object]] = [
-            lambda: self.whitelist,
-            lambda: self.rules,
-            self.sources,
-            self.backends,
-        ]
-        try:
-            steps += compose.every_table(self.config, self.plugins, self.file)
-        except TreasonError as error:
-            found += str(error).splitlines()
+        found: list[TreasonError] = []
+        steps: list[Callable[[], object]] = [lambda: self.whitelist, lambda: self.rules]
         for step in steps:
             try:
                 step()
             except TreasonError as error:
-                found += [line for line in str(error).splitlines() if line not in found]
-        return found
+                found.append(error)
+        try:
+            found += compose.problems(self.config, self.plugins, self.file)
+        except TreasonError as error:
+            found.append(error)
+        lines = [line for error in found for line in str(error).splitlines()]
+        return [*dict.fromkeys(lines)]
+
+    def _warn(self, text: str) -> None:
+        """Log a warning, once for this set-up and those that are reloaded from it."""
+        if text not in self._warned:
+            self._warned.add(text)
+            _log.warning("%s", text)

@@ -59,7 +59,7 @@ class Pattern(Protocol):
         """Match any part of the text, the first that does."""
 
 
-class Lazy:
+class LazyPattern:
     """A pattern of Python's own engine, compiled when a record first has its rule's needle."""
 
     def __init__(self, pattern: str) -> None:
@@ -99,17 +99,19 @@ class Rule:
 RULES: Final = (
     Rule(
         "treason-uncloaked",
-        Lazy(rf"TCP: Treason uncloaked! Peer {_PEER} shrinks window {_WINDOW}\. Repaired\."),
+        LazyPattern(rf"TCP: Treason uncloaked! Peer {_PEER} shrinks window {_WINDOW}\. Repaired\."),
         "Treason uncloaked! Peer ",
     ),
     Rule(
         "unexpectedly-shrunk",
-        Lazy(rf"(?:(?:MP)?TCP: )?Peer {_PEER} unexpectedly shrunk window {_WINDOW} \(repaired\)"),
+        LazyPattern(
+            rf"(?:(?:MP)?TCP: )?Peer {_PEER} unexpectedly shrunk window {_WINDOW} \(repaired\)"
+        ),
         "unexpectedly shrunk window",
     ),
     Rule(
         "probing-zero-window",
-        Lazy(
+        LazyPattern(
             rf"Probing zero-window on {_PEER}, seq={_WINDOW}, "
             r"recv [0-9]{1,10}ms ago, lasting [0-9]{1,10}ms"
         ),

@@ -22,7 +22,7 @@ A is the peer, P its port, L the local port. IPv6 addresses come as ``%pI6`` and
 
 from typing import Final
 
-from reconciler.detection.detect import Lazy, Rule
+from reconciler.detection.detect import LazyPattern, Rule
 
 _V4: Final = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
 _V6: Final = r"[0-9a-f]{0,4}:[0-9a-f:.]{1,42}"
@@ -71,15 +71,15 @@ _PREFIX: Final = r"(?!usb |\[UFW (?:ALLOW|AUDIT))[ -~]{0,127}?"
 READY: Final = (
     Rule(
         "ufw-block",
-        Lazy(rf"\[UFW (?:LIMIT )?BLOCK(?: INPUT)?\]:? {_ATTEMPT}"),
+        LazyPattern(rf"\[UFW (?:LIMIT )?BLOCK(?: INPUT)?\]:? {_ATTEMPT}"),
         "[UFW ",
     ),
-    Rule("netfilter-log", Lazy(rf"{_PREFIX}{_ATTEMPT}"), "PROTO=TCP SPT="),
-    Rule("tcp-md5", Lazy(_MD5), "MD5 Hash "),
-    Rule("tcp-ao", Lazy(_AO), "AO "),
+    Rule("netfilter-log", LazyPattern(rf"{_PREFIX}{_ATTEMPT}"), "PROTO=TCP SPT="),
+    Rule("tcp-md5", LazyPattern(_MD5), "MD5 Hash "),
+    Rule("tcp-ao", LazyPattern(_AO), "AO "),
     Rule(
         "martian-source",
-        Lazy(rf"(?:IPv4: )?martian source {_V4} from (?P<address>{_V4}), on dev {_DEVICE}"),
+        LazyPattern(rf"(?:IPv4: )?martian source {_V4} from (?P<address>{_V4}), on dev {_DEVICE}"),
         "martian source ",
         report_only=True,
     ),

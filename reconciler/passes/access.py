@@ -1,34 +1,42 @@
 """What comes before anything is read or changed: the lock, the database, and who is protected."""
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import TypeVar
 
 from reconciler.config.setup import Setup
 from reconciler.host import lock
 from reconciler.log import Log
+from reconciler.network import Network
 from reconciler.planning.protection import CLIENT_KEPT, protected, ssh_client
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.store import Store, open_store
 
-_log = Log("lock")
+T = TypeVar("T")
+
+_log = Log("access")
 
 
 @contextmanager
-def locked(setup: Setup, timeout: float) -> Iterator[Setup]:
-    """Hold the pass lock; give the set-up as the files are now that it is held.
+def locked(setup: Setup, timeout: float, made: Callable[[Setup], T]) -> Iterator[tuple[Setup, T]]:
+    """Hold the pass lock; give the set-up as the files are now, and what ``made`` makes of it.
 
-    Whoever had the lock before may have changed them. ``timeout`` is in seconds. Raise `LockError`
-    or `ConfigError`.
+    Whoever had the lock before may have changed the files. ``made`` is called before as well: if
+    it refuses something, nothing is written, not even the lock. ``timeout`` is in seconds. Raise
+    `LockError` or `ConfigError`.
     """
+    made(setup)
     begun = time.monotonic()
     while True:
         main = setup.config.treason
         with lock.held(main.lock, timeout, like=main.database.parent):
             fresh = setup.reload()
             if fresh.config.treason.lock == main.lock:
-                _log.info("held after %.3f s: %s", time.monotonic() - begun, main.lock)
-                yield fresh
+                _log.info("lock %s taken after %.3f s", main.lock, time.monotonic() - begun)
+                yield fresh, made(fresh)
                 return
         setup = fresh  # meanwhile somebody named another lock
 
@@ -37,7 +45,7 @@ def locked(setup: Setup, timeout: float) -> Iterator[Setup]:
 def opened(setup: Setup, *, write: bool) -> Iterator[Store]:
     """Open the database; who came through ssh to write is remembered. Raise `StoreError`."""
     with open_store(setup.config.treason.database, write=write) as store:
-        if write and setup.config.protect.ssh_client and (client := ssh_client()):
+        if write and (client := _client(setup)):
             now = int(time.time())
             store.clients.remember(client, now + CLIENT_KEPT, now)
         yield store
@@ -46,6 +54,16 @@ def opened(setup: Setup, *, write: bool) -> Iterator[Store]:
 def protection(setup: Setup, store: Store, now: int) -> list[Exemption]:
     """Return what is protected without being listed."""
     clients = store.clients.active(now)
-    if setup.config.protect.ssh_client and (client := ssh_client()):
+    if client := _client(setup):
         clients.append(client)
     return protected(setup.config.protect, clients)
+
+
+def _client(setup: Setup) -> Network | None:
+    return _ssh_client(os.getpid()) if setup.config.protect.ssh_client else None
+
+
+@cache
+def _ssh_client(pid: int) -> Network | None:
+    """Look for the ssh client once in a process: what /proc says of it stays the same."""
+    return ssh_client(pid)

@@ -174,6 +174,7 @@ class _Convergence:
         if not (removals := _refused(self.goal, self.view)):
             return
         self.refusal = refusal(self.name, removals, self.view.enforced)
+        _log.debug("%s: %d removals are held back", self.name, len(removals))
         whole = partial(keeping, self.goal.whole(), removals)
         self.goal = evolve(self.goal, whole=whole, guard=None, knowledge=None)
         self.view = _read(whole(), self.backend)
@@ -220,8 +221,9 @@ def _look(name: str, goal: Goal, backend: Backend) -> _View:
     if goal.knowledge is not None and not goal.full:
         fingerprint = _fingerprint(backend)
         if fingerprint is not None and (known := goal.knowledge.recall(name, fingerprint)):
-            _log.debug("%s: not read, it is as it was verified", name)
+            _log.debug("%s: not read: nothing has changed since it was verified", name)
             return _View(known.needed, known.enforced, fingerprint, read=False)
+    _log.debug("%s: read as a whole", name)
     return _read(goal.whole(), backend)
 
 

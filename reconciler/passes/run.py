@@ -16,7 +16,7 @@ from reconciler.model import Desired
 from reconciler.network import Network
 from reconciler.networks import Networks
 from reconciler.passes.access import protection
-from reconciler.passes.enforce import Goal, Outcome, enforce
+from reconciler.passes.enforce import Goal, Outcome, State, enforce
 from reconciler.passes.recall import Recall
 from reconciler.planning.desired import collapse, desired
 from reconciler.planning.guard import Guard
@@ -29,18 +29,19 @@ if TYPE_CHECKING:
 
 _log = Log("pass")
 _LONG: Final = 1000
-"""Characters from which on a digest stands for a text."""
+"""Characters from which on a list of networks is digested."""
 
 
 @frozen(eq=False)
 class Options:
     """How a pass is made.
 
-    ``check`` changes nothing anywhere. ``force`` lifts the limits on new bans and on removals.
-    ``full`` and ``render`` are those of `Goal`.
+    With ``check`` backends are only compared; without ``write`` nothing is stored. ``force`` skips
+    the limits on new bans and on removals. ``full`` and ``render`` are those of `Goal`.
     """
 
     check: bool = False
+    write: bool = True
     force: bool = False
     full: bool = False
     render: bool = False
@@ -48,10 +49,11 @@ class Options:
 
 @frozen(eq=False)
 class PassResult:
-    """What a pass found and did.
+    """What a pass found and did, at ``now`` (epoch seconds).
 
-    ``ended`` are the networks of bans that ended since the last pass, ``refused`` the stored bans
-    that are not enforced, ``protected`` what is never dropped besides the whitelist.
+    ``ended`` are the networks of bans that ended since the last pass. The rest is empty where no
+    backend was asked for: ``refused`` are the stored bans that are not enforced, ``protected`` is
+    what is never dropped besides the whitelist.
     """
 
     now: int
@@ -60,7 +62,26 @@ class PassResult:
     outcomes: list[Outcome]
     refused: list[str]
     protected: list[Exemption]
-    desired: Callable[[], Desired]
+
+    @property
+    def failed(self) -> bool:
+        """Whether a source or a backend could not do its work."""
+        readings = any(reading.error for reading in self.readings)
+        return readings or any(outcome.error for outcome in self.outcomes)
+
+    @property
+    def drifted(self) -> bool:
+        """Whether a backend was found to differ, and was not corrected."""
+        return any(outcome.state is State.DRIFT for outcome in self.outcomes)
+
+
+@frozen(eq=False)
+class Prepared:
+    """What the backends of a pass are to hold; it is of use as long as the store is open."""
+
+    goal: Goal
+    refused: list[str]
+    protected: list[Exemption]
 
 
 @frozen(eq=False)
@@ -82,9 +103,13 @@ class Pass:
         ended = self._settle()
         protected = protection(self.setup, self.store, self.now)
         readings = self._scan(protected) if self.sources else []
-        new = [ban.network for reading in readings for ban in reading.bans]
-        goal, refused = self._goal(protected, new)
-        outcomes = list(enforce(self.backends, goal, check=self.options.check))
+        outcomes: list[Outcome] = []
+        refused: list[str] = []
+        if self.backends:
+            new = [ban.network for reading in readings for ban in reading.bans]
+            prepared = self._prepared(protected, new)
+            outcomes = list(enforce(self.backends, prepared.goal, check=self.options.check))
+            refused = prepared.refused
         return PassResult(
             now=self.now,
             ended=ended,
@@ -92,12 +117,11 @@ class Pass:
             outcomes=outcomes,
             refused=refused,
             protected=protected,
-            desired=goal.whole,
         )
 
-    def goal(self) -> tuple[Goal, list[str]]:
-        """Return what every backend is to hold, and the stored bans that are not enforced."""
-        return self._goal(protection(self.setup, self.store, self.now), ())
+    def prepare(self) -> Prepared:
+        """Return what every backend is to hold, from what is stored; read no source."""
+        return self._prepared(protection(self.setup, self.store, self.now), ())
 
     def _settle(self) -> list[str]:
         """Move the bans that have ended to the history, and prune; return their networks.
@@ -105,16 +129,19 @@ class Pass:
         A full disk does not keep a pass from enforcing: they do not count any more, moved or not.
         """
         ended = self.store.bans.ended(self.now)
-        if self.options.check:
+        policy, tables = self.setup.config.policy, self.setup.config.rule
+        rules = self.setup.rules if tables else ()  # only those can have policies of their own
+        if not self.options.write:
             return ended
-        policy = self.setup.config.policy
-        windows = [rule.policy.window for rule in self.setup.rules if rule.policy is not None]
+        windows = [rule.policy.window for rule in rules if rule.policy is not None]
         try:
             self.store.bans.expire(self.now)
             kept = max(policy.keep_offences, policy.window, *windows)
             self.store.prune(self.now, kept, policy.keep_history)
         except StoreError as error:
             _log.warning("%s", error)
+        with suppress(StoreError):  # then more is remembered than is needed, and that is all
+            self.store.changes.forget(self.now - self.setup.config.treason.resync_interval)
         return ended
 
     def _scan(self, protected: Iterable[Exemption]) -> "list[Reading]":
@@ -126,7 +153,7 @@ class Pass:
             store=self.store,
             policy=self.setup.config.policy,
             now=self.now,
-            write=not self.options.check,
+            write=self.options.write,
             userspace=self.setup.config.trust.userspace,
             force=self.options.force,
             rules=self.setup.rules,
@@ -134,28 +161,23 @@ class Pass:
         )
         return list(scanner.scan(self.sources))
 
-    def _goal(
-        self, protected: Iterable[Exemption], new: Iterable[Network]
-    ) -> tuple[Goal, list[str]]:
-        """Return the goal, with ``new`` bans besides what is stored; see `goal`."""
+    def _prepared(self, protected: list[Exemption], new: Iterable[Network]) -> Prepared:
+        """Return what is prepared, with ``new`` bans besides what is stored."""
         main = self.setup.config.treason
         allows = main.min_prefix.allows
         kept = [entry.network for entry in protected]
-        untidy, refused = self.store.bans.exceptions(self.now, allows)
-        extra = Networks.of([*new, *untidy])
+        exceptions = self.store.bans.exceptions(self.now, allows)
+        extra = Networks.of([*new, *exceptions.untidy])
 
         @cache
         def whole() -> Desired:
-            banned, _ = self.store.bans.networks(self.now, allows)
+            banned = self.store.bans.enforced(self.now, exceptions)
             return desired(banned | extra, self.setup.whitelisted, kept)
 
         def causes() -> Causes:
             return Causes(*self.store.history.last_events(self.now), kept)
 
         exempt = collapse([*self.setup.whitelisted, *kept])
-        if not self.options.check:
-            with suppress(StoreError):  # a full disk does not keep a pass from enforcing
-                self.store.changes.forget(self.now - main.resync_interval)
         goal = Goal(
             whole=whole,
             guard=None if self.options.force else Guard(main.max_removals, causes),
@@ -168,21 +190,23 @@ class Pass:
                 allows=allows,
                 extra=extra,
                 whole=whole,
-                write=not self.options.check,
+                write=self.options.write,
             ),
             full=self.options.full,
             render=self.options.render,
         )
-        return goal, refused
+        return Prepared(goal, exceptions.refused, protected)
 
-    def _digest(self, exempt: Iterable[Network]) -> str:
-        """Return a text that stands for all that a plan depends on besides the bans."""
+    def _digest(self, exempt: Networks) -> str:
+        """Return a text that stands for all that a plan depends on besides the bans.
+
+        Plugins' settings may hold secrets, and lists may be long: of those it holds a digest.
+        """
         config = self.setup.config
-        passed = collapse(self.setup.whitelisted)
-        networks = [" ".join(map(str, each)) for each in (passed, exempt)]
-        text = repr((__version__, config.treason.min_prefix, config.backend, *networks))
-        if len(text) < _LONG:
-            return text
-        from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, which a small pass can spare
+        networks = " ".join(map(str, (*collapse(self.setup.whitelisted), "/", *exempt)))
+        settings = repr(config.backend) if config.backend else ""
+        if settings or len(networks) > _LONG:
+            from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, which most passes can spare
 
-        return sha256(text.encode()).hexdigest()
+            networks = sha256(f"{settings} {networks}".encode()).hexdigest()
+        return f"{__version__} {config.treason.min_prefix} {networks}"

@@ -90,10 +90,10 @@ class Scanner:
 
     def _read(self, name: str, make: Callable[[], Source]) -> Reading:
         """Read a source, in batches: however much it brings, no more than one is held."""
+        source = make()
         rules = [rule for rule in self.rules if _is_for(rule, name)]
         if not rules:
             return Reading(name, notes=("not read: no rule is for it",))
-        source = make()
         read = self.store.cursors.sources()
         tally = _Tally(added=bool(read) and name not in read)
         coming = self._recognised(source, name, rules, tally)
@@ -144,11 +144,11 @@ class Scanner:
             tally.sightings += [o.evidence for o in reported[: _SHOWN - len(tally.sightings)]]
         new, longer = self._counting.follow(fresh, added=tally.added)
         bans = [*new, *longer]
-        for ban in bans:
-            _log.debug("%s: ban %s until %s: %s", name, ban.network, ban.until, ban.reason)
         tally.new += len(new)
         tally.bans |= {ban.network: ban for ban in bans}
         self._limit(name, tally)
+        for ban in bans:
+            _log.debug("%s: ban %s until %s: %s", name, ban.network, ban.until, ban.reason)
         if self.write:
             self.store.add_batch(name, fresh, bans, self.now)
         else:

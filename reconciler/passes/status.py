@@ -7,7 +7,7 @@ from attrs import frozen
 
 from reconciler.host import kernel_message
 from reconciler.interfaces import Source
-from reconciler.passes.enforce import Outcome
+from reconciler.passes.enforce import Outcome, enforce
 from reconciler.passes.run import Pass
 from reconciler.passes.silence import silent
 from reconciler.store.store import Counts
@@ -32,17 +32,17 @@ class Status:
 
 
 def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
-    """Make a pass that only checks, and ask the sources whether they hear the kernel."""
-    counts = check.store.counts(check.now)
-    result = check.run()
+    """Compare every backend, and ask the sources whether they hear the kernel."""
+    counts, prepared = check.store.counts(check.now), check.prepare()
+    outcomes = enforce(check.backends, prepared.goal, check=True)
     return Status(
         database=check.setup.config.treason.database,
         counts=counts,
-        invalid=len(result.refused),
+        invalid=len(prepared.refused),
         whitelisted=len(check.setup.whitelist),
-        protected=len(result.protected),
-        desired=len(result.desired().banned),
+        protected=len(prepared.protected),
+        desired=len(prepared.goal.whole().banned),
         silent=silent(sources),
         kernel_message=kernel_message.look(kernel_message.HERE),
-        outcomes=tuple(result.outcomes),
+        outcomes=tuple(outcomes),
     )

@@ -27,12 +27,12 @@ def dump(value: dict[str, Any]) -> str:
     return json.dumps({"format_version": FORMAT_VERSION} | value, indent=2)
 
 
-def passed(result: PassResult, code: int, *, check: bool) -> dict[str, Any]:
-    """Return what a pass over sources and backends found and did; ``code`` is its exit code."""
-    names = {0: "in sync" if check else "converged", 2: "drift"}
+def reconciled(result: PassResult, *, check: bool) -> dict[str, Any]:
+    """Return what a pass over sources and backends found and did."""
+    good = "in sync" if check else "converged"
     return {
         "check": check,
-        "result": names.get(code, "error"),
+        "result": "error" if result.failed else "drift" if result.drifted else good,
         "sources": readings(result.readings),
         "ended": result.ended,
         "backends": outcomes(result.outcomes),

@@ -8,17 +8,34 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
+from attrs import frozen
+
 from reconciler.errors import InvalidNetwork
 from reconciler.model import Ban
 from reconciler.network import Network
 from reconciler.networks import Networks
-from reconciler.store.database import Database
+from reconciler.store.database import Database, texts
 
 UNGUARDED: Final = "badips"
 """The origin of bans that came in through the original script's table, unchecked."""
 
 _STREAMED: Final = 1 << 14
 """Rows that are fetched at once."""
+
+
+@frozen(eq=False)
+class Exceptions:
+    """Active bans that are not enforced as they are stored.
+
+    ``untidy`` have no key yet, because another program wrote them. ``refused`` are the texts of
+    rows that are not enforced: no valid network, or too wide and unchecked. ``skipped`` are the
+    networks of those among them that have a key; a row without one may stand beside the ban of
+    the same network, written right.
+    """
+
+    untidy: list[Network]
+    refused: list[str]
+    skipped: list[Network]
 
 
 class Bans:
@@ -43,18 +60,35 @@ class Bans:
     ) -> tuple[Networks, list[str]]:
         """Return the networks of the active bans, and the rows that are not to be enforced.
 
-        Those are no valid network, or came through ``badips`` and are wider than ``allows``.
+        Those are not a valid network, or came through ``badips`` and are wider than ``allows``.
         """
-        untidy, refused, skipped = self._exceptions(now, allows)
-        packed = [self._packed(version, now) for version in (4, 6)]
-        return (Networks(*packed) | Networks.of(untidy)) - Networks.of(skipped), refused
+        exceptions = self.exceptions(now, allows)
+        return self.enforced(now, exceptions), exceptions.refused
 
-    def exceptions(
-        self, now: int, allows: Callable[[Network], bool]
-    ) -> tuple[list[Network], list[str]]:
-        """Return the active bans that have no key yet, and the rows that `networks` refuses."""
-        untidy, refused, _ = self._exceptions(now, allows)
-        return untidy, refused
+    def enforced(self, now: int, exceptions: "Exceptions") -> Networks:
+        """Return the networks of the active bans that are to be enforced."""
+        packed = [self._packed(version, now) for version in (4, 6)]
+        stored = Networks(*packed) | Networks.of(exceptions.untidy)
+        return stored - Networks.of(exceptions.skipped)
+
+    def exceptions(self, now: int, allows: Callable[[Network], bool]) -> "Exceptions":
+        """Read the active bans that are not enforced as they are stored."""
+        untidy: list[Network] = []
+        wide = self._too_wide(now, allows)
+        refused = [text for text, _ in wide]
+        rows = self._database.rows(
+            "SELECT network, origin, until FROM bans WHERE key IS NULL"
+            " UNION ALL SELECT network, origin, until FROM bans WHERE key = x''"
+        )
+        for text, origin, until in rows:
+            network = _network(text)
+            if until is not None and until <= now:
+                continue
+            if network is None or (origin == UNGUARDED and not allows(network)):
+                refused.append(text)
+            else:
+                untidy.append(network)
+        return Exceptions(untidy, refused, [network for _, network in wide])
 
     def holds(self, network: Network, now: int, allows: Callable[[Network], bool]) -> bool:
         """Return whether an active ban that is enforced holds the network, or a wider one does."""
@@ -164,30 +198,6 @@ class Bans:
                 "DELETE FROM bans WHERE network IN (SELECT value FROM json_each(?))", (names,)
             )
 
-    def _exceptions(
-        self, now: int, allows: Callable[[Network], bool]
-    ) -> tuple[list[Network], list[str], list[Network]]:
-        """Return also the networks of refused rows that have a key.
-
-        One without may stand beside the ban of the same network, written right.
-        """
-        untidy: list[Network] = []
-        wide = self._too_wide(now, allows)
-        refused = [text for text, _ in wide]
-        rows = self._database.rows(
-            "SELECT network, origin, until FROM bans WHERE key IS NULL"
-            " UNION ALL SELECT network, origin, until FROM bans WHERE key = x''"
-        )
-        for text, origin, until in rows:
-            network = _network(text)
-            if until is not None and until <= now:
-                continue
-            if network is None or (origin == UNGUARDED and not allows(network)):
-                refused.append(text)
-            else:
-                untidy.append(network)
-        return untidy, refused, [network for _, network in wide]
-
     def _too_wide(self, now: int, allows: Callable[[Network], bool]) -> list[tuple[str, Network]]:
         """Return the active bans that came unchecked and are too wide: their texts and networks.
 
@@ -224,11 +234,6 @@ class Bans:
         for block in blocks:
             packed += b"".join([key for (key,) in block])
         return bytes(packed)
-
-
-def texts(networks: Iterable[Network]) -> str:
-    """Return the networks' texts as a JSON list, as SQLite's json_each() takes it."""
-    return json.dumps([str(network) for network in networks])
 
 
 def _network(text: str) -> Network | None:

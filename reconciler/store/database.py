@@ -4,6 +4,7 @@ A rollback journal is used, because a WAL database cannot be opened without crea
 check must create none.
 """
 
+import json
 import os
 import sqlite3
 import stat
@@ -16,6 +17,7 @@ from urllib.parse import quote
 from attrs import frozen
 
 from reconciler.errors import StoreError
+from reconciler.network import Network
 from reconciler.store.adoption import APPLICATION_ID, adoptable, collisions
 from reconciler.store.migrations import NAMES, VERSION, migrate
 
@@ -73,6 +75,11 @@ class Database:
     def close(self) -> None:
         """Close the file."""
         self.connection.close()
+
+
+def texts(networks: Iterable[Network]) -> str:
+    """Return the networks' texts as a JSON list, as SQLite's json_each() takes it."""
+    return json.dumps([str(network) for network in networks])
 
 
 def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:

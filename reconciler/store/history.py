@@ -7,8 +7,7 @@ from attrs import frozen
 from reconciler import lines
 from reconciler.network import Network
 from reconciler.networks import Networks
-from reconciler.store.bans import texts
-from reconciler.store.database import Database
+from reconciler.store.database import Database, texts
 
 
 @frozen

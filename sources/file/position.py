@@ -45,9 +45,16 @@ class Position:
         match = _TEXT.fullmatch(text or "")
         if match is None:
             return None
-        device, inode, offset, tail, *marks = match.groups()
-        place = (int(device), int(inode), int(offset), int(tail))
-        return cls(*place, *marks)
+        device, inode, offset, tail, head, near, before = match.groups()
+        return cls(
+            device=int(device),
+            inode=int(inode),
+            offset=int(offset),
+            tail=int(tail),
+            head=head,
+            near=near,
+            before=before,
+        )
 
     @classmethod
     def of(cls, stream: Stream, offset: int, before: str | None) -> "Position":

@@ -38,7 +38,7 @@ _NO_FILES: Final = "No journal files were found"
 _NO_PATTERNS: Final = re.compile(r"without pattern matching|pcre2\S* (?:is )?not", re.IGNORECASE)
 _PLACE: Final = "-- cursor: "
 _TOLD: Final = 3
-"""Lines about damage that people are given."""
+"""Reasons that an error names, the last ones."""
 
 
 @frozen

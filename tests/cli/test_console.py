@@ -12,7 +12,6 @@ import pytest
 from harness import Place
 
 from reconciler.cli.console import apart
-from reconciler.log import Log
 
 Nft = Callable[..., str]
 
@@ -88,6 +87,37 @@ def test_what_python_prints_apart_is_no_result(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr() == ("a result\n", "a plugin's\n")
 
 
+@pytest.mark.parametrize("code", [0, 1, 2, 64])
+def test_no_exit_of_a_plugin_passes_for_a_result(code: int, place: Place) -> None:
+    """The pass was not made, whatever code the plugin chose."""
+    text = NOISY.replace('        print("by print")\n', f"        sys.exit({code})\n")
+    install(place.path / "site", "noisy", text)
+    done = treason(place, "reconcile", "--no-scan", "--check", "--backend", "noisy")
+    assert done.returncode == 1
+    assert "treason: ended by a plugin before it was done\n" in done.stderr
+
+
+def test_the_check_of_the_configuration_names_broken_plugins_in_use(place: Place) -> None:
+    """One that cannot be imported, one of two of a name, and a table for nobody."""
+    install(place.path / "site", "bad", "raise OSError('no luck')")
+    for name in ("one", "two"):
+        install(place.path / "site", name, NOISY)
+    place.configure("[backend.stray]\nkey = 1\n", main='backends = ["cloud", "noisy", "nftables"]')
+    done = treason(place, "config", "check")
+    assert done.returncode == 1
+    for words in ("unknown backend 'cloud'", "provided by two plugins", "unknown backend 'stray'"):
+        assert words in done.stdout
+
+
+def test_a_warning_is_said_once_in_a_pass(place: Place, nft: Nft) -> None:
+    """Though the files are read before the lock and behind it."""
+    install(place.path / "site", "bad", "raise OSError('no luck')")
+    place.configure('[[rule]]\nname = "ufw-block"\nsources = ["feed"]\n')
+    told = treason(place, "reconcile", "--source", f"file:{os.devnull}").stderr
+    assert told.count("unknown source 'feed'") == 1
+    assert told.count("treason: warning: plugin 'bad'") == 1
+
+
 @pytest.mark.parametrize("broken", ["import no_such_module", "raise SystemExit(0)", "1 //"])
 def test_plugins_that_nobody_uses_stop_nothing(broken: str, place: Place, nft: Nft) -> None:
     """A broken one, and two of one name: they are named, and the pass is made."""
@@ -109,7 +139,6 @@ def test_a_broken_plugin_that_is_used_stops_only_itself(place: Place, nft: Nft) 
         '[backend.cloud]\nkey = 1\n[[rule]]\nname = "ufw-block"\nsources = ["feed"]\n',
         main='backends = ["cloud", "nftables"]\nsources = ["feed"]',
     )
-    place.path.joinpath("site", "bad.py").write_text("raise OSError('no luck')")
     treason(place, "ban", "192.0.2.7")
     done = treason(place, "reconcile")
     assert done.returncode == 1
@@ -120,22 +149,13 @@ def test_a_broken_plugin_that_is_used_stops_only_itself(place: Place, nft: Nft) 
     assert "192.0.2.7" in nft("list set inet treason banned4")
 
 
-def test_a_plugin_that_ends_the_program_does_not_pass_for_success(place: Place) -> None:
-    """The pass was not made, whatever code the plugin chose."""
-    text = NOISY.replace('        print("by print")\n', "        sys.exit(0)\n")
-    install(place.path / "site", "noisy", text)
-    done = treason(place, "reconcile", "--no-scan", "--check", "--backend", "noisy")
-    assert done.returncode == 1
-    assert "treason: ended by a plugin before it was done\n" in done.stderr
-
-
 def test_twice_v_logs_each_step(place: Place, nft: Nft) -> None:
     """Readings, decisions and batches, with size and time; once tells how long the lock took."""
     log = place.path / "kern.log"
     log.write_text("TCP: Treason uncloaked! Peer 192.0.2.7:1/80 shrinks window 1:2. Repaired.\n")
     arguments = ("reconcile", "--source", f"file:{log}")
     quiet = treason(place, "-v", *arguments).stderr
-    assert re.fullmatch(r"treason: info: held after [0-9.]+ s: \S+/lock\n", quiet)
+    assert re.fullmatch(r"treason: info: lock \S+/lock taken after [0-9.]+ s\n", quiet)
     nft("flush ruleset")
     log.write_text(log.read_text().replace("192.0.2.7", "192.0.2.8"))
     for verbose in (("-vv",), ("-v", "-v")):
@@ -143,7 +163,7 @@ def test_twice_v_logs_each_step(place: Place, nft: Nft) -> None:
         told = treason(place, *arguments, *verbose).stderr
         assert f"treason: debug: file:{log}: ban 192.0.2.8 until None: TCP: " in told
         assert f"treason: debug: file:{log}: 1 offences, 1 new bans\n" in told
-        assert re.search(r"debug: batch of \d+ messages, \d+ bytes: [0-9.]+ ms\n", told)
+        assert re.search(r"debug: batch of \d+ messages, \d+ bytes: done in [0-9.]+ ms\n", told)
         nft("flush ruleset")
     assert treason(place, *arguments).stderr == ""
 
@@ -167,11 +187,10 @@ def test_priorities_stand_ahead_where_the_journal_reads(place: Place) -> None:
 
 
 def test_a_program_that_logs_by_itself_gets_what_it_asks_for() -> None:
-    """Everything, through `logging`, whether or not a command was run before."""
+    """Everything, through `logging`, as long as it does not run the command line."""
     code = (
         "import logging; logging.basicConfig(level=10, format='%(name)s %(message)s');"
         "from reconciler.log import Log; Log('scan').debug('%d read', 3)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr == "treason.scan 3 read\n"
-    assert Log("x").wants(30)

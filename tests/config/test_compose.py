@@ -7,7 +7,6 @@ import attrs
 import pytest
 
 from reconciler import BackendPlugin, SourcePlugin
-from reconciler.cli import console
 from reconciler.config import compose
 from reconciler.config.plugins import Plugins
 from reconciler.config.tables import Config, Main
@@ -111,15 +110,12 @@ def test_a_table_for_nobody_is_refused() -> None:
     assert error.value.what.startswith("FILE: [source] unknown source 'flie'")
 
 
-def test_a_table_that_may_be_a_broken_plugins_is_warned_of(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """All others are made."""
+def test_a_table_that_may_be_a_broken_plugins_stops_nobody() -> None:
+    """All others are made; a check of the configuration names it."""
     config = attrs.evolve(CONFIG, source={**CONFIG.source, "cloud": {}})
-    console.listen(0)
-    made = compose.sources(config, PLUGINS, FILE)
-    assert [*made] == ["file"]
-    assert "treason: warning: FILE: [source] unknown source 'cloud'" in capsys.readouterr().err
+    assert [*compose.sources(config, PLUGINS, FILE)] == ["file"]
+    found = [str(error) for error in compose.problems(config, PLUGINS, FILE)]
+    assert found[0].startswith("FILE: [source] unknown source 'cloud'\n  broken: plugin 'cloud'")
 
 
 def test_a_listed_name_that_may_be_a_broken_plugins_fails_by_itself() -> None:

@@ -63,7 +63,7 @@ def test_behind_the_lock_the_files_are_as_they_are_now(
     other = tmp_path / "other"
     text = f'[treason]\ndatabase = "{place.database}"\nlock = "{other}"\n[policy]\nthreshold = 3\n'
     place.config.write_text(text)
-    with access.locked(setup, 1) as current:
+    with access.locked(setup, 1, lambda fresh: fresh.whitelist) as (current, _):
         assert current.config.treason.lock == other
         assert current.config.policy.threshold == 3
         assert place.treason("scan", "--lock-timeout", "0").code == 1

@@ -195,7 +195,7 @@ def test_what_another_program_writes_is_enforced(
     site.ban(A)
     site.pass_()
     site.by_hand(statement, *values)
-    untidy, _ = site.store.bans.exceptions(site.now, site.allows)
+    untidy = site.store.bans.exceptions(site.now, site.allows).untidy
     needed = site.memory(*untidy).recall("it", site.firewall.fingerprint())
     assert needed is not None
     assert (needed.needed is None) is (expected == {A})
@@ -320,7 +320,7 @@ def test_the_plan_is_what_a_full_comparison_gives(
                 site.now += subject
             case _:
                 held = site.firewall.tables["treason"].banned
-                untidy, _ = site.store.bans.exceptions(site.now, site.allows)
+                untidy = site.store.bans.exceptions(site.now, site.allows).untidy
                 known = site.memory(*untidy).recall("it", site.firewall.fingerprint())
                 assert known is not None
                 needed = plan(

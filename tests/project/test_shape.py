@@ -22,7 +22,7 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-            if name not in LISTS and not any(isinstance(each, ast.Starred) for each in node.args):
+            if name not in LISTS:
                 yield node
 
 

@@ -51,7 +51,7 @@ def store(path: Path) -> Iterator[Store]:
 
 def memory(store: Store) -> Recall:
     """Begin a pass."""
-    untidy, _ = store.bans.exceptions(NOW, lambda _: True)
+    untidy = store.bans.exceptions(NOW, lambda _: True).untidy
     extra = Networks.of(untidy)
     return Recall(
         store, NOW, "digest", 60, Networks(), lambda _: True, extra,

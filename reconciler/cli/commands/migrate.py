@@ -1,13 +1,14 @@
 """The command that moves from one backend to another: ``migrate``."""
 
+from functools import partial
 from json import dumps
 from time import time
 
 import click
 from attrs import evolve
 
-from reconciler.cli.console import OK, apart, complain, show, warn
-from reconciler.cli.ending import code_of, complain_of, warn_of
+from reconciler.cli.console import ERROR, OK, apart, complain, show, warn
+from reconciler.cli.ending import complain_of, warn_of
 from reconciler.cli.options import (
     lock_timeout,
     verbosity,
@@ -16,7 +17,7 @@ from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError
 from reconciler.passes import access
 from reconciler.passes.enforce import State
-from reconciler.passes.migrate import move
+from reconciler.passes.migrate import Maker, move
 from reconciler.passes.run import Options, Pass
 from reconciler.report import text
 
@@ -34,28 +35,19 @@ def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) 
     """Move from one backend to another: the old one is torn down when the new one holds all."""
     if old == new:
         raise ConfigError(f"both are {old!r}", "name two backends; `treason plugins` lists them")
-    database = setup.config.treason.database
-    if not database.exists():
-        raise ConfigError(
-            f"{database}: there is no database, so the new one would hold nothing",
-            "name it under [treason], or make it with `treason init`",
-        )
-    with apart():
-        for name in (old, new):
-            setup.backends((name,))  # nothing is made if it is wrong, not even the lock
-        setup.whitelist  # noqa: B018 - likewise
-        with (
-            access.locked(setup, lock_timeout) as current,
-            access.opened(current, write=False) as store,
-        ):
-            [leaving], [coming] = (current.backends((name,)).items() for name in (old, new))
-            options = Options(check=True, force=force)
-            goal, refused = Pass(current, store, int(time()), options=options).goal()
-            outcomes = list(move(leaving, coming, evolve(goal, knowledge=None)))
-    warn_of(refused)
+    with (
+        apart(),
+        access.locked(setup, lock_timeout, partial(_made, names=(old, new))) as (current, made),
+        access.opened(current, write=False) as store,
+    ):
+        options = Options(write=False, force=force)
+        prepared = Pass(current, store, int(time()), options=options).prepare()
+        leaving, coming = made
+        outcomes = list(move(leaving, coming, evolve(prepared.goal, knowledge=None)))
+    warn_of(prepared.refused)
     show(text.outcomes(outcomes, diff=False))
     complain_of([], outcomes)
-    code = code_of([], outcomes)
+    code = ERROR if any(outcome.error for outcome in outcomes) else OK
     listed = current.config.treason.backends
     if code != OK and all(outcome.state is not State.REMOVED for outcome in outcomes):
         complain(f"{old} was not torn down")
@@ -63,3 +55,15 @@ def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) 
         names = dumps([*(name for name in listed if name not in {old, new}), new])
         warn(f"before the next pass, set backends = {names} under [treason] in {current.path}")
     return code
+
+
+def _made(setup: Setup, names: tuple[str, str]) -> list[Maker]:
+    """Return what makes the two backends. Raise `ConfigError`, also without a database."""
+    database = setup.config.treason.database
+    if not database.exists():
+        raise ConfigError(
+            f"{database}: there is no database, so the new one would hold nothing",
+            "name it under [treason], or make it with `treason init`",
+        )
+    setup.whitelist  # noqa: B018 - nothing is opened if it is wrong
+    return [maker for name in names for maker in setup.backends((name,)).items()]

@@ -9,7 +9,7 @@ import click
 from attrs import frozen
 
 from reconciler.cli.console import apart, emit
-from reconciler.cli.ending import code_of, complain_of, scanned, warn_of
+from reconciler.cli.ending import code_of, complain_of, scan_lines, warn_of
 from reconciler.cli.options import (
     backend_names,
     lock_timeout,
@@ -63,18 +63,19 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
     if observed is not None and not check:
         raise click.UsageError("--observed goes with --check")
     chosen = _Chosen(None if no_scan else source_names, backend_names, observed)
-    options = Options(check=check, force=force, full=full or diff, render=verbose())
+    options = Options(
+        check=check, write=not check, force=force, full=full or diff, render=verbose()
+    )
     with apart():
         result = _reconciled(setup, chosen, options, lock_timeout)
-    code = code_of(result.readings, result.outcomes)
     warn_of(result.refused)
     emit(
         form,
-        lambda: json.passed(result, code, check=check),
-        chain(scanned(result), text.outcomes(result.outcomes, diff=diff)),
+        lambda: json.reconciled(result, check=check),
+        chain(scan_lines(result), text.outcomes(result.outcomes, diff=diff)),
     )
     complain_of(result.readings, result.outcomes)
-    return code
+    return code_of(result)
 
 
 @frozen
@@ -99,15 +100,14 @@ class _Chosen:
 
 def _reconciled(setup: Setup, chosen: _Chosen, options: Options, timeout: float) -> PassResult:
     """Make the pass, behind the lock if it changes anything."""
-    made = chosen.made(setup)  # nothing is written if it is wrong, not even the lock
     if options.check:
-        return _passed(setup, made, options)
-    with access.locked(setup, timeout) as current:
-        return _passed(current, chosen.made(current), options)
+        return _run(setup, chosen.made(setup), options)
+    with access.locked(setup, timeout, chosen.made) as (current, made):
+        return _run(current, made, options)
 
 
-def _passed(setup: Setup, made: tuple[Sources, Backends], options: Options) -> PassResult:
+def _run(setup: Setup, made: tuple[Sources, Backends], options: Options) -> PassResult:
     sources, backends = made
-    with access.opened(setup, write=not options.check) as store:
+    with access.opened(setup, write=options.write) as store:
         now = int(time())
         return Pass(setup, store, now, sources=sources, backends=backends, options=options).run()

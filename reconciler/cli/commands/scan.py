@@ -1,13 +1,14 @@
 """The command that only reads sources: ``scan``."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import chain
 from time import time
 
 import click
 
 from reconciler.cli.console import apart, emit
-from reconciler.cli.ending import code_of, complain_of, scanned
+from reconciler.cli.ending import code_of, complain_of, scan_lines
 from reconciler.cli.options import (
     lock_timeout,
     output_format,
@@ -40,17 +41,17 @@ def scan(
     With -v also tell which sources see nothing of the kernel, and whether it prints its message.
     """
     with apart():
-        setup.sources(source_names)  # nothing is made if it is wrong, not even the lock
+        chosen = partial(Setup.sources, named=source_names)
         with (
-            access.locked(setup, lock_timeout) as current,
+            access.locked(setup, lock_timeout, chosen) as (current, sources),
             access.opened(current, write=True) as store,
         ):
-            sources, options = current.sources(source_names), Options(force=force)
+            options = Options(force=force)
             result = Pass(current, store, int(time()), sources=sources, options=options).run()
         unheard = [*_unheard(sources, result.readings)] if verbose() and form == "text" else []
-    emit(form, lambda: json.scanned(result), chain(scanned(result), unheard))
+    emit(form, lambda: json.scanned(result), chain(scan_lines(result), unheard))
     complain_of(result.readings, [])
-    return code_of(result.readings, [])
+    return code_of(result)
 
 
 def _unheard(

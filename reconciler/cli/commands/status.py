@@ -24,15 +24,15 @@ def status(setup: Setup, protection: bool, form: str) -> int:
     Also which sources see nothing of the kernel, and whether it prints its message at all.
     """
     now = int(time())
+    with apart():
+        backends, sources = setup.backends(), setup.sources()
     if protection:
         with access.opened(setup, write=False) as store:
             protected = access.protection(setup, store, now)
         emit(form, lambda: {"protection": json.exemptions(protected)}, text.exemptions(protected))
         return OK
-    with apart():
-        backends, sources = setup.backends(), setup.sources()
-        with access.opened(setup, write=False) as store:
-            options = Options(check=True, force=True)
-            found = look(Pass(setup, store, now, backends=backends, options=options), sources)
+    with apart(), access.opened(setup, write=False) as store:
+        options = Options(check=True, write=False, force=True)
+        found = look(Pass(setup, store, now, backends=backends, options=options), sources)
     emit(form, lambda: json.status(found), text.status(found))
     return ERROR if any(outcome.error for outcome in found.outcomes) else OK

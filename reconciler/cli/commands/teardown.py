@@ -1,9 +1,11 @@
 """The command that lifts everything: ``teardown``."""
 
+from functools import partial
+
 import click
 
-from reconciler.cli.console import apart, show
-from reconciler.cli.ending import code_of, complain_of
+from reconciler.cli.console import ERROR, OK, apart, show
+from reconciler.cli.ending import complain_of
 from reconciler.cli.options import (
     backend_names,
     lock_timeout,
@@ -21,10 +23,14 @@ from reconciler.report import text
 @click.pass_obj
 def teardown(setup: Setup, backend_names: tuple[str, ...], lock_timeout: float) -> int:
     """Remove all that treason made in the firewall; the stored bans stay."""
-    with apart():
-        setup.backends(backend_names)  # nothing is made if it is wrong, not even the lock
-        with access.locked(setup, lock_timeout) as current:
-            outcomes = list(enforce.teardown(current.backends(backend_names)))
+    with (
+        apart(),
+        access.locked(setup, lock_timeout, partial(Setup.backends, named=backend_names)) as (
+            _,
+            backends,
+        ),
+    ):
+        outcomes = list(enforce.teardown(backends))
     show(text.outcomes(outcomes, diff=False))
     complain_of([], outcomes)
-    return code_of([], outcomes)
+    return ERROR if any(outcome.error for outcome in outcomes) else OK

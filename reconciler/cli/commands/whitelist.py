@@ -32,7 +32,7 @@ def add(setup: Setup, networks: tuple[str, ...], comment: str, lock_timeout: flo
     """Add networks; the next pass lifts what they are banned for."""
     wanted = [Network.parse(text) for text in networks]
     path = files.beside(setup.path)
-    with access.locked(setup, lock_timeout):
+    with access.locked(setup, lock_timeout, _nothing):
         kept = {entry.network: entry for entry in files.load(path).networks}
         for network in wanted:
             old = kept.get(network, Exemption(network))
@@ -52,12 +52,12 @@ def remove(setup: Setup, networks: tuple[str, ...], lock_timeout: float) -> int:
     """Remove networks that `add` added."""
     wanted = [Network.parse(text) for text in networks]
     path = files.beside(setup.path)
-    with access.locked(setup, lock_timeout):
+    with access.locked(setup, lock_timeout, _nothing) as (current, _):
         kept = {entry.network: entry for entry in files.load(path).networks}
         found = [network for network in wanted if kept.pop(network, None)]
         if found:
             files.save(path, kept.values(), mode=0o644)
-    by_hand = {entry.network for entry in setup.config.whitelist.networks}
+    by_hand = {entry.network for entry in current.config.whitelist.networks}
     for network in wanted:
         note = "removed" if network in found else f"not in {path}"
         still = f"; still whitelisted in {setup.path}" if network in by_hand else ""
@@ -78,3 +78,7 @@ def list_(setup: Setup, form: str) -> int:
         text.exemptions(entries),
     )
     return OK
+
+
+def _nothing(_setup: Setup) -> None:
+    """Ask for nothing that could be refused."""
