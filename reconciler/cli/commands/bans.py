@@ -7,15 +7,10 @@ import click
 from reconciler.cli.console import OK, emit
 from reconciler.cli.options import output_format, verbosity
 from reconciler.config.setup import Setup
-from reconciler.errors import ConfigError
 from reconciler.model import Ban
 from reconciler.network import Network
-from reconciler.networks import Networks
-from reconciler.passes import access
-from reconciler.planning.desired import collapse, overlaps, subtract
-from reconciler.planning.whitelist import Exemption
+from reconciler.passes import access, banning
 from reconciler.report import json, text
-from reconciler.report.plain import plain
 from reconciler.report.times import iso
 from reconciler.toml import duration
 
@@ -39,12 +34,12 @@ def ban(setup: Setup, networks: tuple[str, ...], length: str, reason: str, force
         exempt = [*setup.whitelist, *access.protection(setup, store, now)]
     if not force:
         for each in bans:
-            _refuse(setup, each.network, exempt)
+            banning.refuse(setup, each.network, exempt)
     with access.opened(setup, write=True) as store:
         store.bans.add(bans)
     end = "for good" if until is None else f"until {iso(until)}"
     for each in bans:
-        click.echo(f"{each.network}: banned {end}{_note(each.network, exempt)}")
+        click.echo(f"{each.network}: banned {end}{banning.remark(each.network, exempt)}")
     return OK
 
 
@@ -92,31 +87,3 @@ def history(setup: Setup, network: str | None, limit: int, form: str) -> int:
         events = store.history.latest(wanted, limit)
     emit(form, lambda: {"events": json.events(events)}, text.events(events))
     return OK
-
-
-def _refuse(setup: Setup, network: Network, exempt: list[Exemption]) -> None:
-    if not setup.config.treason.min_prefix.allows(network):
-        raise ConfigError(
-            f"{network} is wider than [treason] min_prefix allows",
-            "ban a narrower network, or say --force",
-        )
-    if _left(network, exempt):
-        return
-    entry = next(entry for entry in exempt if overlaps(network, [entry.network]))
-    raise ConfigError(
-        f"{network} is exempt ({entry.network}: {plain(entry.comment)}), "
-        "so a ban would not be enforced",
-        "remove the exemption first, or store the ban anyway with --force",
-    )
-
-
-def _note(network: Network, exempt: list[Exemption]) -> str:
-    left = _left(network, exempt)
-    if not left:
-        return "; exempt, so it is not enforced"
-    return "" if network in left else "; exempt addresses inside stay open"
-
-
-def _left(network: Network, exempt: list[Exemption]) -> Networks:
-    """Return what of the network is not exempt."""
-    return subtract(Networks.of([network]), collapse(entry.network for entry in exempt))

@@ -1,0 +1,77 @@
+"""A trial of rules on a whole log: which rules, what is known already, and the verdicts."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from attrs import evolve
+
+from reconciler.config.setup import Setup
+from reconciler.detection import pattern, rules
+from reconciler.detection.detect import Rule
+from reconciler.errors import ConfigError, StoreError
+from reconciler.host import listeners
+from reconciler.interfaces import NotingSource
+from reconciler.passes import access
+from reconciler.passes.trial import Trial
+from reconciler.passes.verdicts import Facts, TrialResult, remarks, verdicts
+from reconciler.planning.protection import protected
+from reconciler.planning.whitelist import Exemption
+
+_TRIED: Final = "command line"
+"""The name of a rule that ``--pattern`` makes; no rule of a configuration can have it."""
+
+
+def run(setup: Setup, trial: Trial, name: str) -> TrialResult:
+    """Try the rules on all that a source has, and judge what they found."""
+    source, policy = setup.sources((name,))[name](), setup.config.policy
+    begun = time.perf_counter()
+    for record in source.read(None, [""]):
+        trial.take(record)
+    seconds = time.perf_counter() - begun
+    notes = [*source.notes()] if isinstance(source, NotingSource) else []
+    notes += [doubt for rule in trial.rules for doubt in rules.doubts(rule)]
+    now = int(time.time())
+    found = verdicts(trial, policy, _facts(setup, trial, now, notes), now)
+    return TrialResult(trial, found, policy, seconds, [*notes, *remarks(trial, policy)])
+
+
+def choose(setup: Setup, tried: str | None, names: Sequence[str], most: int | None) -> Trial:
+    """Return a trial of the rules that are on, or of those that were named by hand.
+
+    ``tried`` is a pattern, ``most`` limits what is kept of each kind. Raise `ConfigError`.
+    """
+    policy = setup.config.policy
+    ports = listeners.ports() if policy.listeners_only else None
+    userspace = setup.config.trust.userspace
+    if tried is None and not names:
+        on = {rule.name for rule in setup.rules}
+        idle = [rule for rule in rules.known() if rule.name not in on]
+        return Trial(setup.rules, idle, userspace, ports, most)
+    picked = [rules.chosen(name, setup.config.rule, policy) for name in dict.fromkeys(names)]
+    if tried is not None:
+        try:
+            read = pattern.read(tried)
+        except ValueError as error:
+            raise ConfigError(f"--pattern: {error}") from None
+        picked.append(Rule(_TRIED, read, read.needle))
+    return Trial(picked, (), userspace, ports, most, eager=True)
+
+
+def _facts(setup: Setup, trial: Trial, now: int, notes: list[str]) -> Facts:
+    """Read what is banned and exempt; whoever may not read the database is told so."""
+    subjects = {setup.config.policy.subject(each.address) for each in trial.offences}
+    try:
+        with access.opened(setup, write=False) as store:
+            until = store.bans.ends(subjects, now)
+            ended = store.history.endings(subjects, now)
+            exempt = access.protection(setup, store, now)
+    except StoreError as error:
+        notes.append(f"not told: who is banned already. {error.what}")
+        until, ended, exempt = {}, {}, protected(setup.config.protect, ())
+    listed = [evolve(entry, comment=f"whitelisted{_because(entry)}") for entry in setup.whitelist]
+    return Facts(until, ended, {entry.network: entry for entry in (*exempt, *listed)})
+
+
+def _because(entry: Exemption) -> str:
+    return f": {entry.comment}" if entry.comment else ""
