@@ -77,29 +77,38 @@ ENDS: Final = (SystemExit, KeyboardInterrupt, GeneratorExit)
 """What ends the program, whoever raises it: never a plugin's failure."""
 
 
-def guarded(work: Callable[[], T], failed: Callable[[BaseException], T]) -> T:
+def guarded(work: Callable[[], T], failed: Callable[[BaseException], T], who: str) -> T:
     """Return what ``work`` gives or, whatever a plugin raises in it, what ``failed`` makes of that.
 
-    Raise what ends the program.
+    Raise what ends the program, with a note on ``who`` did.
     """
     try:
         return work()
-    except ENDS:
+    except ENDS as error:
+        error.add_note(who)
         raise
     except BaseException as error:  # noqa: BLE001 - a plugin may raise whatever it likes
+        if isinstance(error, BaseExceptionGroup) and (ends := error.subgroup(ENDS)) is not None:
+            raise _first(ends) from None  # of several tasks, one was to end the program
         return failed(error)
+
+
+def _first(group: BaseException) -> BaseException:
+    return _first(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
 
 
 def words(error: BaseException) -> str:
     """Return the text of an exception without its kind: in one line, unless it is treason's own."""
-    if isinstance(error, TreasonError):
-        return str(error)
     try:
+        if isinstance(error, TreasonError):
+            return "".join(str(error))  # which fails where a plugin made no text of it
         texts = error.args if type(error) in {ValueError, TypeError} else ()
         first = texts[0] if len(texts) > 1 else None  # attrs' validators pass more along
         return " ".join((first if isinstance(first, str) else str(error)).split())
-    except Exception:  # noqa: BLE001 - even its text is the plugin's own code
-        return "its text cannot be read"
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - even its text is the plugin's own code
+        return f"{type(error).__name__}, whose text cannot be read"
 
 
 def said(error: BaseException) -> str:
@@ -110,7 +119,7 @@ def said(error: BaseException) -> str:
 def describe(error: BaseException, name: str) -> str:
     """Return what is told when the plugin ``name`` raised this."""
     if isinstance(error, TreasonError):
-        return str(error)
+        return words(error)
     return f"{name}: the plugin failed: {said(error)}\n  -v shows where"
 
 

@@ -27,6 +27,7 @@ class _Outlet:
 
     level = WARNING
     make: "Callable[[], logging.Handler] | None" = None
+    handler: "logging.Handler | None" = None
 
 
 _outlet: Final = _Outlet()
@@ -71,17 +72,27 @@ class Log:
         return level >= _outlet.level or "logging" in sys.modules
 
     def _log(self, level: int, text: str, values: tuple[object, ...]) -> None:
-        if self.wants(level):
-            _logger(self.name).log(level, text, *values)
+        if not self.wants(level):
+            return
+        import logging  # noqa: PLC0415 - most runs log nothing
+
+        attach()
+        logger = logging.getLogger(f"{ROOT}.{self.name}")
+        if _outlet.handler is None:
+            logger.log(level, text, *values)
+        elif level >= _outlet.level:  # whatever a plugin made of the logger
+            record = logger.makeRecord(logger.name, level, "", 0, text, values, None)
+            _outlet.handler.handle(record)
 
 
-def _logger(name: str) -> "logging.Logger":
-    import logging  # noqa: PLC0415 - most runs log nothing
+def attach() -> None:
+    """Let plugins' own records under ``treason`` come out as ours do, if there can be any."""
+    if _outlet.make is None or "logging" not in sys.modules:
+        return
+    import logging  # noqa: PLC0415 - it is there already
 
     root = logging.getLogger(ROOT)
-    if _outlet.make is not None:
-        root.handlers = [_outlet.make()]
-        root.setLevel(_outlet.level)
-        root.propagate = False
-        _outlet.make = None
-    return logging.getLogger(f"{ROOT}.{name}")
+    _outlet.handler, _outlet.make = _outlet.make(), None
+    root.handlers = [_outlet.handler]
+    root.setLevel(_outlet.level)
+    root.propagate = False

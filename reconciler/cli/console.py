@@ -4,15 +4,14 @@ The exit codes stand here too.
 """
 
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from reconciler import log
+from reconciler.report import output
 from reconciler.report.plain import plain_lines
 
 if TYPE_CHECKING:
@@ -32,11 +31,16 @@ _PRIORITIES: Final = {log.DEBUG: 7, log.INFO: 6, log.WARNING: 4, log.ERROR: 3}
 """Syslog's, which the journal reads at the beginning of a line (sd-daemon(3))."""
 
 
+def say(text: str) -> None:
+    """Print a result."""
+    click.echo(text, file=output.stream())
+
+
 def show(lines: Iterable[str]) -> None:
     """Print lines, if there are any."""
     coming = iter(lines)
     while some := [*islice(coming, _TOGETHER)]:
-        click.echo("\n".join(some))
+        say("\n".join(some))
 
 
 def emit(form: str, value: Callable[[], dict[str, Any]], lines: Iterable[str]) -> None:
@@ -46,7 +50,7 @@ def emit(form: str, value: Callable[[], dict[str, Any]], lines: Iterable[str]) -
         return
     from reconciler.report import json  # noqa: PLC0415 - people ask for text
 
-    click.echo(json.dump(value()))
+    say(json.dump(value()))
 
 
 def warn(text: str) -> None:
@@ -59,38 +63,15 @@ def complain(text: str) -> None:
     _print(log.ERROR, text)
 
 
+def trace(text: str) -> None:
+    """Print a traceback on standard error."""
+    _print(log.ERROR, text.rstrip("\n"), head="")
+
+
 def listen(verbosity: int) -> None:
     """Print what is logged: warnings and errors, with one ``-v`` more, with two all."""
     level = (log.WARNING, log.INFO, log.DEBUG)[min(verbosity, 2)]
     log.begin(level, _handler)
-
-
-@contextmanager
-def apart() -> Iterator[None]:
-    """Let what plugins print on standard output go to standard error: results stand alone there."""
-    if sys.stdout is None:
-        yield
-        return
-    sys.stdout.flush()
-    own = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        if sys.__stdout__ is not None:
-            sys.__stdout__.flush()
-        os.dup2(own, 1)
-        os.close(own)
-
-
-def seal() -> None:
-    """Let nothing follow the results: what is printed from now on goes to standard error."""
-    if sys.stdout is not None:
-        with suppress(OSError):  # who reads it may be gone
-            sys.stdout.flush()
-        sys.stdout = sys.stderr
-    os.dup2(2, 1)
 
 
 def _handler() -> "logging.Handler":
@@ -108,8 +89,8 @@ def _handler() -> "logging.Handler":
     return Teller()
 
 
-def _print(level: int, text: str) -> None:
-    lines = f"treason: {_WORDS.get(level, '')}{plain_lines(text)}"
+def _print(level: int, text: str, head: str = "treason: ") -> None:
+    lines = f"{head}{_WORDS.get(level, '')}{plain_lines(text)}"
     if _is_journal():
         mark = f"<{_PRIORITIES.get(level, 3)}>"
         lines = "\n".join(f"{mark}{line}" for line in lines.split("\n"))

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
-from reconciler.cli.console import DRIFT, ERROR, OK, complain, warn
+from reconciler.cli.console import DRIFT, ERROR, OK, complain, trace, warn
 from reconciler.cli.options import verbose
 from reconciler.lines import first_few
 from reconciler.report import text
@@ -32,7 +30,7 @@ def complain_of(readings: Iterable[Reading], outcomes: Iterable[Outcome]) -> Non
         if each.error:
             complain(each.error)
         if each.trace and verbose():
-            click.echo(each.trace, err=True, nl=False)
+            trace(each.trace)
 
 
 def warn_of(refused: Sequence[str]) -> None:

@@ -18,9 +18,10 @@ gc.set_threshold(100_000)  # a command is short, and leaves hardly any garbage; 
 import click  # noqa: E402 - as above
 
 from reconciler import __version__  # noqa: E402
-from reconciler.cli.console import ERROR, USAGE, complain, listen, seal  # noqa: E402
+from reconciler.cli.console import ERROR, USAGE, complain, listen  # noqa: E402
 from reconciler.cli.options import verbosity  # noqa: E402
 from reconciler.errors import TreasonError  # noqa: E402
+from reconciler.report import output  # noqa: E402
 
 _COMMANDS: Final = {
     "ban": ("bans:ban", "Store bans of addresses or networks; the next pass enforces them."),
@@ -93,11 +94,9 @@ def main() -> None:
     atexit.register(gc.freeze)  # or Python searches everything once more at its end
     _settle_streams()
     listen(0)
-    results = sys.stdout
     try:
         code = cli.main(args=_arguments(), prog_name="treason", standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        output.finish()
     except click.UsageError as error:
         error.show()
         code = USAGE
@@ -110,19 +109,21 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted")
         code = ERROR
-    except SystemExit:
-        if sys.stdout is not results:  # click replaces it where nobody reads it any more
+    except (SystemExit, GeneratorExit) as error:
+        if "PacifyFlush" in type(sys.stdout).__name__:  # click's, where nobody reads any more
+            output.discard()
             raise
-        complain("ended by a plugin before it was done")
+        who = " ".join(getattr(error, "__notes__", ())) or "a plugin"
+        complain(f"ended by {who} before it was done")
         code = ERROR
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         complain("cannot write the output: the device is full; what was done stays done")
-        sys.stdout = None  # or Python tries again at its end
+        output.discard()
         code = ERROR
     finally:
-        atexit.register(seal)  # the last to be registered is the first to be called
+        output.restore()
     sys.exit(code)
 
 
@@ -159,4 +160,4 @@ def cli(context: click.Context, named: str | None) -> None:
     """Keep hostile peers out: make the firewall hold what the bans and the whitelist desire."""
     from reconciler.config.setup import Setup  # noqa: PLC0415 - only commands need it
 
-    context.obj = Setup(named)
+    context.obj = Setup(named, output.keep_apart)

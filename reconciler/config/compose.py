@@ -72,7 +72,7 @@ def _keep_apart(makers: dict[str, partial[Backend]], known: Mapping[str, Backend
         if make.func is _broken:
             continue
         plugin = known[Spec.parse(spec).name]
-        claims = guarded(partial(_claims, plugin, make), partial(_mistaken, spec))
+        claims = guarded(partial(_claims, plugin, make), partial(_mistaken, spec), spec)
         if isinstance(claims, PluginError):
             makers[spec] = partial(_broken, claims)
             continue
@@ -171,14 +171,24 @@ class _Kind:
         if spec.name not in self.known:
             raise ConfigError(self._unknown(spec.name), self._hint())
         plugin = self.known[spec.name]
+        settings = guarded(
+            partial(self._settings, plugin, spec, text, by_hand),
+            partial(self._refused, spec.name),
+            spec.name,
+        )
+        return partial(plugin.factory, settings)
+
+    def _settings(
+        self,
+        plugin: SourcePlugin | BackendPlugin,
+        spec: Spec,
+        text: str,
+        by_hand: Mapping[str, Any],
+    ) -> object:
         table = dict(self.tables.get(spec.name, {}))
         if spec.argument is not None:
             table |= self._given(plugin, text, spec.argument, by_hand)
-        settings = guarded(
-            partial(schema.fill, plugin.schema, table, (self.noun, spec.name)),
-            partial(self._refused, spec.name),
-        )
-        return partial(plugin.factory, settings)
+        return schema.fill(plugin.schema, table, (self.noun, spec.name))
 
     def _given(
         self,
@@ -200,6 +210,8 @@ class _Kind:
     def _refused(self, name: str, error: BaseException) -> Any:  # noqa: ANN401 - it returns nothing
         if isinstance(error, schema.Refused):
             raise self.file.refusal(error.problems) from None
+        if isinstance(error, TreasonError):
+            raise error
         raise _mistake(self.noun, name, "settings", error) from None
 
     def _unknown(self, name: str) -> str:

@@ -2,10 +2,10 @@
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from types import FrameType
 from typing import Any, Generic, TypeVar
 
@@ -13,7 +13,7 @@ import pluggy
 from attrs import define, field, frozen
 
 from reconciler import hookspecs
-from reconciler.errors import PluginError, guarded, said
+from reconciler.errors import PluginError, said
 from reconciler.interfaces import BackendPlugin, SourcePlugin
 
 Descriptor = TypeVar("Descriptor", SourcePlugin, BackendPlugin)
@@ -39,15 +39,9 @@ def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     broken: list[str] = []
-    for entry_point in entry_points(group=hookspecs.PROJECT) if found is None else found:
-        pressed: list[int] = []
-        try:
-            with _interruptible(pressed):
-                _register(manager, entry_point)
-        except BaseException as error:  # a module that ends the program is broken
-            if pressed:
-                raise
-            broken.append(f"plugin {entry_point.name!r} ({entry_point.value}): {said(error)}")
+    for entry_point in _entry_points(broken) if found is None else found:
+        where = f"plugin {entry_point.name!r} ({entry_point.value})"
+        _shielded(partial(_register, manager, entry_point), where, broken)
     sources = _Provided("source", SourcePlugin, broken)
     sources.collect(manager.hook.treason_sources)
     backends = _Provided("backend", BackendPlugin, broken)
@@ -61,9 +55,39 @@ def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
     )
 
 
+def _entry_points(broken: list[str]) -> Iterator[EntryPoint]:
+    """Yield the entry points of every distribution, each read by itself if one is damaged."""
+    try:
+        yield from entry_points(group=hookspecs.PROJECT)
+    except Exception:  # noqa: BLE001 - whatever the reading of a damaged file raises
+        seen: set[str] = set()
+        for each in distributions():
+            try:
+                name = each.name
+                if name not in seen:  # the first on the path is the one that is imported
+                    seen.add(name)
+                    yield from each.entry_points.select(group=hookspecs.PROJECT)
+            except Exception as error:  # noqa: BLE001 - likewise
+                broken.append(f"distribution {getattr(each, '_path', '')}: {said(error)}")
+
+
+def _shielded(work: Callable[[], object], where: str, broken: list[str]) -> None:
+    """Load a part of a plugin: whatever that raises is its failure, also what ends the program.
+
+    Only a person ends it meanwhile, by Ctrl-C; a module may raise the same by itself.
+    """
+    pressed: list[int] = []
+    try:
+        with _noting_interrupts(pressed):
+            work()
+    except BaseException as error:
+        if pressed:
+            raise
+        broken.append(f"{where}: {said(error)}")
+
+
 @contextmanager
-def _interruptible(pressed: list[int]) -> Iterator[None]:
-    """Note in ``pressed`` that a person pressed Ctrl-C: a module may raise the same by itself."""
+def _noting_interrupts(pressed: list[int]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -108,7 +132,7 @@ class _Provided(Generic[Descriptor]):
         implementation: Any  # pluggy types what a hook returns as object
         for implementation in hook.get_hookimpls():
             where = f"plugin {implementation.plugin_name!r}, hook {hook.name}"
-            guarded(partial(self._call, implementation, where), partial(self._fails, where))
+            _shielded(partial(self._call, implementation, where), where, self.broken)
 
     def _call(self, implementation: Any, where: str) -> None:  # noqa: ANN401 - see above
         for descriptor in [*implementation.function()]:
@@ -116,9 +140,6 @@ class _Provided(Generic[Descriptor]):
                 self._take(descriptor, implementation.plugin_name)
             else:
                 self.broken.append(f"{where}: {descriptor!r} is no {self.kind.__name__}")
-
-    def _fails(self, where: str, error: BaseException) -> None:
-        self.broken.append(f"{where}: {said(error)}")
 
     def _take(self, descriptor: Descriptor, plugin: str) -> None:
         key = self.noun, descriptor.name

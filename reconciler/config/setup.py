@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler import log
 from reconciler.config import tables
 from reconciler.errors import TreasonError
 from reconciler.interfaces import Backend, BackendPlugin, Source, SourcePlugin, Spec
@@ -28,14 +29,20 @@ _log = Log("config")
 class Setup:
     """What the files say. Each part is read when it is first asked for, and then stays as it is."""
 
-    def __init__(self, named: str | None) -> None:
-        """Stand for the configuration file ``named``; without a name the default, if it exists."""
+    def __init__(
+        self, named: str | None, before_plugins: Callable[[], object] = lambda: None
+    ) -> None:
+        """Stand for the configuration file ``named``; without a name the default, if it exists.
+
+        ``before_plugins`` is called before any code of a plugin runs.
+        """
         self._named = named
+        self._before_plugins = before_plugins
         self._warned: set[str] = set()
 
     def reload(self) -> "Setup":
         """Return the set-up as the files are now; plugins are loaded once in a process."""
-        fresh = Setup(self._named)
+        fresh = Setup(self._named, self._before_plugins)
         fresh._warned = self._warned
         if "plugins" in self.__dict__:
             fresh.plugins = self.plugins
@@ -68,7 +75,9 @@ class Setup:
         """The plugins; each broken one is warned of."""
         from reconciler.config import plugins  # noqa: PLC0415 - most commands need none
 
+        self._before_plugins()
         found = plugins.load()
+        log.attach()
         for line in found.broken:
             self._warn(line)
         return found

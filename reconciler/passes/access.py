@@ -32,7 +32,8 @@ def locked(setup: Setup, timeout: float, made: Callable[[Setup], T]) -> Iterator
     begun = time.monotonic()
     while True:
         main = setup.config.treason
-        with lock.held(main.lock, timeout, like=main.database.parent):
+        left = max(0.0, timeout - (time.monotonic() - begun))
+        with lock.held(main.lock, left, like=main.database.parent):
             fresh = setup.reload()
             if fresh.config.treason.lock == main.lock:
                 _log.info("lock %s taken after %.3f s", main.lock, time.monotonic() - begun)

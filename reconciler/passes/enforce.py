@@ -97,13 +97,13 @@ def enforce(
     """
     step = _compare if check else _converge
     for name, make in backends.items():
-        yield guarded(partial(_with, make, partial(step, name, goal)), partial(_failed, name))
+        yield guarded(partial(_with, make, partial(step, name, goal)), partial(_failed, name), name)
 
 
 def teardown(backends: Mapping[str, Callable[[], Backend]]) -> Iterator[Outcome]:
     """Let every backend remove what it owns."""
     for name, make in backends.items():
-        yield guarded(partial(_with, make, partial(_remove, name)), partial(_failed, name))
+        yield guarded(partial(_with, make, partial(_remove, name)), partial(_failed, name), name)
 
 
 def _with(make: Callable[[], Backend], step: Callable[[Backend], Outcome]) -> Outcome:

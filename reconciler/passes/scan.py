@@ -84,7 +84,7 @@ class Scanner:
     def scan(self, sources: Mapping[str, Callable[[], Source]]) -> Iterator[Reading]:
         """Read every source."""
         for name, make in sources.items():
-            reading = guarded(partial(self._read, name, make), partial(_failed, name))
+            reading = guarded(partial(self._read, name, make), partial(_failed, name), name)
             _log.debug("%s: %d offences, %d new bans", name, reading.offences, reading.new)
             yield reading
 
@@ -211,7 +211,7 @@ def _notes(name: str, source: Source) -> tuple[str, ...]:
     def failed(error: BaseException) -> tuple[str, ...]:
         return (f"no notes: {describe(error, name).splitlines()[0]}",)
 
-    return guarded(ask, failed)
+    return guarded(ask, failed, name)
 
 
 def _is_for(rule: Rule, source: str) -> bool:

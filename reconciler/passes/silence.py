@@ -13,7 +13,7 @@ def silent(sources: Mapping[str, Callable[[], Source]]) -> dict[str, str]:
     One that cannot be read is silent, too.
     """
     reasons = {
-        name: guarded(partial(_asked, make), partial(_unreadable, name))
+        name: guarded(partial(_asked, make), partial(_unreadable, name), name)
         for name, make in sources.items()
     }
     return {name: reason for name, reason in reasons.items() if reason}

@@ -44,7 +44,7 @@ def take(backends: Mapping[str, Callable[[], Backend]]) -> tuple[str, list[str]]
     found: dict[str, Any] = {}
     errors: list[str] = []
     for name, make in backends.items():
-        observed = guarded(partial(_observed, make), partial(describe, name=name))
+        observed = guarded(partial(_observed, make), partial(describe, name=name), name)
         if isinstance(observed, str):
             errors.append(observed)
         else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from reconciler.passes.enforce import Outcome, State
+from reconciler.report import output
 from reconciler.report.diff import unified
 from reconciler.report.plain import plain
 from reconciler.report.times import ahead, iso
@@ -84,9 +84,10 @@ def outcomes(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """List rows: a table where somebody looks, plain columns with tabs in a pipe."""
-    shown = ([plain(cell) for cell in row] for row in rows)
-    if sys.stdout is None or not sys.stdout.isatty():
-        yield from ("\t".join(row) for row in shown)
+    plains = ([plain(cell) for cell in row] for row in rows)
+    shown = output.stream()
+    if shown is None or not shown.isatty():
+        yield from ("\t".join(row) for row in plains)
         return
     from rich.console import Console  # noqa: PLC0415 - only where somebody looks
     from rich.table import Column, Table  # noqa: PLC0415
@@ -94,9 +95,9 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
 
     first, *others = titles
     drawn = Table(Column(first, no_wrap=True, overflow="fold"), *others, box=None, pad_edge=False)
-    for row in shown:
+    for row in plains:
         drawn.add_row(*map(Text, row))
-    with (console := Console()).capture() as capture:
+    with (console := Console(file=shown)).capture() as capture:
         console.print(drawn)
     yield capture.get().rstrip("\n")
 

@@ -438,7 +438,7 @@ def test_version_and_help_import_nothing_that_is_not_theirs(
         f"import sys; sys.argv = ['treason', {option!r}]; from reconciler.cli.main import main"
     )
     listing = "import atexit; atexit.register(lambda: print(*sorted(sys.modules)))"
-    *_, modules = run([sys.executable, "-c", f"{command}; {listing}; main()"]).error.splitlines()
+    *_, modules = run([sys.executable, "-c", f"{command}; {listing}; main()"]).output.splitlines()
     assert "click" in modules.split()
     assert not {"attr", "pluggy", "sqlite3", "importlib.metadata"} & set(modules.split())
 

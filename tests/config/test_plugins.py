@@ -110,13 +110,43 @@ def test_whatever_ends_an_import_is_that_plugins_failure(
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_what_ends_the_program_inside_a_hook_ends_it(
+def test_whatever_ends_a_hook_is_that_plugins_failure(
     kind: type[BaseException], plugin: Callable[..., EntryPoint]
 ) -> None:
-    """It is no failure of the plugin."""
+    """To ask what an entry point provides is a part of loading it."""
 
     def ends() -> object:
         raise kind
 
-    with pytest.raises(kind):
-        load([plugin("bad", treason_backends=ends)])
+    good = plugin("good", treason_backends=lambda: [BackendPlugin("cloud", nothing)])
+    found = load([plugin("bad", treason_backends=ends), good])
+    assert set(found.backends) == {"cloud"}
+    assert found.broken == (f"plugin 'bad', hook treason_backends: {kind.__name__}",)
+
+
+def test_a_person_ends_the_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while a module is imported is no failure of that module."""
+    (tmp_path / "slow_import.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        load([EntryPoint("slow", "slow_import", "treason")])
+
+
+@pytest.mark.parametrize("damage", ["[treason]\nfoo\n", b"\xff\xfe"])
+def test_a_damaged_list_of_entry_points_stops_only_its_distribution(
+    damage: str | bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named; all others are found, each once."""
+    info = tmp_path / "bad-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 1\n")
+    file = info / "entry_points.txt"
+    file.write_bytes(damage if isinstance(damage, bytes) else damage.encode())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = load()
+    assert {"kmsg", "file"} <= set(found.sources)
+    assert found.contested == {}
+    [said] = found.broken
+    assert said.startswith(f"distribution {info}: ")

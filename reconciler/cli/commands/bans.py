@@ -4,7 +4,7 @@ from time import time
 
 import click
 
-from reconciler.cli.console import OK, emit
+from reconciler.cli.console import OK, emit, say
 from reconciler.cli.options import output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.model import Ban
@@ -39,7 +39,7 @@ def ban(setup: Setup, networks: tuple[str, ...], length: str, reason: str, force
         store.bans.add(bans)
     end = "for good" if until is None else f"until {iso(until)}"
     for each in bans:
-        click.echo(f"{each.network}: banned {end}{banning.remark(each.network, exempt)}")
+        say(f"{each.network}: banned {end}{banning.remark(each.network, exempt)}")
     return OK
 
 
@@ -57,7 +57,7 @@ def unban(setup: Setup, networks: tuple[str, ...]) -> int:
     for network in wanted:
         note = "unbanned" if network in lifted else "had no ban of its own"
         still = "; a wider ban still holds" if network in held else ""
-        click.echo(f"{network}: {note}{still}")
+        say(f"{network}: {note}{still}")
     return OK
 
 

@@ -3,7 +3,7 @@
 import click
 import tomli_w
 
-from reconciler.cli.console import ERROR, OK, apart, emit, show
+from reconciler.cli.console import ERROR, OK, emit, say, show
 from reconciler.cli.options import output_format, verbose, verbosity
 from reconciler.config.setup import Setup
 from reconciler.report import text
@@ -24,15 +24,14 @@ def check(setup: Setup) -> int:
 
     -v also tells what is allowed in a rule's pattern, and seldom meant.
     """
-    with apart():
-        problems = setup.problems()
+    problems = setup.problems()
     show(problems)
     if not problems and verbose() and setup.config.rule:
         from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none
 
         show(f"note: {doubt}" for rule in setup.rules for doubt in rules.doubts(rule))
     if not problems:
-        click.echo(f"{setup.path}: right")
+        say(f"{setup.path}: right")
     return ERROR if problems else OK
 
 
@@ -53,8 +52,7 @@ def show_(setup: Setup, form: str) -> int:
 @click.pass_obj
 def plugins(setup: Setup, form: str) -> int:
     """List the kinds of source and backend, and what is broken."""
-    with apart():
-        found = setup.plugins
+    found = setup.plugins
     rows = [
         (kind, name, provider)
         for kind, known in (("source", found.sources), ("backend", found.backends))

@@ -2,7 +2,7 @@
 
 import click
 
-from reconciler.cli.console import ERROR, OK, apart, complain
+from reconciler.cli.console import ERROR, OK, complain, say
 from reconciler.cli.options import (
     backend_names,
     verbosity,
@@ -18,9 +18,8 @@ from reconciler.passes import snapshot
 @click.pass_obj
 def export(setup: Setup, observed: bool, backend_names: tuple[str, ...]) -> int:  # noqa: ARG001 - required
     """Print what the firewalls hold, for `reconcile --check --observed`."""
-    with apart():
-        held, errors = snapshot.take(setup.backends(backend_names))
-    click.echo(held)
+    held, errors = snapshot.take(setup.backends(backend_names))
+    say(held)
     for error in errors:
         complain(error)
     return ERROR if errors else OK

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from reconciler import files
-from reconciler.cli.console import OK, apart
+from reconciler.cli.console import OK, say
 from reconciler.cli.options import verbosity
 from reconciler.config import template
 from reconciler.config.setup import Setup
@@ -47,8 +47,7 @@ def init(setup: Setup, systemd: bool, message: bool, undo: bool) -> int:
     write_configuration(setup.path)
     _database(setup)
     if systemd:
-        with apart():
-            needs = units.Needs.of(setup.backend_plugins, setup.source_plugins)
+        needs = units.Needs.of(setup.backend_plugins, setup.source_plugins)
         _tell(units.install(setup.path, needs))
     if message:
         _tell(kernel_message.turn_on(kernel_message.HERE))
@@ -66,7 +65,7 @@ def demo() -> int:
 
 def _tell(steps: Iterable[str]) -> None:
     for step in steps:
-        click.echo(step)
+        say(step)
 
 
 def write_configuration(path: Path) -> None:
@@ -76,10 +75,10 @@ def write_configuration(path: Path) -> None:
             path.parent.mkdir(parents=True)
             path.parent.chmod(0o755)  # whatever the umask: services have users of their own
         if os.path.lexists(path):
-            click.echo(f"{path}: kept")
+            say(f"{path}: kept")
         else:
             files.replace(path, template.default_text(), mode=0o644)
-            click.echo(f"{path}: made")
+            say(f"{path}: made")
     except OSError as error:
         raise ConfigError(
             f"{error.filename or path}: cannot make the configuration: {error.strerror}",
@@ -98,4 +97,4 @@ def _database(setup: Setup) -> None:
         ) from None
     kept = os.path.lexists(path)
     with access.opened(setup, write=True):
-        click.echo(f"{path}: {'kept' if kept else 'made'}")
+        say(f"{path}: {'kept' if kept else 'made'}")

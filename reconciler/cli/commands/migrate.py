@@ -7,7 +7,7 @@ from time import time
 import click
 from attrs import evolve
 
-from reconciler.cli.console import ERROR, OK, apart, complain, show, warn
+from reconciler.cli.console import ERROR, OK, complain, show, warn
 from reconciler.cli.ending import complain_of, warn_of
 from reconciler.cli.options import (
     lock_timeout,
@@ -36,7 +36,6 @@ def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) 
     if old == new:
         raise ConfigError(f"both are {old!r}", "name two backends; `treason plugins` lists them")
     with (
-        apart(),
         access.locked(setup, lock_timeout, partial(_made, names=(old, new))) as (current, made),
         access.opened(current, write=False) as store,
     ):

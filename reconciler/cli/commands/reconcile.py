@@ -8,7 +8,7 @@ from time import time
 import click
 from attrs import frozen
 
-from reconciler.cli.console import apart, emit
+from reconciler.cli.console import emit
 from reconciler.cli.ending import code_of, complain_of, scan_lines, warn_of
 from reconciler.cli.options import (
     backend_names,
@@ -42,7 +42,7 @@ Backends = Mapping[str, Callable[[], Backend]]
 @output_format
 @verbosity
 @click.pass_obj
-def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
+def reconcile(
     setup: Setup,
     check: bool,
     diff: bool,
@@ -66,8 +66,7 @@ def reconcile(  # noqa: PLR0913, PLR0917 - one parameter for each option
     options = Options(
         check=check, write=not check, force=force, full=full or diff, render=verbose()
     )
-    with apart():
-        result = _reconciled(setup, chosen, options, lock_timeout)
+    result = _reconciled(setup, chosen, options, lock_timeout)
     warn_of(result.refused)
     emit(
         form,

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from reconciler.cli.console import OK, apart, emit
+from reconciler.cli.console import OK, emit
 from reconciler.cli.options import output_format, verbose, verbosity
 from reconciler.config.setup import Setup
 from reconciler.passes import trial_run
@@ -30,9 +30,8 @@ def test_rule(
     """
     if log is None and (sys.stdin is None or sys.stdin.isatty()):
         raise click.UsageError("name a log, or pipe one in: journalctl -k | treason test-rule")
-    with apart():
-        most = None if verbose() else report.SHOWN
-        trial = trial_run.choose(setup, tried, names, most)
-        result = trial_run.run(setup, trial, f"file:{log or '-'}")
+    most = None if verbose() else report.SHOWN
+    trial = trial_run.choose(setup, tried, names, most)
+    result = trial_run.run(setup, trial, f"file:{log or '-'}")
     emit(form, lambda: report.json(result), report.text(result, verbose=verbose()))
     return OK

@@ -7,7 +7,7 @@ from time import time
 
 import click
 
-from reconciler.cli.console import apart, emit
+from reconciler.cli.console import emit
 from reconciler.cli.ending import code_of, complain_of, scan_lines
 from reconciler.cli.options import (
     lock_timeout,
@@ -40,15 +40,14 @@ def scan(
 
     With -v also tell which sources see nothing of the kernel, and whether it prints its message.
     """
-    with apart():
-        chosen = partial(Setup.sources, named=source_names)
-        with (
-            access.locked(setup, lock_timeout, chosen) as (current, sources),
-            access.opened(current, write=True) as store,
-        ):
-            options = Options(force=force)
-            result = Pass(current, store, int(time()), sources=sources, options=options).run()
-        unheard = [*_unheard(sources, result.readings)] if verbose() and form == "text" else []
+    chosen = partial(Setup.sources, named=source_names)
+    with (
+        access.locked(setup, lock_timeout, chosen) as (current, sources),
+        access.opened(current, write=True) as store,
+    ):
+        options = Options(force=force)
+        result = Pass(current, store, int(time()), sources=sources, options=options).run()
+    unheard = [*_unheard(sources, result.readings)] if verbose() and form == "text" else []
     emit(form, lambda: json.scanned(result), chain(scan_lines(result), unheard))
     complain_of(result.readings, [])
     return code_of(result)

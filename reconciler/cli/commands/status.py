@@ -4,7 +4,7 @@ from time import time
 
 import click
 
-from reconciler.cli.console import ERROR, OK, apart, emit
+from reconciler.cli.console import ERROR, OK, emit
 from reconciler.cli.options import output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.passes import access
@@ -24,14 +24,13 @@ def status(setup: Setup, protection: bool, form: str) -> int:
     Also which sources see nothing of the kernel, and whether it prints its message at all.
     """
     now = int(time())
-    with apart():
-        backends, sources = setup.backends(), setup.sources()
+    backends, sources = setup.backends(), setup.sources()
     if protection:
         with access.opened(setup, write=False) as store:
             protected = access.protection(setup, store, now)
         emit(form, lambda: {"protection": json.exemptions(protected)}, text.exemptions(protected))
         return OK
-    with apart(), access.opened(setup, write=False) as store:
+    with access.opened(setup, write=False) as store:
         options = Options(check=True, write=False, force=True)
         found = look(Pass(setup, store, now, backends=backends, options=options), sources)
     emit(form, lambda: json.status(found), text.status(found))

@@ -4,7 +4,7 @@ from functools import partial
 
 import click
 
-from reconciler.cli.console import ERROR, OK, apart, show
+from reconciler.cli.console import ERROR, OK, show
 from reconciler.cli.ending import complain_of
 from reconciler.cli.options import (
     backend_names,
@@ -24,7 +24,6 @@ from reconciler.report import text
 def teardown(setup: Setup, backend_names: tuple[str, ...], lock_timeout: float) -> int:
     """Remove all that treason made in the firewall; the stored bans stay."""
     with (
-        apart(),
         access.locked(setup, lock_timeout, partial(Setup.backends, named=backend_names)) as (
             _,
             backends,

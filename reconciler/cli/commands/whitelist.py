@@ -2,7 +2,7 @@
 
 import click
 
-from reconciler.cli.console import OK, emit
+from reconciler.cli.console import OK, emit, say
 from reconciler.cli.options import lock_timeout, output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.network import Network
@@ -39,7 +39,7 @@ def add(setup: Setup, networks: tuple[str, ...], comment: str, lock_timeout: flo
             kept[network] = Exemption(network, comment or old.comment)
         files.save(path, kept.values(), mode=0o644)
     for network in wanted:
-        click.echo(f"{network}: whitelisted")
+        say(f"{network}: whitelisted")
     return OK
 
 
@@ -61,7 +61,7 @@ def remove(setup: Setup, networks: tuple[str, ...], lock_timeout: float) -> int:
     for network in wanted:
         note = "removed" if network in found else f"not in {path}"
         still = f"; still whitelisted in {setup.path}" if network in by_hand else ""
-        click.echo(f"{network}: {note}{still}")
+        say(f"{network}: {note}{still}")
     return OK
 
 
