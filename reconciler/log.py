@@ -81,8 +81,8 @@ class Log:
         if _outlet.handler is None:
             logger.log(level, text, *values)
         elif level >= _outlet.level:  # whatever a plugin made of the logger
-            record = logger.makeRecord(logger.name, level, "", 0, text, values, None)
-            _outlet.handler.handle(record)
+            values_of = {"name": logger.name, "levelno": level, "msg": text, "args": values}
+            _outlet.handler.handle(logging.makeLogRecord(values_of))
 
 
 def attach() -> None:
