@@ -95,7 +95,7 @@ def streamed(
         finally:
             ended = _waited(process, None, time.monotonic() + timeout if ended else 0.0) and ended
         if not ended:
-            raise CommandFailed(f"{' '.join(argv)}: gave no sign for {timeout:g} s")
+            raise CommandFailed(f"{' '.join(argv)}: produced no output for {timeout:g} s")
         _judge(argv, process.returncode, codes, _text(error))
         return Completed(process.returncode, "", _text(error))
 
@@ -142,7 +142,8 @@ def _ended(
 
 def _judge(argv: Sequence[str], code: int, codes: Sequence[int], said: str) -> None:
     if code not in codes:
-        raise CommandFailed(f"{' '.join(argv)}: ended with {code}: {said.strip()}")
+        how = f"failed with exit code {code}" if code >= 0 else f"was killed by signal {-code}"
+        raise CommandFailed(": ".join(filter(None, (" ".join(argv), how, said.strip()))))
 
 
 def _started(
@@ -164,7 +165,7 @@ def _started(
         )
     except FileNotFoundError:
         raise CommandFailed(
-            f"{argv[0]}: no such program", "install the package that holds it"
+            f"{argv[0]}: program not found", "install the package that contains it"
         ) from None
     except (OSError, ValueError) as failure:
         reason = getattr(failure, "strerror", None) or failure

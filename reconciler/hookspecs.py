@@ -15,9 +15,61 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def treason_sources() -> Sequence[SourcePlugin]:  # type: ignore[empty-body]  # a specification
-    """Return the kinds of source that the plugin brings."""
+    r"""Return the kinds of source that the plugin brings.
+
+    A source that reads one file, each time from where it stopped::
+
+        from pathlib import Path
+        from reconciler import Record, SourcePlugin, hookimpl
+
+        class Spool:
+            path = Path("/var/spool/messages")
+
+            def __init__(self, settings):
+                self.end = 0
+
+            def read(self, cursor, needles):
+                text = self.path.read_text()
+                self.end = len(text)
+                for line in text[int(cursor or 0):].splitlines():
+                    yield Record(line, "spool", trusted=True)
+
+            def cursor(self):
+                return str(self.end)
+
+        @hookimpl
+        def treason_sources():
+            return [SourcePlugin("spool", Spool)]
+    """
 
 
 @hookspec
 def treason_backends() -> Sequence[BackendPlugin]:  # type: ignore[empty-body]  # a specification
-    """Return the kinds of backend that the plugin brings."""
+    r"""Return the kinds of backend that the plugin brings.
+
+    A backend that holds the banned networks in memory::
+
+        from reconciler import BackendPlugin, Observed, hookimpl
+
+        class Toy:
+            banned = frozenset()
+
+            def __init__(self, settings):
+                pass
+
+            def observe(self):
+                return Observed(Toy.banned, passed=None)
+
+            def render(self, plan):
+                return "".join(f"drop {network}\n" for network in plan.banned.add)
+
+            def apply(self, plan):
+                Toy.banned = frozenset(plan.desired.banned)
+
+            def teardown(self):
+                Toy.banned = frozenset()
+
+        @hookimpl
+        def treason_backends():
+            return [BackendPlugin("toy", Toy)]
+    """

@@ -84,6 +84,11 @@ def split(text: str) -> Iterator[str]:
         start = end + 1
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 ban``, ``2 bans``, ``12,345 bans``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def first_few(things: Sequence[object], most: int = 3) -> str:
     """Return the first things as text: ``a, b, c, ...``."""
     return ", ".join([*map(str, things[:most]), *(["..."] if len(things) > most else [])])

@@ -63,7 +63,8 @@ class Network(int):
         if number & ((1 << (bits - length)) - 1):
             network = cls.of(version, number >> (bits - length) << (bits - length), length)
             raise InvalidNetwork(
-                f"{text!r} has host bits set", f"write {network} for the network it lies in"
+                f"{text!r} has bits set behind its prefix",
+                f"write {network}, the network that contains it",
             )
         return cls.of(version, number, length)
 
@@ -149,5 +150,5 @@ def _prefix_length(text: str, suffix: str, bits: int) -> int:
 def _invalid(text: str) -> InvalidNetwork:
     return InvalidNetwork(
         f"{text!r} is not an IP address or network",
-        "write it like 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32, without leading zeros or a zone",
+        "write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32, without leading zeros and without a zone",
     )

@@ -47,10 +47,10 @@ def test_other_text_is_refused(text: str) -> None:
 
 
 def test_host_bits_are_refused_with_the_network_meant() -> None:
-    """A network with host bits set is refused, and the right one is named."""
+    """A network with bits set set is refused, and the right one is named."""
     with pytest.raises(InvalidNetwork) as refused:
         Network.parse("10.1.2.3/8")
-    assert "host bits" in refused.value.what
+    assert "bits set" in refused.value.what
     assert "10.0.0.0/8" in refused.value.hint
 
 

@@ -10,7 +10,7 @@ from reconciler import Backend, BackendPlugin, hookimpl
 def _absolute(text: object) -> str:
     if isinstance(text, str) and "\0" not in text and Path(text).is_absolute():
         return text
-    raise ValueError(f"{text!r} is no absolute path")
+    raise ValueError(f"{text!r} is not an absolute path")
 
 
 @frozen

@@ -48,8 +48,8 @@ class File:
         held, bad = _read(text)
         if len(bad) > len(held):
             raise BackendUnreadable(
-                f"{subject}: this is no blocklist: {bad[0]}",
-                "name another file in [backend.file], or remove this one",
+                f"{subject}: this is not a blocklist: {bad[0]}",
+                "set [backend.file] path to another file, or remove this one",
             )
         bad = lines.shortened(bad)
         if not bad and not _is(text, held):
@@ -83,8 +83,8 @@ class File:
             execute.run(self._command)
         except TreasonError as error:
             raise BackendError(
-                f"{self._path}: replaced, but its command failed: {error.what}",
-                "mend the command in [backend.file]; the next pass runs it again",
+                f"{self._path}: was replaced, but the command behind it failed: {error.what}",
+                "correct the command in [backend.file]; the next pass runs it again",
             ) from None
         self._remove(self._pending)
 
@@ -98,12 +98,17 @@ class File:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise BackendFailed(f"{path}: cannot remove it: {error.strerror}") from None
+            raise BackendFailed(
+                f"{path}: cannot remove it: {error.strerror}", "allow writing to its directory"
+            ) from None
 
     def _read(self) -> str | None:
         try:
             if not stat.S_ISREG(self._path.stat().st_mode):
-                raise BackendUnreadable(f"{self._path}: is no regular file")
+                raise BackendUnreadable(
+                    f"{self._path}: is not a regular file",
+                    "set [backend.file] path to another file",
+                )
             return self._path.read_bytes().decode(errors="replace")
         except FileNotFoundError:
             return None
@@ -116,7 +121,7 @@ class File:
         except OSError as error:
             raise BackendFailed(
                 f"{path}: cannot write it: {error.strerror}",
-                "make its directory, and allow writing there",
+                "create its directory, and allow writing to it",
             ) from None
 
 
@@ -132,7 +137,7 @@ def _read(text: str) -> tuple[Networks, list[str]]:
         try:
             networks.append(Network.parse(line.strip()))
         except InvalidNetwork:
-            bad += [f"line {number} is no network: {line[:40]!r}"] if line.strip() else []
+            bad += [f"line {number} is not a network: {line[:40]!r}"] if line.strip() else []
     return Networks.of(networks), bad
 
 

@@ -122,7 +122,7 @@ def damage(found: Mapping[str, Header]) -> Iterator[Damage]:
         elif what := _flaw(each, found[each.name]):
             yield Damage(f"set {each.name}", what)
     for name in sorted(found.keys() - _NAMES):
-        yield Damage(f"set {name}", "is left of an interrupted change")
+        yield Damage(f"set {name}", "is left over from an interrupted change")
 
 
 def counted(state: Desired, found: Mapping[str, Header]) -> bool:

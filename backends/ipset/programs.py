@@ -14,7 +14,7 @@ See resolv.conf(5), since glibc 2.26. Loading takes less than half the time; not
 """
 
 _HINTS: Final = {
-    "no such program": "install it: apt-get install ipset",
+    "program not found": "install it: apt-get install ipset",
     "Cannot open session": "the kernel has no ip_set: modprobe ip_set",
     "in use": "a rule that is not treason's uses it, or one of the other iptables variant",
 }

@@ -94,14 +94,14 @@ def _lines(listing: Listing, table: str) -> list[str]:
 def _write(path: Path, text: str) -> None:
     if not path.parent.is_dir():
         raise BackendError(
-            f"{path.parent}: there is no such directory to save the rules in", _INSTALL
+            f"{path.parent}: this directory does not exist, so the rules cannot be saved", _INSTALL
         )
     try:
         files.replace(path, text, mode=_place().mode)
     except OSError as error:
         raise BackendError(
-            f"{path}: cannot save the rules: {error.strerror}; they are in force until reboot",
-            "allow writing there, or set persist = false",
+            f"{path}: cannot save the rules: {error.strerror}; they hold until the next boot",
+            "allow writing to it, or set persist = false in [backend.iptables]",
         ) from None
 
 

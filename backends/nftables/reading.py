@@ -54,12 +54,12 @@ def intervals(connection: Connection, each: Set) -> tuple[list[Network], list[Da
         network = _network(each, first, last)
         if network is None:
             ends = [Network.of(each.version, end, each.width * 8) for end in (first, last)]
-            strange.append(f"{ends[0]}-{ends[1]}, which is no network")
+            strange.append(f"{ends[0]}-{ends[1]}, which is not a network")
         elif each.banned and network.is_host:
             strange.append(f"{network}, {_STRANGER}")
         else:
             networks.append(network)
-    strange += ["*, which is no network" for element in held if element.flags & CATCH_ALL]
+    strange += ["*, which is not a network" for element in held if element.flags & CATCH_ALL]
     strange += [
         f"{_told(each, element)}, {_CONDITIONAL}" for element in held if element.conditional
     ]
@@ -97,7 +97,7 @@ def _addresses(connection: Connection, each: Set) -> tuple[bytes, list[str]]:
         if addresses is None:
             for element in unpack(listed):
                 if element.flags & CATCH_ALL:
-                    strange.append("*, which is no network")
+                    strange.append("*, which is not a network")
                 elif element.conditional:
                     strange.append(f"{_told(each, element)}, {_CONDITIONAL}")
                 else:

@@ -79,7 +79,9 @@ class Ruleset:
                 if self._undisturbed():
                     self._found = found
                     return found
-        raise BackendUnreadable("nftables: another program keeps changing our table", _HINT)
+        raise BackendUnreadable(
+            "nftables: another program keeps changing the table inet treason", _HINT
+        )
 
     def commit(self, messages: Sequence[Message], look: Callable[[], object]) -> None:
         """Carry out the messages as one transaction on what was read, or raise `BackendFailed`.
@@ -97,7 +99,7 @@ class Ruleset:
                 self._deaf()
                 self._generation += 1
                 return
-        raise BackendFailed("nftables: other programs change the ruleset all the time", _HINT)
+        raise BackendFailed("nftables: other programs keep changing the ruleset", _HINT)
 
     def is_ours(self) -> bool:
         """Whether nobody has changed the ruleset since our last commit."""
@@ -131,7 +133,9 @@ class Ruleset:
 
     def _expect(self, undisturbed: bool) -> None:
         if not undisturbed:
-            raise BackendFailed("nftables: another program changed our table meanwhile", _HINT)
+            raise BackendFailed(
+                "nftables: another program changed the table inet treason at the same time", _HINT
+            )
 
     def _undisturbed(self) -> bool:
         """Whether our table is as it was read; then the known generation is the present one.

@@ -81,8 +81,8 @@ def parse(saved: str, tables: Iterable[str] = ()) -> Listing:
                 hidden = _INCOMPATIBLE.match(line)
                 if hidden and hidden[1] in wanted:
                     raise BackendUnreadable(
-                        f"iptables: the table {hidden[1]} holds what iptables cannot show",
-                        "see it with: nft list ruleset",
+                        f"iptables: the table {hidden[1]} holds rules that iptables cannot show",
+                        "look at them: nft list ruleset",
                     )
     return listing
 

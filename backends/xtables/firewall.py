@@ -86,7 +86,9 @@ class Firewall:
         """Return what the chains hold, what is wrong with them, and notes on the other variant."""
         banned = passed = Networks()
         flaws = [
-            Damage(f"chain {hook.chain} ({hook.table})", "does not exist, nothing is hooked there")
+            Damage(
+                f"chain {hook.chain} ({hook.table})", "does not exist, so nothing is hooked there"
+            )
             for hook in absent(state.listings.values(), self.hooks)
         ]
         for version, listing in state.listings.items():
@@ -129,8 +131,8 @@ class Firewall:
         _carry_out(self._steps(state, wanted), state.variant)
         if missing := absent(state.listings.values(), self.hooks):
             raise BackendError(
-                f"iptables: {', '.join(map(str, missing))}: there is no such chain to hook into",
-                "start what makes it, or take it out of hooks; all else is done",
+                f"iptables: {', '.join(map(str, missing))}: the chain to hook into does not exist",
+                "start the program that creates it, or remove it from hooks; all else is done",
             )
 
     def teardown(self, owned: Callable[[Sequence[str]], bool] = lambda _: True) -> bool:

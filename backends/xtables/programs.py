@@ -63,7 +63,7 @@ def save(version: int, variant: str) -> str:
         raise BackendUnreadable(f"{program}: {reason}", _hint(reason))
     if _BEHIND.fullmatch(done.output.rpartition("\nCOMMIT\n")[2]) is None:
         raise BackendUnreadable(
-            f"{program}: what it printed broke off", "run it by hand to see why"
+            f"{program}: its output ended too early", "run it by hand to see the reason"
         )
     return done.output
 
@@ -107,7 +107,7 @@ def _program(version: int, variant: str, verb: str) -> str:
     if _found(plain) and _plain() == variant:
         return plain
     raise BackendUnreadable(
-        f"{named}: no such program", "install iptables, or set another variant in [backend]"
+        f"{named}: program not found", "install iptables, or set another variant in [backend]"
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.console import DRIFT, ERROR, OK, complain, trace, warn
 from reconciler.cli.options import verbose
-from reconciler.lines import first_few
+from reconciler.lines import counted, first_few
 from reconciler.report import text
 
 if TYPE_CHECKING:
@@ -36,8 +36,12 @@ def complain_of(readings: Iterable[Reading], outcomes: Iterable[Outcome]) -> Non
 def warn_of(refused: Sequence[str]) -> None:
     """Print which stored bans are not enforced."""
     if refused:
+        verb = "is" if len(refused) == 1 else "are"
         some = first_few([*map(repr, refused)])
-        warn(f"{len(refused)} stored bans are no networks, or too wide, so not enforced: {some}")
+        warn(
+            f"{counted(len(refused), 'stored ban')} {verb} not enforced: not a valid network, or"
+            f" stored by another program and wider than min_prefix: {some}"
+        )
 
 
 def scan_lines(result: PassResult) -> Iterator[str]:

@@ -10,7 +10,10 @@ import gc
 import io
 import os
 import sys
+from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
+from itertools import pairwise
 from typing import Final
 
 gc.set_threshold(100_000)  # a command is short, and leaves hardly any garbage; nor do imports
@@ -18,9 +21,9 @@ gc.set_threshold(100_000)  # a command is short, and leaves hardly any garbage; 
 import click  # noqa: E402 - as above
 
 from reconciler import __version__  # noqa: E402
-from reconciler.cli.console import ERROR, USAGE, complain, listen  # noqa: E402
-from reconciler.cli.options import verbosity  # noqa: E402
-from reconciler.errors import TreasonError  # noqa: E402
+from reconciler.cli.console import ERROR, USAGE, complain, emit, listen  # noqa: E402
+from reconciler.cli.options import examples, verbosity  # noqa: E402
+from reconciler.errors import TreasonError, words  # noqa: E402
 from reconciler.report import output  # noqa: E402
 
 _COMMANDS: Final = {
@@ -28,45 +31,48 @@ _COMMANDS: Final = {
     "config": ("config:config", "Check or show the configuration."),
     "demo": (
         "init:demo",
-        "Show it all in a network namespace of its own; needs no root, leaves no trace.",
+        "Show how it works, in a network namespace of its own; needs no root, changes nothing.",
     ),
     "export": (
         "export:export",
         "Print what the firewalls hold, for `reconcile --check --observed`.",
     ),
-    "history": ("bans:history", "Tell what was banned, unbanned and expired, the latest first."),
+    "history": ("bans:history", "List past bans, unbans and expiries, the latest first."),
     "init": (
         "init:init",
-        "Make the configuration, the database and their directories; what is there stays.",
+        "Create the configuration, the database and their directories; overwrite nothing.",
     ),
-    "list": ("bans:list_", "List the bans that are stored and have not ended."),
+    "list": ("bans:list_", "List the active bans."),
     "migrate": (
         "migrate:migrate",
-        "Move from one backend to another: the old one is torn down when the new one holds all.",
+        "Move from one backend to another: remove the old one once the new one is verified.",
     ),
-    "plugins": ("config:plugins", "List the kinds of source and backend, and what is broken."),
+    "plugins": (
+        "config:plugins",
+        "List the available sources and backends, and the broken plugins.",
+    ),
     "reconcile": (
         "reconcile:reconcile",
-        "Scan the sources, then make the firewall hold what is desired.",
+        "Read the sources, then bring every firewall in line with the bans and the whitelist.",
     ),
     "scan": (
         "scan:scan",
-        "Read the sources and store the bans that follow; touch no firewall.",
+        "Read the sources and store the bans that follow; change no firewall.",
     ),
     "status": (
         "status:status",
-        "Tell what is stored, what is exempt, and whether each backend holds it.",
+        "Show what is stored, what is exempt, and whether each backend is in sync.",
     ),
     "teardown": (
         "teardown:teardown",
-        "Remove all that treason made in the firewall; the stored bans stay.",
+        "Remove everything that treason created in the firewalls; keep the stored bans.",
     ),
     "test-rule": (
         "rules:test_rule",
-        "Try the rules on a log, and tell what matches, what almost does, and what would follow.",
+        "Try the rules on a log: what matches, what almost matches, and who would be banned.",
     ),
-    "unban": ("bans:unban", "Lift bans; the next pass enforces that."),
-    "whitelist": ("whitelist:whitelist", "Name networks that are never dropped."),
+    "unban": ("bans:unban", "Remove bans; the next pass removes them from the firewalls."),
+    "whitelist": ("whitelist:whitelist", "Show or change the networks that are never dropped."),
 }
 """Where each command is, and its first sentence: to list them, none is imported."""
 
@@ -94,37 +100,55 @@ def main() -> None:
     atexit.register(gc.freeze)  # or Python searches everything once more at its end
     _settle_streams()
     listen(0)
+    arguments = _arguments()
+    fail = partial(_fail, in_json=_asks_for_json(arguments))
     try:
-        code = cli.main(args=_arguments(), prog_name="treason", standalone_mode=False)
+        code = cli.main(args=arguments, prog_name="treason", standalone_mode=False)
         output.finish()
     except click.UsageError as error:
         error.show()
-        code = USAGE
+        path = error.ctx.command_path if error.ctx else "treason"
+        code = fail(error.format_message(), f"see: {path} --help", code=USAGE, told=True)
     except click.ClickException as error:
-        error.show()
-        code = ERROR
+        code = fail(error.format_message())
     except TreasonError as error:
-        complain(str(error))
-        code = ERROR
+        code = fail(*words(error).split("\n  ", 1))
     except (click.Abort, KeyboardInterrupt):
-        complain("interrupted")
-        code = ERROR
+        code = fail("interrupted")
     except (SystemExit, GeneratorExit) as error:
         if "PacifyFlush" in type(sys.stdout).__name__:  # click's, where nobody reads any more
             output.discard()
             raise
         who = " ".join(getattr(error, "__notes__", ())) or "a plugin"
-        complain(f"ended by {who} before it was done")
-        code = ERROR
+        code = fail(f"{who} ended the program before the work was done")
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        complain("cannot write the output: the device is full; what was done stays done")
+        complain("cannot write the output: the device is full. The work itself was done")
         output.discard()
         code = ERROR
     finally:
         output.restore()
     sys.exit(code)
+
+
+def _fail(
+    what: str, hint: str = "", *, in_json: bool, code: int = ERROR, told: bool = False
+) -> int:
+    """Print an error for people, unless they were told, and for programs that asked for JSON."""
+    if not told:
+        complain(f"{what}\n  {hint}" if hint else what)
+    if in_json:
+        emit("json", lambda: {"error": {"what": what, "hint": hint or None}}, ())
+    return code
+
+
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    """Return whether ``-o json`` stands anywhere, also where the rest cannot be understood."""
+    pairs = pairwise(arguments)
+    return not {"-ojson", "--output=json"}.isdisjoint(arguments) or any(
+        option in {"-o", "--output"} and value == "json" for option, value in pairs
+    )
 
 
 def _settle_streams() -> None:
@@ -147,17 +171,21 @@ def _arguments() -> list[str]:
     ]
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("init", "reconcile --check --diff", "status"),
+)
 @click.option(
     "--config", "named", envvar="TREASON_CONFIG", metavar="FILE",
-    help="The configuration (default: /etc/treason/treason.toml, if it exists)."
+    help="The configuration file (default: /etc/treason/treason.toml, if it exists)."
     " [env: TREASON_CONFIG]",
 )  # fmt: skip
 @verbosity
 @click.version_option(__version__, message="treason %(version)s")
 @click.pass_context
 def cli(context: click.Context, named: str | None) -> None:
-    """Keep hostile peers out: make the firewall hold what the bans and the whitelist desire."""
+    """Keep hostile peers out: bring every firewall in line with the bans and the whitelist."""
     from reconciler.config.setup import Setup  # noqa: PLC0415 - only commands need it
 
     context.obj = Setup(named, output.keep_apart)

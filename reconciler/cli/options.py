@@ -14,6 +14,11 @@ def verbose() -> bool:
     return bool(click.get_current_context().meta.get(_KEY))
 
 
+def examples(*lines: str) -> str:
+    """Return the end of a command's help: what people really type, a line each."""
+    return "\b\n" + "\n".join(["Examples:", *(f"  treason {line}" for line in lines)])
+
+
 def _count(context: click.Context, _parameter: click.Parameter, value: int) -> None:
     context.meta[_KEY] = context.meta.get(_KEY, 0) + value
     console.listen(context.meta[_KEY])
@@ -21,11 +26,11 @@ def _count(context: click.Context, _parameter: click.Parameter, value: int) -> N
 
 verbosity = click.option(
     "-v", "--verbose", count=True, expose_value=False, callback=_count,
-    help="Tell more; -vv also tells each step, to find a fault.",
+    help="Show more detail; -vv also logs every step.",
 )  # fmt: skip
 output_format = click.option(
     "-o", "--output", "form", type=click.Choice(["text", "json"]), default="text",
-    help="What to print on standard output.",
+    help="The format of the result on standard output.",
 )  # fmt: skip
 source_names = click.option(
     "--source", "source_names", multiple=True, metavar="NAME[:ARGUMENT]",
@@ -37,5 +42,5 @@ backend_names = click.option(
 )  # fmt: skip
 lock_timeout = click.option(
     "--lock-timeout", type=click.FloatRange(min=0), default=10.0, show_default=True,
-    metavar="SECONDS", help="How long to wait for another pass to end.",
+    metavar="SECONDS", help="How long to wait while another pass is running.",
 )  # fmt: skip

@@ -79,18 +79,18 @@ def _keep_apart(makers: dict[str, partial[Backend]], known: Mapping[str, Backend
         for thing in claims:
             if (owner := owners.setdefault(thing, spec)) != spec:
                 raise ConfigError(
-                    f"backends {owner!r} and {spec!r} would both own {thing}",
-                    f"use one of them; to move: treason migrate --from {owner} --to {spec}",
+                    f"backends {owner!r} and {spec!r} would both manage {thing}",
+                    f"use one of them, or move: treason migrate --from {owner} --to {spec}",
                 )
 
 
 def _claims(plugin: BackendPlugin, make: partial[Backend]) -> list[str] | PluginError:
     claims: object = plugin.claims(*make.args)
     if isinstance(claims, str) or not isinstance(claims, Iterable):
-        raise TypeError(f"{claims!r} is no collection of names")
+        raise TypeError(f"{claims!r} is not a collection of names")
     names = list(claims)
     if strange := [name for name in names if not isinstance(name, str)]:
-        raise TypeError(f"{strange[0]!r} is no name")
+        raise TypeError(f"{strange[0]!r} is not a name")
     return names
 
 
@@ -101,7 +101,8 @@ def _mistaken(spec: str, error: BaseException) -> list[str] | PluginError:
 
 def _mistake(noun: str, spec: str, what: str, error: BaseException) -> PluginError:
     return PluginError(
-        f"{noun} {spec!r}: its {what} failed: {said(error)}", "this is a mistake in the plugin"
+        f"{noun} {spec!r}: its {what} failed: {said(error)}",
+        "this is a fault in the plugin; report it to its author",
     )
 
 

@@ -150,6 +150,6 @@ class _Provided(Generic[Descriptor]):
         self.contested[key] = PluginError(
             f"{descriptor.name!r} is provided by two plugins:"
             f" {self.providers[key]!r} and {plugin!r}",
-            "uninstall one of them",
+            "uninstall one of the two",
         )
         self.broken.append(self.contested[key].what)

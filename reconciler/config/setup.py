@@ -66,7 +66,8 @@ class Setup:
         config = tables.parse(self.file)
         if config.trust.userspace:
             self._warn(
-                "[trust] userspace = true believes what any process writes; use it for tests only"
+                "[trust] userspace = true counts what any process writes as the kernel's;"
+                " use it for tests only"
             )
         return config
 

@@ -21,7 +21,7 @@ DEFAULT = Path("/etc/treason/treason.toml")
 def _path(text: object) -> Path:
     if isinstance(text, str) and text and "\0" not in text:
         return Path(text)
-    raise ValueError(f"{text!r} is no path")
+    raise ValueError(f"{text!r} is not a path")
 
 
 def _rules(rows: object) -> tuple[Any, ...]:
@@ -96,7 +96,7 @@ def parse(file: TomlFile) -> Config:
         raise file.refusal(error.problems) from None
     widest, prefix = config.treason.min_prefix.ipv6, config.policy.ipv6_prefix
     if prefix < widest:
-        reason = f"ipv6_prefix: {prefix} is wider than [treason] min_prefix allows ({widest})"
+        reason = f"ipv6_prefix: {prefix} is wider than min_prefix in [treason] allows: {widest}"
         raise file.refusal([schema.Problem(("policy",), "ipv6_prefix", reason)])
     here = file.path.absolute().parent
     main = config.treason

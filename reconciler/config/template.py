@@ -8,8 +8,8 @@ from reconciler.config.tables import Config
 from reconciler.toml import schema
 
 _TEXT: Final = """\
-# The configuration of treason. Every value below is the default; take the "#" away to change one.
-# Durations are written 90s, 10m, 1h, 30d or permanent.
+# The configuration of treason. Each value below is the default; remove the "#" to change one.
+# Durations: 90s, 10m, 1h, 30d or permanent.
 
 [treason]
 # A relative path starts at the directory of this file.
@@ -20,80 +20,84 @@ _TEXT: Final = """\
 # (a saved log).
 # {treason.sources}
 
-# What is to drop the banned: nftables, file (a blocklist for other programs).
+# What drops the banned networks: nftables, ipset, iptables, file (a list for other programs).
 # {treason.backends}
 
-# A pass that would lift more than this share of what is enforced, and finds no unban, expiry or
-# exemption that explains it, is refused without --force. It guards from 10 networks up.
+# The safety limit on removals: if a pass would remove more than this share of the enforced bans,
+# and no unban, expiry or whitelist entry explains it, it refuses, unless --force is given. The
+# limit applies from 10 enforced networks on.
 # {treason.max_removals}
 
-# A backend that can tell that it did not change is not read again, but at least so often.
+# A backend that reports no change is not read again. Read it as a whole at least this often.
 # {treason.resync_interval}
 
-# The shortest prefixes that `treason ban` takes without --force.
+# The widest networks that `treason ban` accepts without --force.
 # {treason.min_prefix}
 
 [trust]
-# Believe records that any process wrote to /dev/kmsg. For tests only.
+# Count what any process writes to /dev/kmsg as the kernel's. For tests only.
 # {trust.userspace}
 
 [policy]
-# So many connections of one peer, within the window, make a ban of this length.
+# This many connections of one peer, within the window, make a ban of this length.
 # {policy.threshold}
 # {policy.window}
 # {policy.ban_for}
 
-# Who was banned before, until the ban ended, is banned so many times as long, up to max_ban.
+# Each time a network is banned again after a ban has ended, multiply the length of the ban by
+# escalate, up to max_ban.
 # {policy.escalate}
 # {policy.max_ban}
 
-# IPv6 peers are counted and banned by the network of so many bits that they are in.
+# Count and ban IPv6 peers by the network of this prefix length that contains them.
 # {policy.ipv6_prefix}
 
-# A source that brings a pass over so many new bans is refused without --force; 0 is no limit.
+# The safety limit on new bans: refuse a source that exceeds this number in one pass, unless --force
+# is given. 0 means no limit.
 # {policy.max_new_bans}
 
 # Count only connections to a port on which something listens, not those that this machine made.
 # {policy.listeners_only}
 
-# How long offences, and the history of networks that are no longer banned, are kept.
+# How long to keep offences, and the history of networks that are not banned any more.
 # {policy.keep_offences}
 # {policy.keep_history}
 
 [whitelist]
-# Never dropped, and passed ahead of the drop: a network, or a network with a comment. More stand
-# in whitelist.toml beside this file: `treason whitelist add` writes them.
+# Never dropped, and accepted ahead of the drop: a network, or a network with a comment. There are
+# more entries in whitelist.toml beside this file; `treason whitelist add` writes that file.
 # networks = ["172.16.0.0/12", {{ network = "198.51.100.7", comment = "office" }}]
 # {whitelist.networks}
 
 [protect]
-# Never dropped either, read anew at each pass; `treason status --protection` lists them.
+# Never dropped either, and read again at each pass; `treason status --protection` lists them.
 # {protect.loopback}
 # {protect.link_local}
 # {protect.own_addresses}
 # {protect.gateways}
 # {protect.resolvers}
-# Who ran a command through ssh, for 12 hours.
+# Whoever ran a command through ssh, for 12 hours.
 # {protect.ssh_client}
 
-# The log, whether its lines count as the kernel's although they do not tell their facility, and
-# whether its rotated generations (kern.log.1, kern.log.2.gz, kern.log-20261120, ...) are read, too.
-# With trusted, whoever gets a line into it is believed, also by `logger -t kernel`.
+# The log to read. With trusted = true, lines count as the kernel's even if they do not name their
+# facility: then whoever can write to the log is believed, for example by `logger -t kernel`.
+# With rotated = true, rotated files are read, too (kern.log.1, kern.log.2.gz, kern.log-20261120).
 # [source.file]
 # path = "/var/log/kern.log"
 # trusted = false
 # rotated = true
 
-# Which other messages of the kernel name a hostile peer. A ready rule is switched on by its name:
-# ufw-block, netfilter-log, tcp-md5, tcp-ao, martian-source; so can one be switched off:
-# treason-uncloaked, unexpectedly-shrunk, probing-zero-window. `treason test-rule` tries rules.
+# Other kernel messages that name a hostile peer. A ready rule is switched on by its name:
+# ufw-block, netfilter-log, tcp-md5, tcp-ao, martian-source. The built-in rules can be switched off
+# in the same way: treason-uncloaked, unexpectedly-shrunk, probing-zero-window. To try rules:
+# treason test-rule.
 # [[rule]]
 # name = "ufw-block"
 # threshold = 5
 # ban_for = "1h"
 
-# One of your own has a pattern, which must match the whole message and name the address. The keys
-# of [policy] from threshold to max_ban are for it alone; report_only bans nobody.
+# A rule of your own needs a pattern that matches the whole message and names the address. The keys
+# of [policy] from threshold to max_ban apply to this rule alone. report_only = true bans nobody.
 # [[rule]]
 # name = "trap"
 # pattern = 'trap: .* SRC=(?P<address>\\S+) .* SPT=(?P<peer_port>\\d+) DPT=(?P<local_port>\\d+) .*'
@@ -105,19 +109,19 @@ _TEXT: Final = """\
 # [source.journal]
 # directory = "/var/log/journal"
 
-# Which iptables: "auto" is what `iptables` itself is, else "nft" or "legacy"; and the chains that
-# begin with ours. Behind Docker add "DOCKER-USER"; "raw/PREROUTING" alone sees all that comes in.
+# Which iptables to use: "auto" (what the command `iptables` is), "nft" or "legacy"; and the chains
+# that jump to ours. With Docker add "DOCKER-USER"; "raw/PREROUTING" alone sees all that comes in.
 # [backend.ipset]
 # variant = "auto"
 # hooks = ["INPUT", "FORWARD"]
 
-# The same, and whether the rules are saved for the next boot (iptables-persistent).
+# The same, and whether to save the rules for the next boot (iptables-persistent).
 # [backend.iptables]
 # variant = "auto"
 # hooks = ["INPUT", "FORWARD"]
 # persist = false
 
-# The blocklist, one network in a line, and what to run after a change.
+# The list, one network per line, and the command to run after a change.
 # [backend.file]
 # path = "/etc/nginx/treason.list"
 # command = ["systemctl", "reload", "nginx"]

@@ -164,4 +164,4 @@ def _number(text: str | None, what: str, highest: int) -> int | None:
         return None
     if text.isascii() and text.isdecimal() and (number := int(text)) <= highest:
         return number
-    raise ValueError(f"{text!r} is no {what}")
+    raise ValueError(f"{text!r} is not a {what}")

@@ -88,12 +88,12 @@ def read(text: object) -> UserPattern:
     if not isinstance(text, str):
         raise TypeError(f"must be a string, not {text!r}")
     if len(text) > _LONGEST:
-        raise ValueError(f"has {len(text)} characters; at most {_LONGEST} are taken")
+        raise ValueError(f"has {len(text)} characters; at most {_LONGEST} are allowed")
     engine = compiled(text)
     parsed = _parsed(text)
     if engine.programsize > _STEPS:
         raise ValueError(
-            f"compiles to {engine.programsize} steps, at most {_STEPS} are taken:"
+            f"compiles to {engine.programsize} steps; at most {_STEPS} are allowed:"
             " repeat less, as in \\S+ for \\S{1,500}"
         )
     _check_groups(engine.groupindex)
@@ -114,7 +114,7 @@ def compiled(text: str) -> Any:  # noqa: ANN401 - re2 ships no types
     try:
         return re2.compile(text, options)
     except UnicodeEncodeError:
-        raise ValueError("holds half a surrogate pair, which is no text") from None
+        raise ValueError("holds half a surrogate pair, which is not valid text") from None
     except re2.error as error:
         said = error.args[0]
         reason = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
@@ -174,7 +174,7 @@ def _explained(text: str, reason: str) -> str:
         if found := re.search(rf"(?<!\\)(?:\\\\)*({shape})", text):
             place = f"{what}, at character {found.start(1) + 1}, cannot be used: "
             break
-    return f"{place or 'is no valid pattern: '}{reason}"
+    return f"{place or 'is not a valid pattern: '}{reason}"
 
 
 def _check_groups(names: Iterable[str]) -> None:

@@ -28,9 +28,9 @@ _RESERVED: Final = ("manual", "badips")
 
 def _name(text: object) -> str:
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", text):
-        raise ValueError(f"{text!r} is no name: write letters, digits, '-', '_' and '.'")
+        raise ValueError(f"{text!r} is not a valid name: use letters, digits, '-', '_' and '.'")
     if text in _RESERVED:
-        raise ValueError(f"{text!r} stands for bans that no rule caused: choose another name")
+        raise ValueError(f"{text!r} is reserved for bans that no rule caused: choose another name")
     return text
 
 

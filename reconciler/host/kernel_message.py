@@ -39,9 +39,9 @@ class State(Enum):
 
 _ADVICE: Final = {
     State.OFF: f"off, so the built-in rules see nothing; as root, turn it on: {COMMAND}",
-    State.CANNOT: "cannot be turned on, since this kernel has no dynamic debug"
-    " (CONFIG_DYNAMIC_DEBUG): the built-in rules see nothing, rules of your own still work",
-    State.UNKNOWN: f"only root can tell whether it is on; as root, turn it on: {COMMAND}",
+    State.CANNOT: "cannot be turned on: this kernel has no dynamic debug (CONFIG_DYNAMIC_DEBUG);"
+    " the built-in rules see nothing, rules of your own still work",
+    State.UNKNOWN: f"unknown: only root can read whether it is on; as root, turn it on: {COMMAND}",
 }
 
 
@@ -116,13 +116,13 @@ def check(kernel: Kernel) -> None:
     if state is State.CANNOT:
         raise TreasonError(
             "this kernel never prints the message: it has no dynamic debug (CONFIG_DYNAMIC_DEBUG)",
-            "boot one that has it, as those of Debian, Ubuntu and RHEL do",
+            "boot a kernel that has it, such as those of Debian, Ubuntu and RHEL",
         )
     if state is not State.ALWAYS:
         _need_root("turn on")
     if state is State.UNKNOWN:
         raise TreasonError(
-            f"{kernel.control}: cannot be read",
+            f"{kernel.control}: cannot read it",
             f"mount -t debugfs none {kernel.debugfs}; in a container, run it on the host",
         )
 

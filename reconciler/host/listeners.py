@@ -30,7 +30,7 @@ def ports(directory: Path = Path("/proc/self/net")) -> frozenset[int]:
             if name == "tcp6" and isinstance(error, FileNotFoundError):
                 continue  # a kernel without IPv6
             raise TreasonError(
-                f"cannot tell which ports listen: {path}: {error.strerror}",
-                "let /proc be seen, or set [policy] listeners_only = false",
+                f"{path}: cannot read which ports listen: {error.strerror}",
+                "make /proc readable, or set [policy] listeners_only = false",
             ) from None
     return frozenset(found)

@@ -25,7 +25,7 @@ def held(path: Path, timeout: float, like: Path | None = None) -> Iterator[None]
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise LockError(
-            f"{path}: cannot make the lock: {error.strerror}",
+            f"{path}: cannot create the lock: {error.strerror}",
             "run as root, or set [treason] lock to a path that you may write",
         ) from None
     try:

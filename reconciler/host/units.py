@@ -189,7 +189,7 @@ def check(database: Path, lock: Path, configuration: Path) -> None:
     """Refuse what the units could not work with, before anything is made. Raise `TreasonError`."""
     if not DIRECTORY.is_dir():
         raise TreasonError(
-            f"{DIRECTORY}: there is no systemd here",
+            f"{DIRECTORY} does not exist: this machine has no systemd",
             f"run a pass each minute by cron: * * * * * root {_command()} reconcile",
         )
     if os.geteuid() != 0:
@@ -197,14 +197,14 @@ def check(database: Path, lock: Path, configuration: Path) -> None:
     for path, place in ((database, STATE), (lock, RUNTIME)):
         if path.parent != place:
             raise TreasonError(
-                f"{path}: the sandboxed service may write to {place} only",
-                f"move it to {place / path.name}, and name it so in [treason]",
+                f"{path}: the sandboxed service may only write to {place}",
+                f"move it to {place / path.name}, and set that path in [treason]",
             )
     for path in (_program() or Path(sys.executable), Path(sys.executable), configuration):
         for seen in (path.absolute(), path.resolve()):
             if any(seen.is_relative_to(hidden) for hidden in _HIDDEN):
                 raise TreasonError(
-                    f"{seen}: the sandboxed service does not see this directory",
+                    f"{seen}: the sandboxed service cannot see this directory",
                     "install treason for the whole system, in /opt/treason for instance",
                 )
 

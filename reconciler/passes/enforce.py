@@ -202,7 +202,7 @@ class _Convergence:
         else:
             error = self.failure or (
                 f"{self.name}: still differs after {ROUNDS} corrections\n"
-                "  another program may be changing it; --check --diff shows what is left"
+                "  another program may be changing it; see: treason reconcile --check --diff"
             )
         done = State.CHANGED if self.first else State.IN_SYNC
         state = State.FAILED if error else done
@@ -253,7 +253,9 @@ def _kept(name: str, goal: Goal, view: _View) -> list[str]:
         try:
             goal.knowledge.keep(name, view.fingerprint, view.enforced, read=view.read)
         except StoreError as error:
-            return [f"not remembered, so the next pass reads everything: {error.what}"]
+            return [
+                f"could not save the verified state; the next pass reads everything: {error.what}"
+            ]
     return []
 
 
@@ -263,4 +265,4 @@ def _fingerprint(backend: Backend) -> str | None:
         return None
     if isinstance(given, str):
         return given.encode(errors="backslashreplace").decode()
-    raise TypeError(f"the fingerprint {given!r} is no text")
+    raise TypeError(f"the fingerprint {given!r} is not a text")

@@ -16,6 +16,7 @@ from reconciler.detection.policy import Policy
 from reconciler.errors import TreasonError, describe, guarded, trace
 from reconciler.host import listeners
 from reconciler.interfaces import NotingSource, Source, Spec
+from reconciler.lines import counted, first_few
 from reconciler.log import Log
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
@@ -93,7 +94,7 @@ class Scanner:
         source = make()
         rules = [rule for rule in self.rules if _is_for(rule, name)]
         if not rules:
-            return Reading(name, notes=("not read: no rule is for it",))
+            return Reading(name, notes=("not read: no rule applies to this source",))
         read = self.store.cursors.sources()
         tally = _Tally(added=bool(read) and name not in read)
         coming = self._recognised(source, name, rules, tally)
@@ -158,11 +159,12 @@ class Scanner:
         """Refuse a source that brings the pass over ``max_new_bans``."""
         limit = 0 if self.force else self.policy.max_new_bans
         if limit and self._made + tally.new > limit:
-            many = "ban" if tally.new == 1 else "bans"
+            before = f" after {self._made:,}" if self._made else ""
             raise TreasonError(
-                f"{name}: refused: {tally.new} new {many} after {self._made},"
-                f" max_new_bans allows {limit} in a pass ({next(iter(tally.bans))}, ...)",
-                "nothing of it was stored, it is read again next time; --force stores it",
+                f"{name}: refusing {counted(tally.new, 'new ban')}{before}: max_new_bans allows"
+                f" {limit:,} in a pass ({first_few([*tally.bans])})",
+                "nothing of this source was stored, and the next pass reads it again;"
+                " --force stores it",
             )
 
 
@@ -209,7 +211,7 @@ def _notes(name: str, source: Source) -> tuple[str, ...]:
         return tuple(map(str, source.notes())) if isinstance(source, NotingSource) else ()
 
     def failed(error: BaseException) -> tuple[str, ...]:
-        return (f"no notes: {describe(error, name).splitlines()[0]}",)
+        return (f"its notes cannot be read: {describe(error, name).splitlines()[0]}",)
 
     return guarded(ask, failed, name)
 

@@ -59,14 +59,19 @@ def backends(path: Path, chosen: Iterable[str]) -> dict[str, Callable[[], Backen
         version = data["format_version"]
         held = {name: _loaded(entry) for name, entry in data["backends"].items()}
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read the snapshot: {error.strerror}") from None
+        raise ConfigError(
+            f"{path}: cannot read the snapshot: {error.strerror}", "name a file that you may read"
+        ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
-            f"{path}: this is no snapshot, or a damaged one ({type(error).__name__})",
-            "make one with: treason export --observed",
+            f"{path}: this is not a snapshot, or it is damaged ({type(error).__name__})",
+            "create one: treason export --observed > FILE",
         ) from None
     if version != FORMAT_VERSION:
-        raise ConfigError(f"{path}: the snapshot has format {version}, known is {FORMAT_VERSION}")
+        raise ConfigError(
+            f"{path}: the snapshot has format {version}; this program knows {FORMAT_VERSION}",
+            "create a new one: treason export --observed > FILE",
+        )
     return {name: _maker(name, held, path) for name in chosen}
 
 

@@ -171,8 +171,8 @@ def _longest(parts: Sequence[str], compile_: Callable[[str], Any], text: str) ->
 
 def _unvouched(record: Record) -> str:
     if record.facility:
-        return f"a process wrote it, not the kernel: its facility is {record.facility}, not 0"
-    return "nobody vouches that the kernel wrote it"
+        return f"written by a process, not by the kernel: its facility is {record.facility}, not 0"
+    return "not verifiably written by the kernel"
 
 
 def _glimpse(text: str) -> str:

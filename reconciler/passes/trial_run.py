@@ -67,7 +67,7 @@ def _facts(setup: Setup, trial: Trial, now: int, notes: list[str]) -> Facts:
             ended = store.history.endings(subjects, now)
             exempt = access.protection(setup, store, now)
     except StoreError as error:
-        notes.append(f"not told: who is banned already. {error.what}")
+        notes.append(f"cannot read who is already banned: {error.what}")
         until, ended, exempt = {}, {}, protected(setup.config.protect, ())
     listed = [evolve(entry, comment=f"whitelisted{_because(entry)}") for entry in setup.whitelist]
     return Facts(until, ended, {entry.network: entry for entry in (*exempt, *listed)})

@@ -41,7 +41,7 @@ class Guard:
 def refusal(backend: str, removals: Sequence[Network], enforced: int) -> str:
     """Return what is told of refused removals: which, of how many that are enforced."""
     return (
-        f"{backend}: refused to lift {len(removals)} of {enforced} networks that nobody unbanned"
-        f" or whitelisted ({first_few(removals)})\n"
-        "  is the database the right one? `treason list` shows it; --force lifts them anyway"
+        f"{backend}: refusing to remove {len(removals):,} of {enforced:,} enforced bans: no unban,"
+        f" expiry or whitelist entry explains it ({first_few(removals)})\n"
+        "  check that this is the right database (treason list); --force removes them"
     )

@@ -65,12 +65,12 @@ def protected(
         ]
     except OSError as error:
         raise TreasonError(
-            f"{error.filename}: cannot read what to protect: {error.strerror}",
-            "allow reading it, or switch that kind off in [protect]",
+            f"{error.filename}: cannot find out what to protect: {error.strerror}",
+            "allow reading it, or switch that kind of protection off in [protect]",
         ) from None
     except ValueError as error:
         raise TreasonError(
-            f"{net}: cannot tell what to protect: {' '.join(str(error).split())}",
+            f"{net}: cannot find out what to protect: {' '.join(str(error).split())}",
             "switch own_addresses and gateways off in [protect]",
         ) from None
 

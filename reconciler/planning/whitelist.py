@@ -82,4 +82,7 @@ def save(path: Path, entries: Iterable[Exemption], *, mode: int) -> None:
     try:
         files.replace(path, text, mode=mode)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot write the whitelist: {error.strerror}") from None
+        raise ConfigError(
+            f"{path}: cannot write the whitelist: {error.strerror}",
+            "run as root, or allow writing to its directory",
+        ) from None

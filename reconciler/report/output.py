@@ -48,7 +48,10 @@ def finish() -> None:
 
 
 def restore() -> None:
-    """Give the stream back to whoever runs us in a process of his own."""
+    """Let out what plugins left in the first stream, and give a stream back that is not ours."""
+    if _Results.stream is not None and sys.__stdout__ is not None:
+        with suppress(OSError, ValueError):  # a plugin may have closed it
+            sys.__stdout__.flush()
     if _Results.restore is not None:
         _Results.restore()
         _Results.stream = _Results.restore = None

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from reconciler.lines import counted
 from reconciler.passes.enforce import Outcome, State
 from reconciler.report import output
 from reconciler.report.diff import unified
-from reconciler.report.plain import plain
+from reconciler.report.plain import plain, plain_lines
 from reconciler.report.times import ahead, iso
 
 if TYPE_CHECKING:  # importing them takes longer than printing
@@ -28,32 +29,36 @@ def readings(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterato
         if reading.error:
             continue
         asides = (
-            (reading.reported, "only reported"),
-            (reading.refused, "refused"),
-            (reading.known, "known already"),
-            (reading.outbound, "outbound"),
+            (reading.reported, "report-only"),
+            (reading.refused, "not from the kernel"),
+            (reading.known, "already counted"),
+            (reading.outbound, "to a port nothing listens on"),
         )
         yield ", ".join(
             (
-                f"{reading.source}: {_count(reading.offences, 'offence')}",
-                *(f"{number} {what}" for number, what in asides if number),
-                _count(reading.new, "new ban"),
-                *([f"{longer} made longer"] if (longer := len(reading.bans) - reading.new) else []),
+                f"{reading.source}: {counted(reading.offences, 'offence')}",
+                *(f"{number:,} {what}" for number, what in asides if number),
+                counted(reading.new, "new ban"),
+                *(
+                    [f"{counted(longer, 'ban')} extended"]
+                    if (longer := len(reading.bans) - reading.new)
+                    else []
+                ),
             )
         )
         yield from (f"  note: {plain(note)}" for note in reading.notes)
         if verbose:
-            yield from (f"  reported: {plain(text)}" for text in reading.sightings)
-            yield from (f"  refused, not from the kernel: {plain(x)}" for x in reading.examples)
+            yield from (f"  report-only: {plain(text)}" for text in reading.sightings)
+            yield from (f"  not from the kernel: {plain(x)}" for x in reading.examples)
             for ban in reading.bans:
-                end = "for good" if ban.until is None else f"ends {ahead(ban.until, now)}"
-                yield f"  ban {ban.network}, {end}: {plain(ban.reason)}"
+                end = "permanently" if ban.until is None else f"until {ahead(ban.until, now)}"
+                yield f"  banned {ban.network} {end}: {plain(ban.reason)}"
 
 
 def ended(networks: Sequence[str], *, verbose: bool) -> Iterator[str]:
     """Yield which bans have ended since the last pass."""
     if networks:
-        yield f"{_count(len(networks), 'ban')} ended"
+        yield f"{counted(len(networks), 'ban')} ended"
     if verbose:
         yield from (f"  ended {plain(network)}" for network in networks)
 
@@ -77,7 +82,7 @@ def outcomes(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
         else:
             yield from islice(_changes(outcome.plan), _SHOWN)
             if (more := _size(outcome.plan) - _SHOWN) > 0:
-                yield f"  and {more} more; --diff shows all"
+                yield f"  and {more:,} more; --diff shows all"
         yield from _notes(outcome)
         yield from map(plain, outcome.script.splitlines())
 
@@ -138,12 +143,14 @@ def _summary(outcome: Outcome, plan: Plan) -> str:
     done = outcome.state is State.CHANGED
     parts = (
         (len(plan.repairs), "to repair", "repaired"),
-        (len(plan.banned.add), "to drop", "dropped"),
-        (len(plan.banned.remove), "to lift", "lifted"),
-        (len(plan.passed.add), "to pass", "passed"),
-        (len(plan.passed.remove), "to pass no more", "passed no more"),
+        (len(plan.banned.add), "to add", "added"),
+        (len(plan.banned.remove), "to remove", "removed"),
+        (len(plan.passed.add), "to whitelist", "whitelisted"),
+        (len(plan.passed.remove), "to remove from the whitelist", "removed from the whitelist"),
     )
-    return ", ".join(f"{number} {past if done else what}" for number, what, past in parts if number)
+    return ", ".join(
+        f"{number:,} {past if done else what}" for number, what, past in parts if number
+    )
 
 
 def _size(plan: Plan) -> int:
@@ -162,23 +169,23 @@ def _changes(plan: Plan) -> Iterator[str]:
         yield from (f"  {sign} {network}{what}" for network in networks)
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
 def status(found: Status) -> Iterator[str]:
     """Yield how things stand."""
     from reconciler.host import kernel_message  # noqa: PLC0415 - no other command needs it
 
-    counts = found.counts
-    invalid = f", {found.invalid} that are no networks" if found.invalid else ""
-    message = found.kernel_message
-    yield f"database   {found.database}"
-    yield f"bans       {counts.permanent} permanent, {counts.temporary} with an end{invalid}"
-    yield f"offences   {counts.offences}, the last {iso(counts.last_offence) or 'never'}"
-    yield f"exempt     {found.whitelisted} whitelisted, {found.protected} protected"
-    yield f"desired    {found.desired} networks to drop"
-    yield f"read       {', '.join(counts.sources) or 'no source yet'}"
-    yield from (f"silent     {line}" for line in silence(found.silent))
-    yield f"message    {kernel_message.advice(message) or message.value}"
-    yield from (f"{each.backend:<10} {each.error or each.state.value}" for each in found.outcomes)
+    counts, message = found.counts, found.kernel_message
+    bans = f"{counts.permanent:,} permanent, {counts.temporary:,} temporary"
+    last = f", the last at {iso(counts.last_offence)}" if counts.offences else ""
+    rows = [
+        ("database", str(found.database)),
+        ("bans", bans + (f", {found.invalid:,} not enforced" if found.invalid else "")),
+        ("offences", (f"{counts.offences:,}{last}" if counts.offences else "none yet")),
+        ("exempt", f"{found.whitelisted:,} whitelisted, {found.protected:,} protected"),
+        ("to drop", counted(found.desired, "network")),
+        ("sources read", ", ".join(counts.sources) or "none yet"),
+        *(("silent source", line) for line in silence(found.silent)),
+        ("kernel message", kernel_message.advice(message) or message.value),
+        *((each.backend, each.error or each.state.value) for each in found.outcomes),
+    ]
+    width = max(len(name) for name, _ in rows)
+    return (f"{name:<{width}}  {plain_lines(value)}" for name, value in rows)

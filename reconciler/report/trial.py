@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from reconciler.detection.policy import Policy
+from reconciler.lines import counted
 from reconciler.model import Offence
 from reconciler.passes.trial import Miss, RuleResult, Sample
 from reconciler.passes.verdicts import Fate, TrialResult, Verdict
@@ -31,8 +32,9 @@ def text(tried: TrialResult, *, verbose: bool) -> Iterator[str]:
     sums = [sum(each) for each in zip(*map(_counts, trial.results.values()), strict=True)]
     matched, refused, almost = sums or [0, 0, 0]
     yield (
-        f"{trial.records} records in {tried.seconds:.2f} s ({tried.per_second} a second):"
-        f" {matched} matched, {refused} refused, {almost} almost matched"
+        f"{counted(trial.records, 'record')} in {tried.seconds:.2f} s"
+        f" ({tried.per_second:,} a second):"
+        f" {matched:,} matched, {refused:,} refused, {almost:,} almost matched"
     )
 
 
@@ -40,9 +42,10 @@ def _rule_text(result: RuleResult) -> Iterator[str]:
     matched, refused, almost = _counts(result)
     if not (matched or refused or almost):
         needle = result.rule.needle
-        yield f"{result.rule.name}: nothing" + (f', no record holds "{needle}"' if needle else "")
+        none = f'no record contains "{needle}"' if needle else "nothing matched"
+        yield f"{result.rule.name}: {none}"
         return
-    yield f"{result.rule.name}: {matched} matched, {refused} refused, {almost} almost matched"
+    yield f"{result.rule.name}: {matched:,} matched, {refused:,} refused, {almost:,} almost matched"
     for offence in result.matches.first:
         yield f"  + {_peer(offence)}  {plain(offence.evidence)}"
     yield from _more(matched - len(result.matches.first), "matched")
@@ -59,7 +62,7 @@ def _misses(misses: Sample[Miss], sign: str, what: str) -> Iterator[str]:
 
 def _more(number: int, what: str = "") -> Iterator[str]:
     if number > 0:
-        yield f"  and {number} more{what and f', {what}'}; -v shows all"
+        yield f"  and {number:,} more{what and f', {what}'}; -v shows all"
 
 
 def _peer(offence: Offence) -> str:
@@ -72,30 +75,31 @@ def _peer(offence: Offence) -> str:
 
 
 def _follows(verdict: Verdict) -> str:
-    many = "connection" if verdict.connections == 1 else "connections"
-    counted = f"{verdict.connections} {many}"
+    many = counted(verdict.connections, "connection")
     wide = f", {verdict.why}" if verdict.why else ""
     match verdict.state:
         case Fate.BAN:
-            return f"{counted}: {_end(verdict)}{wide}"
+            return f"{many}: {_end(verdict)}{wide}"
         case Fate.BANNED:
-            return f"{counted}: is banned already{wide}"
+            return f"{many}: already banned{wide}"
         case Fate.BELOW:
-            return f"{counted}: no ban, which takes {verdict.why}"
+            return f"{many}: no ban, it takes {verdict.why}"
         case _:
-            return f"{counted}: {verdict.state.value}, {verdict.why}"
+            return f"{many}: {verdict.state.value}, {verdict.why}"
 
 
 def _end(verdict: Verdict) -> str:
     if verdict.until is None:
-        return "a ban for good"
+        return "a permanent ban"
     return f"a ban until {iso(verdict.until)}"
 
 
 def _policy(policy: Policy) -> str:
-    many = "connection" if policy.threshold == 1 else "connections"
-    end = "for good" if policy.ban_for is None else f"for {duration.render(policy.ban_for)}"
-    return f"{policy.threshold} {many} within {duration.render(policy.window)}: a ban {end}"
+    many = counted(policy.threshold, "connection")
+    length = (
+        "permanent ban" if policy.ban_for is None else f"ban of {duration.render(policy.ban_for)}"
+    )
+    return f"{many} within {duration.render(policy.window)}: a {length}"
 
 
 def _counts(result: RuleResult) -> tuple[int, int, int]:

@@ -103,7 +103,10 @@ def as_store_error(path: Path) -> Iterator[None]:
                 f"{path}: the database's directory does not exist",
                 f"create it: install -d -m 0700 {path.parent}",
             ) from None
-        raise StoreError(f"{path}: cannot open the database: {error.strerror}") from None
+        raise StoreError(
+            f"{path}: cannot open the database: {error.strerror}",
+            "allow reading and writing it, or set [treason] database to another file",
+        ) from None
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0)
         what, hint = _SAID.get(code) or _SAID.get(code & 0xFF, (str(error), ""))
@@ -120,20 +123,20 @@ _SAID: Final = {
         "allow writing to the file and to its directory; nothing was changed",
     ),
     sqlite3.SQLITE_READONLY_ROLLBACK: (
-        "an interrupted write waits to be undone",
-        "run a command that may write, such as `treason reconcile`; it undoes it first",
+        "an interrupted write must be rolled back first",
+        "run a command that writes, such as `treason reconcile`: it rolls the write back",
     ),
     sqlite3.SQLITE_CANTOPEN: (
         "cannot open the database",
-        "check that the file and its directory exist and that you may use them",
+        "check that the file and its directory exist, and that you may read and write them",
     ),
     sqlite3.SQLITE_NOTADB: (
-        "this is no SQLite database",
-        "name another file under [treason] database, or move this one away",
+        "this is not an SQLite database",
+        "set [treason] database to another file, or move this one away",
     ),
     sqlite3.SQLITE_CORRUPT: (
         "the database is damaged",
-        "restore it from a backup, or move it away to begin anew; nothing was changed",
+        "restore it from a backup, or move it away to start with an empty one; nothing was changed",
     ),
     sqlite3.SQLITE_FULL: (
         "the disk is full",
@@ -168,8 +171,8 @@ def _readable(path: Path, timeout: float) -> sqlite3.Connection:
         return _migrated(None, 0)
     if _is_wal(path):
         raise StoreError(
-            f"{path}: the database is in WAL mode, and cannot be read without writing",
-            "run `treason reconcile`: it sets it back",
+            f"{path}: the database is in WAL mode, which cannot be read without writing",
+            "run `treason reconcile`: it switches the mode back",
         )
     with ExitStack() as stack:
         connection = stack.enter_context(closing(_open(path, "ro", timeout)))
@@ -198,10 +201,15 @@ def _exists(path: Path) -> bool:
         mode = path.stat().st_mode
     except FileNotFoundError:
         if os.path.lexists(path):
-            raise StoreError(f"{path}: the link to the database leads nowhere") from None
+            raise StoreError(
+                f"{path}: the link points to a file that does not exist",
+                "create that file, or remove the link",
+            ) from None
         return False
     if not stat.S_ISREG(mode):
-        raise StoreError(f"{path}: the database is no regular file", "name one under [treason]")
+        raise StoreError(
+            f"{path}: the database is not a regular file", "set [treason] database to a file"
+        )
     return True
 
 
@@ -215,8 +223,8 @@ def _distrust(directory: Path) -> None:
     """Refuse, as root, a directory where anybody can put another file in the database's place."""
     if os.geteuid() == 0 and directory.stat().st_mode & stat.S_IWOTH:
         raise StoreError(
-            f"{directory}: everybody may write to the database's directory",
-            f"close it: chmod o-w {directory}",
+            f"{directory}: every user may write to the database's directory",
+            f"take that right away: chmod o-w {directory}",
         )
 
 
@@ -258,18 +266,18 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
             return 0
         if not adoptable(connection):
             raise StoreError(
-                f"{path}: this SQLite database was not made by treason",
-                "name another file under [treason] database",
+                f"{path}: this SQLite database was not created by treason",
+                "set [treason] database to another file",
             )
         if names := collisions(connection, NAMES):
             raise StoreError(
-                f"{path}: cannot adopt badips: there are other tables named {', '.join(names)}",
-                "rename them, or copy badips into a database of its own",
+                f"{path}: cannot adopt badips: it has other tables named {', '.join(names)}",
+                "rename those tables, or copy badips into a new database",
             )
         return 0  # whatever the script's owner used user_version for
     if version > VERSION:
         raise StoreError(
-            f"{path}: the database has schema {version}, this program knows {VERSION}",
-            "install the newer treason that wrote it",
+            f"{path}: the database has schema {version}; this program knows up to {VERSION}",
+            "install the newer version of treason that wrote it",
         )
     return int(version)

@@ -17,7 +17,7 @@ def parse(text: object) -> int | None:
     match = re.fullmatch(r"([1-9][0-9]{0,10})([smhd])", text) if isinstance(text, str) else None
     if match is None or (seconds := int(match[1]) * _SECONDS[match[2]]) > LONGEST:
         raise InvalidDuration(
-            f"{text!r} is no duration", "write it like 90s, 10m, 1h, 30d or permanent"
+            f"{text!r} is not a valid duration", "write 90s, 10m, 1h, 30d or permanent"
         )
     return seconds
 
@@ -26,7 +26,9 @@ def finite(text: object) -> int:
     """Return the seconds of a duration that ends."""
     seconds = parse(text)
     if seconds is None:
-        raise InvalidDuration("'permanent' does not end", "write it like 90s, 10m, 1h or 30d")
+        raise InvalidDuration(
+            "'permanent' is not allowed here: this duration must end", "write 90s, 10m, 1h or 30d"
+        )
     return seconds
 
 

@@ -37,17 +37,24 @@ def read(path: Path, *, required: bool) -> TomlFile:
         return TomlFile(path, text, tomllib.loads(text))
     except FileNotFoundError:
         if path.is_symlink():
-            raise ConfigError(f"{path}: the link to the file leads nowhere") from None
+            raise ConfigError(
+                f"{path}: the link points to a file that does not exist",
+                "create that file, or remove the link",
+            ) from None
         if not required:
             return TomlFile(path)
         raise ConfigError(
-            f"{path}: no such configuration file",
-            "name an existing one with --config, or make one: treason init",
+            f"{path}: configuration file not found",
+            "name an existing file with --config, or create one: treason init",
         ) from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read the file: {error.strerror}") from None
+        raise ConfigError(
+            f"{path}: cannot read the file: {error.strerror}", "allow reading it, or run as root"
+        ) from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: malformed TOML: {error}") from None
+        raise ConfigError(
+            f"{path}: not valid TOML: {error}", "correct it, then run: treason config check"
+        ) from None
 
 
 def _line(text: str, key: tuple[str, ...]) -> int | None:

@@ -50,7 +50,7 @@ def unread(log: str, position: Position | None, *, rotated: bool, stack: ExitSta
                 stack.push(opened.pop_all())
                 return found
         time.sleep(_PAUSE)
-    raise SourceUnreadable(f"{log!r} is being rotated", "try again when that has ended")
+    raise SourceUnreadable(f"{log!r} is being rotated", "try again in a moment")
 
 
 def _listed(log: str) -> list[Generation]:

@@ -46,7 +46,9 @@ class File:
         sought = [] if "" in needles else [needle.encode() for needle in needles]
         position = Position.parse(cursor)
         if cursor and position is None:
-            self._notes.append(f"{cursor!r} is no place in a log: read again from the beginning")
+            self._notes.append(
+                f"{cursor!r} is not a position in a log: read again from the beginning"
+            )
         try:
             with ExitStack() as stack:
                 yield from self._records(self._unread(position, stack), sought)
@@ -92,7 +94,7 @@ class File:
         """Find what is to be read: more than one file only where the log is one with a name."""
         if self._path == "-":
             if sys.stdin is None:
-                raise SourceUnreadable("standard input is closed", "pipe a log into it")
+                raise SourceUnreadable("standard input is closed", "pipe a log into the command")
             file = os.fdopen(os.dup(0), "rb")
         elif _is_log(self._path):
             return unread(self._path, position, rotated=self._rotated, stack=stack)
@@ -102,7 +104,7 @@ class File:
         mode = stream.status.st_mode
         if self._path != "-" and not stat.S_ISFIFO(mode):
             raise SourceUnreadable(
-                f"{self._path!r} is not a file", "name a log file, or - for a pipe"
+                f"{self._path!r} is not a file", "name a log file, or - for standard input"
             )
         regular = stat.S_ISREG(mode)
         if not (regular and position and position.within(stream)):
@@ -127,7 +129,10 @@ def _opened(path: str) -> BufferedReader:
         poll.register(descriptor, select.POLLIN)
         if not poll.poll(_WRITER * 1000):
             file.close()
-            raise SourceUnreadable(f"nobody writes to the pipe {path!r}", "start the writer first")
+            raise SourceUnreadable(
+                f"no program writes to the pipe {path!r}",
+                "start the program that writes to it first",
+            )
     os.set_blocking(descriptor, True)
     return file
 

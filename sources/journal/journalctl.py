@@ -79,7 +79,7 @@ class Journalctl:
         if _NO_FILES in done.error:
             raise self.unreadable(
                 ["there are no journal files"],
-                "systemd-journald writes them; name another directory in [source.journal]",
+                "check that systemd-journald runs, or set [source.journal] directory",
             )
         said = done.error.splitlines()
         if done.code and said and not any("cursor" in line for line in said):
@@ -114,7 +114,7 @@ class Journalctl:
         if pattern and ended.code and _NO_PATTERNS.search(ended.error):
             return (yield from self.entries(needles, *arguments, grep=False))
         if rest and not _place(rest):
-            raise self.unreadable(["journalctl printed what is no entry"])
+            raise self.unreadable(["journalctl printed something that is not an entry"])
         return Run(_place(rest), _damage(ended.error))
 
     def unreadable(self, reasons: Sequence[str], hint: str = "") -> SourceUnreadable:

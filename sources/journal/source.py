@@ -91,7 +91,7 @@ class Journal:
         else:
             start = _since(cursor)
             again = "from the beginning" if start == "--no-tail" else "from its time on"
-            self._notes.append(f"{cursor!r} is no cursor of the journal's: read again {again}")
+            self._notes.append(f"{cursor!r} is not a journal cursor: read again {again}")
         return start, self._journalctl.look().place
 
     def _records(

@@ -194,7 +194,7 @@ def test_a_command_that_failed_is_run_again_by_the_next_pass(path: Path, command
     backend = File(Settings(str(path), (command,)))
     made = needed(backend)
     assert made is not None
-    with pytest.raises(BackendError, match="its command failed"):
+    with pytest.raises(BackendError, match="the command behind it failed"):
         backend.apply(made)
     assert needed(backend) is not None
     enforce(path, "true")
@@ -216,15 +216,15 @@ def test_other_peoples_files_are_not_overwritten(tmp_path: Path) -> None:
     for name in ("passwd", "hosts", "pipe", "/dev/null"):
         backend = File(Settings(str(tmp_path / name)))
         for touch in (backend.observe, backend.teardown):
-            with pytest.raises(BackendUnreadable, match=r"no blocklist|no regular file"):
+            with pytest.raises(BackendUnreadable, match=r"not a blocklist|not a regular file"):
                 touch()
-    with pytest.raises(ValueError, match="no absolute path"):
+    with pytest.raises(ValueError, match="not an absolute path"):
         Settings("list")
 
 
 def test_what_cannot_be_read_or_written_is_an_error(tmp_path: Path) -> None:
     """A directory in its place is not an empty list; a missing one is named."""
-    with pytest.raises(BackendUnreadable, match="is no regular file"):
+    with pytest.raises(BackendUnreadable, match="is not a regular file"):
         File(Settings(str(tmp_path))).observe()
     missing = File(Settings(str(tmp_path / "no" / "list")))
     made = needed(missing)

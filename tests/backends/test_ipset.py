@@ -276,7 +276,7 @@ def test_without_ipset_it_is_unreadable(
 ) -> None:
     """The hint names the package."""
     monkeypatch.setattr("reconciler.execute.search_path", lambda: str(tmp_path))
-    with pytest.raises(BackendUnreadable, match="no such program"):
+    with pytest.raises(BackendUnreadable, match="program not found"):
         Ipset(Settings("nft")).observe()
     monkeypatch.undo()
     for program in ("iptables-nft-save", "ip6tables-nft-save"):
@@ -303,7 +303,7 @@ def test_it_is_not_used_beside_iptables_of_the_same_variant(place: Place, host: 
     both = ("--backend", "ipset", "--backend", "iptables")
     result = place.treason("reconcile", "--no-scan", *both)
     assert result.code == 1
-    assert "would both own chain TREASON of iptables-nft" in result.err
+    assert "would both manage chain TREASON of iptables-nft" in result.err
     place.configure('[backend.ipset]\nvariant = "legacy"')
     assert place.treason("reconcile", "--no-scan", *both).code == 0
     assert place.treason("reconcile", "--no-scan", "--check", *both).code == 0
@@ -343,7 +343,7 @@ def test_a_lost_database_does_not_open_the_gates_by_another_backend(
     place.treason("reconcile", "--no-scan", "--backend", "iptables")
     place.database.unlink()
     result = place.treason("reconcile", "--no-scan", "--backend", "ipset")
-    assert (result.code, "refused to lift 20 of 20" in result.err) == (1, True)
+    assert (result.code, "refusing to remove 20 of 20" in result.err) == (1, True)
     assert run(["ipset", "save", "treason4"]).output.count("add treason4 20.0.") == 20
 
 

@@ -155,7 +155,7 @@ def test_a_refused_change_leaves_theirs_and_ours_unmade(table: None, nft: Nft) -
     nft(OURS)
     before = nft("list ruleset")
     for _ in range(3):  # it stays refused until the table is read again
-        with pytest.raises(BackendFailed, match="another program changed our table"):
+        with pytest.raises(BackendFailed, match="another program changed the table inet treason"):
             backend.apply(made)
     assert nft("list ruleset") == before
 
@@ -307,7 +307,7 @@ def test_a_heavy_change_that_others_always_forestall_fails(table: None, nft: Nft
     before = nft("list table inet treason")
     with (
         forestalled(*[THEIRS, "flush set ip other s"] * 100),
-        pytest.raises(BackendFailed, match="other programs change the ruleset all the time"),
+        pytest.raises(BackendFailed, match="other programs keep changing the ruleset"),
     ):
         backend.apply(made)
     assert nft("list table inet treason") == before
@@ -320,7 +320,7 @@ def test_a_heavy_change_overwrites_nobody(table: None, nft: Nft) -> None:
     assert made is not None
     with (
         forestalled(OURS),
-        pytest.raises(BackendFailed, match="another program changed our table"),
+        pytest.raises(BackendFailed, match="another program changed the table inet treason"),
     ):
         backend.apply(made)
     assert Nftables().observe().banned == WANTED.banned | hosts(1, "203.0.113.9")

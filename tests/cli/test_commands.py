@@ -70,7 +70,7 @@ def test_the_hand_written_file_is_never_rewritten(place: Place) -> None:
     removed = place.treason("whitelist", "remove", "192.0.2.0/24", "10.0.0.0/8").out.splitlines()
     assert removed == [
         "192.0.2.0/24: removed",
-        f"10.0.0.0/8: not in {written}; still whitelisted in {place.config}",
+        f"10.0.0.0/8: is not in {written}; still whitelisted by {place.config}",
     ]
 
 
@@ -103,7 +103,7 @@ def test_own_addresses_survive_a_ban_of_their_network(
     listed = place.treason("status", "--protection").out
     assert "192.0.2.1\town address" in listed
     refused = place.treason("ban", "192.0.2.1")
-    assert (refused.code, "192.0.2.1 is exempt (192.0.2.1: own address)" in refused.err) == (
+    assert (refused.code, "192.0.2.1 is protected by 192.0.2.1 (own address)" in refused.err) == (
         1,
         True,
     )
@@ -143,7 +143,7 @@ def test_status_tells_how_things_stand(place: Place, nft: Nft) -> None:
     assert (drift.code, drift.json["backends"][0]["state"]) == (0, "drift")
     assert drift.json["bans"] == {"permanent": 1, "temporary": 0, "invalid": 0}
     place.treason("reconcile", "--no-scan")
-    assert "nftables   in sync" in place.treason("status").out
+    assert "nftables        in sync" in place.treason("status").out
 
 
 def test_init_makes_what_is_missing_and_keeps_what_is_there(place: Place) -> None:
@@ -155,8 +155,11 @@ def test_init_makes_what_is_missing_and_keeps_what_is_there(place: Place) -> Non
     config.write_text(text.replace("# database", "database", 1))
     command = [sys.executable, "-m", "reconciler", "--config", str(config), "init"]
     first, second = run(command).output.splitlines(), run(command).output.splitlines()
-    assert first == [f"{config}: kept", f"{database}: made"]
-    assert second == [f"{config}: kept", f"{database}: kept"]
+    assert first == [f"{config}: already exists, unchanged", f"{database}: created"]
+    assert second == [
+        f"{config}: already exists, unchanged",
+        f"{database}: already exists, unchanged",
+    ]
     assert stat.S_IMODE(database.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(database.stat().st_mode) == 0o600
 
@@ -166,7 +169,7 @@ def test_init_writes_the_defaultwrite_configuration(tmp_path: Path, place: Place
     path = tmp_path / "new" / "treason.toml"
     write_configuration(path)
     assert path.read_text() == default_text()
-    with pytest.raises(ConfigError, match="cannot make the configuration"):
+    with pytest.raises(ConfigError, match="cannot create the configuration"):
         write_configuration(path / "below" / "a" / "file")
 
 
@@ -177,7 +180,7 @@ def test_config_check_tells_every_mistake(place: Place) -> None:
     assert result.code == 1
     assert sorted(line.split(": ", 1)[1] for line in result.out.splitlines() if line[0] == "/") == [
         "[policy] unknown key 'treshold'; did you mean 'threshold'?",
-        "[policy] window: 5 is no duration",
+        "[policy] window: 5 is not a valid duration",
         "[trust] userspace: must be true or false, not a string",
     ]
     place.configure("[source.file]\npaht = 1", main='sources = ["file"]\nbackends = ["nftable"]')
@@ -188,7 +191,7 @@ def test_config_check_tells_every_mistake(place: Place) -> None:
     assert "unknown backend 'nftable'" in told
     place.configure()
     (place.path / "whitelist.toml").unlink()
-    assert place.treason("config", "check").out == f"{place.config}: right\n"
+    assert place.treason("config", "check").out == f"{place.config}: OK\n"
 
 
 def test_config_show_is_a_configuration_again(place: Place) -> None:
@@ -220,7 +223,7 @@ def test_a_snapshot_is_checked_without_any_privilege(place: Place, nft: Nft) -> 
     place.treason("ban", "192.0.2.8")
     drift = run([*check, "--diff"], codes=(2,)).output
     assert drift.splitlines() == [
-        "nftables: drift: 1 to drop",
+        "nftables: drift: 1 to add",
         "--- nftables (observed)",
         "+++ nftables (desired)",
         "@@ -1,0 +2,1 @@",
@@ -255,7 +258,7 @@ def test_the_limit_of_new_bans_is_lifted_by_force(place: Place, seed_log: Path) 
     source = ("--source", f"file:{seed_log}")
     refused = place.treason("scan", *source)
     assert refused.code == 1
-    assert "2 new bans after 0, max_new_bans allows 1" in refused.err
+    assert "2 new bans: max_new_bans allows 1" in refused.err
     assert place.treason("list").out == ""
     assert place.treason("scan", "--force", *source).out.endswith("2 new bans\n")
 

@@ -103,7 +103,7 @@ def test_no_exit_of_a_plugin_passes_for_a_result(code: int, place: Place) -> Non
     install(place.path / "site", "noisy", text)
     done = treason(place, "reconcile", "--no-scan", "--check", "--backend", "noisy")
     assert done.returncode == 1
-    assert "treason: ended by noisy before it was done\n" in done.stderr
+    assert "treason: noisy ended the program before the work was done\n" in done.stderr
 
 
 def test_the_check_of_the_configuration_names_broken_plugins_in_use(place: Place) -> None:

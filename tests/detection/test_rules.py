@@ -138,7 +138,7 @@ enabled = "no"
         "text:14: [rule 4] pattern: 'tcp-md5' is a rule of treason itself",
         "text:7: [rule 2] unknown key 'treshold'; did you mean 'threshold'?",
         "text:6: [rule 2] pattern: has no group",
-        "text:11: [rule 3] window: 3 is no duration",
+        "text:11: [rule 3] window: 3 is not a valid duration",
         "text:15: [rule 5] name: is missing",
         "text:16: [rule 5] pattern: must be a string, not 3",
         "text:17: [rule 5] enabled: must be true or false, not a string",
@@ -151,10 +151,16 @@ enabled = "no"
         ("rule = 3", "text:1: rule: must be tables, each written as [[rule]]"),
         ("rule = [3]", "text:1: rule: must be tables, each written as [[rule]]"),
         ("[rule]\nname = 'x'", "text:1: rule: must be tables, each written as [[rule]]"),
-        (OWN.replace('"bad"', '"a b"'), "[rule 1] name: 'a b' is no name"),
-        (OWN.replace('"bad"', '"manual"'), "[rule 1] name: 'manual' stands for bans that no rule"),
-        (OWN.replace('"bad"', '"badips"'), "[rule 1] name: 'badips' stands for bans that no rule"),
-        (OWN.replace('"bad"', "7"), "[rule 1] name: 7 is no name"),
+        (OWN.replace('"bad"', '"a b"'), "[rule 1] name: 'a b' is not a valid name"),
+        (
+            OWN.replace('"bad"', '"manual"'),
+            "[rule 1] name: 'manual' is reserved for bans that no rule",
+        ),
+        (
+            OWN.replace('"bad"', '"badips"'),
+            "[rule 1] name: 'badips' is reserved for bans that no rule",
+        ),
+        (OWN.replace('"bad"', "7"), "[rule 1] name: 7 is not a valid name"),
         ('[[rule]]\nname = "zzz"', "unknown rule 'zzz': one of your own needs a pattern"),
     ],
 )
@@ -188,7 +194,7 @@ def test_a_source_that_there_is_not_is_refused(place: Place) -> None:
 def test_a_doubtful_pattern_is_allowed_and_told_of(place: Place) -> None:
     """With -v: what is slow, and what is easily forged."""
     place.configure("[[rule]]\nname = 'odd'\npattern = '.*(?P<address>\\S+)'\n")
-    assert place.treason("config", "check").out == f"{place.config}: right\n"
+    assert place.treason("config", "check").out == f"{place.config}: OK\n"
     said = place.treason("config", "check", "-v")
     assert said.code == 0
     assert "rule 'odd': no text of 3 characters stands in every match" in said.out

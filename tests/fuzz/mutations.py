@@ -1,4 +1,4 @@
-"""Lines that look like what carriers print, and are not quite: made from real ones."""
+"""Lines that look like what carriers print, and are not quite: created from real ones."""
 
 import json
 import random

@@ -180,7 +180,7 @@ def test_a_kernel_that_cannot_is_refused_before_anything_is_made(
     before = place.snapshot()
     result = place.treason("init", "--kernel-message")
     assert result.code == 1
-    assert "has no dynamic debug (CONFIG_DYNAMIC_DEBUG)\n  boot one that has it" in result.err
+    assert "has no dynamic debug (CONFIG_DYNAMIC_DEBUG)\n  boot a kernel that has it" in result.err
     assert place.snapshot() == before
 
 
@@ -205,7 +205,7 @@ def test_debugfs_that_is_not_mounted_is_told(tmp_path: Path, mocker: MockerFixtu
     """With the command that mounts it."""
     mocker.patch("os.geteuid", return_value=0)
     kernel = Kernel("4.19.0", tmp_path, tmp_path / "debug", tmp_path)
-    with pytest.raises(TreasonError, match="cannot be read\n  mount -t debugfs none"):
+    with pytest.raises(TreasonError, match="cannot read it\n  mount -t debugfs none"):
         list(turn_on(kernel))
 
 
@@ -244,11 +244,11 @@ def test_status_and_scan_tell_it(
     """As long as it is off, with the one command; nothing more once it is on."""
     place.configure(f'[source.file]\npath = "{seed_log}"', main='sources = ["file"]')
     assert place.treason("status", "-o", "json").json["kernel_message"] == "off"
-    assert f"message    {advice(State.OFF)}\n" in place.treason("status").out
+    assert f"kernel message  {advice(State.OFF)}\n" in place.treason("status").out
     assert kernel_message.COMMAND in place.treason("scan", "-v").out
     assert kernel_message.COMMAND not in place.treason("scan").out
     place.treason("init", "--kernel-message")
-    assert "message    on\n" in place.treason("status").out
+    assert "kernel message  on\n" in place.treason("status").out
     assert "kernel's message" not in place.treason("scan", "-v").out
 
 

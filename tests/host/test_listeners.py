@@ -27,7 +27,7 @@ def test_listening_ports_are_told_and_no_others(host: None) -> None:
 
 def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     """A machine without /proc has not no listeners; one without IPv6 has its own."""
-    with pytest.raises(TreasonError, match="cannot tell which ports listen"):
+    with pytest.raises(TreasonError, match="cannot read which ports listen"):
         listeners.ports(tmp_path)
     (tmp_path / "tcp").write_text("titles\n 0: 00000000:07E8 00000000:0000 0A 0 0\n")
     assert listeners.ports(tmp_path) == {0x7E8}

@@ -22,6 +22,6 @@ def test_a_second_holder_waits_and_is_then_refused(tmp_path: Path) -> None:
 def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     """Who can write to the directory cannot make root open another file."""
     (tmp_path / "lock").symlink_to(tmp_path / "victim")
-    with pytest.raises(LockError, match="cannot make the lock"), held(tmp_path / "lock", 0):
+    with pytest.raises(LockError, match="cannot create the lock"), held(tmp_path / "lock", 0):
         pass
     assert not (tmp_path / "victim").exists()

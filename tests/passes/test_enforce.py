@@ -163,7 +163,7 @@ def test_unexplained_removals_are_refused_and_nothing_is_applied() -> None:
     backend = Memory(held)
     outcome = pass_(backend, Desired(), Guard(0.3, Causes))
     assert outcome.state is State.FAILED
-    assert "refused to lift 20 of 20" in outcome.error
+    assert "refusing to remove 20 of 20" in outcome.error
     assert "--force" in outcome.error
     assert backend.banned == held
     assert pass_(backend, Desired(), Guard(0.3, lambda: Causes(held))).state is State.CHANGED
@@ -194,7 +194,7 @@ def test_a_check_tells_that_a_pass_would_be_refused() -> None:
     backend = Memory(frozenset(Network.of(4, i, 32) for i in range(20)))
     outcome = pass_(backend, Desired(), Guard(0.3, Causes), check=True)
     assert outcome.state is State.DRIFT
-    assert "refused to lift" in outcome.error
+    assert "refusing to remove" in outcome.error
 
 
 def test_teardown_of_one_goes_on_after_another_failed() -> None:

@@ -120,7 +120,7 @@ def test_too_many_new_bans_are_refused_as_a_whole(store: Store) -> None:
     scanner = Scanner(store, Policy(max_new_bans=2), NOW, write=True)
     fine, refused = scanner.scan({"a": lambda: first, "b": lambda: second})
     assert len(fine.bans) == 1
-    assert "2 new bans after 1, max_new_bans allows 2" in refused.error
+    assert "2 new bans after 1: max_new_bans allows 2" in refused.error
     assert store.bans.networks(NOW) == (Networks.of([A]), [])
     assert store.cursors.get("b") is None
 
@@ -175,7 +175,7 @@ def test_a_source_that_fails_in_its_notes_is_read_all_the_same(store: Store) -> 
     reading = scan(store, Mute([shrunk("192.0.2.1")]))
     assert (reading.error, reading.offences, store.cursors.get("it")) == ("", 1, "1")
     assert reading.notes == (
-        "no notes: it: the plugin failed: TypeError: 'str' object is not callable",
+        "its notes cannot be read: it: the plugin failed: TypeError: 'str' object is not callable",
     )
 
 
@@ -331,7 +331,7 @@ def test_a_rule_is_for_the_sources_that_it_names(store: Store) -> None:
     scanner = Scanner(store, Policy(), NOW, write=False, rules=[ELSEWHERE])
     readings = {reading.source: reading for reading in scanner.scan(made)}
     assert [readings[name].offences for name in made] == [0, 1, 0]
-    assert readings["kmsg"].notes == ("not read: no rule is for it",)
+    assert readings["kmsg"].notes == ("not read: no rule applies to this source",)
     [named] = scanner.scan({"file:/x": lambda: Fixed([stamped(2, None)])})
     assert named.offences == 1
 

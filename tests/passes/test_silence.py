@@ -88,7 +88,7 @@ def test_status_tells_it(
     mocker.patch("sources.kmsg.Kmsg.silence", **said)
     result = place.treason("status", "-o", "json")
     assert (result.code, result.json["silent"]) == (0, {"kmsg": told})
-    assert f"silent     kmsg: {told}\n" in place.treason("status").out
+    assert f"silent source   kmsg: {told}\n" in place.treason("status").out
 
 
 @pytest.mark.kmsg

@@ -145,19 +145,19 @@ def test_it_tells_matches_refusals_and_what_would_follow(place: Place) -> None:
         f"  + 192.0.2.1 port 1 to 80  {PEER.format('192.0.2.1', 1, 80)}",
         f"  + 192.0.2.9 port 2 to 80  {PEER.format('192.0.2.9', 2, 80)}",
         f"  x {PEER.format('192.0.2.2', 1, 80)}",
-        "      refused: a process wrote it, not the kernel: its facility is 1, not 0",
+        "      refused: written by a process, not by the kernel: its facility is 1, not 0",
         f"  x {PEER.format('127.0.0.6', 1, 80)}",
         "      refused: 127.0.0.6 stood for every native IPv6 peer before Linux 2.6.26",
         f"  x {PEER.format('192.0.2.3', 99999, 80)}",
-        "      refused: '99999' is no port",
+        "      refused: '99999' is not a port",
         f"  ~ {PEER.format('192.0.2.4', 1, 80)} trailing",
         '      almost: the pattern matches only a part of the line: behind that stands " trailing"',
-        'unexpectedly-shrunk: nothing, no record holds "unexpectedly shrunk window"',
-        'probing-zero-window: nothing, no record holds "Probing zero-window"',
-        "what would follow (1 connection within 10m: a ban for good)",
+        'unexpectedly-shrunk: no record contains "unexpectedly shrunk window"',
+        'probing-zero-window: no record contains "Probing zero-window"',
+        "what would follow (1 connection within 10m: a permanent ban)",
     ]
     assert out[14:16] == [
-        "  192.0.2.1  1 connection: a ban for good",
+        "  192.0.2.1  1 connection: a permanent ban",
         "  192.0.2.9  1 connection: never dropped, whitelisted: office",
     ]
     assert out[16] == (
@@ -192,7 +192,7 @@ def test_the_policy_decides_what_would_follow(place: Place) -> None:
     assert addresses["192.0.2.2"]["why"] == "2 within 10m"
     assert addresses["192.0.2.1"]["until"] is not None
     text = place.treason("test-rule", path).out
-    assert "  192.0.2.2  1 connection: no ban, which takes 2 within 10m\n" in text
+    assert "  192.0.2.2  1 connection: no ban, it takes 2 within 10m\n" in text
     assert "6 of 7 matches" not in text
     assert "7 of 7 matches tell no time with a year and a zone" in text
 
@@ -205,7 +205,7 @@ def test_what_a_rule_adds_is_told(place: Place) -> None:
     )
     out = place.treason("test-rule", "--rule", "own", log(place, "own 192.0.2.3, 7 times")).out
     assert "\n  + 192.0.2.3, 7 times  own 192.0.2.3, 7 times\n" in out
-    assert "own: 1 connection within 10m: a ban for 1h)\n" in out
+    assert "own: 1 connection within 10m: a ban of 1h)\n" in out
     assert "  192.0.2.3  1 connection: a ban until 20" in out
     assert "note: rule 'own' is only for records of kmsg\n" in out
 
@@ -226,10 +226,10 @@ def test_the_network_that_would_be_banned_is_told(place: Place) -> None:
     path = log(place, *(shrunk.format(peer) for peer in peers))
     as_network = "counted and banned as 2001:db8::/64"
     said = place.treason("test-rule", path).out
-    assert f"  2001:db8::2  1 connection: a ban for good, {as_network}\n" in said
+    assert f"  2001:db8::2  1 connection: a permanent ban, {as_network}\n" in said
     assert [each["why"] for each in tried(place, path)["addresses"]] == [as_network] * 2
     place.treason("ban", "2001:db8::/64")
-    assert f"is banned already, {as_network}" in place.treason("test-rule", path).out
+    assert f"already banned, {as_network}" in place.treason("test-rule", path).out
 
 
 def test_who_is_banned_already_is_told(place: Place) -> None:
@@ -239,7 +239,7 @@ def test_who_is_banned_already_is_told(place: Place) -> None:
     path = log(place, PEER.format("192.0.2.1", 1, 80), PEER.format("192.0.2.2", 1, 80))
     found = [(each["address"], each["state"]) for each in tried(place, path)["addresses"]]
     assert found == [("192.0.2.1", "already banned"), ("192.0.2.2", "ban")]
-    assert "192.0.2.1  1 connection: is banned already" in place.treason("test-rule", path).out
+    assert "192.0.2.1  1 connection: already banned" in place.treason("test-rule", path).out
 
 
 def test_connections_that_this_machine_made_do_not_count(place: Place, host: None) -> None:
@@ -309,7 +309,7 @@ def test_large_logs_are_told_in_short(place: Place) -> None:
     assert short.count("\n  + ") == 20
     assert "\n  and 30 more, matched; -v shows all\n" in short
     assert "\n  and 10 more, almost; -v shows all\n" in short
-    assert short.count(": a ban for good\n") == 20
+    assert short.count(": a permanent ban\n") == 20
     full = place.treason("test-rule", "-v", path).out
     assert (full.count("\n  + "), full.count("\n  ~ ")) == (50, 30)
     assert "-v shows" not in full
@@ -360,4 +360,4 @@ def test_it_changes_nothing_and_needs_no_database(place: Place) -> None:
     assert place.snapshot() == before
     place.database.write_bytes(b"not a database at all, but of some length" * 99)
     [note] = tried(place, path)["notes"]
-    assert note.startswith("not told: who is banned already. ")
+    assert note.startswith("cannot read who is already banned: ")

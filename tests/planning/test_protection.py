@@ -60,7 +60,7 @@ def test_resolvers_are_those_of_resolv_conf(tmp_path: Path) -> None:
 
 def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     """An unknown protection is not an empty one."""
-    with pytest.raises(TreasonError, match="cannot read what to protect"):
+    with pytest.raises(TreasonError, match="cannot find out what to protect"):
         protected(Protect(), [], resolvers=tmp_path)
 
 
@@ -68,7 +68,7 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path) -> None:
 def test_what_cannot_be_understood_is_an_error(name: str, tmp_path: Path) -> None:
     """A kernel that prints otherwise is not a machine without addresses."""
     (tmp_path / name).write_text("Iface\nzz yy\n")
-    with pytest.raises(TreasonError, match="cannot tell what to protect"):
+    with pytest.raises(TreasonError, match="cannot find out what to protect"):
         protected(Protect(), [], net=tmp_path)
 
 

@@ -128,13 +128,13 @@ def test_who_fails_is_left_out_and_told(tmp_path: Path) -> None:
     """The others go on."""
 
     def fail() -> Sample:
-        raise Failed("no such program")
+        raise Failed("program not found")
 
     bench = Bench(tmp_path)
     subjects = [Subject("bad", 10, fail), Subject("good", 10, lambda: {"wall": 1.0})]
     bench.compare("work", subjects, rounds=2)
     assert [key.subject for key in bench.results.series] == ["good"]
-    assert bench.results.notes == ["work: bad, 10: no such program"]
+    assert bench.results.notes == ["work: bad, 10: program not found"]
 
 
 def test_addresses_are_distinct_and_always_the_same() -> None:

@@ -1,12 +1,17 @@
 """The public interface: what a plugin's author may import."""
 
 import inspect
+import textwrap
+from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import reconciler
-from reconciler import errors, hookspecs
+from reconciler import Desired, errors, hookspecs
+from reconciler.passes.enforce import Goal, State, enforce
 
 
 def test_all_names_what_is_there_in_order() -> None:
@@ -39,9 +44,41 @@ def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
         assert thing.__module__ != errors.__name__ or name in (errors.__doc__ or ""), name
 
 
-def test_hooks_are_one_sentence_each() -> None:
-    """Each specification says in one sentence what it gives."""
-    hooks = [thing for name, thing in vars(hookspecs).items() if name.startswith("treason_")]
-    assert len(hooks) == 2
-    for hook in hooks:
-        assert (hook.__doc__ or "").count(".") == 1
+def hooks() -> list[Callable[[], object]]:
+    """Return the specifications of the hooks."""
+    return [thing for name, thing in vars(hookspecs).items() if name.startswith("treason_")]
+
+
+def example(hook: Callable[[], object]) -> dict[str, Any]:
+    """Run the example in a hook's docstring, and return its names."""
+    text = inspect.getdoc(hook) or ""
+    names: dict[str, Any] = {}
+    exec(textwrap.dedent(text.partition("::\n\n")[2]), names)  # noqa: S102 - our own text
+    return names
+
+
+@pytest.mark.parametrize("hook", hooks(), ids=lambda hook: hook.__name__)
+def test_a_hook_begins_with_one_sentence(hook: Callable[[], object]) -> None:
+    """It says what the hook returns; an example follows."""
+    first, _, rest = (hook.__doc__ or "").partition("\n")
+    assert first.count(".") == 1
+    assert "@hookimpl" in rest
+
+
+def test_the_examples_of_the_hooks_work(tmp_path: Path) -> None:
+    """The source is read once, and again from where it stopped; the backend converges."""
+    names = example(hookspecs.treason_sources)
+    [plugin] = names["treason_sources"]()
+    names["Spool"].path = tmp_path / "messages"
+    names["Spool"].path.write_text("one\ntwo\n")
+    source = plugin.factory(plugin.schema())
+    assert [record.text for record in source.read(None, [""])] == ["one", "two"]
+    again = plugin.factory(plugin.schema())
+    assert list(again.read(source.cursor(), [""])) == []
+    [plugin] = example(hookspecs.treason_backends)["treason_backends"]()
+    goal = Goal(lambda: Desired([reconciler.Network.parse("192.0.2.7")]))
+    states = [
+        next(enforce({"toy": lambda: plugin.factory(plugin.schema())}, goal, check=False)).state
+        for _ in range(2)
+    ]
+    assert states == [State.CHANGED, State.IN_SYNC]

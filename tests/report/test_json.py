@@ -57,6 +57,35 @@ def test_drift_and_errors_have_the_same_shape(place: Place, nft: Callable[..., s
     hold(result.json, "reconcile")
 
 
+@pytest.mark.parametrize(
+    ("command", "code", "what", "hint"),
+    [
+        (["list", "-o", "json"], 1, "not valid TOML", "treason config check"),
+        (["ban", "x", "--output=json"], 64, "No such option", "treason ban --help"),
+        (["reconcile", "-ojson", "--observed", "x"], 64, "goes with --check", "treason reconcile"),
+        (["nothing", "-o", "json"], 64, "No such command", "treason --help"),
+    ],
+)
+def test_errors_are_json_too(
+    command: list[str], code: int, what: str, hint: str, place: Place
+) -> None:
+    """With the same exit code, and the same text for people on standard error."""
+    place.config.write_text("[treason")
+    result = place.treason(*command)
+    hold(result.json, "failure")
+    error = result.json["error"]
+    assert (result.code, what in error["what"], hint in error["hint"]) == (code, True, True)
+    assert error["what"] in result.err
+
+
+def test_an_error_without_a_hint_has_none(place: Place) -> None:
+    """It is null, as everything is that there is not."""
+    place.database.write_bytes(b"SQLite format 3\0" + bytes(16))
+    error = place.treason("list", "-o", "json").json["error"]
+    assert isinstance(error["what"], str)
+    assert error["hint"] is None or error["hint"]
+
+
 def test_the_snapshot_has_its_shape(place: Place, nft: Callable[..., str]) -> None:
     """Of a backend that passes networks ahead, and of one that cannot."""
     blocklist = f"file:{place.path}/list"

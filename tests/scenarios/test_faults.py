@@ -96,7 +96,7 @@ def _inside(namespace: int, work: Callable[[], int]) -> int:
         (errno.ENOBUFS, "No buffer space available"),
         (errno.EPERM, "Operation not permitted"),
         (errno.ENOMEM, "Cannot allocate memory"),
-        (errno.ERESTART, "other programs change the ruleset all the time"),
+        (errno.ERESTART, "other programs keep changing the ruleset"),
     ],
 )
 def test_an_error_of_the_kernel_is_told_in_its_words(

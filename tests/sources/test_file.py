@@ -260,7 +260,7 @@ def test_an_empty_needle_stands_in_every_line(log: Path) -> None:
 
 
 def test_the_memory_it_takes_does_not_grow_with_the_log(log: Path) -> None:
-    """Neither with many lines nor with one that does not end."""
+    """Neither with many lines nor with one that must end."""
     log.write_bytes(b"a line\n" * (1 << 20) + b"x" * (8 << 20) + b"\nlast\n")
     source = File(Settings(str(log)))
     tracemalloc.start()
@@ -391,7 +391,9 @@ def test_a_cursor_that_means_nothing_is_told(log: Path) -> None:
     log.write_text("one\n")
     source = File(Settings(str(log), trusted=True))
     assert len(list(source.read("1:2:3:4:zzzz", ()))) == 1
-    assert source.notes() == ["'1:2:3:4:zzzz' is no place in a log: read again from the beginning"]
+    assert source.notes() == [
+        "'1:2:3:4:zzzz' is not a position in a log: read again from the beginning"
+    ]
 
 
 def test_a_pipe_without_a_writer_is_not_waited_for_for_ever(
@@ -400,5 +402,5 @@ def test_a_pipe_without_a_writer_is_not_waited_for_for_ever(
     """The lock of the pass would keep away all others."""
     monkeypatch.setattr("sources.file.source._WRITER", 0.05)
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(SourceUnreadable, match="nobody writes to the pipe"):
+    with pytest.raises(SourceUnreadable, match="no program writes to the pipe"):
         list(File(Settings(str(tmp_path / "pipe"))).read(None, ()))

@@ -125,7 +125,7 @@ def test_a_store_that_cannot_be_written_fails_no_pass(path: Path) -> None:
         [outcome] = enforce({"it": MarkedFirewall}, goal, check=False)
     assert (outcome.state, outcome.error) == (State.CHANGED, "")
     assert [note.partition(":")[0] for note in outcome.notes] == [
-        "not remembered, so the next pass reads everything"
+        "could not save the verified state; the next pass reads everything"
     ]
 
 
@@ -134,7 +134,9 @@ def test_a_fingerprint_that_is_no_text_is_a_mistake_of_the_plugin(store: Store) 
     firewall = MarkedFirewall(b"mark")
     goal = Goal(lambda: desired((), ()), knowledge=memory(store))
     [outcome] = enforce({"it": lambda: firewall}, goal, check=False)
-    assert "it: the plugin failed: TypeError: the fingerprint b'mark' is no text" in outcome.error
+    assert (
+        "it: the plugin failed: TypeError: the fingerprint b'mark' is not a text" in outcome.error
+    )
 
 
 def test_changes_that_nobody_asks_for_are_forgotten(path: Path) -> None:

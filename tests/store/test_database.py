@@ -62,7 +62,7 @@ def test_a_directory_open_to_everybody_is_refused_to_root(path: Path) -> None:
     path.parent.chmod(0o777)
     with pytest.raises(StoreError) as refused:
         connect(path, write=True, timeout=1)
-    assert refused.value.what == f"{path.parent}: everybody may write to the database's directory"
+    assert refused.value.what == f"{path.parent}: every user may write to the database's directory"
     assert path.read_bytes() == before
 
 
@@ -80,13 +80,13 @@ def test_a_database_that_may_not_be_looked_at_is_not_a_missing_one(path: Path) -
 
 @pytest.mark.parametrize("write", [True, False])
 def test_what_is_no_file_is_not_an_empty_database(tmp_path: Path, write: bool) -> None:
-    """A link that leads nowhere, a device, a pipe and a directory are errors."""
+    """A link without a file behind it, a device, a pipe and a directory are errors."""
     for name, target in {"nowhere": "absent", "null": "/dev/null", "directory": "/"}.items():
         (tmp_path / name).symlink_to(target)
     os.mkfifo(tmp_path / "pipe")
-    assert "leads nowhere" in refusal(tmp_path / "nowhere", write=write)
+    assert "points to a file that does not exist" in refusal(tmp_path / "nowhere", write=write)
     for name in ("null", "directory", "pipe"):
-        assert "no regular file" in refusal(tmp_path / name, write=write)
+        assert "not a regular file" in refusal(tmp_path / name, write=write)
 
 
 def test_a_wal_database_is_not_read_by_writing(path: Path) -> None:
@@ -138,7 +138,7 @@ def test_garbage_is_named_and_left_alone(path: Path, write: bool) -> None:
     """A file that is no database is refused, and stays as it is."""
     content = b"not a database at all, but long enough to be looked at" * 20
     path.write_bytes(content)
-    assert refusal(path, write=write) == "this is no SQLite database"
+    assert refusal(path, write=write) == "this is not an SQLite database"
     assert path.read_bytes() == content
 
 
@@ -164,7 +164,7 @@ def test_somebody_elses_database_is_refused(tmp_path: Path) -> None:
     other.close()
     before = path.read_bytes()
     for write in (True, False):
-        assert refusal(path, write=write) == "this SQLite database was not made by treason"
+        assert refusal(path, write=write) == "this SQLite database was not created by treason"
     assert path.read_bytes() == before
 
 
@@ -191,7 +191,7 @@ def test_an_interrupted_write_is_not_read_as_if_complete(path: Path, tmp_path: P
         shutil.copy(tmp_path / name, copy / name)
     writer.close()
     crashed = copy / "treason.db"
-    assert refusal(crashed, write=False) == "an interrupted write waits to be undone"
+    assert refusal(crashed, write=False) == "an interrupted write must be rolled back first"
     with open_store(crashed, write=True) as store:
         assert store.bans.networks(0) == (Networks.of([BAN.network]), [])
 

@@ -70,7 +70,7 @@ def lines() -> list[str]:
 
 
 def first_boot() -> None:
-    """Off at first; turned on, the genuine message leads to a ban, and to dropped packets."""
+    """Off at first; turned on, the genuine message leads to a ban, and to addped packets."""
     say(treason("init").rstrip())
     assert (state(), flags()) == ("off", {"=_"})
     assert "as root, turn it on: treason init --kernel-message" in treason("scan", "-v")

@@ -46,7 +46,7 @@ _TELLING: Final = 3
 def _plain(text: object) -> str:
     if isinstance(text, str) and re.fullmatch(r"(/[A-Za-z0-9._+-]+)+", text):
         return text
-    raise ValueError(f"{text!r} is no absolute path of plain letters, digits and ._+-")
+    raise ValueError(f"{text!r} is not an absolute path of plain letters, digits and ._+-")
 
 
 @frozen
@@ -133,7 +133,9 @@ class Haproxy:
             ) from None
         lines = answer.splitlines()
         if not lines or lines.pop():
-            raise BackendUnreadable(f"{self._socket}: HAProxy's answer broke off", "try again")
+            raise BackendUnreadable(
+                f"{self._socket}: HAProxy's answer ended too early", "try again"
+            )
         entries = [re.fullmatch(r"0x[0-9a-f]+ (.*)", line) for line in lines]
         if None in entries:
             raise BackendUnreadable(

@@ -5,24 +5,30 @@ from time import time
 import click
 
 from reconciler.cli.console import OK, emit, say
-from reconciler.cli.options import output_format, verbosity
+from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.model import Ban
 from reconciler.network import Network
 from reconciler.passes import access, banning
 from reconciler.report import json, text
-from reconciler.report.times import iso
+from reconciler.report.times import ahead, iso
 from reconciler.toml import duration
 
 _networks = click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "ban 192.0.2.7 --for 1h --reason 'port scan'", "ban 198.51.100.0/24 2001:db8:7::/48"
+    )
+)
 @_networks
 @click.option("--for", "length", default="permanent", show_default=True, metavar="DURATION",
-              help="How long: 90s, 10m, 1h, 30d, permanent.")  # fmt: skip
-@click.option("--reason", default="", help="Why; kept with the ban.")
-@click.option("--force", is_flag=True, help="Even if it is too wide, or exempt.")
+              help="How long: 90s, 10m, 1h, 30d or permanent.")  # fmt: skip
+@click.option("--reason", default="", help="Why; stored with the ban.")
+@click.option(
+    "--force", is_flag=True, help="Store the ban even if the network is too wide, or exempt."
+)
 @verbosity
 @click.pass_obj
 def ban(setup: Setup, networks: tuple[str, ...], length: str, reason: str, force: bool) -> int:
@@ -37,36 +43,36 @@ def ban(setup: Setup, networks: tuple[str, ...], length: str, reason: str, force
             banning.refuse(setup, each.network, exempt)
     with access.opened(setup, write=True) as store:
         store.bans.add(bans)
-    end = "for good" if until is None else f"until {iso(until)}"
+    end = "permanently" if until is None else f"until {iso(until)} ({ahead(until, now)})"
     for each in bans:
         say(f"{each.network}: banned {end}{banning.remark(each.network, exempt)}")
     return OK
 
 
-@click.command()
+@click.command(epilog=examples("unban 192.0.2.7"))
 @_networks
 @verbosity
 @click.pass_obj
 def unban(setup: Setup, networks: tuple[str, ...]) -> int:
-    """Lift bans; the next pass enforces that. Other bans that overlap stay."""
+    """Remove bans; the next pass removes them from the firewalls. Overlapping bans stay."""
     wanted, now = [Network.parse(each) for each in networks], int(time())
     with access.opened(setup, write=True) as store:
         lifted = store.bans.lift(wanted, now)
         allows = setup.config.treason.min_prefix.allows
         held = {each for each in wanted if store.bans.holds(each, now, allows)}
     for network in wanted:
-        note = "unbanned" if network in lifted else "had no ban of its own"
-        still = "; a wider ban still holds" if network in held else ""
+        note = "unbanned" if network in lifted else "was not banned"
+        still = "; still banned as part of a wider network" if network in held else ""
         say(f"{network}: {note}{still}")
     return OK
 
 
-@click.command("list")
+@click.command("list", epilog=examples("list", "list -o json"))
 @output_format
 @verbosity
 @click.pass_obj
 def list_(setup: Setup, form: str) -> int:
-    """List the bans that are stored and have not ended."""
+    """List the active bans."""
     now = int(time())
     with access.opened(setup, write=False) as store:
         bans = store.bans.active(now)
@@ -74,14 +80,14 @@ def list_(setup: Setup, form: str) -> int:
     return OK
 
 
-@click.command()
+@click.command(epilog=examples("history --limit 10", "history 192.0.2.7"))
 @click.argument("network", required=False)
 @click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True)
 @output_format
 @verbosity
 @click.pass_obj
 def history(setup: Setup, network: str | None, limit: int, form: str) -> int:
-    """Tell what was banned, unbanned and expired, the latest first."""
+    """List past bans, unbans and expiries, the latest first."""
     wanted = None if network is None else Network.parse(network)
     with access.opened(setup, write=False) as store:
         events = store.history.latest(wanted, limit)

@@ -4,25 +4,25 @@ import click
 import tomli_w
 
 from reconciler.cli.console import ERROR, OK, emit, say, show
-from reconciler.cli.options import output_format, verbose, verbosity
+from reconciler.cli.options import examples, output_format, verbose, verbosity
 from reconciler.config.setup import Setup
 from reconciler.report import text
 from reconciler.toml import schema
 
 
-@click.group()
+@click.group(epilog=examples("config check", "config show -o json"))
 @verbosity
 def config() -> None:
     """Check or show the configuration."""
 
 
-@config.command()
+@config.command(epilog=examples("config check", "--config ./treason.toml config check -v"))
 @verbosity
 @click.pass_obj
 def check(setup: Setup) -> int:
-    """Check the configuration, the whitelist and the plugins' settings; tell every mistake.
+    """Check the configuration, the whitelist and the plugins' settings; name every mistake.
 
-    -v also tells what is allowed in a rule's pattern, and seldom meant.
+    With -v also name what is allowed in a rule's pattern, but seldom meant.
     """
     problems = setup.problems()
     show(problems)
@@ -31,27 +31,27 @@ def check(setup: Setup) -> int:
 
         show(f"note: {doubt}" for rule in setup.rules for doubt in rules.doubts(rule))
     if not problems:
-        say(f"{setup.path}: right")
+        say(f"{setup.path}: OK")
     return ERROR if problems else OK
 
 
-@config.command("show")
+@config.command("show", epilog=examples("config show"))
 @output_format
 @verbosity
 @click.pass_obj
 def show_(setup: Setup, form: str) -> int:
-    """Show what is in force: the defaults, changed by the file."""
+    """Show the settings in force: the defaults, changed by the file."""
     value = schema.plain(setup.config)
     emit(form, lambda: {"config": value}, [tomli_w.dumps(value).rstrip()])
     return OK
 
 
-@click.command()
+@click.command(epilog=examples("plugins"))
 @output_format
 @verbosity
 @click.pass_obj
 def plugins(setup: Setup, form: str) -> int:
-    """List the kinds of source and backend, and what is broken."""
+    """List the available sources and backends, and the broken plugins."""
     found = setup.plugins
     rows = [
         (kind, name, provider)

@@ -3,16 +3,15 @@
 import click
 
 from reconciler.cli.console import ERROR, OK, complain, say
-from reconciler.cli.options import (
-    backend_names,
-    verbosity,
-)
+from reconciler.cli.options import backend_names, examples, verbosity
 from reconciler.config.setup import Setup
 from reconciler.passes import snapshot
 
 
-@click.command()
-@click.option("--observed", is_flag=True, required=True, help="What the firewalls really hold.")
+@click.command(epilog=examples("export --observed > observed.json"))
+@click.option(
+    "--observed", is_flag=True, required=True, help="Print what the firewalls really hold."
+)
 @backend_names
 @verbosity
 @click.pass_obj

@@ -8,7 +8,7 @@ import click
 
 from reconciler import files
 from reconciler.cli.console import OK, say
-from reconciler.cli.options import verbosity
+from reconciler.cli.options import examples, verbosity
 from reconciler.config import template
 from reconciler.config.setup import Setup
 from reconciler.config.tables import Main
@@ -17,19 +17,21 @@ from reconciler.host import kernel_message, units
 from reconciler.passes import access
 
 
-@click.command()
-@click.option("--systemd", is_flag=True, help="Install and enable the units as well.")
-@click.option("--kernel-message", "message", is_flag=True, help="Turn on the kernel's message too.")
-@click.option("--undo", is_flag=True, help="Take back what the other options do.")
+@click.command(epilog=examples("init", "init --systemd --kernel-message", "init --undo --systemd"))
+@click.option("--systemd", is_flag=True, help="Also install and enable the systemd units.")
+@click.option(
+    "--kernel-message", "message", is_flag=True, help="Also turn on the kernel's message."
+)
+@click.option("--undo", is_flag=True, help="Undo what --systemd or --kernel-message did.")
 @verbosity
 @click.pass_obj
 def init(setup: Setup, systemd: bool, message: bool, undo: bool) -> int:
-    """Make the configuration, the database and their directories; what is there stays.
+    """Create the configuration, the database and their directories; overwrite nothing.
 
-    With --systemd also install the timer that runs a pass each minute, and the unit that enforces
-    what is stored early at boot. With --kernel-message also let the kernel print its message about
-    hostile peers, now and after every boot: since Linux 3.19 it does not by itself. --undo takes
-    back what these two do, and nothing else; bans stay enforced.
+    --systemd also installs the timer that runs a pass each minute, and the unit that enforces the
+    stored bans early at boot. --kernel-message also lets the kernel print its message about hostile
+    peers, now and after every boot: since Linux 3.19 it does not by itself. --undo takes these two
+    back, and nothing else; bans stay enforced.
     """
     if undo:
         if not (systemd or message):
@@ -54,10 +56,10 @@ def init(setup: Setup, systemd: bool, message: bool, undo: bool) -> int:
     return OK
 
 
-@click.command()
+@click.command(epilog=examples("demo"))
 @verbosity
 def demo() -> int:
-    """Show it all in a network namespace of its own; needs no root, leaves no trace."""
+    """Show how it works, in a network namespace of its own; needs no root, changes nothing."""
     from reconciler.cli import demo as story  # noqa: PLC0415 - no other command needs it
 
     return story.tell()
@@ -75,14 +77,14 @@ def write_configuration(path: Path) -> None:
             path.parent.mkdir(parents=True)
             path.parent.chmod(0o755)  # whatever the umask: services have users of their own
         if os.path.lexists(path):
-            say(f"{path}: kept")
+            say(f"{path}: already exists, unchanged")
         else:
             files.replace(path, template.default_text(), mode=0o644)
-            say(f"{path}: made")
+            say(f"{path}: created")
     except OSError as error:
         raise ConfigError(
-            f"{error.filename or path}: cannot make the configuration: {error.strerror}",
-            "run as root, or name another place with --config",
+            f"{error.filename or path}: cannot create the configuration: {error.strerror}",
+            "run as root, or name another file with --config",
         ) from None
 
 
@@ -92,9 +94,9 @@ def _database(setup: Setup) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
-            f"{path.parent}: cannot make the database's directory: {error.strerror}",
-            "run as root, or set [treason] database to another place",
+            f"{path.parent}: cannot create the database's directory: {error.strerror}",
+            "run as root, or set [treason] database to another file",
         ) from None
     kept = os.path.lexists(path)
     with access.opened(setup, write=True):
-        say(f"{path}: {'kept' if kept else 'made'}")
+        say(f"{path}: {'already exists, unchanged' if kept else 'created'}")

@@ -9,10 +9,7 @@ from attrs import evolve
 
 from reconciler.cli.console import ERROR, OK, complain, show, warn
 from reconciler.cli.ending import complain_of, warn_of
-from reconciler.cli.options import (
-    lock_timeout,
-    verbosity,
-)
+from reconciler.cli.options import examples, lock_timeout, verbosity
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError
 from reconciler.passes import access
@@ -22,19 +19,24 @@ from reconciler.passes.run import Options, Pass
 from reconciler.report import text
 
 
-@click.command()
+@click.command(epilog=examples("migrate --from iptables --to nftables"))
 @click.option(
-    "--from", "old", required=True, metavar="NAME[:ARGUMENT]", help="The backend to leave."
+    "--from", "old", required=True, metavar="NAME[:ARGUMENT]", help="The backend to move from."
 )
-@click.option("--to", "new", required=True, metavar="NAME[:ARGUMENT]", help="The one to use.")
-@click.option("--force", is_flag=True, help="Lift however much the move would lift.")
+@click.option(
+    "--to", "new", required=True, metavar="NAME[:ARGUMENT]", help="The backend to move to."
+)
+@click.option("--force", is_flag=True, help="Skip the safety limit on removals.")
 @lock_timeout
 @verbosity
 @click.pass_obj
 def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) -> int:
-    """Move from one backend to another: the old one is torn down when the new one holds all."""
+    """Move from one backend to another: remove the old one once the new one is verified."""
     if old == new:
-        raise ConfigError(f"both are {old!r}", "name two backends; `treason plugins` lists them")
+        raise ConfigError(
+            f"--from and --to both name {old!r}",
+            "name two different backends; `treason plugins` lists them",
+        )
     with (
         access.locked(setup, lock_timeout, partial(_made, names=(old, new))) as (current, made),
         access.opened(current, write=False) as store,
@@ -49,10 +51,10 @@ def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) 
     code = ERROR if any(outcome.error for outcome in outcomes) else OK
     listed = current.config.treason.backends
     if code != OK and all(outcome.state is not State.REMOVED for outcome in outcomes):
-        complain(f"{old} was not torn down")
+        complain(f"{old} was not removed; it still drops what it dropped before")
     elif old in listed or new not in listed:
         names = dumps([*(name for name in listed if name not in {old, new}), new])
-        warn(f"before the next pass, set backends = {names} under [treason] in {current.path}")
+        warn(f"before the next pass, set backends = {names} in [treason] of {current.path}")
     return code
 
 
@@ -61,8 +63,8 @@ def _made(setup: Setup, names: tuple[str, str]) -> list[Maker]:
     database = setup.config.treason.database
     if not database.exists():
         raise ConfigError(
-            f"{database}: there is no database, so the new one would hold nothing",
-            "name it under [treason], or make it with `treason init`",
+            f"{database}: the database does not exist, so the new backend would drop nobody",
+            "set [treason] database to the right file, or create one: treason init",
         )
     setup.whitelist  # noqa: B018 - nothing is opened if it is wrong
     return [maker for name in names for maker in setup.backends((name,)).items()]

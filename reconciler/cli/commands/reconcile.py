@@ -12,6 +12,7 @@ from reconciler.cli.console import emit
 from reconciler.cli.ending import code_of, complain_of, scan_lines, warn_of
 from reconciler.cli.options import (
     backend_names,
+    examples,
     lock_timeout,
     output_format,
     source_names,
@@ -29,15 +30,31 @@ Backends = Mapping[str, Callable[[], Backend]]
 """What makes each of them, by the names that people gave them."""
 
 
-@click.command()
-@click.option("--check", is_flag=True, help="Change nothing; exit with 2 if something differs.")
-@click.option("--diff", is_flag=True, help="Read all, and print every change as a unified diff.")
+@click.command(
+    epilog=examples(
+        "reconcile --check --diff",
+        "reconcile --no-scan",
+        "reconcile --source file:/var/log/kern.log",
+    )
+)
+@click.option("--check", is_flag=True, help="Change nothing; exit with 2 if a backend differs.")
+@click.option(
+    "--diff",
+    is_flag=True,
+    help="Read every backend as a whole, and print the differences as a unified diff.",
+)
 @source_names
 @backend_names
-@click.option("--observed", metavar="FILE", help="Check against what `treason export` wrote.")
+@click.option(
+    "--observed", metavar="FILE", help="Check against this snapshot, written by `treason export`."
+)
 @click.option("--no-scan", is_flag=True, help="Read no source; enforce what is stored.")
-@click.option("--full", is_flag=True, help="Read all that the firewall holds, and compare it.")
-@click.option("--force", is_flag=True, help="Ban and lift however much the pass says.")
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Read back every element instead of trusting the last verified state.",
+)
+@click.option("--force", is_flag=True, help="Skip the safety limits on new bans and removals.")
 @lock_timeout
 @output_format
 @verbosity
@@ -55,10 +72,10 @@ def reconcile(
     lock_timeout: float,
     form: str,
 ) -> int:
-    """Scan the sources, then make the firewall hold what is desired.
+    """Read the sources, then bring every firewall in line with the bans and the whitelist.
 
-    Exits with 0 when every backend holds it, verified; with 1 on any error; with
-    --check, 2 means that something differs.
+    Exit codes: 0 every backend is in sync, and was verified; 1 an error; 2 (only with --check) a
+    backend differs.
     """
     if observed is not None and not check:
         raise click.UsageError("--observed goes with --check")

@@ -5,13 +5,16 @@ import sys
 import click
 
 from reconciler.cli.console import OK, emit
-from reconciler.cli.options import output_format, verbose, verbosity
+from reconciler.cli.options import examples, output_format, verbose, verbosity
 from reconciler.config.setup import Setup
 from reconciler.passes import trial_run
 from reconciler.report import trial as report
 
 
-@click.command("test-rule")
+@click.command(
+    "test-rule",
+    epilog=examples("test-rule /var/log/kern.log", "test-rule --rule ufw-block kern.log"),
+)
 @click.argument("log", metavar="[FILE|-]", required=False)
 @click.option("--pattern", "tried", metavar="REGEX", help="Try this pattern instead of the rules.")
 @click.option(
@@ -24,7 +27,7 @@ from reconciler.report import trial as report
 def test_rule(
     setup: Setup, log: str | None, tried: str | None, names: tuple[str, ...], form: str
 ) -> int:
-    """Try the rules on a log, and tell what matches, what almost does, and what would follow.
+    """Try the rules on a log: what matches, what almost matches, and who would be banned.
 
     It reads a saved log in any shape, or standard input, and changes nothing anywhere.
     """

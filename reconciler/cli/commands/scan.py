@@ -10,6 +10,7 @@ import click
 from reconciler.cli.console import emit
 from reconciler.cli.ending import code_of, complain_of, scan_lines
 from reconciler.cli.options import (
+    examples,
     lock_timeout,
     output_format,
     source_names,
@@ -26,9 +27,9 @@ from reconciler.passes.silence import silent
 from reconciler.report import json, text
 
 
-@click.command()
+@click.command(epilog=examples("scan -v", "scan --source file:/var/log/kern.log"))
 @source_names
-@click.option("--force", is_flag=True, help="Store more than max_new_bans.")
+@click.option("--force", is_flag=True, help="Skip the limit on new bans (max_new_bans).")
 @lock_timeout
 @output_format
 @verbosity
@@ -36,9 +37,9 @@ from reconciler.report import json, text
 def scan(
     setup: Setup, source_names: tuple[str, ...], force: bool, lock_timeout: float, form: str
 ) -> int:
-    """Read the sources and store the bans that follow; touch no firewall.
+    """Read the sources and store the bans that follow; change no firewall.
 
-    With -v also tell which sources see nothing of the kernel, and whether it prints its message.
+    With -v also name the sources that see nothing of the kernel, and whether it prints its message.
     """
     chosen = partial(Setup.sources, named=source_names)
     with (
@@ -60,4 +61,4 @@ def _unheard(
     read = {reading.source: sources[reading.source] for reading in readings if not reading.error}
     yield from (f"silent: {line}" for line in text.silence(silent(read)))
     if advice := kernel_message.advice(kernel_message.look(kernel_message.HERE)):
-        yield f"kernel's message: {advice}"
+        yield f"kernel message: {advice}"

@@ -5,7 +5,7 @@ from time import time
 import click
 
 from reconciler.cli.console import ERROR, OK, emit
-from reconciler.cli.options import output_format, verbosity
+from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.passes import access
 from reconciler.passes.run import Options, Pass
@@ -13,15 +13,15 @@ from reconciler.passes.status import look
 from reconciler.report import json, text
 
 
-@click.command()
-@click.option("--protection", is_flag=True, help="List what is protected, and why.")
+@click.command(epilog=examples("status", "status --protection"))
+@click.option("--protection", is_flag=True, help="List only what is protected, and why.")
 @output_format
 @verbosity
 @click.pass_obj
 def status(setup: Setup, protection: bool, form: str) -> int:
-    """Tell what is stored, what is exempt, and whether each backend holds it.
+    """Show what is stored, what is exempt, and whether each backend is in sync.
 
-    Also which sources see nothing of the kernel, and whether it prints its message at all.
+    Also name the sources that see nothing of the kernel, and whether it prints its message at all.
     """
     now = int(time())
     backends, sources = setup.backends(), setup.sources()

@@ -3,7 +3,7 @@
 import click
 
 from reconciler.cli.console import OK, emit, say
-from reconciler.cli.options import lock_timeout, output_format, verbosity
+from reconciler.cli.options import examples, lock_timeout, output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.network import Network
 from reconciler.passes import access
@@ -12,24 +12,24 @@ from reconciler.planning.whitelist import Exemption
 from reconciler.report import json, text
 
 
-@click.group()
+@click.group(epilog=examples("whitelist add 203.0.113.9 --comment office", "whitelist list"))
 @verbosity
 def whitelist() -> None:
-    """Name networks that are never dropped.
+    """Show or change the networks that are never dropped.
 
     `add` and `remove` write whitelist.toml beside the configuration; the configuration itself is
     never rewritten.
     """
 
 
-@whitelist.command()
+@whitelist.command(epilog=examples("whitelist add 203.0.113.9 --comment office"))
 @click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
-@click.option("--comment", default="", help="Why; kept with the entry.")
+@click.option("--comment", default="", help="Why; stored with the entry.")
 @lock_timeout
 @verbosity
 @click.pass_obj
 def add(setup: Setup, networks: tuple[str, ...], comment: str, lock_timeout: float) -> int:
-    """Add networks; the next pass lifts what they are banned for."""
+    """Add networks; the next pass stops dropping them."""
     wanted = [Network.parse(text) for text in networks]
     path = files.beside(setup.path)
     with access.locked(setup, lock_timeout, _nothing):
@@ -43,13 +43,13 @@ def add(setup: Setup, networks: tuple[str, ...], comment: str, lock_timeout: flo
     return OK
 
 
-@whitelist.command()
+@whitelist.command(epilog=examples("whitelist remove 203.0.113.9"))
 @click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
 @lock_timeout
 @verbosity
 @click.pass_obj
 def remove(setup: Setup, networks: tuple[str, ...], lock_timeout: float) -> int:
-    """Remove networks that `add` added."""
+    """Remove networks that `whitelist add` added."""
     wanted = [Network.parse(text) for text in networks]
     path = files.beside(setup.path)
     with access.locked(setup, lock_timeout, _nothing) as (current, _):
@@ -59,13 +59,13 @@ def remove(setup: Setup, networks: tuple[str, ...], lock_timeout: float) -> int:
             files.save(path, kept.values(), mode=0o644)
     by_hand = {entry.network for entry in current.config.whitelist.networks}
     for network in wanted:
-        note = "removed" if network in found else f"not in {path}"
-        still = f"; still whitelisted in {setup.path}" if network in by_hand else ""
+        note = "removed" if network in found else f"is not in {path}"
+        still = f"; still whitelisted by {setup.path}" if network in by_hand else ""
         say(f"{network}: {note}{still}")
     return OK
 
 
-@whitelist.command("list")
+@whitelist.command("list", epilog=examples("whitelist list"))
 @output_format
 @verbosity
 @click.pass_obj
