@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -187,5 +189,25 @@ def status(found: Status) -> Iterator[str]:
         ("kernel message", kernel_message.advice(message) or message.value),
         *((each.backend, each.error or each.state.value) for each in found.outcomes),
     ]
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield names and values in two columns; on a terminal long values are wrapped in theirs."""
     width = max(len(name) for name, _ in rows)
-    return (f"{name:<{width}}  {plain_lines(value)}" for name, value in rows)
+    columns = _columns()
+    for name, value in rows:
+        lines = plain_lines(value).split("\n")
+        if columns is not None:
+            room = max(columns - width - 2, 16)
+            lines = [part for line in lines for part in textwrap.wrap(line, room) or [""]]
+        yield f"{name:<{width}}  {lines[0]}"
+        yield from (f"{'':<{width}}  {line.strip()}" for line in lines[1:])
+
+
+def _columns() -> int | None:
+    """Return how many columns the terminal has; None where results go elsewhere."""
+    shown = output.stream()
+    if shown is None or not shown.isatty():
+        return None
+    return os.get_terminal_size(shown.fileno()).columns
