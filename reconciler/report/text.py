@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from reconciler.lines import counted
 from reconciler.passes.enforce import Outcome, State
-from reconciler.report import output
+from reconciler.report.columns import aligned, table
 from reconciler.report.diff import unified
-from reconciler.report.plain import plain, plain_lines
+from reconciler.report.plain import plain
 from reconciler.report.times import ahead, iso
 
 if TYPE_CHECKING:  # importing them takes longer than printing
@@ -87,26 +85,6 @@ def outcomes(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
                 yield f"  and {more:,} more; --diff shows all"
         yield from _notes(outcome)
         yield from map(plain, outcome.script.splitlines())
-
-
-def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    """List rows: a table where somebody looks, plain columns with tabs in a pipe."""
-    plains = ([plain(cell) for cell in row] for row in rows)
-    shown = output.stream()
-    if shown is None or not shown.isatty():
-        yield from ("\t".join(row) for row in plains)
-        return
-    from rich.console import Console  # noqa: PLC0415 - only where somebody looks
-    from rich.table import Column, Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    first, *others = titles
-    drawn = Table(Column(first, no_wrap=True, overflow="fold"), *others, box=None, pad_edge=False)
-    for row in plains:
-        drawn.add_row(*map(Text, row))
-    with (console := Console(file=shown)).capture() as capture:
-        console.print(drawn)
-    yield capture.get().rstrip("\n")
 
 
 def bans(bans: Iterable[Ban], now: int) -> Iterator[str]:
@@ -189,25 +167,4 @@ def status(found: Status) -> Iterator[str]:
         ("kernel message", kernel_message.advice(message) or message.value),
         *((each.backend, each.error or each.state.value) for each in found.outcomes),
     ]
-    return _aligned(rows)
-
-
-def _aligned(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Yield names and values in two columns; on a terminal long values are wrapped in theirs."""
-    width = max(len(name) for name, _ in rows)
-    columns = _columns()
-    for name, value in rows:
-        lines = plain_lines(value).split("\n")
-        if columns is not None:
-            room = max(columns - width - 2, 16)
-            lines = [part for line in lines for part in textwrap.wrap(line, room) or [""]]
-        yield f"{name:<{width}}  {lines[0]}"
-        yield from (f"{'':<{width}}  {line.strip()}" for line in lines[1:])
-
-
-def _columns() -> int | None:
-    """Return how many columns the terminal has; None where results go elsewhere."""
-    shown = output.stream()
-    if shown is None or not shown.isatty():
-        return None
-    return os.get_terminal_size(shown.fileno()).columns
+    return aligned(rows)

@@ -6,7 +6,7 @@ import tomli_w
 from reconciler.cli.console import ERROR, OK, emit, say, show
 from reconciler.cli.options import examples, output_format, verbose, verbosity
 from reconciler.config.setup import Setup
-from reconciler.report import text
+from reconciler.report import columns
 from reconciler.toml import schema
 
 
@@ -62,5 +62,5 @@ def plugins(setup: Setup, form: str) -> int:
         "plugins": [{"kind": k, "name": n, "provider": p} for k, n, p in rows],
         "broken": list(found.broken),
     }
-    emit(form, lambda: value, text.table(("kind", "name", "provider"), rows))
+    emit(form, lambda: value, columns.table(("kind", "name", "provider"), rows))
     return OK
