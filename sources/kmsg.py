@@ -84,7 +84,7 @@ class Kmsg:
                 yield record
         if self._next == start and 0 <= sequence < start - 1:
             yield from self.read(None, needles)
-            self._notes = [f"{cursor!r} is ahead of the newest record: read all again"]
+            self._notes = [f"{cursor!r} is ahead of the newest record; everything was read again"]
             return
         self._notes = [*_restart(restarted), *_loss(lost)]
 
@@ -97,7 +97,7 @@ class Kmsg:
         return self._notes
 
     def silence(self) -> str | None:
-        """Return whether the buffer holds no record of the kernel's own."""
+        """Return why the buffer has no record of the kernel's own; None if it has one."""
         others = 0
         for data in self._records():
             if data[1:2] == b"," and data[:1] < b"8":  # facility * 8 + level
@@ -174,8 +174,8 @@ def _escaped(needle: str) -> bytes:
 def _restart(restarted: bool) -> Iterator[str]:
     if restarted:
         yield (
-            "the machine was started anew since the last pass: what its kernel wrote in between,"
-            " before it went down, is not in /dev/kmsg; the journal keeps it"
+            "the machine was restarted since the last pass: messages from before the restart that"
+            " were not read yet are not in /dev/kmsg any more; the journal keeps them"
         )
 
 
@@ -195,10 +195,10 @@ def _hint(error: OSError) -> str:
         return ""
     if error.errno == errno.EPERM and _restricted():
         return (
-            "kernel.dmesg_restrict = 1 leaves it to CAP_SYSLOG: run as root of the machine itself,"
+            "kernel.dmesg_restrict = 1 requires CAP_SYSLOG: run as root of the machine itself,"
             " not of a container or a user namespace"
         )
-    return "run as root; a container or a unit must be allowed the device, too"
+    return "run as root; in a container or a systemd unit, also allow the device /dev/kmsg"
 
 
 def _restricted() -> bool:

@@ -10,7 +10,7 @@ WAIT: Final = 10
 """Seconds to wait for the xtables lock, which the legacy variant takes."""
 
 LOCKED: Final = "another program holds the xtables lock"
-LOCKED_HINT: Final = "the next pass tries again; who holds it, says: fuser /run/xtables.lock"
+LOCKED_HINT: Final = "the next pass tries again; see who holds it: fuser /run/xtables.lock"
 
 _FAMILIES: Final = {4: "iptables", 6: "ip6tables"}
 _ENDINGS: Final = range(-64, 256)

@@ -76,7 +76,7 @@ class Dmesg:
         return self._notes
 
     def silence(self) -> str | None:
-        """Return whether dmesg shows no record of the kernel."""
+        """Return why dmesg shows no record of the kernel; None if it shows one."""
         if next(_messages(self._lines()), None):
             return None
         return (

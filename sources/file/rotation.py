@@ -148,7 +148,7 @@ class _Search:
             if start is None:
                 place = None
                 notes = [
-                    f"{self.log!r} was rotated away before its end was read, lines may be lost"
+                    f"{self.log!r} was rotated away before its end was read; lines may be lost"
                 ]
             held = newer if start is None else held[start:]
         if not held:

@@ -86,7 +86,7 @@ class File:
             yield from reading.records(stream, position, growing=growing)
             position = None
             if stream.broken:
-                self._notes.append(f"{path!r} is damaged, its end was not read: {stream.broken}")
+                self._notes.append(f"{path!r} is damaged; its end was not read: {stream.broken}")
             if found.resumable:
                 self._cursor = str(Position.of(stream, reading.offset, found.before))
 

@@ -59,7 +59,7 @@ class Journal:
         return self._notes
 
     def silence(self) -> str | None:
-        """Return that the journal has nothing of the kernel, if so."""
+        """Return why the journal has no record of the kernel; None if it has one."""
         if self._journalctl.look(_KERNEL, "SYSLOG_FACILITY=0").place:
             return None
         return (
@@ -85,8 +85,8 @@ class Journal:
             known = not any("cursor" in line for line in found.damage)
         if known:
             self._notes.append(
-                "the record that was read last is no longer in the journal: went on by its time;"
-                " what was deleted before it was read is lost"
+                "the last record that was read is not in the journal any more: reading went on by"
+                " its time; records that were deleted before they were read are lost"
             )
         else:
             start = _since(cursor)

@@ -325,7 +325,7 @@ def test_generations_are_left_alone_where_that_is_set(log: Path) -> None:
     texts, notes, _ = read(log, cursor, rotated=False)
     assert (texts, notes) == (
         ["new"],
-        [f"'{log}' was rotated away before its end was read, lines may be lost"],
+        [f"'{log}' was rotated away before its end was read; lines may be lost"],
     )
 
 
@@ -345,7 +345,7 @@ def test_a_damaged_generation_is_told_and_the_rest_is_read(log: Path, damage: st
     texts, notes, cursor = read(log)
     assert texts[-2:] == ["second", "last"]
     assert len(notes) == 1
-    assert notes[0].startswith(f"'{log}.2.gz' is damaged, its end was not read: ")
+    assert notes[0].startswith(f"'{log}.2.gz' is damaged; its end was not read: ")
     assert damage == "none of it" or texts[0] == "000000"
     assert read(log, cursor)[:2] == ([], [])
 
@@ -378,7 +378,7 @@ def test_a_generation_that_is_gone_is_told(log: Path) -> None:
     log.write_text("newest\n")
     texts, notes, cursor = read(log, cursor)
     assert texts == ["newer", "newest"]
-    assert notes == [f"'{log}' was rotated away before its end was read, lines may be lost"]
+    assert notes == [f"'{log}' was rotated away before its end was read; lines may be lost"]
     assert read(log, cursor)[:2] == ([], [])
 
 
@@ -446,7 +446,7 @@ def test_an_old_cursor_is_understood(log: Path) -> None:
     assert read(log, cursor)[0] == []
     assert read(log, "1:2:3:0")[:2] == (
         ["new"],
-        [f"'{log}' was rotated away before its end was read, lines may be lost"],
+        [f"'{log}' was rotated away before its end was read; lines may be lost"],
     )
 
 

@@ -140,7 +140,7 @@ def second_boot() -> None:
     """The message is on again, by systemd-tmpfiles; undone, it is off."""
     assert (state(), flags()) == ("on", {"=p"})
     told = treason("scan")
-    assert "started anew since the last pass" in told, told
+    assert "was restarted since the last pass" in told, told
     say("after a reboot it is on again")
     say(treason("init", "--kernel-message", "--undo").rstrip())
     assert (state(), flags()) == ("off", {"=_"})
