@@ -86,7 +86,8 @@ def split(text: str) -> Iterator[str]:
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: ``1 ban``, ``2 bans``, ``12,345 bans``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def first_few(things: Sequence[object], most: int = 3) -> str:

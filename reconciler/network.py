@@ -63,8 +63,7 @@ class Network(int):
         if number & ((1 << (bits - length)) - 1):
             network = cls.of(version, number >> (bits - length) << (bits - length), length)
             raise InvalidNetwork(
-                f"{text!r} has bits set behind its prefix",
-                f"write {network}, the network that contains it",
+                f"{text!r} is an address inside a network", f"write {network} for the network"
             )
         return cls.of(version, number, length)
 
@@ -143,12 +142,14 @@ def _prefix_length(text: str, suffix: str, bits: int) -> int:
     if re.fullmatch(r"0|[1-9][0-9]{0,2}", suffix) is None:
         raise _invalid(text)
     if int(suffix) > bits:
-        raise InvalidNetwork(f"{text!r} has a prefix longer than {bits} bits")
+        raise InvalidNetwork(
+            f"{text!r} has a prefix longer than {bits} bits", f"write at most /{bits}"
+        )
     return int(suffix)
 
 
 def _invalid(text: str) -> InvalidNetwork:
     return InvalidNetwork(
         f"{text!r} is not an IP address or network",
-        "write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32, without leading zeros and without a zone",
+        "write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32, without leading zeros and without %eth0",
     )

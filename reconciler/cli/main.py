@@ -57,7 +57,7 @@ _COMMANDS: Final = {
     ),
     "scan": (
         "scan:scan",
-        "Read the sources and store the bans that follow; change no firewall.",
+        "Read the sources and store the resulting bans; change no firewall.",
     ),
     "status": (
         "status:status",

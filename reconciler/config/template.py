@@ -23,19 +23,19 @@ _TEXT: Final = """\
 # What drops the banned networks: nftables, ipset, iptables, file (a list for other programs).
 # {treason.backends}
 
-# The safety limit on removals: if a pass would remove more than this share of the enforced bans,
-# and no unban, expiry or whitelist entry explains it, it refuses, unless --force is given. The
-# limit applies from 10 enforced networks on.
+# The safety limit on removals: a pass refuses to remove more than this share of the enforced bans.
+# Removals by unban, expiry or whitelist do not count. With fewer than 10 enforced networks there is
+# no limit. --force ignores it.
 # {treason.max_removals}
 
-# A backend that reports no change is not read again. Read it as a whole at least this often.
+# A backend that reports no change is not read again until this time has passed.
 # {treason.resync_interval}
 
 # The widest networks that `treason ban` accepts without --force.
 # {treason.min_prefix}
 
 [trust]
-# Count what any process writes to /dev/kmsg as the kernel's. For tests only.
+# Believe what any process writes to /dev/kmsg. For tests only.
 # {trust.userspace}
 
 [policy]
@@ -64,8 +64,8 @@ _TEXT: Final = """\
 # {policy.keep_history}
 
 [whitelist]
-# Never dropped, and accepted ahead of the drop: a network, or a network with a comment. There are
-# more entries in whitelist.toml beside this file; `treason whitelist add` writes that file.
+# Never dropped, and accepted ahead of the drop: a network, or a network with a comment. More
+# entries may be in whitelist.toml beside this file; `treason whitelist add` writes that file.
 # networks = ["172.16.0.0/12", {{ network = "198.51.100.7", comment = "office" }}]
 # {whitelist.networks}
 
@@ -79,8 +79,8 @@ _TEXT: Final = """\
 # Whoever ran a command through ssh, for 12 hours.
 # {protect.ssh_client}
 
-# The log to read. With trusted = true, lines count as the kernel's even if they do not name their
-# facility: then whoever can write to the log is believed, for example by `logger -t kernel`.
+# The log to read. With trusted = true, every line that looks like the kernel's is believed: then
+# whoever can write to the log (for example with `logger -t kernel`) can get addresses banned.
 # With rotated = true, rotated files are read, too (kern.log.1, kern.log.2.gz, kern.log-20261120).
 # [source.file]
 # path = "/var/log/kern.log"
@@ -115,7 +115,8 @@ _TEXT: Final = """\
 # variant = "auto"
 # hooks = ["INPUT", "FORWARD"]
 
-# The same, and whether to save the rules for the next boot (iptables-persistent).
+# The same for iptables without ipset, and whether to save the rules for the next boot (in the files
+# of iptables-persistent).
 # [backend.iptables]
 # variant = "auto"
 # hooks = ["INPUT", "FORWARD"]

@@ -32,7 +32,7 @@ def locked(setup: Setup, timeout: float, made: Callable[[Setup], T]) -> Iterator
     begun = time.monotonic()
     while True:
         main = setup.config.treason
-        left = max(0.0, timeout - (time.monotonic() - begun))
+        left = max(0.0, round(timeout - (time.monotonic() - begun), 2))
         with lock.held(main.lock, left, like=main.database.parent):
             fresh = setup.reload()
             if fresh.config.treason.lock == main.lock:

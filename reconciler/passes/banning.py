@@ -39,7 +39,7 @@ def remark(network: Network, exempt: Sequence[Exemption]) -> str:
     """Return what of a stored ban is not enforced; empty if all of it is."""
     left = _left(network, exempt)
     if not left:
-        return "; not enforced, because it is exempt"
+        return ", but not enforced: it is exempt"
     return "" if network in left else "; the exempt addresses in it are not dropped"
 
 

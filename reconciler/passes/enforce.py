@@ -40,7 +40,8 @@ class State(Enum):
 class Outcome:
     """How a backend stands, and the plan that was needed; ``script`` is the plan as it is sent.
 
-    ``notes`` are what the backend has to say besides.
+    ``notes`` are what the backend has to say besides. ``partly`` says that all was carried out
+    but for what ``error`` names.
     """
 
     backend: str
@@ -50,6 +51,7 @@ class Outcome:
     error: str = ""
     trace: str = field(default="", repr=False)
     notes: tuple[str, ...] = ()
+    partly: bool = False
 
 
 @frozen(eq=False)
@@ -206,7 +208,8 @@ class _Convergence:
             )
         done = State.CHANGED if self.first else State.IN_SYNC
         state = State.FAILED if error else done
-        return Outcome(self.name, state, self.first, self.script, error, notes=notes)
+        partly = bool(error and self.first and self.view.needed is None)
+        return Outcome(self.name, state, self.first, self.script, error, notes=notes, partly=partly)
 
 
 def _refused(goal: Goal, view: _View) -> Networks:

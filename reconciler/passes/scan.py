@@ -163,8 +163,8 @@ class Scanner:
             raise TreasonError(
                 f"{name}: refusing {counted(tally.new, 'new ban')}{before}: max_new_bans allows"
                 f" {limit:,} in a pass ({first_few([*tally.bans])})",
-                "nothing of this source was stored, and the next pass reads it again;"
-                " --force stores it",
+                "nothing of this source was stored, and the next pass reads it again; raise"
+                " max_new_bans in [policy], or use --force to store them all",
             )
 
 

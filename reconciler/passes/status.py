@@ -17,10 +17,12 @@ from reconciler.store.store import Counts
 class Status:
     """Counts of networks, the backends' outcomes of a check, and why sources hear nothing.
 
-    ``invalid`` are stored bans that are not enforced, ``desired`` networks that are to be dropped.
+    ``exists`` says whether there is a database. ``invalid`` are stored bans that are not enforced,
+    ``desired`` networks that are to be dropped.
     """
 
     database: Path
+    exists: bool
     counts: Counts
     invalid: int
     whitelisted: int
@@ -35,8 +37,10 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
     """Compare every backend, and ask the sources whether they hear the kernel."""
     counts, prepared = check.store.counts(check.now), check.prepare()
     outcomes = enforce(check.backends, prepared.goal, check=True)
+    database = check.setup.config.treason.database
     return Status(
-        database=check.setup.config.treason.database,
+        database=database,
+        exists=database.exists(),
         counts=counts,
         invalid=len(prepared.refused),
         whitelisted=len(check.setup.whitelist),

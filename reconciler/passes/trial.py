@@ -73,6 +73,7 @@ class Trial:
     results: dict[str, RuleResult] = field(init=False)
     offences: list[Offence] = field(factory=list, init=False)
     idle_matches: Counter[str] = field(factory=Counter, init=False)
+    unproven: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.results = {
@@ -104,6 +105,7 @@ class Trial:
             self._refuse(result, record.text, _unvouched(record))
         elif self.ports is None or found.local_port is None or found.local_port in self.ports:
             result.matches.add(lambda: found)
+            self.unproven += record.facility is None
             self.offences.append(evolve(found, evidence=""))  # it would be most of the memory
         else:
             why = (

@@ -8,6 +8,7 @@ from attrs import evolve, field, frozen
 
 from reconciler.detection.detect import Rule
 from reconciler.detection.policy import Past, Policy, decide, later
+from reconciler.lines import counted
 from reconciler.model import Offence
 from reconciler.network import Network
 from reconciler.passes.trial import Trial
@@ -144,3 +145,9 @@ def remarks(trial: Trial, policy: Policy) -> Iterator[str]:
         yield f"{some} tell no time with a year and a zone, and count as if they happened now"
     for name, count in trial.idle_matches.items():
         yield f"rule {name!r} is off, and would match {count}: see --rule {name}"
+    if trial.unproven:
+        lines = counted(trial.unproven, "match")
+        yield (
+            f"{lines} without the kernel's facility: such lines count only if the log is named on"
+            " the command line, or with trusted = true in [source.file]"
+        )

@@ -39,9 +39,11 @@ class Guard:
 
 
 def refusal(backend: str, removals: Sequence[Network], enforced: int) -> str:
-    """Return what is told of refused removals: which, of how many that are enforced."""
+    """Return the text about refused removals: which, of how many that are enforced."""
     return (
         f"{backend}: refusing to remove {len(removals):,} of {enforced:,} enforced bans: no unban,"
-        f" expiry or whitelist entry explains it ({first_few(removals)})\n"
-        "  check that this is the right database (treason list); --force removes them"
+        f" expiry or whitelist entry explains this, and max_removals does not allow so many"
+        f" ({first_few(removals)})\n"
+        "  check that the database is the right one (treason status); to remove them all the same,"
+        " use --force"
     )

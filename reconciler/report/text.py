@@ -76,7 +76,8 @@ def outcomes(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
                 yield f"{outcome.backend}: {outcome.state.value}"
             yield from _notes(outcome)
             continue
-        yield f"{outcome.backend}: {outcome.state.value}: {_summary(outcome, outcome.plan)}"
+        state = "changed in part" if outcome.partly else outcome.state.value
+        yield f"{outcome.backend}: {state}: {_summary(outcome, outcome.plan)}"
         if diff:
             yield from unified(outcome.plan, outcome.backend)
         else:
@@ -85,6 +86,11 @@ def outcomes(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
                 yield f"  and {more:,} more; --diff shows all"
         yield from _notes(outcome)
         yield from map(plain, outcome.script.splitlines())
+
+
+def _advised(state: State) -> str:
+    drift = "; see what differs: treason reconcile --check" if state is State.DRIFT else ""
+    return f"{state.value}{drift}"
 
 
 def bans(bans: Iterable[Ban], now: int) -> Iterator[str]:
@@ -120,7 +126,7 @@ def _notes(outcome: Outcome) -> Iterator[str]:
 
 
 def _summary(outcome: Outcome, plan: Plan) -> str:
-    done = outcome.state is State.CHANGED
+    done = outcome.state is State.CHANGED or outcome.partly
     parts = (
         (len(plan.repairs), "to repair", "repaired"),
         (len(plan.banned.add), "to add", "added"),
@@ -157,7 +163,7 @@ def status(found: Status) -> Iterator[str]:
     bans = f"{counts.permanent:,} permanent, {counts.temporary:,} temporary"
     last = f", the last at {iso(counts.last_offence)}" if counts.offences else ""
     rows = [
-        ("database", str(found.database)),
+        ("database", f"{found.database}{'' if found.exists else ' (does not exist yet)'}"),
         ("bans", bans + (f", {found.invalid:,} not enforced" if found.invalid else "")),
         ("offences", (f"{counts.offences:,}{last}" if counts.offences else "none yet")),
         ("exempt", f"{found.whitelisted:,} whitelisted, {found.protected:,} protected"),
@@ -165,6 +171,6 @@ def status(found: Status) -> Iterator[str]:
         ("sources read", ", ".join(counts.sources) or "none yet"),
         *(("silent source", line) for line in silence(found.silent)),
         ("kernel message", kernel_message.advice(message) or message.value),
-        *((each.backend, each.error or each.state.value) for each in found.outcomes),
+        *((each.backend, each.error or _advised(each.state)) for each in found.outcomes),
     ]
     return aligned(rows)

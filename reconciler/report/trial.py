@@ -34,7 +34,7 @@ def text(tried: TrialResult, *, verbose: bool) -> Iterator[str]:
     yield (
         f"{counted(trial.records, 'record')} in {tried.seconds:.2f} s"
         f" ({tried.per_second:,} a second):"
-        f" {matched:,} matched, {refused:,} refused, {almost:,} almost matched"
+        f" {matched:,} matched, {refused:,} not counted, {almost:,} almost matched"
     )
 
 
@@ -45,11 +45,12 @@ def _rule_text(result: RuleResult) -> Iterator[str]:
         none = f'no record contains "{needle}"' if needle else "nothing matched"
         yield f"{result.rule.name}: {none}"
         return
-    yield f"{result.rule.name}: {matched:,} matched, {refused:,} refused, {almost:,} almost matched"
+    sums = f"{matched:,} matched, {refused:,} not counted, {almost:,} almost matched"
+    yield f"{result.rule.name}: {sums}"
     for offence in result.matches.first:
         yield f"  + {_peer(offence)}  {plain(offence.evidence)}"
     yield from _more(matched - len(result.matches.first), "matched")
-    yield from _misses(result.refused, "x", "refused")
+    yield from _misses(result.refused, "x", "not counted")
     yield from _misses(result.almost, "~", "almost")
 
 

@@ -116,11 +116,11 @@ def as_store_error(path: Path) -> Iterator[None]:
 _SAID: Final = {
     sqlite3.SQLITE_BUSY: (
         "the database is locked by another program",
-        "try again when it has finished; nothing was changed",
+        "try again when it has finished; the database was not changed",
     ),
     sqlite3.SQLITE_READONLY: (
         "the database is read-only",
-        "allow writing to the file and to its directory; nothing was changed",
+        "allow writing to the file and to its directory; the database was not changed",
     ),
     sqlite3.SQLITE_READONLY_ROLLBACK: (
         "an interrupted write must be rolled back first",
@@ -132,15 +132,15 @@ _SAID: Final = {
     ),
     sqlite3.SQLITE_NOTADB: (
         "this is not an SQLite database",
-        "set [treason] database to another file, or move this one away",
+        "restore it from a backup, or move it away to start with an empty one",
     ),
     sqlite3.SQLITE_CORRUPT: (
         "the database is damaged",
-        "restore it from a backup, or move it away to start with an empty one; nothing was changed",
+        "restore it from a backup, or move it away to start with an empty one",
     ),
     sqlite3.SQLITE_FULL: (
         "the disk is full",
-        "free some space and run again; nothing was changed",
+        "free some space, then run it again; the database was not changed",
     ),
 }
 

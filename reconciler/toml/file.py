@@ -48,8 +48,10 @@ def read(path: Path, *, required: bool) -> TomlFile:
             "name an existing file with --config, or create one: treason init",
         ) from None
     except OSError as error:
+        denied = isinstance(error, PermissionError)
         raise ConfigError(
-            f"{path}: cannot read the file: {error.strerror}", "allow reading it, or run as root"
+            f"{path}: cannot read the file: {error.strerror}",
+            "allow reading it, or run as root" if denied else "name another file",
         ) from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(

@@ -73,8 +73,9 @@ class File:
         except (OSError, ValueError) as error:
             raise _unreadable(self._path, error) from None
         return (
-            f"no line of the kernel stands at the end of {self._path!r}; name the log that the"
-            " kernel's messages go to (rsyslog: see kern.* in /etc/rsyslog.conf), or use kmsg"
+            f"{self._path!r} has no recent line of the kernel; set [source.file] path to the"
+            " log that receives the kernel's messages (rsyslog: see kern.* in /etc/rsyslog.conf),"
+            " or use the source kmsg"
         )
 
     def _records(self, found: Unread, sought: Sequence[bytes]) -> Iterator[Record]:

@@ -141,15 +141,15 @@ def test_it_tells_matches_refusals_and_what_would_follow(place: Place) -> None:
     assert (result.code, result.err) == (0, "")
     out = result.out.splitlines()
     assert out[:14] == [
-        "treason-uncloaked: 2 matched, 3 refused, 1 almost matched",
+        "treason-uncloaked: 2 matched, 3 not counted, 1 almost matched",
         f"  + 192.0.2.1 port 1 to 80  {PEER.format('192.0.2.1', 1, 80)}",
         f"  + 192.0.2.9 port 2 to 80  {PEER.format('192.0.2.9', 2, 80)}",
         f"  x {PEER.format('192.0.2.2', 1, 80)}",
-        "      refused: written by a process, not by the kernel: its facility is 1, not 0",
+        "      not counted: written by a process, not by the kernel: its facility is 1, not 0",
         f"  x {PEER.format('127.0.0.6', 1, 80)}",
-        "      refused: 127.0.0.6 stood for every native IPv6 peer before Linux 2.6.26",
+        "      not counted: 127.0.0.6 stood for every native IPv6 peer before Linux 2.6.26",
         f"  x {PEER.format('192.0.2.3', 99999, 80)}",
-        "      refused: '99999' is not a port",
+        "      not counted: '99999' is not a port",
         f"  ~ {PEER.format('192.0.2.4', 1, 80)} trailing",
         '      almost: the pattern matches only a part of the line: behind that stands " trailing"',
         'unexpectedly-shrunk: no record contains "unexpectedly shrunk window"',
@@ -163,8 +163,11 @@ def test_it_tells_matches_refusals_and_what_would_follow(place: Place) -> None:
     assert out[16] == (
         "note: rule 'martian-source' is off, and would match 1: see --rule martian-source"
     )
-    assert out[17].startswith("7 records in ")
-    assert out[17].endswith(" a second): 2 matched, 3 refused, 1 almost matched")
+    assert out[17].startswith(
+        "note: 2 matches without the kernel's facility: such lines count only"
+    )
+    assert out[18].startswith("7 records in ")
+    assert out[18].endswith(" a second): 2 matched, 3 not counted, 1 almost matched")
 
 
 def test_the_policy_decides_what_would_follow(place: Place) -> None:
@@ -215,7 +218,7 @@ def test_with_every_rule_off_nothing_matches(place: Place) -> None:
     place.configure("".join(f"[[rule]]\nname = '{r.name}'\nenabled = false\n" for r in RULES))
     out = place.treason("test-rule", log(place, PEER.format("192.0.2.1", 1, 2))).out
     assert out.startswith("note: rule 'treason-uncloaked' is off, and would match 1")
-    assert out.endswith("0 matched, 0 refused, 0 almost matched\n")
+    assert out.endswith("0 matched, 0 not counted, 0 almost matched\n")
 
 
 def test_the_network_that_would_be_banned_is_told(place: Place) -> None:
@@ -335,7 +338,7 @@ def test_a_log_on_standard_input_is_read(place: Place) -> None:
     lines = "".join(f"{json.dumps(each)}\n" for each in (entry, forged))
     command = [sys.executable, "-m", "reconciler", "--config", str(place.config), "test-rule"]
     done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
-    assert "treason-uncloaked: 1 matched, 1 refused, 0 almost matched" in done.stdout
+    assert "treason-uncloaked: 1 matched, 1 not counted, 0 almost matched" in done.stdout
 
 
 def test_a_terminal_without_a_log_gets_a_hint(
@@ -352,12 +355,13 @@ def test_it_changes_nothing_and_needs_no_database(place: Place) -> None:
     """No file is made or touched; one that may not be read is only told of."""
     path = log(place, PEER.format("192.0.2.1", 1, 80))
     before = place.snapshot()
-    assert tried(place, path)["notes"] == []
+    [note] = tried(place, path)["notes"]
+    assert note.startswith("1 match without the kernel's facility")
     assert place.snapshot() == before
     place.treason("ban", "192.0.2.1")
     before = place.snapshot()
-    assert tried(place, path)["notes"] == []
+    assert tried(place, path)["notes"] == [note]
     assert place.snapshot() == before
     place.database.write_bytes(b"not a database at all, but of some length" * 99)
-    [note] = tried(place, path)["notes"]
-    assert note.startswith("cannot read who is already banned: ")
+    [unread, _] = tried(place, path)["notes"]
+    assert unread.startswith("cannot read who is already banned: ")

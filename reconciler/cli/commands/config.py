@@ -22,7 +22,7 @@ def config() -> None:
 def check(setup: Setup) -> int:
     """Check the configuration, the whitelist and the plugins' settings; name every mistake.
 
-    With -v also name what is allowed in a rule's pattern, but seldom meant.
+    With -v also warn about patterns that are valid, but probably a mistake.
     """
     problems = setup.problems()
     show(problems)

@@ -30,8 +30,8 @@ def init(setup: Setup, systemd: bool, message: bool, undo: bool) -> int:
 
     --systemd also installs the timer that runs a pass each minute, and the unit that enforces the
     stored bans early at boot. --kernel-message also lets the kernel print its message about hostile
-    peers, now and after every boot: since Linux 3.19 it does not by itself. --undo takes these two
-    back, and nothing else; bans stay enforced.
+    peers, now and after every boot: Linux 3.19 and later do not by default. --undo reverts only
+    what these two options did; bans stay enforced.
     """
     if undo:
         if not (systemd or message):

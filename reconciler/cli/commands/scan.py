@@ -37,7 +37,7 @@ from reconciler.report import json, text
 def scan(
     setup: Setup, source_names: tuple[str, ...], force: bool, lock_timeout: float, form: str
 ) -> int:
-    """Read the sources and store the bans that follow; change no firewall.
+    """Read the sources and store the resulting bans; change no firewall.
 
     With -v also name the sources that see nothing of the kernel, and whether it prints its message.
     """

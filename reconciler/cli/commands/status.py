@@ -21,7 +21,8 @@ from reconciler.report import json, text
 def status(setup: Setup, protection: bool, form: str) -> int:
     """Show what is stored, what is exempt, and whether each backend is in sync.
 
-    Also name the sources that see nothing of the kernel, and whether it prints its message at all.
+    Also name the sources that see no kernel message, and whether the kernel prints its message at
+    all.
     """
     now = int(time())
     backends, sources = setup.backends(), setup.sources()

@@ -60,7 +60,7 @@ def remove(setup: Setup, networks: tuple[str, ...], lock_timeout: float) -> int:
     by_hand = {entry.network for entry in current.config.whitelist.networks}
     for network in wanted:
         note = "removed" if network in found else f"is not in {path}"
-        still = f"; still whitelisted by {setup.path}" if network in by_hand else ""
+        still = f"; still whitelisted: edit networks in {setup.path}" if network in by_hand else ""
         say(f"{network}: {note}{still}")
     return OK
 
@@ -70,7 +70,7 @@ def remove(setup: Setup, networks: tuple[str, ...], lock_timeout: float) -> int:
 @verbosity
 @click.pass_obj
 def list_(setup: Setup, form: str) -> int:
-    """List the entries of both files."""
+    """List the whitelist: the entries of treason.toml and of whitelist.toml."""
     entries = sorted(setup.whitelist, key=lambda entry: entry.network)
     emit(
         form,
