@@ -1,7 +1,7 @@
 """Every error that treason raises on purpose.
 
     TreasonError
-    ├── InvalidNetwork        a text that is no network
+    ├── InvalidNetwork        a text that is not a network
     ├── InvalidDuration       a text that is no duration
     ├── ConfigError           the configuration, or a value of the command line, is refused
     ├── PluginError           a plugin is missing, broken, or collides with another
@@ -38,7 +38,7 @@ class InvalidNetwork(TreasonError, ValueError):
 
 
 class InvalidDuration(TreasonError, ValueError):
-    """A text that is no duration."""
+    """A text that is not a duration."""
 
 
 class ConfigError(TreasonError):

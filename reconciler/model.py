@@ -63,7 +63,7 @@ class Offence:
 
 @frozen
 class Ban:
-    """A network that is to be dropped from ``since`` to ``until`` (epoch seconds; None: for good).
+    """A network that is to be dropped from ``since`` to ``until`` (epoch seconds; None: permanent).
 
     ``origin`` is the rule that caused it, or ``manual``.
     """
@@ -81,7 +81,7 @@ def _networks(given: Iterable[Network]) -> Networks:
     held = frozenset(given)
     strange = next((network for network in held if type(network) is not Network), None)
     if strange is not None:
-        raise TypeError(f"{strange!r} is no Network")
+        raise TypeError(f"{strange!r} is not a Network")
     return Networks.of(held)
 
 

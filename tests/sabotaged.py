@@ -456,7 +456,7 @@ class RefusesNoCursor(Tape):
 
 
 class SpeaksOneWord(Tape):
-    """Gives its notes as one text, which would be told letter by letter."""
+    """Returns its notes as one text, which would be told letter by letter."""
 
     def notes(self) -> str:
         """Forget the list."""
@@ -464,7 +464,7 @@ class SpeaksOneWord(Tape):
 
 
 class HearsNothing(Tape):
-    """Says that there is silence, whatever was said."""
+    """Reports silence, whatever was said."""
 
     def silence(self) -> str | None:
         """Do not listen."""

@@ -130,7 +130,7 @@ _TEXT: Final = """\
 
 
 class _Table:
-    """Gives each setting as the line that sets it."""
+    """Each setting as the line that sets it."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         self._values = values

@@ -21,10 +21,10 @@ _NAT64: Final = Network.parse("64:ff9b::/96")
 class Policy:
     """``threshold`` distinct connections within ``window`` seconds are banned for ``ban_for``.
 
-    ``ban_for`` and ``max_ban`` are in seconds, None for good: a network that was banned before,
-    until the ban ended, is banned ``escalate`` times as long as the last time, up to ``max_ban``.
-    IPv6 peers are counted and banned by the network of ``ipv6_prefix`` bits that they are in. The
-    default is that one offence is enough, for good.
+    ``ban_for`` and ``max_ban`` are in seconds, None means permanent. A network that was banned
+    before, until the ban ended, is banned ``escalate`` times as long as the last time, up to
+    ``max_ban``. IPv6 peers are counted and banned by the network of ``ipv6_prefix`` bits that
+    they are in. The default is that one offence is enough, for a permanent ban.
 
     The rest holds for a whole pass: ``max_new_bans`` (0 is no limit), ``listeners_only`` (count
     only connections to a port where something listens), and for how many seconds offences, and

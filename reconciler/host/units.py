@@ -237,7 +237,7 @@ def uninstall() -> Iterator[str]:
         yield f"{path}: removed"
     if present:
         _systemctl("daemon-reload")
-    yield "what is enforced stays enforced; `treason teardown` lifts it"
+    yield "what is enforced stays enforced; `treason teardown` removes it"
 
 
 def _is_group(name: str) -> bool:

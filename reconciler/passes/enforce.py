@@ -172,7 +172,7 @@ class _Convergence:
     failure: str = ""
 
     def hold_back(self) -> None:
-        """Keep enforced what the guard refuses to lift; all else goes ahead."""
+        """Keep enforced what the guard refuses to remove; all else goes ahead."""
         if not (removals := _refused(self.goal, self.view)):
             return
         self.refusal = refusal(self.name, removals, self.view.enforced)

@@ -1,4 +1,4 @@
-"""The guard: refuses to lift many bans at once without a known cause.
+"""The guard: refuses to remove many bans at once without a known cause.
 
 A lost or replaced database must not open the gates.
 """
@@ -20,7 +20,7 @@ GUARDED_FROM: Final = 10
 
 @frozen(eq=False)
 class Guard:
-    """Refuses plans that lift too much without a known cause.
+    """Refuses plans that remove too much without a known cause.
 
     ``share`` is the largest part of what is enforced that may go unexplained; ``causes`` is asked
     only when it matters.

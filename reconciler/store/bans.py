@@ -152,7 +152,7 @@ class Bans:
             )
 
     def lift(self, networks: Iterable[Network], now: int) -> set[Network]:
-        """Lift the bans of exactly these networks; return those that had one."""
+        """Remove the bans of exactly these networks; return those that had one."""
         wanted = set(networks)
         with self._database.transaction():
             known = set(self.ends(wanted, now))

@@ -71,7 +71,7 @@ class Memory:
         """Return the change, a line for each step."""
         return "".join(
             [f"repair {repair}\n" for repair in plan.repairs]
-            + [f"lift {network}\n" for network in plan.banned.remove]
+            + [f"remove {network}\n" for network in plan.banned.remove]
             + [f"drop {network}\n" for network in plan.banned.add]
             + [f"pass {network} no more\n" for network in plan.passed.remove]
             + [f"pass {network}\n" for network in plan.passed.add]

@@ -1,4 +1,4 @@
-"""The command that lifts everything: ``teardown``."""
+"""The command that removes everything: ``teardown``."""
 
 from functools import partial
 
