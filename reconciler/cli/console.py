@@ -48,7 +48,7 @@ def emit(form: str, value: Callable[[], dict[str, Any]], lines: Iterable[str]) -
     if form != "json":
         show(lines)
         return
-    from reconciler.report import json  # noqa: PLC0415 - people ask for text
+    from reconciler.report import json  # noqa: PLC0415 - `--version` needs none
 
     say(json.dump(value()))
 

@@ -88,15 +88,15 @@ def _shielded(work: Callable[[], object], where: str, broken: list[str]) -> None
 
 @contextmanager
 def _noting_interrupts(pressed: list[int]) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
+    before = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not callable(before) or not in_main:  # ignored, left to the kernel, or not ours to handle
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
 
     def note(number: int, frame: FrameType | None) -> None:
         pressed.append(number)
-        if callable(before):
-            before(number, frame)
+        before(number, frame)
 
     signal.signal(signal.SIGINT, note)
     try:

@@ -1,5 +1,6 @@
 """Plugins: found one by one, the broken ones named, names never taken twice."""
 
+import signal
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -132,6 +133,29 @@ def test_a_person_ends_the_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(KeyboardInterrupt):
         load([EntryPoint("slow", "slow_import", "treason")])
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), ValueError("odd")])
+def test_where_the_interrupt_is_ignored_nobody_ends_the_loading(
+    raised: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with nohup, or behind a shell's ``&``; programs that a plugin starts ignore it, too."""
+    (tmp_path / "ignoring_import.py").write_text(
+        "import os, signal, subprocess, sys\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "child = 'import signal; print(signal.getsignal(signal.SIGINT).name)'\n"
+        "assert subprocess.check_output([sys.executable, '-c', child]) == b'SIG_IGN\\n'\n"
+        f"raise {raised!r}\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        [said] = load([EntryPoint("bad", "ignoring_import", "treason")]).broken
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+        sys.modules.pop("ignoring_import", None)
+    assert said.startswith(f"plugin 'bad' (ignoring_import): {type(raised).__name__}")
 
 
 @pytest.mark.parametrize("damage", ["[treason]\nfoo\n", b"\xff\xfe"])
