@@ -139,7 +139,7 @@ class _Provided(Generic[Descriptor]):
             if isinstance(descriptor, self.kind):
                 self._take(descriptor, implementation.plugin_name)
             else:
-                self.broken.append(f"{where}: {descriptor!r} is no {self.kind.__name__}")
+                self.broken.append(f"{where}: {descriptor!r} is not a {self.kind.__name__}")
 
     def _take(self, descriptor: Descriptor, plugin: str) -> None:
         key = self.noun, descriptor.name

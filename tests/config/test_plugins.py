@@ -80,7 +80,7 @@ def test_a_hook_that_gives_something_else_is_named(plugin: Callable[..., EntryPo
     found = load([plugin("bad", treason_backends=lambda: [SourcePlugin("x", nothing), None])])
     assert found.backends == {}
     assert len(found.broken) == 2
-    assert all("is no BackendPlugin" in said for said in found.broken)
+    assert all("is not a BackendPlugin" in said for said in found.broken)
 
 
 def test_nobody_can_use_a_name_that_two_provide(plugin: Callable[..., EntryPoint]) -> None:
