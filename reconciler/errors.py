@@ -2,14 +2,14 @@
 
     TreasonError
     ├── InvalidNetwork        a text that is not a network
-    ├── InvalidDuration       a text that is no duration
+    ├── InvalidDuration       a text that is not a duration
     ├── ConfigError           the configuration, or a value of the command line, is refused
     ├── PluginError           a plugin is missing, broken, or collides with another
     ├── StoreError            the database cannot be opened, read or written
-    ├── LockError             another pass runs, or the lock cannot be made
+    ├── LockError             another pass runs, or the lock cannot be created
     ├── SourceUnreadable      a source cannot be read
     └── BackendError
-        ├── BackendUnreadable what the firewall holds cannot be told
+        ├── BackendUnreadable what the firewall holds cannot be read
         └── BackendFailed     the firewall refused a change; it is as it was
 
 The command line prints them without a traceback and exits with 1.
@@ -34,7 +34,7 @@ class TreasonError(Exception):
 
 
 class InvalidNetwork(TreasonError, ValueError):
-    """A text that is no IPv4 or IPv6 address or network in canonical form."""
+    """A text that is not an IPv4 or IPv6 address or network in canonical form."""
 
 
 class InvalidDuration(TreasonError, ValueError):
@@ -54,7 +54,7 @@ class StoreError(TreasonError):
 
 
 class LockError(TreasonError):
-    """Another pass runs, or the lock cannot be made."""
+    """Another pass runs, or the lock cannot be created."""
 
 
 class SourceUnreadable(TreasonError):
@@ -66,7 +66,7 @@ class BackendError(TreasonError):
 
 
 class BackendUnreadable(BackendError):
-    """What the firewall holds cannot be told."""
+    """What the firewall holds cannot be read."""
 
 
 class BackendFailed(BackendError):

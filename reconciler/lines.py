@@ -103,7 +103,7 @@ def shortened(
     ``count`` is how many there are in all, where not all of them are given.
     """
     left = (len(texts) if count is None else count) - most
-    return [*texts[:most], *([rest.format(left)] if left > 0 else [])]
+    return [*texts[:most], *([rest.format(f"{left:,}")] if left > 0 else [])]
 
 
 def _ends(bits: int, wider: str, single: str, *, full: bool) -> list[str]:

@@ -81,3 +81,18 @@ def test_no_address_costs_an_object() -> None:
     tracemalloc.stop()
     assert count == 100_000
     assert peak < 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("texts", "count", "expected"),
+    [
+        (["a", "b"], None, ["a", "b"]),
+        (["a"] * 5, None, ["a", "a", "a", "and 2 more"]),
+        (["a"] * 3, 1_203_003, ["a", "a", "a", "and 1,203,000 more"]),
+    ],
+)
+def test_long_lists_are_told_in_short(
+    texts: list[str], count: int | None, expected: list[str]
+) -> None:
+    """Large numbers are grouped, as everywhere for people."""
+    assert lines.shortened(texts, count=count) == expected

@@ -90,7 +90,7 @@ class Ipset:
         found = layout.headers(programs.headers())
         flaws = [*layout.damage(found), *chain.damage]
         if ruled := _ruled(chain):
-            what = f"has rules for {len(ruled)} networks that belong into sets"
+            what = f"has rules for {len(ruled):,} networks that belong into sets"
             flaws.append(Damage("chain TREASON", what))
         return chain, found, flaws
 

@@ -80,7 +80,7 @@ def _advice(seen: Observed) -> list[str]:
     if count < MANY:
         return []
     advice = (
-        f"iptables: each packet is compared with up to {count} rules; use the backend ipset or"
+        f"iptables: each packet is compared with up to {count:,} rules; use the backend ipset or"
         f" nftables, which look it up at once, from {MANY} on"
     )
     return [advice]

@@ -196,7 +196,7 @@ def _flaws(rules: Sequence[str], found: Sequence[str], hooked: bool) -> list[str
     elif rules[0] != JUMP:
         said.append(f"does not begin with {JUMP!r}")
     if count > 1:
-        said.append(f"has {JUMP!r} {count} times")
+        said.append(f"has {JUMP!r} {count:,} times")
     return said
 
 

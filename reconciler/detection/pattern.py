@@ -88,12 +88,12 @@ def read(text: object) -> UserPattern:
     if not isinstance(text, str):
         raise TypeError(f"must be a string, not {text!r}")
     if len(text) > _LONGEST:
-        raise ValueError(f"has {len(text)} characters; at most {_LONGEST} are allowed")
+        raise ValueError(f"has {len(text):,} characters; at most {_LONGEST:,} are allowed")
     engine = compiled(text)
     parsed = _parsed(text)
     if engine.programsize > _STEPS:
         raise ValueError(
-            f"compiles to {engine.programsize} steps; at most {_STEPS} are allowed:"
+            f"compiles to {engine.programsize:,} steps; at most {_STEPS:,} are allowed:"
             " repeat less, as in \\S+ for \\S{1,500}"
         )
     _check_groups(engine.groupindex)

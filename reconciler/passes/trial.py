@@ -134,7 +134,7 @@ class Trial:
 def explained(rule: Rule, text: str) -> str:
     """Return why the rule does not match a text that has its needle."""
     if len(text) > pattern.LONGEST_RECORD:
-        return f"has {len(text)} characters; no record of the kernel is so long"
+        return f"has {len(text):,} characters; no record of the kernel is so long"
     if part := rule.pattern.search(text):
         start, end = part.span()
         ahead = f"ahead of that stands {_glimpse(text[:start])}" if start else ""

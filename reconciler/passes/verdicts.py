@@ -30,8 +30,8 @@ class Fate(Enum):
 class Verdict:
     """What would become of an address, and why.
 
-    ``connections`` are distinct ones. ``until`` is the end of the ban in epoch seconds, None for
-    good, where ``state`` is one of a ban.
+    ``connections`` are distinct ones. ``until`` is the end of the ban in epoch seconds, None for a
+    permanent ban; it counts where ``state`` is one of a ban.
     """
 
     address: Network
@@ -45,7 +45,7 @@ class Verdict:
 
 @frozen
 class Facts:
-    """What is known of addresses already: active bans with their ends, past ones, exemptions."""
+    """What is known already: active bans with their ends, past ones, what is exempt."""
 
     until: Mapping[Network, int | None] = field(factory=dict)
     ended: Mapping[Network, int] = field(factory=dict)
@@ -141,10 +141,10 @@ def remarks(trial: Trial, policy: Policy) -> Iterator[str]:
     counting = any((rule.policy or policy).threshold > 1 for rule in trial.rules)
     untimed = sum(offence.time is None for offence in trial.offences)
     if counting and untimed:
-        some = f"{untimed} of {len(trial.offences)} matches"
+        some = f"{untimed:,} of {counted(len(trial.offences), 'match')}"
         yield f"{some} tell no time with a year and a zone, and count as if they happened now"
     for name, count in trial.idle_matches.items():
-        yield f"rule {name!r} is off, and would match {count}: see --rule {name}"
+        yield f"rule {name!r} is off, and would match {count:,}: see --rule {name}"
     if trial.unproven:
         lines = counted(trial.unproven, "match")
         yield (

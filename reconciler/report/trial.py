@@ -72,7 +72,7 @@ def _peer(offence: Offence) -> str:
         peer += f" port {offence.peer_port}"
     if offence.local_port is not None:
         peer += f" to {offence.local_port}"
-    return peer if offence.count == 1 else f"{peer}, {offence.count} times"
+    return peer if offence.count == 1 else f"{peer}, {offence.count:,} times"
 
 
 def _follows(verdict: Verdict) -> str:

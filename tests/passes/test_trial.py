@@ -94,7 +94,7 @@ def test_whoever_looks_at_no_line_loses_none(tmp_path: Path) -> None:
          'fits up to character 13; there the pattern wants " on", and the line ends'),
         (f"x+ bad {A}", "a bad thing", f'does not begin with "x+ bad {A}"'),
         (f"bad {A} z|bad too", "bad 1", "no part of the line matches the pattern"),
-        (f"bad {A}", "bad " + "x" * 9000, "has 9004 characters; no record of the kernel is so"),
+        (f"bad {A}", "bad " + "x" * 9000, "has 9,004 characters; no record of the kernel is so"),
     ],
 )  # fmt: skip
 def test_it_says_why_a_line_almost_matches(pattern: str, text: str, why: str) -> None:
