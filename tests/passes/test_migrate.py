@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from attrs import define, evolve, field
-from harness import Place
+from harness import Place, Result
 from pytest_mock import MockerFixture
 
 from reconciler import BackendPlugin, Network, Plan
@@ -134,6 +134,16 @@ def _fail() -> int:
     raise BaseException("no luck")  # noqa: TRY002 - plugins raise whatever they like
 
 
+def reconciled_beside(strange: BackendPlugin, place: Place, mocker: MockerFixture) -> Result:
+    """Enforce one ban with a plugin's backend and, after it, with a file."""
+    made = plugins.load()
+    found = evolve(made, backends={**made.backends, strange.name: strange})
+    mocker.patch.object(plugins, "load", return_value=found)
+    place.treason("ban", "192.0.2.7")
+    names = ("--backend", strange.name, "--backend", f"file:{place.path}/list")
+    return place.treason("reconcile", "--no-scan", *names)
+
+
 @pytest.mark.parametrize(
     "claims",
     [
@@ -148,13 +158,8 @@ def test_a_backend_that_cannot_tell_what_it_owns_is_not_used(
     claims: Callable[[object], list[str]], place: Place, mocker: MockerFixture
 ) -> None:
     """It is named; the others go on."""
-    made = plugins.load()
     strange = BackendPlugin("strange", lambda _: Memory(), claims=claims)
-    found = evolve(made, backends={**made.backends, "strange": strange})
-    mocker.patch.object(plugins, "load", return_value=found)
-    place.treason("ban", "192.0.2.7")
-    names = ("--backend", "strange", "--backend", f"file:{place.path}/list")
-    result = place.treason("reconcile", "--no-scan", *names)
+    result = reconciled_beside(strange, place, mocker)
     assert (result.code, "backend 'strange': its claims failed" in result.err) == (1, True)
     assert (place.path / "list").read_text() == "192.0.2.7\n"
 
@@ -168,12 +173,7 @@ def test_a_plugin_whose_settings_fail_does_not_stop_the_others(
     class Leaving:
         level: int = field(factory=_fail)
 
-    made = plugins.load()
     strange = BackendPlugin("strange", lambda _: Memory(), Leaving)
-    found = evolve(made, backends={**made.backends, "strange": strange})
-    mocker.patch.object(plugins, "load", return_value=found)
-    place.treason("ban", "192.0.2.7")
-    names = ("--backend", "strange", "--backend", f"file:{place.path}/list")
-    result = place.treason("reconcile", "--no-scan", *names)
+    result = reconciled_beside(strange, place, mocker)
     assert (result.code, "backend 'strange': its settings failed" in result.err) == (1, True)
     assert (place.path / "list").read_text() == "192.0.2.7\n"
