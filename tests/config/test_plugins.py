@@ -131,8 +131,13 @@ def test_a_person_ends_the_loading(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(KeyboardInterrupt):
-        load([EntryPoint("slow", "slow_import", "treason")])
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # behind `&` it is ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            load([EntryPoint("slow", "slow_import", "treason")])
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("raised", [KeyboardInterrupt(), ValueError("odd")])
