@@ -122,12 +122,16 @@ _KINDS: Final[dict[int, type[NetlinkError]]] = {
 
 @frozen
 class Message:
-    """A request or an answer: its type, its family (AF_* or NFPROTO_*), its attributes."""
+    """A request, an answer or an event: its type, its family (AF_* or NFPROTO_*), its attributes.
+
+    ``port`` is the port id of the socket that it answers, or whose change an event tells of.
+    """
 
     kind: int
     family: int
     body: bytes
     flags: int = 0
+    port: int = 0
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -203,6 +207,12 @@ class Connection:
             return None
         return int.from_bytes(cookie, sys.byteorder)
 
+    @property
+    def port(self) -> int:
+        """The port id of this socket: events of its own changes carry it."""
+        port, _groups = self._socket.getsockname()
+        return int(port)
+
     def ask(self, request: Message) -> Iterator[Message]:
         """Send a request and yield the answers, of a dump or of one question.
 
@@ -211,7 +221,7 @@ class Connection:
         self._sequence += 1
         self._send(_packed(request, REQUEST | ACK | request.flags, self._sequence))
         while True:
-            for kind, flags, sequence, body in self._received(wait=True):
+            for kind, flags, sequence, port, body in self._received(wait=True):
                 if sequence != self._sequence:
                     continue
                 if flags & _INTERRUPTED:
@@ -219,7 +229,7 @@ class Connection:
                 if kind in {_ERROR, _DONE}:
                     _judge(kind, flags, body)
                     return
-                yield Message(kind, body[0], body[_FAMILY.size :])
+                yield Message(kind, body[0], body[_FAMILY.size :], flags, port)
 
     def generation(self) -> int:
         """Return the number of the ruleset's generation: each commit in the namespace raises it."""
@@ -255,7 +265,7 @@ class Connection:
         """Send a batch, and read the answers to its messages, numbered from first to last."""
         self._send(begin, data)
         acknowledged = False
-        for kind, flags, sequence, body in self._received(wait=False):
+        for kind, flags, sequence, _, body in self._received(wait=False):
             if kind == _ERROR and sequence >= first:
                 _judge(kind, flags, body)
                 acknowledged |= sequence == last
@@ -267,8 +277,8 @@ class Connection:
 
         Raise `AnswerLost` when some of it did not fit into the socket.
         """
-        for kind, _, _, body in self._received(wait=False):
-            yield Message(kind, body[0], body[_FAMILY.size :])
+        for kind, flags, _, port, body in self._received(wait=False):
+            yield Message(kind, body[0], body[_FAMILY.size :], flags, port)
 
     def wait(self, seconds: float) -> None:
         """Wait until there is something to read, or the time is over."""
@@ -282,8 +292,8 @@ class Connection:
         except OSError as error:
             raise refusal(error.errno or 0) from None
 
-    def _received(self, *, wait: bool) -> Iterator[tuple[int, int, int, bytes]]:
-        """Yield type, flags, sequence and body of what can be read: once, or until it is empty."""
+    def _received(self, *, wait: bool) -> Iterator[tuple[int, int, int, int, bytes]]:
+        """Yield type, flags, sequence, port and body of what can be read: once, or until empty."""
         while True:
             try:
                 data = self._socket.recv(_READ, 0 if wait else socket.MSG_DONTWAIT)
@@ -293,8 +303,8 @@ class Connection:
                 raise refusal(error.errno or 0) from None
             at = 0
             while at + _HEADER.size <= len(data):
-                length, kind, flags, sequence, _ = _HEADER.unpack_from(data, at)
-                yield kind, flags, sequence, data[at + _HEADER.size : at + length]
+                length, kind, flags, sequence, port = _HEADER.unpack_from(data, at)
+                yield kind, flags, sequence, port, data[at + _HEADER.size : at + length]
                 at += (length + 3) & ~3
             if wait:
                 return

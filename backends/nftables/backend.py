@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 from backends.nftables.errors import raising
 from backends.nftables.ruleset import Ruleset
 from reconciler import BackendFailed, BackendUnreadable, Observed, Plan
+from reconciler.netlink import Connection
 
 if TYPE_CHECKING:
     from backends.nftables.contents import Contents
@@ -53,7 +54,7 @@ class Nftables:
         from backends.nftables.contents import remove  # noqa: PLC0415 - as below
 
         with raising(BackendFailed):
-            remove()
+            remove(Connection())
 
     @property
     def _known(self) -> Ruleset:

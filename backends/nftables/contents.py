@@ -4,10 +4,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from backends.nftables import layout, library, reading
+from backends.nftables import layout, reading, structure
 from backends.nftables.change import Table, anew, statements
+from backends.nftables.damage import damage
 from backends.nftables.ruleset import Ruleset
-from backends.nftables.statements import TABLE, Hosts, Intervals, NewSet, Statement
+from backends.nftables.statements import (
+    DeleteTable,
+    Hosts,
+    Intervals,
+    NewSet,
+    NewTable,
+    Statement,
+)
 from reconciler import Network, Networks, Observed, Plan
 from reconciler.netlink import AnswerLost, Connection, Full, Missing
 
@@ -49,7 +57,7 @@ class Contents:
         It cannot be told when anything else happened to the ruleset since.
         """
         with suppress(Missing, AnswerLost):
-            if any(layout.damage(layout.parse(library.structure()))):
+            if any(damage(self._structure())):
                 return False
             changes = [each for each in self._sent if isinstance(each, Hosts | Intervals)]
             added = [each for each in changes if not each.delete]
@@ -65,13 +73,12 @@ class Contents:
         return False
 
     def _look(self) -> Observed:
-        listing = layout.parse(library.structure())
-        damage = [*layout.damage(listing)]
-        shape = layout.shape_of(listing)
+        found = self._structure()
+        flaws = [*damage(found)]
         hosts = {4: b"", 6: b""}
         networks: dict[bool, list[Network]] = {True: [], False: []}
-        for each in shape.sets:
-            if each.type not in (listing or {}).get(f"set {each.name}", ()):
+        for each in layout.shape_of(found).sets:
+            if found is None or each.type not in found.types(each.name):
                 continue
             if each.interval:
                 held, strange = reading.intervals(self._connection, each)
@@ -79,10 +86,10 @@ class Contents:
             else:
                 addresses, strange = reading.hosts(self._connection, each)
                 hosts[each.version] += addresses
-            damage += strange
+            flaws += strange
         single = [Networks.of_hosts(version, addresses) for version, addresses in hosts.items()]
         banned = Networks.joined(single) | Networks.of(networks[True])
-        return Observed(banned, networks[False], damage)
+        return Observed(banned, networks[False], flaws)
 
     def _commit(self, chosen: list[Statement]) -> None:
         messages = [message for each in chosen for message in each.messages()]
@@ -92,14 +99,18 @@ class Contents:
     def _connection(self) -> Connection:
         return self._ruleset.connection
 
+    def _structure(self) -> structure.Structure | None:
+        return structure.read(self._connection, layout.likely_chains())
+
     def _table(self) -> Table:
-        shape = layout.shape_of(layout.parse(library.structure()))
+        shape = layout.shape_of(self._structure())
         return Table(shape, reading.counts(self._connection, shape.sizes))
 
 
-def remove() -> None:
-    """Remove the table."""
-    library.run(f"add table {TABLE}\ndelete table {TABLE}\n")
+def remove(connection: Connection) -> None:
+    """Remove the table. Raise `NetlinkError`."""
+    both = (NewTable(), DeleteTable())  # so that there is one to delete
+    connection.commit([message for each in both for message in each.messages()])
 
 
 def _expected(sent: Sequence[Statement], table: Table) -> dict[str, int]:

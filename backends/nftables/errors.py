@@ -1,4 +1,4 @@
-"""What is told when the kernel or libnftables refuses."""
+"""What is told when the kernel refuses."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,12 +13,8 @@ def raising(kind: type[BackendError]) -> Iterator[None]:
     try:
         yield
     except NetlinkError as error:
-        hint = owned(error.hint, denied=isinstance(error, NotPermitted))
-        raise kind(f"nftables: {error.what}", hint) from None
+        denied = isinstance(error, NotPermitted)  # also by a program that owns the table (nft(8))
+        owned = "; no other program may own the table" if denied else ""
+        raise kind(f"nftables: {error.what}", error.hint + owned) from None
     except BackendError as error:
         raise kind(error.what, error.hint) from None
-
-
-def owned(hint: str, *, denied: bool) -> str:
-    """Return the hint with what else may deny a change: a program that owns the table (nft(8))."""
-    return f"{hint}; no other program may own the table" if denied else hint

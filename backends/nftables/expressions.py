@@ -3,9 +3,13 @@
 A value is loaded into register 1, and compared, looked up or masked there.
 """
 
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
-from reconciler.netlink import attribute, nested, number, text
+from attrs import evolve, frozen
+
+from reconciler.netlink import attribute, attributes, nested, number, text
 
 ACCEPT, DROP = 1, 0  # NF_ACCEPT, NF_DROP, linux/netfilter.h
 JUMP: Final = -3  # NFT_JUMP
@@ -18,6 +22,75 @@ _FAMILY: Final = 15  # NFT_META_NFPROTO
 _VERDICT, _FIRST = 0, 1  # NFT_REG_VERDICT, NFT_REG_1
 _ELEMENT: Final = 1  # NFTA_LIST_ELEM
 _DATA_VALUE, _DATA_VERDICT = 1, 2  # NFTA_DATA_*
+
+
+_SET: Final = 1  # NFTA_LOOKUP_SET
+_MASK: Final = 4  # NFTA_BITWISE_MASK
+_DATA: Final = {"cmp": {3}, "bitwise": {4, 5, 7}, "immediate": {2}}
+"""Attributes that are data themselves: NFTA_CMP_DATA, NFTA_BITWISE_MASK, _XOR, _DATA, and
+NFTA_IMMEDIATE_DATA."""
+
+_TOLD_ANYWAY: Final[Mapping[str, Mapping[int, bytes | None]]] = {
+    "lookup": {4: None, 5: bytes(4)},  # NFTA_LOOKUP_SET_ID, which is for sending, and _FLAGS
+    "bitwise": {6: bytes(4)},  # NFTA_BITWISE_OP: NFT_BITWISE_MASK_XOR, Linux 5.6
+    "counter": {1: None, 2: None, 3: None},  # NFTA_COUNTER_BYTES, _PACKETS, _PAD
+}
+"""Attributes that decide nothing, with any value or with this one: kernels tell them or do not."""
+
+
+@frozen
+class Expression:
+    """An expression as values that can be compared, however it came: by attribute (NFTA_*).
+
+    A value is bytes, or such a mapping of what is nested.
+    """
+
+    name: str
+    values: Mapping[int, object]
+
+
+def decoded(listed: bytes) -> Iterator[Expression]:
+    """Yield the expressions of a rule (NFTA_RULE_EXPRESSIONS), ours or as the kernel gives it."""
+    return (_decoded(body) for _, body in attributes(listed))
+
+
+def looked_up(expression: Expression) -> str:
+    """Return the name of the set that an expression asks; empty for all others."""
+    name = expression.values.get(_SET, b"") if expression.name == "lookup" else b""
+    return name.rstrip(b"\0").decode() if isinstance(name, bytes) else ""
+
+
+def asking(expression: Expression, content: Mapping[bytes, object]) -> Expression:
+    """Return the look-up with the content of an anonymous map in the place of its name."""
+    return evolve(expression, values={**expression.values, _SET: content})
+
+
+def mask_of(expression: Expression) -> bytes:
+    """Return the bits that an expression keeps of the register; empty for all others."""
+    data = expression.values.get(_MASK) if expression.name == "bitwise" else None
+    value = data.get(_DATA_VALUE, b"") if isinstance(data, Mapping) else b""
+    return value if isinstance(value, bytes) else b""
+
+
+@lru_cache(1024)  # most of the expressions of a table are the same
+def _decoded(body: bytes) -> Expression:
+    told = dict(attributes(body))
+    name = told.get(1, b"").rstrip(b"\0").decode(errors="replace")  # NFTA_EXPR_NAME
+    values: dict[int, object] = dict(attributes(told.get(2, b"")))  # NFTA_EXPR_DATA
+    for kind, value in _TOLD_ANYWAY.get(name, {}).items():
+        if value is None or values.get(kind) == value:
+            values.pop(kind, None)
+    for kind in _DATA.get(name, set()) & values.keys():
+        values[kind] = data_of(dict(attributes(told[2]))[kind])
+    return Expression(name, values)
+
+
+def data_of(body: bytes) -> Mapping[int, object]:
+    """Return what data is: a value, or a verdict with the name of its chain (NFTA_DATA_*)."""
+    told: dict[int, object] = {}
+    for kind, value in attributes(body):
+        told[kind] = dict(attributes(value)) if kind == _DATA_VERDICT else value
+    return told
 
 
 def meta(key: int) -> bytes:

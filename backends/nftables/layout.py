@@ -1,22 +1,22 @@
-"""What the table looks like, and how what nft(8) lists of it is compared with that.
+"""What the table looks like: its sets and chains, and how the hosts are laid out in them.
 
 Single addresses stand in hash sets, networks in interval sets. Many single addresses are spread
 over several hashes by four of their bits: the time in which the kernel lists a hash grows with the
 square of what it holds.
 """
 
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from socket import AF_INET, AF_INET6, IPPROTO_ICMPV6, inet_ntop, inet_pton
+from collections.abc import Iterable, Mapping, Sequence
+from socket import AF_INET, AF_INET6, IPPROTO_ICMPV6, inet_ntop
 from sys import byteorder
 from typing import Final
 
 from attrs import evolve, field, frozen
 
 from backends.nftables import expressions as expr
-from backends.nftables.statements import TABLE, Jumps, NewChain, Rule, Set
-from reconciler import Damage, Desired, lines
+from backends.nftables.statements import Jumps, NewChain, Rule, Set
+from backends.nftables.structure import FoundRule, Structure
+from reconciler import Desired
 
 CHAIN: Final = "prerouting"
 _HOOK: Final = "type filter hook prerouting priority -300; policy accept;"  # -300 is `raw`
@@ -75,9 +75,6 @@ _HEAD: Final = (
     ),
 )
 
-Listing = Mapping[str, Sequence[str]]
-"""The table's objects (``set banned4``, ``chain prerouting``) and their lines; "" is the table."""
-
 
 @frozen
 class Shape:
@@ -109,6 +106,12 @@ class Shape:
             for shard in range(SHARDS)
         ]
 
+    def lines(self, each: Set) -> list[str]:
+        """Return how a set is to be declared; a hash may have any power of two from the least."""
+        size = self.sizes.get(each.name, 0)
+        fits = size >= _SMALLEST and size.bit_count() == 1
+        return each.lines(size if fits else _SMALLEST)
+
     @property
     def chains(self) -> list[NewChain]:
         """All chains of the table; the one with the hook, which jumps to the others, is last."""
@@ -130,6 +133,13 @@ class Shape:
         return [*branches, NewChain(CHAIN, rules, _HOOK)]
 
 
+def likely_chains() -> Iterable[str]:
+    """Yield the names that chains of the table may have."""
+    yield CHAIN
+    for version in _WIDTH:
+        yield from (f"drop{version}_{shard}" for shard in range(SHARDS))
+
+
 def spread(addresses: bytes, sets: Sequence[Set]) -> list[bytes]:
     """Return the addresses of each of a family's hashes."""
     if len(sets) == 1:
@@ -141,37 +151,14 @@ def spread(addresses: bytes, sets: Sequence[Set]) -> list[bytes]:
     return [bytes(part) for part in parts]
 
 
-def parse(ruleset: str) -> Listing | None:
-    """Find the table in what ``nft -s -t -y list ruleset`` prints; None if it is missing."""
-    # A comment may hold line breaks, and so imitate anything.
-    ruleset = re.sub(r'"[^"]*"', lambda quoted: quoted[0].replace("\n", " "), ruleset)
-    block = re.search(rf"^table {TABLE} {{( # .*)?\n((?:.*\n)*?)}}$", ruleset, re.MULTILINE)
-    if block is None:
-        return None
-    listing: dict[str, list[str]] = {"": [block[1].strip()] if block[1] else []}
-    current = ""
-    for line in block[2].splitlines():
-        if not line.startswith("\t\t"):
-            opened = re.fullmatch(r"\t(\S+ \S+) {", line)
-            current = opened[1] if opened else ""
-            if opened:
-                listing[current] = []
-        if line.strip() not in {"", "}"} and not line.endswith(f"{current} {{"):
-            listing[current].append(line.strip())
-    return listing
-
-
-def shape_of(listing: Listing | None) -> Shape:
-    """Return how the hosts are laid out in the table that is listed."""
-    found = listing or {}
-    sizes = {}
-    for subject, said in found.items():
-        for line in said:
-            if subject.startswith("set ") and (match := re.fullmatch(r"size ([0-9]+)", line)):
-                sizes[subject.removeprefix("set ")] = int(match[1])
-    several = {each: f"set banned{each}_0" in found for each in (4, 6)}
-    rules = found.get(f"chain {CHAIN}", ())
-    return Shape({each: _byte(each, rules) if several[each] else None for each in (4, 6)}, sizes)
+def shape_of(found: Structure | None) -> Shape:
+    """Return how the hosts are laid out in the table that was found."""
+    if found is None:
+        return Shape(dict.fromkeys(_WIDTH, None))
+    sizes = {name: each.size for name, each in found.sets.items() if each.size}
+    rules = found.chains[CHAIN].rules if CHAIN in found.chains else ()
+    several = {version: f"banned{version}_0" in found.sets for version in _WIDTH}
+    return Shape({each: _byte(each, rules) if several[each] else None for each in _WIDTH}, sizes)
 
 
 def shape_for(state: Desired) -> Shape:
@@ -205,53 +192,12 @@ def _chosen(addresses: bytes, width: int) -> int | None:
     return min(shares, key=lambda byte: shares[byte])
 
 
-def _byte(version: int, rules: Sequence[str]) -> int:
+def _byte(version: int, rules: Sequence[FoundRule]) -> int:
     """Return by which byte the rules spread a family; the last one if they do not tell."""
-    pattern = re.compile(rf"{_SOURCE[version].text} & (\S+) vmap .*")
-    family = AF_INET if version == 4 else AF_INET6
-    masks = (inet_pton(family, match[1]) for rule in rules if (match := pattern.fullmatch(rule)))
-    return next(
-        (mask.find(SHARDS - 1) for mask in masks if SHARDS - 1 in mask), _WIDTH[version] - 1
-    )
-
-
-def damage(listing: Listing | None) -> Iterator[Damage]:
-    """Yield every way in which the table is not as it is to be."""
-    if listing is None:
-        yield Damage(f"table {TABLE}", "is missing")
-        return
-    expected = _expected(shape_of(listing))
-    for line in listing[""]:
-        yield Damage(f"table {TABLE}", f"has {line!r}")
-    for subject in listing.keys() - expected.keys() - {""}:
-        yield Damage(subject, "does not belong here")
-    for subject, wanted in expected.items():
-        if subject not in listing:
-            yield Damage(subject, "is missing")
-        elif listing[subject] != wanted:
-            yield Damage(subject, _difference(wanted, listing[subject]))
-
-
-def _expected(shape: Shape) -> dict[str, list[str]]:
-    """Return the right table; a hash set may have any power of two from the least size up."""
-    expected = {}
-    for each in shape.sets:
-        size = shape.sizes.get(each.name, 0)
-        fits = size >= _SMALLEST and size.bit_count() == 1
-        expected[f"set {each.name}"] = each.lines(size if fits else _SMALLEST)
-    for chain in shape.chains:
-        hook = [chain.hook] if chain.hook else []
-        expected[f"chain {chain.name}"] = [*hook, *(rule.text for rule in chain.rules)]
-    return expected
-
-
-def _difference(expected: Sequence[str], found: Sequence[str]) -> str:
-    said = [f"lacks {line!r}" for line in expected if line not in found]
-    said += [f"has {line!r}" for line in found if line not in expected]
-    return (
-        ", ".join(lines.shortened(said, rest="and {} more differences"))
-        or "has its lines twice or in another order"
-    )
+    width = _WIDTH[version]
+    masks = (mask for rule in rules for each in rule.expressions if (mask := expr.mask_of(each)))
+    found = (mask.find(SHARDS - 1) for mask in masks if len(mask) == width)
+    return next((byte for byte in found if byte >= 0), width - 1)
 
 
 def _drop(each: Set) -> Rule:

@@ -31,8 +31,8 @@ _OURS: Final = f"{NAME}\0".encode()
 _ATTEMPTS: Final = 100
 """How often a commit is made that others forestall without touching our table."""
 
-_READS: Final = 5
-"""How often the table is read that others change meanwhile."""
+_READS: Final = 20
+"""How often the table is read that others change meanwhile, or whose lists they interrupt."""
 
 _HEAVY: Final = 1 << 18
 """Bytes of a transaction above which we do not listen while it is made: the kernel tells a listener
@@ -72,6 +72,8 @@ class Ruleset:
             self.generation()
             try:
                 found = look()
+            except Stale:  # a list was cut short by a commit, perhaps to another table
+                continue
             except TreasonError:  # perhaps of what was just being deleted
                 if self._undisturbed():
                     raise

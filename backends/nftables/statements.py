@@ -77,9 +77,14 @@ class Set:
         return f"type ipv{self.version}_addr"
 
     @property
+    def key(self) -> tuple[int, int]:
+        """How nft numbers its type, and the bytes of an address."""
+        return _ADDRESS[self.version]
+
+    @property
     def width(self) -> int:
         """The bytes of an address."""
-        return _ADDRESS[self.version][1]
+        return self.key[1]
 
     @property
     def banned(self) -> bool:
@@ -99,6 +104,16 @@ class Rule:
     expressions: bytes = field(repr=False)
     jumps: "Jumps | None" = None
 
+    def decoded(self) -> tuple[expr.Expression, ...]:
+        """Return its expressions as the kernel's are decoded, to be compared."""
+        listed = [*expr.decoded(self.expressions)]
+        if self.jumps:
+            content = self.jumps.content()
+            listed = [
+                expr.asking(each, content) if expr.looked_up(each) else each for each in listed
+            ]
+        return tuple(listed)
+
     def messages(self, chain: str) -> Iterator[Message]:
         """Yield what adds it at the end of the chain."""
         if self.jumps:
@@ -117,6 +132,11 @@ class Jumps:
     version: int
     identity: int
     chains: Mapping[bytes, str]
+
+    def content(self) -> dict[bytes, object]:
+        """Return what is held under each value, as it is decoded."""
+        verdicts = ((value, expr.verdict(expr.JUMP, each)) for value, each in self.chains.items())
+        return {value: expr.data_of(verdict) for value, verdict in verdicts}
 
     def messages(self) -> Iterator[Message]:
         """Yield what makes the map."""

@@ -16,11 +16,10 @@ import pytest
 from harness import REAL_ROOT
 from pytest_mock import MockerFixture
 
-from backends.nftables import layout, library, reading
+from backends.nftables import layout, reading, structure
 from backends.nftables.backend import Nftables
 from backends.nftables.ruleset import Ruleset
 from reconciler import (
-    BackendError,
     BackendFailed,
     BackendUnreadable,
     Desired,
@@ -115,8 +114,8 @@ def delete_a_rule() -> None:
 
 @contextmanager
 def unlisted() -> Iterator[None]:
-    """Let libnftables list nothing."""
-    with patch.object(library, "_command", side_effect=BackendError("nftables: no power")):
+    """Let the kernel list nothing."""
+    with patch.object(structure, "read", side_effect=NetlinkError(errno.ENOMEM, "no memory")):
         yield
 
 
@@ -328,20 +327,11 @@ def test_a_refused_change_leaves_everything_as_it_was(host: None, nft: Nft) -> N
 def test_an_unreadable_kernel_is_an_error_not_an_empty_one(
     mocker: MockerFixture, host: None
 ) -> None:
-    """Where libnftables may not ask, observe raises and tells the remedy."""
-    context = mocker.patch.object(library, "_context").return_value
-    context.cmd.return_value = (1, "", "\nError: cache failed: Operation not permitted\n")
+    """Where the kernel may not be asked, observe raises and tells the remedy."""
+    mocker.patch.object(structure, "read", side_effect=netlink.refusal(errno.EPERM))
     with pytest.raises(BackendUnreadable, match="Operation not permitted") as refused:
         Nftables().observe()
     assert "CAP_NET_ADMIN" in refused.value.hint
-
-
-def test_a_machine_without_libnftables_is_told_what_to_install(mocker: MockerFixture) -> None:
-    """The package is named."""
-    mocker.patch("ctypes.CDLL", side_effect=OSError)
-    with pytest.raises(BackendUnreadable, match=r"libnftables\.so\.1") as refused:
-        Nftables().observe()
-    assert "libnftables1" in refused.value.hint
 
 
 @pytest.mark.parametrize("name", ["banned4", "banned4_nets"])

@@ -4,7 +4,7 @@ import errno
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
 
@@ -12,7 +12,7 @@ import pytest
 from harness import REAL_ROOT, Place
 from pytest_mock import MockerFixture
 
-from backends.nftables import library, reading
+from backends.nftables import reading, structure
 from backends.nftables.backend import Nftables
 from reconciler import (
     BackendFailed,
@@ -331,16 +331,16 @@ def test_a_table_that_goes_while_it_is_read_is_missing_not_unreadable(
     table: None, nft: Nft, mocker: MockerFixture
 ) -> None:
     """What was listed is not there when its elements are asked for: it is read again."""
-    real = library.structure
+    real = structure.read
     theirs = iter(["delete table inet treason"])
 
-    def structure() -> str:
-        listed = real()
+    def read(connection: Connection, likely: Iterable[str]) -> structure.Structure | None:
+        found = real(connection, likely)
         for command in theirs:
             nft(command)
-        return listed
+        return found
 
-    mocker.patch.object(library, "structure", structure)
+    mocker.patch.object(structure, "read", read)
     [damage] = Nftables().observe().damage
     assert str(damage) == "table inet treason: is missing"
 

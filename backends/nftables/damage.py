@@ -1,0 +1,69 @@
+"""Every way in which the table, as it was found, is not as it is to be."""
+
+from collections.abc import Iterator, Sequence
+
+from backends.nftables import foreign
+from backends.nftables.layout import shape_of
+from backends.nftables.statements import TABLE, NewChain
+from backends.nftables.structure import FoundChain, FoundRule, Structure
+from reconciler import Damage, lines
+
+
+def damage(found: Structure | None) -> Iterator[Damage]:
+    """Yield every difference from the table that is laid out as the one that was found."""
+    if found is None:
+        yield Damage(f"table {TABLE}", "is missing")
+        return
+    for line in found.lines:
+        yield Damage(f"table {TABLE}", f"has {line!r}")
+    shape = shape_of(found)
+    sets = {each.name: each for each in shape.sets}
+    chains = {chain.name: chain for chain in shape.chains}
+    strange = [f"set {name}" for name in found.sets.keys() - sets.keys()]
+    strange += [f"chain {name}" for name in found.chains.keys() - chains.keys()]
+    for subject in (*sorted(strange), *found.others):
+        yield Damage(subject, "does not belong here")
+    for name, each in sets.items():
+        held = found.sets.get(name)
+        if what := _difference(shape.lines(each), held.lines) if held else "is missing":
+            yield Damage(f"set {name}", what)
+    for name, chain in chains.items():
+        if what := _chain(chain, found.chains.get(name)):
+            yield Damage(f"chain {name}", what)
+
+
+def _chain(wanted: NewChain, found: FoundChain | None) -> str:
+    if found is None:
+        return "is missing"
+    hook = [wanted.hook] if wanted.hook else []
+    texts = [rule.text for rule in wanted.rules]
+    known = [rule.decoded() for rule in wanted.rules]
+    ours = {
+        rule.handle: texts[known.index(rule.expressions)]
+        for rule in found.rules
+        if not rule.more and rule.expressions in known
+    }
+    said = ours | _texts(wanted.name, [rule for rule in found.rules if rule.handle not in ours])
+    held = [said[rule.handle] for rule in found.rules]
+    return _difference([*hook, *texts], [*found.lines, *held])
+
+
+def _texts(chain: str, strange: Sequence[FoundRule]) -> dict[int, str]:
+    """Return what rules that are not ours say; where nft cannot tell, what they are made of."""
+    if not strange:
+        return {}
+    listed = foreign.rules(chain)
+    return {rule.handle: listed.get(rule.handle) or _made_of(rule) for rule in strange}
+
+
+def _made_of(rule: FoundRule) -> str:
+    names = ", ".join([*(each.name for each in rule.expressions), *rule.more])
+    return f"rule {rule.handle} made of {names}" if names else f"rule {rule.handle}, empty"
+
+
+def _difference(expected: Sequence[str], found: Sequence[str]) -> str:
+    said = [f"lacks {line!r}" for line in expected if line not in found]
+    said += [f"has {line!r}" for line in found if line not in expected]
+    if not said and [*expected] != [*found]:
+        said = ["has its lines twice or in another order"]
+    return ", ".join(lines.shortened(said, rest="and {} more differences"))
