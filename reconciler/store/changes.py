@@ -41,8 +41,8 @@ class Changes:
     @property
     def revision(self) -> int:
         """The number of the last change of a ban; none is counted while nothing is verified."""
-        rows = self._database.rows("SELECT seq FROM sqlite_sequence WHERE name = 'changes'")
-        return int(rows[0][0]) if rows else 0
+        [(number,)] = self._database.rows("SELECT coalesce(max(revision), 0) FROM changes")
+        return int(number)
 
     @property
     def version(self) -> int:
@@ -51,10 +51,14 @@ class Changes:
         return int(number)
 
     def verified(self, backend: str) -> Verified | None:
-        """Return what was verified last of this backend."""
+        """Return what was verified last of this backend.
+
+        None if nothing was, or if the change that was the last one then is not noted any more:
+        then nobody knows what came after it.
+        """
         rows = self._database.rows(
             "SELECT fingerprint, digest, revision, time, read, enforced FROM verified"
-            " WHERE backend = ?",
+            " WHERE backend = ? AND (revision, token) IN (SELECT revision, token FROM changes)",
             (backend,),
         )
         return Verified(*rows[0]) if rows else None
@@ -62,17 +66,26 @@ class Changes:
     def begin(self, backend: str, now: int) -> None:
         """Let changes be noted from now on, though nothing of this backend is verified yet."""
         with self._database.transaction():
+            if not self.revision:  # somebody deleted them all
+                self._database.execute("INSERT INTO changes (key) VALUES (x'')")
             self._database.execute(
-                "INSERT OR IGNORE INTO verified VALUES (?, '', '', 0, ?, ?, 0)",
+                "INSERT OR IGNORE INTO verified VALUES (?, '', '', 0, ?, ?, 0, 0)",
                 (backend, now, now),
             )
 
     def verify(self, backend: str, verified: Verified) -> None:
-        """Remember what was verified."""
+        """Remember what was verified, unless a ban has changed since its revision.
+
+        The change of that number stays noted for as long as it counts: so the numbers go on from
+        it, and are not believed once it is gone.
+        """
         with self._database.transaction():
+            if self.revision != verified.revision:
+                return
             self._database.execute(
-                "INSERT OR REPLACE INTO verified VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (backend, *astuple(verified)),
+                "INSERT OR REPLACE INTO verified SELECT ?, ?, ?, ?, ?, ?, ?, token FROM changes"
+                " WHERE revision = ?",
+                (backend, *astuple(verified), verified.revision),
             )
             self._prune()
 
@@ -110,5 +123,6 @@ class Changes:
         with self._database.transaction():
             self._database.execute(
                 "DELETE FROM changes"
-                " WHERE revision <= coalesce((SELECT min(revision) FROM verified), revision)"
+                " WHERE revision < coalesce((SELECT min(revision) FROM verified), ?)",
+                (self.revision,),
             )

@@ -147,13 +147,30 @@ _FOURTH: Final = (
     "CREATE TABLE prunings (time INTEGER NOT NULL) STRICT",
 )
 
+# What tells this database from every other one. And each change gets a token, which tells it from
+# another one of the same number: SQLite's counter may be deleted or set back. There always is one.
+_FIFTH: Final = (
+    "CREATE TABLE identity (value TEXT NOT NULL) STRICT",
+    "INSERT INTO identity VALUES (lower(hex(randomblob(8))))",
+    "DROP TABLE changes",
+    """CREATE TABLE changes (
+        revision INTEGER PRIMARY KEY AUTOINCREMENT,
+        key BLOB NOT NULL,
+        origin TEXT,
+        token INTEGER NOT NULL DEFAULT (random())
+    ) STRICT""",
+    "INSERT INTO changes (key) VALUES (x'')",
+    "DELETE FROM verified",
+    "ALTER TABLE verified ADD COLUMN token INTEGER NOT NULL DEFAULT 0",
+)
+
 NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
-    "prunings",
+    *("prunings", "identity"),
     *("badips_insert", "bans_renamed", "bans_added", "bans_lifted", "bans_changed"),
     *("bans_replaced", "bans_overwritten"),
 }
-_STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH)
+_STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 VERSION: Final = len(_STEPS)
 
 

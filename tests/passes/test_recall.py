@@ -204,12 +204,40 @@ def test_what_another_program_writes_is_enforced(
 
 
 def test_the_database_does_not_grow_with_each_pass(site: Site) -> None:
-    """Changes are forgotten once every backend has them."""
+    """Changes are forgotten once every backend has them, but for the last one."""
     for turn in range(20):
         site.ban(Network.of(4, turn, 32))
         site.pass_()
     with closing(sqlite3.connect(site.path)) as database:
-        assert database.execute("SELECT count(*) FROM changes").fetchone() == (0,)
+        assert database.execute("SELECT count(*) FROM changes").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM sqlite_sequence",
+        "DELETE FROM changes",
+        "DELETE FROM changes; DELETE FROM sqlite_sequence",
+        "UPDATE sqlite_sequence SET seq = 0",
+        "UPDATE sqlite_sequence SET seq = 0; DELETE FROM changes",
+        "UPDATE sqlite_sequence SET seq = seq + 100",
+    ],
+)
+@pytest.mark.parametrize("later", [1, 30])
+def test_numbers_that_begin_anew_are_not_believed(statement: str, later: int, site: Site) -> None:
+    """Whatever becomes of SQLite's own counter, and of the changes themselves."""
+    for turn in range(9):
+        site.ban(Network.of(4, turn, 32))
+        site.pass_()
+    with closing(sqlite3.connect(site.path)) as database:
+        database.executescript(statement)
+    bans = [Network.of(4, 0x0A000000 + turn, 32) for turn in range(later)]
+    site.ban(*bans)
+    site.firewall.trusting = True
+    site.pass_()
+    held = site.firewall.tables["treason"].banned
+    assert held == {*bans, *(Network.of(4, turn, 32) for turn in range(9))}
+    assert site.pass_().state is State.IN_SYNC
 
 
 def test_nothing_is_noted_for_a_backend_that_has_no_fingerprint(site: Site) -> None:
@@ -221,7 +249,7 @@ def test_nothing_is_noted_for_a_backend_that_has_no_fingerprint(site: Site) -> N
     for turn in range(20):
         site.ban(Network.of(4, turn, 32))
     with closing(sqlite3.connect(site.path)) as database:
-        assert database.execute("SELECT count(*) FROM changes").fetchone() == (0,)
+        assert database.execute("SELECT count(*) FROM changes").fetchone() == (1,)
 
 
 @pytest.mark.parametrize("full", [False, True])
