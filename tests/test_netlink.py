@@ -207,7 +207,7 @@ def test_a_kernel_that_numbers_no_namespace_is_no_error(
     kernel: Connection, mocker: MockerFixture
 ) -> None:
     """Before Linux 5.14 there is no such option."""
-    mocker.patch.object(netlink, "_NETNS_COOKIE", 9999)
+    mocker.patch.object(netlink.connection, "_NETNS_COOKIE", 9999)
     assert kernel.namespace is None
 
 
@@ -291,7 +291,7 @@ def test_events_that_do_not_fit_are_told_as_lost(
     host: None, nft: Nft, mocker: MockerFixture
 ) -> None:
     """Once; then those are told that come after."""
-    mocker.patch.object(netlink, "_KEPT", 1 << 12)
+    mocker.patch.object(netlink.connection, "_KEPT", 1 << 12)
     events = Connection([NFTABLES_EVENTS])
     for name in range(30):
         nft(f"add table t{name}")
@@ -306,7 +306,7 @@ def test_an_answer_that_does_not_fit_is_told_as_lost(
     kernel: Connection, nft: Nft, mocker: MockerFixture
 ) -> None:
     """A transaction with more errors than the socket holds: it is an error, never a success."""
-    mocker.patch.object(netlink, "_KEPT", 1 << 12)
+    mocker.patch.object(netlink.connection, "_KEPT", 1 << 12)
     small = Connection()
     with pytest.raises(AnswerLost, match="No buffer space"):
         small.commit([table(DELETE_TABLE, f"none{place}") for place in range(100)])

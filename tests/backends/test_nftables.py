@@ -483,7 +483,7 @@ def test_what_is_not_there_is_not_confirmed(
 
 def test_answers_that_do_not_fit_confirm_nothing(host: None, mocker: MockerFixture) -> None:
     """Where a socket may hold little, as in a user namespace: it is read instead, without error."""
-    mocker.patch.object(netlink, "_KEPT", 1 << 17)
+    mocker.patch.object(netlink.connection, "_KEPT", 1 << 17)
     backend, made = changed(EMPTY, Desired(frozenset(HOSTS[:4000])))
     assert not backend.confirm(made)
     assert needed(Desired(frozenset(HOSTS[:4000]))) is None

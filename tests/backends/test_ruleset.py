@@ -395,7 +395,7 @@ def test_events_that_do_not_fit_are_no_reason_to_believe_anything(
     """What happened to our table is unknown: it is read again."""
     theirs = ", ".join(f"1.2.{place >> 8}.{place & 255}" for place in range(8000))
     backend = Disturbed(f"add element ip other s {{ {theirs} }}")
-    mocker.patch.object(netlink, "_KEPT", 1 << 17)
+    mocker.patch.object(netlink.connection, "_KEPT", 1 << 17)
     assert pass_(backend, MORE).state is State.CHANGED
     assert backend.readings == 2
     assert needed(MORE) is None

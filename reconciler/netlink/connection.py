@@ -1,21 +1,10 @@
-"""The one place that speaks netlink (netlink(7)) to netfilter: nf_tables, ipset, conntrack.
+"""A socket to the kernel: questions, answers, and to nf_tables changes and events.
 
-A message is a header, netfilter's own header, and attributes: length and type, 16 bits each in
-the machine's order, then the value, padded to four bytes. Names in capitals are the kernel's:
-``linux/netlink.h``, ``linux/netfilter/nfnetlink.h`` and ``linux/netfilter/nf_tables.h`` (6.1).
-
-    NetlinkError             the kernel refused; ``code`` is its errno
-    ├── NotPermitted         EPERM: CAP_NET_ADMIN is missing
-    ├── Missing              ENOENT
-    ├── Present              EEXIST: it is there, or overlaps with what is
-    ├── Full                 ENFILE: a set has no room left
-    ├── Stale                ERESTART: the ruleset is not the one that the change was made for
-    ├── TooLong              EMSGSIZE: more than a socket takes; nothing was sent
-    └── AnswerLost           ENOBUFS: done, or not; the answer did not fit into the socket
+Names in capitals are the kernel's: ``linux/netlink.h``, ``linux/netfilter/nfnetlink.h`` and
+``linux/netfilter/nf_tables.h`` (6.1).
 """
 
 import errno
-import os
 import select
 import socket
 import struct
@@ -23,24 +12,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from attrs import frozen
-
-from reconciler import hints
-from reconciler.errors import TreasonError
 from reconciler.log import Log
+from reconciler.netlink.errors import refusal
+from reconciler.netlink.message import ACK, REQUEST, Message, attributes, number
 
 _log = Log("netlink")
-
-REQUEST: Final = 0x1
-ACK: Final = 0x4
-DUMP: Final = 0x300
-CREATE: Final = 0x400
-APPEND: Final = 0x800
-NESTED: Final = 0x8000
-"""Flags of a message (NLM_F_*), and of a type whose value is made of attributes (NLA_F_NESTED)."""
-
-LONGEST: Final = 0xFFFF - 4
-"""Bytes of the longest value of an attribute."""
 
 NFTABLES: Final = 10
 """NFNL_SUBSYS_NFTABLES, the upper byte of a message's type."""
@@ -48,7 +24,9 @@ NFTABLES: Final = 10
 NFTABLES_EVENTS: Final = 7
 """NFNLGRP_NFTABLES: every change of a ruleset."""
 
-_NETLINK_NETFILTER: Final = 12
+ROUTE, NETFILTER = 0, 12
+"""Protocols: NETLINK_ROUTE, NETLINK_NETFILTER."""
+
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11  # NFNL_MSG_BATCH_*
 _BATCH_GENERATION: Final = 1  # NFNL_BATCH_GENID
 _NEW_GENERATION, _GET_GENERATION = 15, 16  # NFT_MSG_NEWGEN, NFT_MSG_GETGEN
@@ -69,114 +47,22 @@ _KEPT: Final = 1 << 23
 """Bytes of answers and events that a socket is to hold."""
 
 _HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
-_FAMILY: Final = struct.Struct(">BBH")  # struct nfgenmsg: family, version, resource
-_ATTRIBUTE: Final = struct.Struct("=HH")  # struct nlattr: length, type
-
-
-class NetlinkError(TreasonError):
-    """The kernel refused a request; ``code`` is the errno."""
-
-    def __init__(self, code: int, what: str, hint: str = "") -> None:
-        super().__init__(what, hint)
-        self.code = code
-
-
-class NotPermitted(NetlinkError):
-    """The caller may not do this."""
-
-
-class Missing(NetlinkError):
-    """Something that is named is not there."""
-
-
-class Present(NetlinkError):
-    """Something is there already, or overlaps with what is there."""
-
-
-class Full(NetlinkError):
-    """A set has no room left."""
-
-
-class Stale(NetlinkError):
-    """The ruleset has changed since the generation that a commit was made for."""
-
-
-class TooLong(NetlinkError):
-    """More than a socket takes; nothing was sent."""
-
-
-class AnswerLost(NetlinkError):
-    """The request was carried out or not, but the answers did not fit."""
-
-
-_KINDS: Final[dict[int, type[NetlinkError]]] = {
-    errno.EPERM: NotPermitted,
-    errno.ENOENT: Missing,
-    errno.EEXIST: Present,
-    errno.ENFILE: Full,
-    errno.ERESTART: Stale,
-    errno.EMSGSIZE: TooLong,
-    errno.ENOBUFS: AnswerLost,
-}
-
-
-@frozen
-class Message:
-    """A request, an answer or an event: its type, its family (AF_* or NFPROTO_*), its attributes.
-
-    ``port`` is the port id of the socket that it answers, or whose change an event tells of.
-    """
-
-    kind: int
-    family: int
-    body: bytes
-    flags: int = 0
-    port: int = 0
-
-
-def attribute(kind: int, value: bytes) -> bytes:
-    """Return an attribute with its padding."""
-    return _ATTRIBUTE.pack(len(value) + 4, kind) + value + bytes(-len(value) & 3)
-
-
-def nested(kind: int, *attributes: bytes) -> bytes:
-    """Return an attribute made of others."""
-    return attribute(kind | NESTED, b"".join(attributes))
-
-
-def text(kind: int, value: str) -> bytes:
-    """Return an attribute that is a string."""
-    return attribute(kind, value.encode() + b"\0")
-
-
-def number(kind: int, value: int) -> bytes:
-    """Return an attribute that is a number of 32 bits in network byte order."""
-    return attribute(kind, value.to_bytes(4))
-
-
-def attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the type (without its flags) and the value of each attribute."""
-    at = 0
-    while at + 4 <= len(body):
-        length, kind = _ATTRIBUTE.unpack_from(body, at)
-        if length < 4:
-            return
-        yield kind & 0x3FFF, body[at + 4 : at + length]
-        at += (length + 3) & ~3
+_HEAD: Final = 4  # bytes of struct nfgenmsg: family, version, resource
+_TO_NFTABLES: Final = b"\0" + NFTABLES.to_bytes(2)  # the version, and what a batch is for
 
 
 class Connection:
-    """A socket to netfilter, in the network namespace of the calling thread.
+    """A socket to a part of the kernel, in the network namespace of the calling thread.
 
     It is closed by `close`, or when nobody has it any more.
     """
 
-    def __init__(self, groups: Sequence[int] = ()) -> None:
+    def __init__(self, groups: Sequence[int] = (), protocol: int = NETFILTER) -> None:
         """Open it, and join the multicast ``groups`` (NFNLGRP_*). Raise `NetlinkError`."""
         self._sequence = 0
         try:
             self._socket = socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER
+                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol
             )
             self._socket.bind((0, 0))
             for option in (_CAP_ACK, _EXT_ACK):
@@ -219,6 +105,7 @@ class Connection:
         Take all of them before asking anything else. Raise `NetlinkError`.
         """
         self._sequence += 1
+        size = 1 + len(request.head)
         self._send(_packed(request, REQUEST | ACK | request.flags, self._sequence))
         while True:
             for kind, flags, sequence, port, body in self._received(wait=True):
@@ -229,7 +116,7 @@ class Connection:
                 if kind in {_ERROR, _DONE}:
                     _judge(kind, flags, body)
                     return
-                yield Message(kind, body[0], body[_FAMILY.size :], flags, port)
+                yield Message(kind, body[0], body[size:], flags, port, body[1:size])
 
     def generation(self) -> int:
         """Return the number of the ruleset's generation: each commit in the namespace raises it."""
@@ -253,11 +140,11 @@ class Connection:
             _packed(message, REQUEST | message.flags | (ACK if at == last else 0), at)
             for at, message in enumerate(messages, first + 1)
         ]
-        end = Message(_BATCH_END, socket.AF_UNSPEC, b"")
+        end = Message(_BATCH_END, socket.AF_UNSPEC, b"", head=_TO_NFTABLES)
         data = b"".join([*packed, _packed(end, REQUEST, last + 1)])
         self._make_room(_SNDBUFFORCE, socket.SO_SNDBUF, len(data) + (1 << 16))
         condition = number(_BATCH_GENERATION, generation())
-        begin = Message(_BATCH_BEGIN, socket.AF_UNSPEC, condition)
+        begin = Message(_BATCH_BEGIN, socket.AF_UNSPEC, condition, head=_TO_NFTABLES)
         with _log.timed("batch of %d messages, %d bytes", len(messages), len(data)):
             self._carry_out(_packed(begin, REQUEST, first), data, first, last)
 
@@ -278,7 +165,7 @@ class Connection:
         Raise `AnswerLost` when some of it did not fit into the socket.
         """
         for kind, flags, _, port, body in self._received(wait=False):
-            yield Message(kind, body[0], body[_FAMILY.size :], flags, port)
+            yield Message(kind, body[0], body[_HEAD:], flags, port)
 
     def wait(self, seconds: float) -> None:
         """Wait until there is something to read, or the time is over."""
@@ -325,13 +212,8 @@ def generation(event: Message) -> int | None:
 
 
 def _packed(message: Message, flags: int, sequence: int) -> bytes:
-    batch = message.kind in {_BATCH_BEGIN, _BATCH_END}
-    length = _HEADER.size + _FAMILY.size + len(message.body)
-    return b"".join([
-        _HEADER.pack(length, message.kind, flags, sequence, 0),
-        _FAMILY.pack(message.family, 0, NFTABLES if batch else 0),
-        message.body,
-    ])  # fmt: skip
+    body = bytes([message.family]) + message.head + message.body
+    return _HEADER.pack(_HEADER.size + len(body), message.kind, flags, sequence, 0) + body
 
 
 def _judge(kind: int, flags: int, body: bytes) -> None:
@@ -346,10 +228,3 @@ def _judge(kind: int, flags: int, body: bytes) -> None:
         told = dict(attributes(body[start:])).get(_EXTENDED_TEXT, b"")
         said = told.rstrip(b"\0").decode(errors="replace")
     raise refusal(code, said)
-
-
-def refusal(code: int, said: str = "") -> NetlinkError:
-    """Return the error for an errno, with what the kernel said besides (NLMSGERR_ATTR_MSG)."""
-    kind = _KINDS.get(code, NetlinkError)
-    reason = "the ruleset has changed" if kind is Stale else os.strerror(code)
-    return kind(code, f"{reason}: {said}" if said else reason, hints.of(code))
