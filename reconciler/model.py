@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from attrs import field, frozen
 from attrs.validators import deep_iterable, instance_of
 
+from reconciler.errors import BackendError
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
 
@@ -99,6 +100,16 @@ class Desired:
     banned: Networks = field(default=NOTHING, converter=_networks)
     passed: Networks = field(default=NOTHING, converter=_networks)
 
+    def of(self, *versions: int) -> "Desired":
+        """Return what is of these families (4, 6)."""
+        if {*versions} == {4, 6}:
+            return self
+        banned, passed = (
+            Networks.joined([each.family(version) for version in versions])
+            for each in (self.banned, self.passed)
+        )
+        return Desired(banned, passed)
+
 
 @frozen
 class Damage:
@@ -119,13 +130,23 @@ def _notes(notes: Iterable[str]) -> tuple[str, ...]:
     return (notes,) if isinstance(notes, str) else tuple(notes)
 
 
+def _versions(versions: Iterable[int]) -> frozenset[int]:
+    return frozenset(versions)
+
+
+def _problems(problems: Iterable[BackendError]) -> tuple[BackendError, ...]:
+    return tuple(problems)
+
+
 @frozen
 class Observed:
     """What a backend really holds; any collections of networks and damage will do.
 
     ``passed`` is None where the platform has nothing to pass ahead (a plain blocklist). Elements
-    of an object that must be made anew need not be listed: they are to be added again. ``notes``
-    are lines for people about what is no damage.
+    of an object that must be made anew need not be listed: they are to be added again. ``versions``
+    are the families (4, 6) that are told of: of another one nothing is planned. ``problems`` keep
+    packets from being dropped, and are not the backend's to mend: each fails the pass once all else
+    is done. ``notes`` are lines for people about what is no damage.
     """
 
     banned: Networks = field(default=NOTHING, converter=_networks)
@@ -135,6 +156,13 @@ class Observed:
     )
     notes: tuple[str, ...] = field(
         default=(), converter=_notes, validator=deep_iterable(instance_of(str))
+    )
+    versions: frozenset[int] = field(default=frozenset({4, 6}), converter=_versions)
+    problems: tuple[BackendError, ...] = field(
+        default=(),
+        converter=_problems,
+        validator=deep_iterable(instance_of(BackendError)),
+        eq=lambda problems: [*map(str, problems)],
     )
 
 

@@ -1,14 +1,13 @@
 """The sets and the chain together: read back, changed and confirmed."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import evolve
 
 from backends.ipset import Settings, layout, programs
 from backends.xtables.chain import Fixed
-from backends.xtables.firewall import Firewall, State
+from backends.xtables.firewall import Firewall, State, in_each
 from backends.xtables.hooks import chain_hooks
 from reconciler import (
     BackendError,
@@ -37,47 +36,57 @@ class Ipset:
         """Read the sets, the chain and its jumps back."""
         chain, found, flaws = self._structure()
         held = {"DROP": chain.banned, "RETURN": chain.passed or Networks()}
-        for each in layout.SETS:
+        for each in layout.sets(chain.versions):
             header = found.get(each.name)
             if header and header.is_like(each) and header.entries != 0:
                 members, strange = layout.members(each, programs.save(each.name))
                 held[each.verdict] |= members
                 flaws += strange
-        return Observed(held["DROP"], held["RETURN"], flaws, chain.notes)
+        return evolve(chain, banned=held["DROP"], passed=held["RETURN"], damage=flaws)
 
     def confirm(self, plan: Plan) -> bool:
         """Whether sets, chain and jumps are right, and the kernel counts what is desired."""
         chain, found, flaws = self._structure()
         rules = _everything(plan.desired)
         ruled = chain.banned == rules.banned and chain.passed == rules.passed
-        return not flaws and ruled and layout.counted(plan.desired, found)
+        counted = layout.counted(plan.desired, found, chain.versions)
+        return not flaws and not chain.problems and ruled and counted
 
     def render(self, plan: Plan) -> str:
         """Return the texts that `apply` sends, and the program that gets each."""
-        state, steps = self._steps(plan)
-        wanted = _everything(plan.desired)
-        parts = [*_told(steps.before)]
-        if steps.stand_ins:
-            parts.append(self._using(steps.stand_ins).render(state, wanted))
-            parts += [*_told(steps.between), "# and back\n"]
-        parts.append(self._firewall.render(state, wanted))
-        return "".join([*parts, *_told([steps.after])])
+        state, found = self._firewall.present(), layout.headers(programs.headers())
+        parts: list[str] = []
+        for version in state.listings:
+            one, steps = self._steps(plan, state, found, version)
+            wanted = _everything(plan.desired.of(version))
+            parts += _told(steps.before)
+            if steps.stand_ins:
+                parts.append(self._using(steps.stand_ins).render(one, wanted))
+                parts += [*_told(steps.between), "# and back\n"]
+            parts.append(self._firewall.render(one, wanted))
+            parts += _told([steps.after])
+        return "".join(parts)
 
     def apply(self, plan: Plan) -> None:
         """Carry out the plan: the sets, then the chain that asks them, then what is left over.
 
         Each set and the chain are changed so that what is banned before and after stays enforced.
         """
-        state, steps = self._steps(plan)
-        wanted = _everything(plan.desired)
-        programs.restore(steps.before)
-        if steps.stand_ins:
-            with _going_on():
-                self._using(steps.stand_ins).apply(state, wanted)
-            programs.restore(steps.between)
-            state = self._firewall.state()
-        self._firewall.apply(state, wanted)
-        _clear_away(steps.after)
+        state, found = self._firewall.present(), layout.headers(programs.headers())
+
+        def change(version: int) -> bool:
+            one, steps = self._steps(plan, state, found, version)
+            wanted = _everything(plan.desired.of(version))
+            programs.restore(steps.before)
+            if steps.stand_ins:
+                self._using(steps.stand_ins).apply(one, wanted)
+                programs.restore(steps.between)
+                one = self._firewall.state().only(version)
+            self._firewall.apply(one, wanted)
+            _clear_away(steps.after)
+            return True
+
+        in_each(state.versions(plan.desired), change)
 
     def teardown(self) -> None:
         """Remove the jumps, the chain and the sets; the backend iptables' chain stays."""
@@ -88,16 +97,19 @@ class Ipset:
         """Read all but the sets' elements: the chain, the sets' headers, and what is wrong."""
         chain = self._firewall.observe(self._firewall.state())
         found = layout.headers(programs.headers())
-        flaws = [*layout.damage(found), *chain.damage]
+        flaws = [*layout.damage(found, chain.versions), *chain.damage]
         if ruled := _ruled(chain):
             what = f"has rules for {len(ruled):,} networks that belong into sets"
             flaws.append(Damage("chain TREASON", what))
         return chain, found, flaws
 
-    def _steps(self, plan: Plan) -> tuple[State, layout.Steps]:
-        state = self._firewall.present()
-        found = layout.headers(programs.headers())
-        return state, layout.steps(plan, found, _ruled(self._firewall.observe(state)))
+    def _steps(
+        self, plan: Plan, state: State, found: Mapping[str, layout.Header], version: int
+    ) -> tuple[State, layout.Steps]:
+        """Return what is known of a family's chain, and how its sets are changed."""
+        one = state.only(version)
+        ruled = _ruled(self._firewall.observe(one))
+        return one, layout.steps(plan, found, version, ruled)
 
     def _using(self, stand_ins: Mapping[str, str]) -> Firewall:
         """Return the chain with other sets in the place of some."""
@@ -145,14 +157,3 @@ def _clear_away(text: str) -> None:
 def _told(pieces: Iterable[str]) -> list[str]:
     told = "".join(pieces)
     return ["# ipset restore\n", told] if told else []
-
-
-@contextmanager
-def _going_on() -> Iterator[None]:
-    """Let an incomplete chain be told by the next step, which is the same but for the sets."""
-    try:
-        yield
-    except BackendFailed:
-        raise
-    except BackendError:
-        pass

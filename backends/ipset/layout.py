@@ -1,7 +1,7 @@
 """What the sets look like, as ipset(8) lists them, and how they are compared, made and changed."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Final
 
@@ -72,6 +72,13 @@ SETS: Final = tuple(
         ("n", "hash:net", "DROP"),
     )
 )
+
+
+def sets(versions: Iterable[int] = (4, 6)) -> list[Set]:
+    """Return the sets of these families."""
+    return [each for each in SETS if each.version in versions]
+
+
 _NAMES: Final = {each.name for each in SETS}
 _STAND_INS: Final = {name + suffix for name in _NAMES for suffix in _ASIDE}
 
@@ -114,22 +121,29 @@ def headers(listing: str) -> dict[str, Header]:
     return found
 
 
-def damage(found: Mapping[str, Header]) -> Iterator[Damage]:
-    """Yield every way in which the sets are not as they are to be."""
-    for each in SETS:
+def damage(found: Mapping[str, Header], versions: Collection[int]) -> Iterator[Damage]:
+    """Yield every way in which the sets of the families are not as they are to be."""
+    for each in sets(versions):
         if each.name not in found:
             yield Damage(f"set {each.name}", "is missing")
         elif what := _flaw(each, found[each.name]):
             yield Damage(f"set {each.name}", what)
-    for name in sorted(found.keys() - _NAMES):
+    for name in _left(found, versions):
         yield Damage(f"set {name}", "is left over from an interrupted change")
 
 
-def counted(state: Desired, found: Mapping[str, Header]) -> bool:
-    """Whether every set holds as many elements as it is to hold."""
+def counted(state: Desired, found: Mapping[str, Header], versions: Collection[int]) -> bool:
+    """Whether every set of the families holds as many elements as it is to hold."""
     return all(
-        each.name in found and found[each.name].entries == len(each.desired(state)) for each in SETS
+        each.name in found and found[each.name].entries == len(each.desired(state))
+        for each in sets(versions)
     )
+
+
+def _left(found: Mapping[str, Header], versions: Collection[int]) -> list[str]:
+    """Return the stand-ins of these families that an interrupted change has left."""
+    ours = tuple(f"treason{version}" for version in versions)
+    return sorted(name for name in found.keys() - _NAMES if name.startswith(ours))
 
 
 def members(each: Set, saved: Iterable[str]) -> tuple[Networks, list[Damage]]:
@@ -165,15 +179,15 @@ class Steps:
     after: str
 
 
-def steps(plan: Plan, found: Mapping[str, Header], ruled: Networks = _NONE) -> Steps:
-    """Return the change that carries out the plan.
+def steps(plan: Plan, found: Mapping[str, Header], version: int, ruled: Networks = _NONE) -> Steps:
+    """Return the change that carries out the plan in a family.
 
     ``ruled`` are networks that the chain has rules for: whether a set holds them too is not known.
 
     A set is changed in place where it is right and has room, else made anew beside the old one
     and swapped. All additions come before all swaps and removals: no address is open in between.
     """
-    left = sorted(found.keys() - _NAMES)
+    left = _left(found, [version])
     used = {name for name, header in found.items() if header.references}
     known = " -exist\n" if ruled else "\n"
     before: list[Iterable[str]] = [[f"destroy {name}\n" for name in left if name not in used]]
@@ -182,7 +196,7 @@ def steps(plan: Plan, found: Mapping[str, Header], ruled: Networks = _NONE) -> S
     stand_ins: dict[str, str] = {}
     removals: list[Iterable[str]] = []
     swaps: list[str] = []
-    for each in SETS:
+    for each in sets([version]):
         change = plan.banned if each.banned else plan.passed
         wanted = each.desired(plan.desired)
         removed = each.members(change.remove)

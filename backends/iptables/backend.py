@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+from attrs import evolve
+
 from backends.iptables import Settings, persist
 from backends.xtables.firewall import Firewall
 from backends.xtables.hooks import chain_hooks
@@ -33,9 +35,7 @@ class Iptables:
         state = self._firewall.state()
         seen = self._firewall.observe(state)
         saved = persist.damage(state) if self._persist else []
-        return Observed(
-            seen.banned, seen.passed, [*seen.damage, *saved], [*seen.notes, *_advice(seen)]
-        )
+        return evolve(seen, damage=[*seen.damage, *saved], notes=[*seen.notes, *_advice(seen)])
 
     def confirm(self, plan: Plan) -> bool:
         """Whether the kernel counts the rules that are desired, and the jumps are right.

@@ -126,7 +126,7 @@ def _stale(state: State) -> dict[int, Path]:
     return {
         version: path
         for version, path in _paths().items()
-        if _saved(path) != enforced(state.listings[version])
+        if version in state.listings and _saved(path) != enforced(state.listings[version])
     }
 
 

@@ -27,6 +27,7 @@ _SINGLE: Final = {4: "/32", 6: "/128"}
 _RULE: Final = re.compile(r"(?:-s ([0-9a-f:]\S*) )?-j (RETURN|DROP)")
 _COUNTERS: Final = re.compile(r"\[[0-9]+:[0-9]+\] (?=-A )")
 _QUOTED: Final = re.compile(r' "(?:[^"\\]|\\.)*"', re.DOTALL)
+_TARGET: Final = re.compile(r"(?:^| )-[jg] (\S+)")
 _INCOMPATIBLE: Final = re.compile(r"# Table `(\S+)' is incompatible")
 
 Listing = Mapping[str, Mapping[str, Sequence[str]]]
@@ -90,6 +91,12 @@ def parse(saved: str, tables: Iterable[str] = ()) -> Listing:
 def bare(rule: str) -> str:
     """Return the rule without quoted text, which may hold anything."""
     return _QUOTED.sub("", rule) if '"' in rule else rule
+
+
+def leads_to(rule: str) -> str:
+    """Return the target of a rule, which may be a chain."""
+    match = _TARGET.search(bare(rule))
+    return match[1] if match else ""
 
 
 def networks(state: Desired, version: int) -> Desired:

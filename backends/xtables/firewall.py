@@ -1,12 +1,15 @@
-"""The chain in the kernel: read in both families, and changed by one restore for each."""
+"""The chain in the kernel: read in both families, and changed by one restore for each.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+Each family is enforced by itself. One that cannot be read or changed does not keep the other open.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from backends.xtables import other, programs
+from backends.xtables import other, programs, reach
 from backends.xtables.chain import (
     CHAIN,
     NO_SETS,
@@ -20,18 +23,48 @@ from backends.xtables.chain import (
     restore,
 )
 from backends.xtables.hooks import TABLES, Hook, Repair, absent, damage, jumps, repairs
-from reconciler import BackendError, BackendFailed, Damage, Desired, Networks, Observed
+from reconciler import (
+    BackendError,
+    BackendFailed,
+    BackendUnreadable,
+    Damage,
+    Desired,
+    Networks,
+    Observed,
+)
 
 FAMILIES: Final = (4, 6)
 
 
 @frozen
 class State:
-    """What the save programs of a variant print, as it is and read, by the family's version."""
+    """What the save programs of a variant print, as it is and read, by the family's version.
+
+    ``unread`` are the families that cannot be read, and why; ``absent`` the hooks that no family
+    has.
+    """
 
     variant: str
     saved: Mapping[int, str]
     listings: Mapping[int, Listing]
+    unread: Mapping[int, BackendUnreadable] = field(factory=dict)
+    absent: Sequence[Hook] = ()
+
+    def versions(self, wanted: Desired) -> list[int]:
+        """Return the families that were read, and those that hold what is wanted."""
+        banned, passed = wanted.banned, wanted.passed
+        return [
+            version
+            for version in FAMILIES
+            if version in self.listings or banned.family(version) or passed.family(version)
+        ]
+
+    def only(self, version: int) -> "State":
+        """Return what is known of one family; raise `BackendUnreadable` if it cannot be read."""
+        if version in self.unread:
+            raise self.unread[version]
+        saved, listings = self.saved[version], self.listings[version]
+        return evolve(self, saved={version: saved}, listings={version: listings})
 
 
 @frozen
@@ -56,7 +89,7 @@ class Firewall:
     _last: list[tuple[object, State]] = field(factory=list, init=False, eq=False, repr=False)
 
     def state(self) -> State:
-        """Read both families; raise `BackendUnreadable`."""
+        """Read the families; raise `BackendUnreadable` if none can be."""
         before = self._moment()
         state = self._read()
         self._last[:] = [(before, state)] if before and self._moment() == before else []
@@ -77,27 +110,54 @@ class Firewall:
         return moment()
 
     def _read(self) -> State:
-        saved = {version: programs.save(version, self._resolved) for version in FAMILIES}
-        tables = self._tables()
-        listings = {version: parse(text, tables) for version, text in saved.items()}
-        return State(self._resolved, saved, listings)
+        saved: dict[int, str] = {}
+        listings: dict[int, Listing] = {}
+        unread: dict[int, BackendUnreadable] = {}
+        for version in FAMILIES:
+            try:
+                saved[version] = programs.save(version, self._resolved)
+                listings[version] = parse(saved[version], self._tables())
+            except BackendUnreadable as error:
+                unread[version] = error
+        if not listings:
+            raise unread[FAMILIES[0]]
+        return State(self._resolved, saved, listings, unread, absent(listings.values(), self.hooks))
 
     def observe(self, state: State) -> Observed:
         """Return what the chains hold, what is wrong with them, and notes on the other variant."""
         banned = passed = Networks()
-        flaws = [
-            Damage(
-                f"chain {hook.chain} ({hook.table})", "does not exist, so nothing is hooked there"
-            )
-            for hook in absent(state.listings.values(), self.hooks)
-        ]
+        flaws: list[Damage] = []
         for version, listing in state.listings.items():
-            held = contents(listing, version, self._tables(), self.fixed.get(version, NO_SETS))
-            flaws += damage(listing, version, self.hooks, held)
+            hooks = self._hooks(state, listing)
+            tables = sorted({hook.table for hook in hooks})
+            held = contents(listing, version, tables, self.fixed.get(version, NO_SETS))
+            flaws += damage(listing, version, hooks, held)
             for content in held.values():
                 banned |= content.banned
                 passed |= content.passed
-        return Observed(banned, passed, flaws, other.notes(state.variant))
+        problems, lacking = self._problems(state)
+        notes = [*lacking, *other.notes(state.variant)]
+        return Observed(banned, passed, flaws, notes, frozenset(state.listings), problems)
+
+    def _problems(self, state: State) -> tuple[list[BackendError], list[str]]:
+        """Return what keeps packets from coming to the chain, and what keeps none that can come."""
+        problems = [
+            BackendError(
+                f"iptables: {hook}: the chain to hook into does not exist",
+                "start the program that creates it, or remove it from hooks; all else is done",
+            )
+            for hook in state.absent
+        ]
+        lacking: list[str] = []
+        for version, listing in state.listings.items():
+            problems += reach.unreached(state.variant, version, listing, self.hooks)
+            if not state.absent and not any(hook.exists(listing) for hook in self.hooks):
+                hint = "name a chain in hooks that is there in both families, such as INPUT"
+                error = BackendError("none of the chains in hooks exists there", hint)
+                _lacks(version, error, problems, lacking)
+        for version, error in state.unread.items():
+            _lacks(version, error, problems, lacking)
+        return problems, lacking
 
     def confirm(self, wanted: Desired) -> bool:
         """Whether the kernel counts what is wanted, and the jumps are right, without listing all.
@@ -108,10 +168,11 @@ class Firewall:
             return False
         from backends.xtables.counts import confirmed  # noqa: PLC0415 - see below
 
+        versions = self._last[0][1].listings if self._last else FAMILIES
         hooked = {table: [h.chain for h in self.hooks if h.table == table] for table in TABLES}
         return all(
             confirmed(version, table, chains, count(networks(wanted, version), version, fixed))
-            for version, fixed in ((each, self.fixed.get(each, NO_SETS)) for each in FAMILIES)
+            for version, fixed in ((each, self.fixed.get(each, NO_SETS)) for each in versions)
             for table, chains in hooked.items()
         )
 
@@ -123,17 +184,15 @@ class Firewall:
         )
 
     def apply(self, state: State, wanted: Desired) -> None:
-        """Carry it out; a family in which nothing is to be done is left alone.
+        """Carry it out, each family by itself; one in which nothing is to be done is left alone.
 
-        Raise `BackendFailed` when it was refused and nothing was changed, `BackendError` when
+        Raise `BackendFailed` when all was refused and nothing was changed, `BackendError` when
         only a part of it was done.
         """
-        _carry_out(self._steps(state, wanted), state.variant)
-        if missing := absent(state.listings.values(), self.hooks):
-            raise BackendError(
-                f"iptables: {', '.join(map(str, missing))}: the chain to hook into does not exist",
-                "start the program that creates it, or remove it from hooks; all else is done",
-            )
+        in_each(
+            state.versions(wanted),
+            lambda version: _carry_out(self._steps(state.only(version), wanted), state.variant),
+        )
 
     def teardown(self, owned: Callable[[Sequence[str]], bool] = lambda _: True) -> bool:
         """Remove jumps and chain from every table; tell whether there was anything.
@@ -144,33 +203,39 @@ class Firewall:
         tables = [chains for listing in state.listings.values() for chains in listing.values()]
         if not owned([rule for chains in tables for rule in chains.get(CHAIN, ())]):
             return False
-        steps = [
-            step
+        steps = {
+            version: [*_family(state.variant, version, repairs(listing, ()), {})]
             for version, listing in state.listings.items()
-            for step in _family(state.variant, version, repairs(listing, ()), {})
-        ]
-        _carry_out(steps, state.variant)
-        return bool(steps)
+        }
+        in_each(steps, lambda version: _carry_out(steps[version], state.variant))
+        for version, error in state.unread.items():
+            if reach.has_addresses(version):
+                raise BackendError(error.what, error.hint)
+        return any(steps.values())
 
     @cached_property
     def _resolved(self) -> str:
         return programs.resolve(self.variant)
 
+    def _hooks(self, state: State, listing: Listing) -> list[Hook]:
+        """Return the places that are to have a jump.
+
+        While a hook is absent nothing is unhooked: what is left may be all that enforces.
+        """
+        present = _hooked(listing) if state.absent else []
+        return list(dict.fromkeys([*self.hooks, *present]))
+
     def _tables(self) -> list[str]:
         return sorted({hook.table for hook in self.hooks})
 
     def _steps(self, state: State, wanted: Desired) -> list[Step]:
-        """Return the steps; what is no longer hooked is taken away when all else is done.
-
-        While a hook is absent nothing is unhooked: what is left may be all that enforces.
-        """
+        """Return the steps; what is no longer hooked is taken away when all else is done."""
         steps: list[Step] = []
         last: list[Step] = []
-        missing = absent(state.listings.values(), self.hooks)
         for version, listing in state.listings.items():
             family = networks(wanted, version)
             fixed = self.fixed.get(version, NO_SETS)
-            hooks = list(dict.fromkeys([*self.hooks, *(_hooked(listing) if missing else ())]))
+            hooks = self._hooks(state, listing)
             changed = {
                 table: changes(listing.get(table, {}).get(CHAIN), family, version, fixed)
                 for table in sorted({hook.table for hook in hooks})
@@ -181,6 +246,37 @@ class Firewall:
             )
             last += _family(state.variant, version, [each for each in needed if each.removes], {})
         return steps + last
+
+
+def in_each(versions: Iterable[int], step: Callable[[int], bool]) -> None:
+    """Take a step for each family, whatever becomes of it for the other.
+
+    It tells whether it changed anything. Raise `BackendFailed` when nothing was changed, but
+    refused, else `BackendError`.
+    """
+    errors: list[BackendError] = []
+    done = False
+    for version in versions:
+        try:
+            done |= step(version)
+        except BackendError as error:
+            errors.append(error)
+    if errors:
+        refused = not done and all(isinstance(error, BackendFailed) for error in errors)
+        kind = BackendFailed if refused else BackendError
+        told = "; ".join(dict.fromkeys(error.what for error in errors))
+        raise kind(told + ("; all else was done" if done else ""), errors[0].hint)
+
+
+def _lacks(
+    version: int, error: BackendError, problems: list[BackendError], lacking: list[str]
+) -> None:
+    """Add why a family is not enforced: to the problems if others can come by it."""
+    what = f"IPv{version} is not enforced: {error.what}"
+    if reach.has_addresses(version):
+        problems.append(BackendError(what, error.hint))
+    else:
+        lacking.append(f"{what}; this machine has no address of it that others can reach")
 
 
 def _hooked(listing: Listing) -> list[Hook]:
@@ -208,7 +304,8 @@ def _family(
         yield Step(version, text)
 
 
-def _carry_out(steps: Sequence[Step], variant: str) -> None:
+def _carry_out(steps: Sequence[Step], variant: str) -> bool:
+    """Take the steps of one family; tell whether there was any."""
     for done, step in enumerate(steps):
         try:
             if step.repair is not None:
@@ -222,6 +319,7 @@ def _carry_out(steps: Sequence[Step], variant: str) -> None:
                 raise
             what = f"{error.what}; a part of the change was done before"
             raise BackendError(what, error.hint) from None
+    return bool(steps)
 
 
 def _performer(step: Step, variant: str) -> str:

@@ -10,13 +10,13 @@ from backends.xtables.chain import CHAIN, Content, Listing, bare, summarise
 from reconciler import Damage
 
 JUMP: Final = f"-j {CHAIN}"
-_BUILT_IN: Final = {  # iptables(8)
+BUILT_IN: Final[Mapping[str, set[str]]] = {  # iptables(8)
     "filter": {"INPUT", "FORWARD", "OUTPUT"},
     "mangle": {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"},
     "raw": {"PREROUTING", "OUTPUT"},
     "security": {"INPUT", "FORWARD", "OUTPUT"},
 }
-TABLES: Final = tuple(_BUILT_IN)
+TABLES: Final = tuple(BUILT_IN)
 """The tables that may be hooked."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,27}")  # XT_EXTENSION_MAXNAMELEN is 29
@@ -35,15 +35,15 @@ class Hook:
         """Read ``INPUT`` or ``raw/PREROUTING``; raise ValueError."""
         first, slash, last = text.partition("/")
         table, chain = (first, last) if slash else ("filter", first)
-        if table not in _BUILT_IN:
-            raise ValueError(f"{text!r}: the table is none of {', '.join(sorted(_BUILT_IN))}")
+        if table not in BUILT_IN:
+            raise ValueError(f"{text!r}: the table is none of {', '.join(sorted(BUILT_IN))}")
         if _NAME.fullmatch(chain) is None:
             raise ValueError(f"{text!r} names no chain: 1 to 28 letters, digits, '_', '.' and '-'")
         if chain == CHAIN:
             raise ValueError(f"{text!r} cannot be hooked into itself")
-        if chain not in _BUILT_IN[table] and chain.upper() in _BUILT_IN[table]:
+        if chain not in BUILT_IN[table] and chain.upper() in BUILT_IN[table]:
             raise ValueError(f"{text!r}: the chain is {chain.upper()}")
-        if chain in set().union(*_BUILT_IN.values()) - _BUILT_IN[table]:
+        if chain in set().union(*BUILT_IN.values()) - BUILT_IN[table]:
             raise ValueError(f"{text!r}: the table {table} has no chain {chain}")
         return cls(table, chain)
 
@@ -52,7 +52,7 @@ class Hook:
 
     def exists(self, listing: Listing) -> bool:
         """Whether there is such a chain; one that is built in comes with the first rule."""
-        return self.chain in _BUILT_IN[self.table] or self.chain in listing.get(self.table, {})
+        return self.chain in BUILT_IN[self.table] or self.chain in listing.get(self.table, {})
 
 
 @frozen

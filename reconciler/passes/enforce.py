@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from attrs import define, evolve, field, frozen
 
-from reconciler.errors import BackendFailed, StoreError, describe, guarded, trace
+from reconciler.errors import BackendError, BackendFailed, StoreError, describe, guarded, trace
 from reconciler.interfaces import Backend, ConfirmingBackend, FingerprintedBackend
 from reconciler.log import Log
 from reconciler.model import Desired, Plan
@@ -126,7 +126,7 @@ class _View:
     """What a backend holds, as far as it matters: what is needed, and how it is known.
 
     ``fingerprint`` is that of exactly this state, if it has one; ``read`` says that the backend
-    was read.
+    was read. ``problems`` and ``notes`` are those of `Observed`.
     """
 
     needed: Plan | None
@@ -134,14 +134,21 @@ class _View:
     fingerprint: str | None = None
     read: bool = True
     notes: tuple[str, ...] = ()
+    problems: tuple[BackendError, ...] = ()
+
+    @property
+    def error(self) -> str:
+        """What keeps packets from being dropped although the backend is in sync."""
+        return "\n".join(map(str, self.problems))
 
 
 def _compare(name: str, goal: Goal, backend: Backend) -> Outcome:
     view = _look(name, goal, backend)
     if view.needed is None:
-        return Outcome(name, State.IN_SYNC, notes=view.notes)
+        state = State.FAILED if view.problems else State.IN_SYNC
+        return Outcome(name, state, error=view.error, notes=view.notes)
     removals = _refused(goal, view)
-    error = refusal(name, removals, view.enforced) if removals else ""
+    error = refusal(name, removals, view.enforced) if removals else view.error
     script = backend.render(view.needed) if goal.render else ""
     return Outcome(name, State.DRIFT, view.needed, script, error=error, notes=view.notes)
 
@@ -198,7 +205,7 @@ class _Convergence:
 
     def outcome(self) -> Outcome:
         """Return how the backend stands."""
-        notes, error = self.view.notes, self.refusal
+        notes, error = self.view.notes, self.refusal or self.view.error
         if self.view.needed is None:
             notes = (*notes, *_kept(self.name, self.goal, self.view))
         else:
@@ -235,7 +242,13 @@ def _read(desired: Desired, backend: Backend) -> _View:
     observed = backend.observe()
     fingerprint = before if _fingerprint(backend) == before else None
     needed = plan(desired, observed)
-    return _View(needed, len(observed.banned), fingerprint, read=True, notes=observed.notes)
+    return _View(
+        needed,
+        len(observed.banned),
+        None if observed.problems else fingerprint,  # what it cannot mend is looked at each time
+        notes=observed.notes,
+        problems=observed.problems,
+    )
 
 
 def _confirmed(view: _View, backend: Backend) -> _View | None:
@@ -247,7 +260,7 @@ def _confirmed(view: _View, backend: Backend) -> _View | None:
         return None
     change = view.needed.banned
     enforced = view.enforced + len(change.add) - len(change.remove)
-    return _View(None, enforced, fingerprint, view.read, view.notes)
+    return evolve(view, needed=None, enforced=enforced, fingerprint=fingerprint)
 
 
 def _kept(name: str, goal: Goal, view: _View) -> list[str]:

@@ -32,7 +32,8 @@ class Causes:
 
 
 def plan(desired: Desired, observed: Observed) -> Plan | None:
-    """Return the change that is needed; None means in sync."""
+    """Return the change that is needed, in the families that are observed; None means in sync."""
+    desired = desired.of(*observed.versions)
     banned = _change(desired.banned, observed.banned)
     passed = Change() if observed.passed is None else _change(desired.passed, observed.passed)
     if not (banned or passed or observed.damage):

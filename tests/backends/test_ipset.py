@@ -244,8 +244,9 @@ def test_many_are_loaded_without_asking_who_resolves_names(backend: Ipset) -> No
     assert made is not None
     with patch("reconciler.execute.run", wraps=run) as spy:
         backend.apply(made)
-    (loaded,) = (call for call in spy.call_args_list if call.args[0] == ["ipset", "restore"])
-    assert loaded.kwargs["environment"]["RES_OPTIONS"] == "no-reload"
+    loads = [call for call in spy.call_args_list if call.args[0] == ["ipset", "restore"]]
+    assert len(loads) == 2
+    assert {call.kwargs["environment"]["RES_OPTIONS"] for call in loads} == {"no-reload"}
 
 
 def test_everything_is_one_rule_of_the_chain(backend: Ipset) -> None:

@@ -153,15 +153,15 @@ def without(text: str, word: str = "TREASON") -> str:
 
 
 @contextmanager
-def failing(name: str, *, after: bool = False) -> Iterator[None]:
-    """Let a program fail, or lose its answer, at its first call."""
+def failing(name: str, *, after: bool = False, times: int = 1) -> Iterator[None]:
+    """Let a program fail, or lose its answer, at its first calls."""
     real, calls = getattr(programs, name), count()
     kind = BackendUnreadable if name == "save" else BackendFailed
 
     def call(*arguments: object) -> object:
         turn = next(calls)
-        answer = real(*arguments) if turn or after else None
-        if turn == 0:
+        answer = real(*arguments) if turn >= times or after else None
+        if turn < times:
             raise kind("iptables: the power failed")
         return answer
 
@@ -198,7 +198,7 @@ class VariantContract(BackendContract, PacketContract):
 
     def unreadable(self) -> AbstractContextManager[None]:
         """The kernel refuses to list anything."""
-        return failing("save")
+        return failing("save", times=2)
 
     def foreign(self) -> Callable[[], object]:
         """Chains, rules, policies and counters of others."""
@@ -250,6 +250,19 @@ def enforce(backend: Iptables, state: Desired = WANTED) -> Plan:
     assert made is not None
     backend.apply(made)
     return made
+
+
+@pytest.fixture
+def reachable(host: None) -> None:
+    """Addresses of both families by which others could come."""
+    for address in ("192.0.2.1/24", "2001:db8::1/64"):
+        run(["ip", "address", "add", address, "dev", "lo"])
+
+
+def problem(backend: Iptables) -> BackendError:
+    """Return what keeps packets from being dropped, and is not the backend's to mend."""
+    (only,) = backend.observe().problems
+    return only
 
 
 def damage(backend: Iptables) -> list[str]:
@@ -406,20 +419,14 @@ def test_tables_that_hold_different_bans_are_made_equal(variant: str) -> None:
 def test_a_hook_that_nobody_made_is_told_and_all_else_is_done(variant: str) -> None:
     """The error names it; it is hooked when it is there."""
     backend = firewall(variant, "INPUT", "DOCKER-USER")
-    made = needed(backend)
-    assert made is not None
-    with pytest.raises(
-        BackendError, match="DOCKER-USER: the chain to hook into does not exist"
-    ) as told:
-        backend.apply(made)
-    assert "remove it from hooks" in told.value.hint
+    enforce(backend)
     assert "-A INPUT -j TREASON\n" + EXACT4 in saved(variant)
-    assert damage(backend) == [
-        "chain DOCKER-USER (filter): does not exist, so nothing is hooked there"
-    ]
-    shell("iptables -N DOCKER-USER", variant)
+    assert problem(backend).what == "iptables: DOCKER-USER: the chain to hook into does not exist"
+    assert "remove it from hooks" in problem(backend).hint
+    shell("iptables -N DOCKER-USER; iptables -A FORWARD -j DOCKER-USER", variant)
     enforce(backend)
     assert needed(backend) is None
+    assert not backend.observe().problems
 
 
 def test_hooks_that_are_no_longer_wanted_lose_their_jumps_and_chains(variant: str) -> None:
@@ -534,6 +541,7 @@ def test_a_machine_without_iptables_is_told_what_to_install(
     assert "install iptables" in told.value.hint
 
 
+@pytest.mark.usefixtures("reachable")
 @pytest.mark.parametrize("chosen", ["nft", "legacy"])
 def test_without_privilege_it_is_unreadable(
     chosen: str, host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -546,9 +554,8 @@ def test_without_privilege_it_is_unreadable(
     program.write_text(f'#!/bin/sh\nexec {bare} /usr/sbin/{program.name} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    with pytest.raises(BackendUnreadable, match=r"Permission denied|not permitted") as told:
-        backend.observe()
-    assert "CAP_NET_ADMIN" in told.value.hint
+    assert re.search(r"Permission denied|not permitted", problem(backend).what)
+    assert "CAP_NET_ADMIN" in problem(backend).hint
 
 
 def test_a_list_that_does_not_end_is_unreadable(host: None, mocker: MockerFixture) -> None:
@@ -558,6 +565,7 @@ def test_a_list_that_does_not_end_is_unreadable(host: None, mocker: MockerFixtur
         firewall("nft").observe()
 
 
+@pytest.mark.usefixtures("reachable")
 def test_a_table_that_iptables_cannot_show_is_unreadable(host: None) -> None:
     """Where it is hooked; any other table is nobody's matter."""
     backend = firewall("nft")
@@ -565,19 +573,19 @@ def test_a_table_that_iptables_cannot_show_is_unreadable(host: None) -> None:
     shell("iptables -t mangle -A INPUT -j ACCEPT", "nft")
     run(["nft", "add rule ip mangle INPUT ct state new drop"])
     assert needed(backend) is None
-    with pytest.raises(BackendUnreadable, match="mangle") as told:
-        firewall("nft", "mangle/INPUT").observe()
-    assert "nft list ruleset" in told.value.hint
+    hidden = problem(firewall("nft", "mangle/INPUT"))
+    assert "mangle" in hidden.what
+    assert "nft list ruleset" in hidden.hint
 
 
+@pytest.mark.usefixtures("reachable")
 def test_a_rule_at_which_the_list_ends_is_unreadable(host: None) -> None:
     """Half a list is not taken for a whole one."""
     backend = firewall("nft")
     enforce(backend)
     run(["nft", "add rule ip filter INPUT meta mark set 1"])
-    with pytest.raises(BackendUnreadable, match="Parsing nftables rule failed") as told:
-        backend.observe()
-    assert "another table" in told.value.hint
+    assert "Parsing nftables rule failed" in problem(backend).what
+    assert "another table" in problem(backend).hint
 
 
 def test_a_lock_that_stays_taken_is_told(host: None, lock: Path, mocker: MockerFixture) -> None:
@@ -677,7 +685,7 @@ def test_a_change_refused_half_way_is_not_called_undone(
         real(version, *arguments)
 
     mocker.patch.object(programs, "restore", refuse)
-    with pytest.raises(BackendError, match="a part of the change was done") as told:
+    with pytest.raises(BackendError, match="ip6tables: no; all else was done") as told:
         backend.apply(made)
     assert not isinstance(told.value, BackendFailed)
 
@@ -856,28 +864,24 @@ def test_an_absent_hook_unhooks_nothing(variant: str) -> None:
     """Not before it is there; a name that is only spelt wrong is refused at once."""
     enforce(firewall(variant))
     moved = firewall(variant, "DOCKER-USER")
-    made = needed(moved)
-    assert made is not None
-    with pytest.raises(BackendError, match="DOCKER-USER"):
-        moved.apply(made)
+    assert needed(moved) is None
+    assert "DOCKER-USER" in problem(moved).what
     assert "-A INPUT -j TREASON" in saved(variant)
-    shell("iptables -N DOCKER-USER", variant)
+    shell("iptables -N DOCKER-USER; iptables -A FORWARD -j DOCKER-USER", variant)
     enforce(moved)
     assert "-A INPUT -j TREASON" not in saved(variant)
     with pytest.raises(ValueError, match="the chain is INPUT"):
         Settings(variant, ("input",))
 
 
+@pytest.mark.usefixtures("reachable")
 def test_what_breaks_off_is_not_read(variant: str, tmp_path: Path) -> None:
     """A program that printed half of it and ended well is no answer."""
     program = tmp_path / f"iptables-{variant}-save"
     program.write_text("#!/bin/sh\necho '*filter'\necho ':INPUT ACCEPT [0:0]'\n")
     program.chmod(0o755)
-    with (
-        patch.dict(os.environ, PATH=f"{tmp_path}:{os.environ['PATH']}"),
-        pytest.raises(BackendUnreadable, match="ended too early"),
-    ):
-        firewall(variant).observe()
+    with patch.dict(os.environ, PATH=f"{tmp_path}:{os.environ['PATH']}"):
+        assert "ended too early" in problem(firewall(variant)).what
 
 
 def test_saving_where_nothing_restores_is_an_error(variant: str, place: Path) -> None:
@@ -908,10 +912,7 @@ def test_a_save_that_fails_is_told(variant: str, place: Path) -> None:
 def test_what_is_done_beside_an_absent_hook_is_saved_as_well(variant: str, place: Path) -> None:
     """The error is of the hook alone."""
     backend = firewall(variant, "INPUT", "DOCKER-USER", persist=True)
-    made = needed(backend)
-    assert made is not None
-    with pytest.raises(BackendError, match="DOCKER-USER"):
-        backend.apply(made)
+    enforce(backend)
     assert EXACT4 in (place / "rules.v4").read_text()
 
 

@@ -1,0 +1,55 @@
+"""What nf_tables holds of the tables that the nft variant of iptables uses, asked by their names.
+
+Names in capitals are those of ``linux/netfilter/nf_tables.h`` (6.1).
+"""
+
+from collections.abc import Mapping
+from socket import AF_INET, AF_INET6
+from typing import Final
+
+from reconciler import netlink
+
+FAMILY: Final = {4: AF_INET, 6: AF_INET6}
+_GET_TABLE, _GET_CHAIN, _GET_RULE = 1, 4, 7  # NFT_MSG_*
+_TABLE_NAME, _TABLE_FLAGS = 1, 2  # NFTA_TABLE_*
+_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK = 1, 3, 4  # NFTA_CHAIN_*
+_HOOK_NUMBER: Final = 1  # NFTA_HOOK_HOOKNUM
+_RULE_TABLE, _RULE_CHAIN = 1, 2  # NFTA_RULE_*
+_DORMANT: Final = 1  # NFT_TABLE_F_DORMANT
+_PLACES: Final = {"PREROUTING": 0, "INPUT": 1, "FORWARD": 2, "OUTPUT": 3, "POSTROUTING": 4}
+"""NF_INET_*, linux/netfilter.h."""
+
+
+class Kernel(netlink.Connection):
+    """A socket to nf_tables. All raise `netlink.NetlinkError`."""
+
+    def is_dormant(self, version: int, table: str) -> bool:
+        """Whether a table is switched off: it hooks none of its chains (nft(8), `dormant`)."""
+        told = self._one(version, _GET_TABLE, netlink.text(_TABLE_NAME, table))
+        return bool(int.from_bytes(told.get(_TABLE_FLAGS, b"")) & _DORMANT)
+
+    def is_hooked(self, version: int, table: str, chain: str) -> bool:
+        """Whether packets enter a built-in chain where they should; one that is missing will."""
+        told = self.chain(version, table, chain)
+        hook = dict(netlink.attributes(told.get(_CHAIN_HOOK, b"")))
+        return not told or hook.get(_HOOK_NUMBER) == _PLACES[chain].to_bytes(4)
+
+    def chain(self, version: int, table: str, name: str) -> Mapping[int, bytes]:
+        """Return the attributes of a chain (NFTA_CHAIN_*); none of one that is missing."""
+        names = netlink.text(_CHAIN_TABLE, table) + netlink.text(_CHAIN_NAME, name)
+        return self._one(version, _GET_CHAIN, names)
+
+    def rules(self, version: int, table: str, chain: str) -> list[Mapping[int, bytes]]:
+        """Return the attributes of a chain's rules (NFTA_RULE_*)."""
+        names = netlink.text(_RULE_TABLE, table) + netlink.text(_RULE_CHAIN, chain)
+        kind = netlink.NFTABLES << 8 | _GET_RULE
+        answers = self.ask(netlink.Message(kind, FAMILY[version], names, netlink.DUMP))
+        return [dict(netlink.attributes(answer.body)) for answer in answers]
+
+    def _one(self, version: int, kind: int, names: bytes) -> Mapping[int, bytes]:
+        request = netlink.Message(netlink.NFTABLES << 8 | kind, FAMILY[version], names)
+        try:
+            (answer,) = self.ask(request)
+        except netlink.Missing:
+            return {}
+        return dict(netlink.attributes(answer.body))

@@ -1,0 +1,82 @@
+"""Whether packets reach the chain: what is in place, and reached by nothing, drops nobody.
+
+A listing tells neither whether a table is dormant nor whether a built-in chain is hooked: nf_tables
+does. In the legacy variant neither can be otherwise. None of it is ours to mend.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from backends.xtables.chain import Listing, leads_to
+from backends.xtables.hooks import BUILT_IN, Hook
+from backends.xtables.kernel import Kernel
+from reconciler import BackendError, Network, netlink
+
+_LOCAL: Final = tuple(map(Network.parse, ("127.0.0.0/8", "::1", "169.254.0.0/16", "fe80::/10")))
+"""Loopback and link-local: RFC 1122 §3.2.1.3, RFC 3927, RFC 4291 §2.5."""
+
+_FAMILY: Final = {4: "ip", 6: "ip6"}
+
+
+def has_addresses(version: int) -> bool:
+    """Whether others can speak to this machine by a family, as far as can be told."""
+    try:
+        own = [each for each in netlink.addresses() if each.version == version]
+    except netlink.NetlinkError:
+        return True
+    return not all(any(local <= each <= local.end for local in _LOCAL) for each in own)
+
+
+def unreached(
+    variant: str, version: int, listing: Listing, hooks: Sequence[Hook]
+) -> Iterator[BackendError]:
+    """Yield why packets of a family do not come to those of the hooks that exist.
+
+    Raise `NetlinkError` where the kernel cannot be asked.
+    """
+    kernel = Kernel() if variant == "nft" else None
+    existing = [hook for hook in hooks if hook.exists(listing)]
+    for table in sorted({hook.table for hook in existing}):
+        if kernel is not None and kernel.is_dormant(version, table):
+            yield BackendError(
+                f"iptables: the table {table} (IPv{version}) is dormant, so it drops nothing",
+                f"wake it up: nft add table {_FAMILY[version]} {table}",
+            )
+            continue
+        unhooked = {
+            chain
+            for chain in (BUILT_IN[table] if kernel else ())
+            if kernel is not None and not kernel.is_hooked(version, table, chain)
+        }
+        chains = listing.get(table, {})
+        asked = {hook.chain for hook in existing if hook.table == table}
+        entered = BUILT_IN[table] - unhooked
+        if asked - entered:
+            entered = _led_to(chains, entered)
+        yield from (_unreached(version, table, chain) for chain in sorted(asked - entered))
+
+
+def _led_to(chains: Mapping[str, Sequence[str]], entered: Iterable[str]) -> set[str]:
+    """Return the chains that a packet may come to, from those that it enters."""
+    found: set[str] = set()
+    waiting = [*entered]
+    while waiting:
+        chain = waiting.pop()
+        if chain not in found:
+            found.add(chain)
+            waiting += {target for rule in chains.get(chain, ()) if (target := leads_to(rule))}
+    return found
+
+
+def _unreached(version: int, table: str, chain: str) -> BackendError:
+    what = f"iptables: no packet comes to the chain {chain} (IPv{version} {table})"
+    if chain in BUILT_IN[table]:
+        command = f"nft delete chain {_FAMILY[version]} {table} {chain}"
+        return BackendError(
+            f"{what}: it has lost its hook",
+            f"look at its rules, then let the next pass make it anew: {command}",
+        )
+    return BackendError(
+        f"{what}: no built-in chain leads to it",
+        "start the program that uses it, or name a built-in chain in hooks, such as INPUT",
+    )
