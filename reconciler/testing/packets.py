@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from reconciler.errors import BackendError
 from reconciler.execute import run
 from reconciler.host.netns import HOST4, HOST6, WITNESS4, Namespace, Wire
 from reconciler.interfaces import Backend
+from reconciler.planning.plan import plan
 from reconciler.testing.steps import Cases, given, needed, reach, state
 
 _PORT = 4712
@@ -25,9 +27,14 @@ class PacketContract(Cases):
     ``harmless``
         names of damages, and functions that do them, each called with the test's instance: such
         as lets no banned packet through and no other be dropped, but needs repair.
+    ``gaps``
+        names of damages, and functions that do them, likewise: after each, banned packets arrive
+        although the bans are in place, for nothing asks what holds them. What cannot be mended is
+        to be told as a problem.
     """
 
     harmless: ClassVar[Mapping[str, Callable[[Any], object]]] = {}
+    gaps: ClassVar[Mapping[str, Callable[[Any], object]]] = {}
     repairs: ClassVar[int] = 50
 
     @pytest.fixture
@@ -90,6 +97,25 @@ class PacketContract(Cases):
                 itself.bind((address, 0))
                 itself.sendto(b"hello", itself.getsockname())
                 assert itself.recv(16) == b"hello"
+
+    def test_what_packets_do_not_come_to_is_told(
+        self, gap: str, backend: Backend, cable: Callable[..., Wire]
+    ) -> None:
+        """Bans that are in place drop nobody when nothing asks for them: that is not in sync."""
+        banned = ["198.51.100.7", "2001:db8:bad::1"]
+        wire = cable(*banned)
+        wanted = state(banned)
+        given(backend, wanted)
+        assert not wire.arriving(banned)
+        self.gaps[gap](self)
+        assert wire.arriving(banned), "the damage lets nobody through"
+        observed = backend.observe()
+        made = plan(wanted, observed)
+        assert made is not None or observed.problems, "the damage is not seen"
+        if made is not None:
+            with suppress(BackendError):
+                backend.apply(made)
+        assert not wire.arriving(banned) or backend.observe().problems, "nobody is told"
 
     def test_no_gap_while_it_changes(self, backend: Backend, cable: Callable[..., Wire]) -> None:
         """In fifty changes under a flood no banned packet arrives, no whitelisted one is lost."""

@@ -18,6 +18,7 @@ _SPREAD: Final = {
     "fault": "faults",
     "refusal": "refusals",
     "harm": "harmless",
+    "gap": "gaps",
 }
 
 

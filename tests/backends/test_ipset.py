@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 import pytest
+from gaps import GAPS, NFT_GAPS, gaps
 from harness import Place
 
 from backends.ipset import Settings, programs
@@ -115,6 +116,7 @@ class IpsetContract(BackendContract, PacketContract):
             " ipset add x 198.51.100.77; ipset swap x treason4; ipset destroy x",
         }.items()
     }
+    gaps: ClassVar[Mapping[str, Callable[[Any], object]]] = gaps(GAPS)
     faults: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "the sets": lambda _: failing(share=0),
         "half of the sets' change": lambda _: failing(share=0.5),
@@ -171,6 +173,7 @@ class TestNft(IpsetContract):
     """With the variant of today."""
 
     variant = "nft"
+    gaps: ClassVar[Mapping[str, Callable[[Any], object]]] = gaps({**GAPS, **NFT_GAPS})
 
 
 class TestLegacy(IpsetContract):

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 import pytest
+from gaps import GAPS, NFT_GAPS, gaps
 from harness import REAL_ROOT
 from pytest_mock import MockerFixture
 
@@ -190,6 +191,7 @@ class VariantContract(BackendContract, PacketContract):
     harmless: ClassVar[Mapping[str, Callable[[Any], object]]] = {
         name: partial(_strike, text=text) for name, text in HARMLESS.items()
     }
+    gaps: ClassVar[Mapping[str, Callable[[Any], object]]] = gaps(GAPS)
     faults: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "reading": lambda _: failing("save"),
         "the restore": lambda _: failing("restore"),
@@ -226,6 +228,7 @@ class TestNft(VariantContract):
 
     variant = "nft"
     many = 10_000 if REAL_ROOT else 300  # a user namespace allows small transactions only
+    gaps: ClassVar[Mapping[str, Callable[[Any], object]]] = gaps({**GAPS, **NFT_GAPS})
 
 
 class TestLegacy(VariantContract):

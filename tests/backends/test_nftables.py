@@ -156,6 +156,15 @@ class TestNftables(BackendContract, PacketContract, FingerprintedContract, Confi
         "a rule behind the others": lambda _: nft_("add rule inet treason prerouting counter"),
         "a foreign chain": lambda _: nft_("add chain inet treason foreign"),
     }
+    gaps: ClassVar[Mapping[str, Callable[[Any], object]]] = {
+        name: partial(_strike, text=DAMAGES[name])
+        for name in ("the table dormant", "the chain unhooked", "an accept inserted first")
+    } | {
+        "another hook": lambda _: nft_(
+            "delete chain inet treason prerouting; add chain inet treason prerouting"
+            " { type filter hook output priority 0; }"
+        ),
+    }
     faults: ClassVar[Mapping[str, Callable[[Any], Any]]] = {
         "reading the table": lambda _: unlisted(),
         "the transaction": lambda _: uncommitted(after=False),

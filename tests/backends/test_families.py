@@ -1,0 +1,264 @@
+"""Each family is enforced by itself: one that cannot be had does not keep the other open."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from harness import Place
+from pytest_mock import MockerFixture
+
+from backends.ipset import Settings as IpsetSettings
+from backends.ipset.backend import Ipset
+from backends.iptables import Settings
+from backends.iptables.backend import Iptables
+from backends.xtables import programs, reach
+from backends.xtables.hooks import Hook
+from reconciler import BackendError, BackendFailed, BackendUnreadable, Desired, netlink
+from reconciler.execute import run
+from reconciler.passes.enforce import Goal, Outcome, State, enforce
+from reconciler.testing.backend import EXAMPLE
+
+Backend = Ipset | Iptables
+Make = Callable[[], Backend]
+
+HOOKS = ("INPUT", "FORWARD")
+
+
+@pytest.fixture(params=["nft", "legacy"])
+def variant(request: pytest.FixtureRequest, host: None) -> str:
+    """Each variant, in an empty namespace."""
+    return str(request.param)
+
+
+@pytest.fixture(params=["iptables", "ipset"])
+def make(request: pytest.FixtureRequest, variant: str) -> Make:
+    """Each of the backends that are of two families."""
+    if request.param == "ipset":
+        return lambda: Ipset(IpsetSettings(variant, HOOKS))
+    return lambda: Iptables(Settings(variant, HOOKS))
+
+
+@pytest.fixture(params=[4, 6])
+def version(request: pytest.FixtureRequest) -> int:
+    """Each family."""
+    return int(request.param)
+
+
+@pytest.fixture
+def addressed(host: None) -> None:
+    """Addresses of both families by which others could come."""
+    for address in ("192.0.2.1/24", "2001:db8::1/64"):
+        run(["ip", "address", "add", address, "dev", "lo"])
+
+
+def broken(version: int, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all programs of a family fail, as they do on a kernel without it."""
+    family = "ip6tables" if version == 6 else "iptables"
+    for kind in ("nft", "legacy"):
+        for verb in ("save", "restore"):
+            program = directory / f"{family}-{kind}-{verb}"
+            program.write_text(
+                f"#!/bin/sh\necho \"{program.name}: can't initialize {family} table:"
+                ' Address family not supported by protocol" >&2\nexit 3\n'
+            )
+            program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(directory), prepend=":")
+
+
+def pass_(make: Make, wanted: Desired = EXAMPLE, *, check: bool = False) -> Outcome:
+    """Make a pass over the backend."""
+    [outcome] = enforce({"it": make}, Goal(lambda: wanted), check=check)
+    return outcome
+
+
+def test_a_family_that_is_not_used_is_only_noted(
+    version: int, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each pass, in one line; the other one is enforced, and in sync."""
+    broken(version, tmp_path, monkeypatch)
+    assert pass_(make).state is State.CHANGED
+    for check in (False, True):
+        outcome = pass_(make, check=check)
+        assert (outcome.state, outcome.error) == (State.IN_SYNC, "")
+        (note,) = (note for note in outcome.notes if "is not enforced" in note)
+        assert note.startswith(f"IPv{version} is not enforced: ")
+        assert "\n" not in note
+    assert make().observe().banned == EXAMPLE.of(10 - version).banned
+
+
+@pytest.mark.usefixtures("addressed")
+def test_a_family_that_others_can_use_is_an_error(
+    version: int, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one is enforced all the same; the error ends once the family can be had."""
+    with monkeypatch.context() as patch:
+        broken(version, tmp_path, patch)
+        for check in (True, False, True):
+            outcome = pass_(make, check=check)
+            assert f"IPv{version} is not enforced: " in outcome.error
+            assert outcome.state is not State.IN_SYNC
+        assert make().observe().banned == EXAMPLE.of(10 - version).banned
+    assert (pass_(make).state, pass_(make).state) == (State.CHANGED, State.IN_SYNC)
+    assert make().observe().banned == EXAMPLE.banned
+
+
+def test_nothing_of_an_unread_family_is_removed(
+    version: int, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not taken for empty, and what it held stays, whatever happens to the other one."""
+    pass_(make)
+    with monkeypatch.context() as patch:
+        broken(version, tmp_path, patch)
+        pass_(make, Desired())
+        assert not make().observe().banned
+    assert make().observe().banned == EXAMPLE.of(version).banned
+
+
+@pytest.mark.usefixtures("addressed")
+def test_one_family_is_refused_and_the_other_is_changed(
+    version: int, make: Make, mocker: MockerFixture
+) -> None:
+    """Whichever it is; the error says that the rest was done."""
+    real = programs.restore
+
+    def restore(family: int, *arguments: str) -> None:
+        if family == version:
+            raise BackendFailed("no power")
+        real(family, *arguments)
+
+    mocker.patch.object(programs, "restore", restore)
+    outcome = pass_(make)
+    assert outcome.state is State.FAILED
+    assert "no power" in outcome.error
+    assert make().observe().banned >= EXAMPLE.of(10 - version).banned
+
+
+def test_no_family_at_all_is_unreadable(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then nothing is known."""
+    for each in (4, 6):
+        broken(each, tmp_path, monkeypatch)
+    with pytest.raises(BackendUnreadable):
+        make().observe()
+
+
+def test_teardown_takes_away_what_it_can(
+    version: int, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One family stays, and goes once it can be had."""
+    pass_(make)
+    with monkeypatch.context() as patch:
+        broken(version, tmp_path, patch)
+        try:
+            make().teardown()
+        except BackendError:  # the sets that the other family's rules use
+            assert isinstance(make(), Ipset)
+    make().teardown()
+    assert not make().observe().banned
+
+
+def test_a_kernel_without_sets_for_one_family_enforces_the_other(
+    host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The backend ipset's sets are made for each family by itself, too."""
+    real = "/usr/sbin/ipset"
+    program = tmp_path / "ipset"
+    program.write_text(
+        f'#!/bin/sh\n[ "$1" = restore ] || exec {real} "$@"\ntext=$(cat)\n'
+        'case $text in *inet6*) echo "ipset v7.17: Kernel error received: no inet6" >&2; exit 1;;'
+        f' esac\nprintf "%s\\n" "$text" | exec {real} "$@"\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    outcome = pass_(lambda: Ipset(IpsetSettings("nft", HOOKS)))
+    assert "no inet6" in outcome.error
+    monkeypatch.undo()
+    assert Ipset(IpsetSettings("nft", HOOKS)).observe().banned >= EXAMPLE.of(4).banned
+
+
+def test_addresses_decide_whether_a_family_is_used(host: None) -> None:
+    """Loopback and link-local ones do not count; where the kernel cannot be asked, it is used."""
+    run(["ip", "link", "set", "lo", "up"])
+    assert not reach.has_addresses(4)
+    run(["ip", "address", "add", "fe80::5/64", "dev", "lo"])
+    run(["ip", "address", "add", "169.254.7.7/16", "dev", "lo"])
+    assert not reach.has_addresses(6)
+    run(["ip", "address", "add", "2001:db8::7/128", "dev", "lo"])
+    run(["ip", "address", "add", "10.0.0.1", "peer", "10.0.0.2", "dev", "lo"])
+    assert reach.has_addresses(4)
+    assert reach.has_addresses(6)
+    assert "10.0.0.1" in map(str, netlink.addresses())
+    assert "10.0.0.2" not in map(str, netlink.addresses())
+
+
+def test_a_kernel_that_tells_no_addresses_is_no_excuse(mocker: MockerFixture) -> None:
+    """Then the family counts as used."""
+    mocker.patch.object(netlink, "addresses", side_effect=netlink.refusal(97))
+    assert reach.has_addresses(6)
+
+
+def shell(text: str, variant: str) -> None:
+    """Run iptables commands in one variant, in both families."""
+    for family in ("iptables", "ip6tables"):
+        run(["sh", "-ec", text.replace("iptables", f"{family}-{variant}")])
+
+
+def test_a_chain_that_no_built_in_chain_leads_to_is_told(variant: str) -> None:
+    """Directly or through others; a jump with conditions leads there too."""
+    backend = Iptables(Settings(variant, ("DOCKER-USER",)))
+    shell("iptables -N DOCKER-USER; iptables -N MIDDLE; iptables -A MIDDLE -j DOCKER-USER", variant)
+    assert "no built-in chain leads to it" in pass_(lambda: backend).error
+    for leading in (
+        "-A FORWARD -i eth0 -m comment --comment 'a -j b' -j MIDDLE",
+        "-A INPUT -g MIDDLE",
+    ):
+        shell(f"iptables {leading}", variant)
+        assert not backend.observe().problems
+        shell(f"iptables {leading.replace('-A', '-D', 1)}", variant)
+        assert len(backend.observe().problems) == 2
+
+
+def test_chains_that_lead_in_a_circle_are_followed_once(variant: str) -> None:
+    """Where a kernel lets them."""
+    listing = {"filter": {"A": ["-j B"], "B": ["-j A"], "C": ["-j C"], "INPUT": ["-j ACCEPT"]}}
+    found = [*reach.unreached("legacy", 4, listing, [Hook("filter", "A")])]
+    assert len(found) == 1
+
+
+@pytest.mark.usefixtures("addressed")
+def test_a_hook_that_only_one_family_has_leaves_the_other_open(variant: str) -> None:
+    """It is told, unless another hook is there in both."""
+    run(["sh", "-ec", f"iptables-{variant} -N D; iptables-{variant} -A FORWARD -j D"])
+    assert "IPv6 is not enforced" in pass_(lambda: Iptables(Settings(variant, ("D",)))).error
+    assert not pass_(lambda: Iptables(Settings(variant, ("D", "INPUT")))).error
+
+
+def test_nobody_moves_to_a_backend_that_packets_do_not_come_to(place: Place, host: None) -> None:
+    """The one that works stays."""
+    place.configure(main='backends = ["nftables", "iptables"]')
+    place.treason("ban", "192.0.2.7")
+    place.treason("reconcile", "--no-scan", "--backend", "nftables")
+    run(["nft", "add table ip filter { flags dormant; }"])
+    moved = place.treason("migrate", "--from", "nftables", "--to", "iptables")
+    assert moved.code == 1
+    assert "dormant" in moved.err
+    assert "192.0.2.7" in run(["nft", "list", "set", "inet", "treason", "banned4"]).output
+
+
+def test_a_machine_without_ipv6_programs_says_so_in_each_pass(
+    place: Place, host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one line, and ends well: nobody comes by a family that the machine has not."""
+    broken(6, tmp_path, monkeypatch)
+    place.configure(main='backends = ["iptables"]')
+    place.treason("ban", "192.0.2.7")
+    for _ in range(2):
+        result = place.treason("reconcile", "--no-scan")
+        assert result.code == 0
+        assert result.out.count("IPv6 is not enforced") == 1
+    run(["ip", "address", "add", "2001:db8::1/64", "dev", "lo"])
+    result = place.treason("reconcile", "--no-scan")
+    assert result.code == 1
+    assert "IPv6 is not enforced" in result.err
+    assert place.treason("reconcile", "--no-scan", "--check").code == 1
