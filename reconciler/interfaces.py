@@ -144,7 +144,8 @@ class BackendPlugin:
     ``claims`` gets the same, and names the objects that the backend owns (``table inet treason``,
     a file by its resolved path): two backends that would own one object are not used at once.
     ``capabilities`` are those that it needs beyond CAP_NET_ADMIN (capabilities(7)) when the
-    installed units run it.
+    installed units run it. ``early`` says that rules which other programs save cannot be loaded
+    without its objects: then a unit makes these before the rules are loaded at boot.
     """
 
     name: str = field(validator=_NAME)
@@ -153,3 +154,4 @@ class BackendPlugin:
     argument: str | None = None
     claims: Callable[[Any], Collection[str]] = field(default=lambda _settings: ())
     capabilities: tuple[str, ...] = ()
+    early: bool = False

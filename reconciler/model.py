@@ -146,7 +146,8 @@ class Observed:
     of an object that must be made anew need not be listed: they are to be added again. ``versions``
     are the families (4, 6) that are told of: of another one nothing is planned. ``problems`` keep
     packets from being dropped, and are not the backend's to mend: each fails the pass once all else
-    is done. ``notes`` are lines for people about what is no damage.
+    is done. ``notes`` are lines for people about what is no damage. ``owner`` is what was noted of
+    `Plan.owner` at the last change; empty where nothing is.
     """
 
     banned: Networks = field(default=NOTHING, converter=_networks)
@@ -164,6 +165,7 @@ class Observed:
         validator=deep_iterable(instance_of(BackendError)),
         eq=lambda problems: [*map(str, problems)],
     )
+    owner: str = ""
 
 
 @frozen
@@ -183,13 +185,16 @@ class Plan:
 
     ``repairs`` is what `Observed.damage` told; a backend that repairs by rebuilding finds the
     whole content in ``desired``. That may be given as a function, which is called when a backend
-    asks: a small change among a million networks does not read the million.
+    asks: a small change among a million networks does not read the million. ``owner`` names the
+    database that this is for, in up to 120 printable characters: a backend that can note a text
+    beside its objects notes it with the change, so that two databases do not undo each other's.
     """
 
     banned: Change
     passed: Change
     repairs: tuple[Damage, ...]
     _whole: Desired | Callable[[], Desired] = field(alias="desired", repr=False)
+    owner: str = ""
 
     @property
     def desired(self) -> Desired:

@@ -31,4 +31,8 @@ def _claims(chosen: Settings) -> list[str]:
 @hookimpl
 def treason_backends() -> list[BackendPlugin]:
     """Return the backend ``ipset``."""
-    return [BackendPlugin("ipset", _made, Settings, claims=_claims, capabilities=("CAP_NET_RAW",))]
+    return [
+        BackendPlugin(
+            "ipset", _made, Settings, claims=_claims, capabilities=("CAP_NET_RAW",), early=True
+        )
+    ]

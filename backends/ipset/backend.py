@@ -5,7 +5,7 @@ from typing import Final
 
 from attrs import evolve
 
-from backends.ipset import Settings, layout, programs
+from backends.ipset import Settings, layout, programs, saved
 from backends.xtables.chain import Fixed
 from backends.xtables.firewall import Firewall, State, in_each
 from backends.xtables.hooks import chain_hooks
@@ -42,7 +42,8 @@ class Ipset:
                 members, strange = layout.members(each, programs.save(each.name))
                 held[each.verdict] |= members
                 flaws += strange
-        return evolve(chain, banned=held["DROP"], passed=held["RETURN"], damage=flaws)
+        notes = [*chain.notes, *saved.notes()]
+        return evolve(chain, banned=held["DROP"], passed=held["RETURN"], damage=flaws, notes=notes)
 
     def confirm(self, plan: Plan) -> bool:
         """Whether sets, chain and jumps are right, and the kernel counts what is desired."""

@@ -7,10 +7,12 @@ from attrs import frozen
 from backends.nftables.layout import Shape, shape_for, spread
 from backends.nftables.statements import (
     DeleteChain,
+    DeleteNote,
     DeleteTable,
     Hosts,
     Intervals,
     NewChain,
+    NewNote,
     NewSet,
     NewTable,
     Set,
@@ -23,11 +25,13 @@ from reconciler import Change, Networks, Plan
 class Table:
     """What is known of the table before a change: its shape, and how much each set holds.
 
-    ``counts`` lacks what the kernel does not count.
+    ``counts`` lacks what the kernel does not count. ``owner`` is what is noted of whose it is; None
+    where there is no such note.
     """
 
     shape: Shape
     counts: Mapping[str, int]
+    owner: str | None = None
 
 
 def statements(plan: Plan, table: Table) -> list[Statement]:
@@ -43,7 +47,7 @@ def statements(plan: Plan, table: Table) -> list[Statement]:
     changes = [*_changes(plan, table.shape)]
     if _crowded(changes, table):
         return anew(plan)
-    return [*(_replaced(chains) if plan.repairs else ()), *changes]
+    return [*(_replaced(chains) if plan.repairs else ()), *changes, *_noted(plan, table)]
 
 
 def anew(plan: Plan) -> list[Statement]:
@@ -60,6 +64,7 @@ def anew(plan: Plan) -> list[Statement]:
         *sets,
         *shape.chains,
         *_changes(whole, shape),
+        *([NewNote(plan.owner)] if plan.owner else ()),
     ]
 
 
@@ -70,6 +75,14 @@ def _replaced(chains: list[NewChain]) -> Iterator[Statement]:
     for chain in reversed(chains):
         yield DeleteChain(chain.name)
     yield from chains
+
+
+def _noted(plan: Plan, table: Table) -> Iterator[Statement]:
+    """Yield what notes whose the table is, if it is not noted so."""
+    if plan.owner and plan.owner != table.owner:
+        if table.owner is not None:
+            yield DeleteNote()
+        yield NewNote(plan.owner)
 
 
 def _changes(plan: Plan, shape: Shape) -> Iterator[Hosts | Intervals]:

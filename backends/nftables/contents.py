@@ -89,7 +89,8 @@ class Contents:
             flaws += strange
         single = [Networks.of_hosts(version, addresses) for version, addresses in hosts.items()]
         banned = Networks.joined(single) | Networks.of(networks[True])
-        return Observed(banned, networks[False], flaws)
+        owner = found.owner if found else ""
+        return Observed(banned, networks[False], flaws, owner=owner)
 
     def _commit(self, chosen: list[Statement]) -> None:
         messages = [message for each in chosen for message in each.messages()]
@@ -103,8 +104,10 @@ class Contents:
         return structure.read(self._connection, layout.likely_chains())
 
     def _table(self) -> Table:
-        shape = layout.shape_of(self._structure())
-        return Table(shape, reading.counts(self._connection, shape.sizes))
+        found = self._structure()
+        shape = layout.shape_of(found)
+        owner = found.owner if found and found.note else None
+        return Table(shape, reading.counts(self._connection, shape.sizes), owner)
 
 
 def remove(connection: Connection) -> None:

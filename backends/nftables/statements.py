@@ -31,8 +31,17 @@ TABLE: Final = f"{FAMILY} {NAME}"
 NEW_TABLE, DELETE_TABLE = 0, 2  # NFT_MSG_*
 NEW_CHAIN, DELETE_CHAIN = 3, 5
 NEW_RULE: Final = 6
-NEW_SET, GET_SET = 9, 10
+NEW_SET, GET_SET, DELETE_SET = 9, 10, 11
 NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT = 12, 13, 14
+
+NOTE: Final = "database"
+"""The set that notes whose the table is."""
+
+SET_COMMENT: Final = 7
+"""NFTNL_UDATA_SET_COMMENT: where nft keeps a set's comment (libnftnl's udata.h)."""
+
+_NOTE_IDENTITY: Final = 0xFF
+"""Names that set within a transaction."""
 
 _ANONYMOUS, _CONSTANT, _INTERVAL, _MAP = 1, 2, 4, 8  # NFT_SET_*
 _VERDICTS: Final = 0xFFFFFF00  # NFT_DATA_VERDICT
@@ -202,6 +211,39 @@ class NewSet:
             b"" if self.set.interval else nested(9, number(1, self.size)),
             flags=CREATE,
         )  # fmt: skip
+
+
+@frozen
+class NewNote:
+    """Make an empty set whose comment says for which database the table was changed last."""
+
+    comment: str
+
+    def text(self) -> str:
+        """Return it as nft reads it."""
+        return f'add set {TABLE} {NOTE} {{ type ipv4_addr; comment "{self.comment}"; }}'
+
+    def messages(self) -> Iterator[Message]:
+        """Yield it as the kernel reads it."""
+        kind, width = _ADDRESS[4]
+        comment = self.comment.encode() + b"\0"
+        yield message(
+            NEW_SET, text(2, NOTE), number(4, kind), number(5, width), number(10, _NOTE_IDENTITY),
+            attribute(13, bytes([SET_COMMENT, len(comment)]) + comment), flags=CREATE,
+        )  # fmt: skip
+
+
+@frozen
+class DeleteNote:
+    """Delete that set."""
+
+    def text(self) -> str:
+        """Return it as nft reads it."""
+        return f"delete set {TABLE} {NOTE}"
+
+    def messages(self) -> Iterator[Message]:
+        """Yield it as the kernel reads it."""
+        yield message(DELETE_SET, text(2, NOTE))
 
 
 @frozen

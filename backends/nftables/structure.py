@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from backends.nftables import expressions as expr
 from backends.nftables.ruleset import INET, NAME
-from backends.nftables.statements import GET_ELEMENT, GET_SET, Set, message
+from backends.nftables.statements import GET_ELEMENT, GET_SET, NOTE, SET_COMMENT, Set, message
 from reconciler.netlink import DUMP, Connection, Missing, attributes, text
 
 _GET_TABLE, _GET_CHAIN, _GET_RULE, _GET_OBJECT, _GET_FLOWTABLE = 1, 4, 7, 19, 23  # NFT_MSG_*
@@ -41,7 +41,7 @@ _FLAGS: Final = {
 
 _HOOKS: Final = ("prerouting", "input", "forward", "output", "postrouting", "ingress")
 _POLICIES: Final = {expr.ACCEPT: "accept", expr.DROP: "drop"}
-_AUTO_MERGE, _SET_USER_COMMENT = 2, 7  # NFTNL_UDATA_SET_*, libnftnl's udata.h
+_AUTO_MERGE: Final = 2  # NFTNL_UDATA_SET_MERGE_ELEMENTS, libnftnl's udata.h
 _USER_COMMENT: Final = 0  # NFTNL_UDATA_TABLE_COMMENT, _CHAIN_COMMENT, _RULE_COMMENT
 
 
@@ -51,6 +51,7 @@ class FoundSet:
 
     lines: tuple[str, ...]
     size: int
+    comment: str = ""
 
 
 @frozen
@@ -74,13 +75,20 @@ class FoundChain:
 class Structure:
     """The table: what it has itself, its sets and chains by name, and all else that is in it.
 
-    Anonymous sets are part of the rules that ask them.
+    Anonymous sets are part of the rules that ask them. ``note`` is the set that says whose the
+    table is, if there is one.
     """
 
     lines: tuple[str, ...] = ()
     sets: Mapping[str, FoundSet] = field(factory=dict)
     chains: Mapping[str, FoundChain] = field(factory=dict)
     others: tuple[str, ...] = ()
+    note: FoundSet | None = None
+
+    @property
+    def owner(self) -> str:
+        """The database for which the table was changed last, as far as it is noted."""
+        return self.note.comment if self.note else ""
 
     def types(self, name: str) -> tuple[str, ...]:
         """Return how a set is declared; nothing where there is none of this name."""
@@ -113,14 +121,17 @@ def read(connection: Connection, likely: Iterable[str]) -> Structure | None:
         chains |= {_name(each, _CHAIN_NAME): each for each in _ours(connection, _GET_CHAIN)}
         others += [f"object {_name(each, 2)}" for each in _ours(connection, _GET_OBJECT)]
         others += [f"flowtable {_name(each, 2)}" for each in _ours(connection, _GET_FLOWTABLE)]
+    sets = {name: _set(each) for name, each in declared.items() if name not in anonymous}
+    note = sets.pop(NOTE, None)
     return Structure(
         (*_flags("table", _number(told, _TABLE_FLAGS)), *_comments(told.get(_TABLE_COMMENT, b""))),
-        {name: _set(each) for name, each in declared.items() if name not in anonymous},
+        sets,
         {
             name: FoundChain(_chain_lines(each), tuple(rules.get(name, ())))
             for name, each in chains.items()
         },
         tuple(others),
+        note,
     )
 
 
@@ -146,14 +157,15 @@ def _set(told: Mapping[int, bytes]) -> FoundSet:
     more = [words for kind, words in _SET_MORE.items() if any(told.get(kind, b""))]
     user = _user_data(told.get(_SET_COMMENT, b""))
     more += ["auto-merge"] if any(user.get(_AUTO_MERGE, b"")) else []
+    comment = _comment(user, SET_COMMENT)
     lines = (
         _key(_number(told, _KEY_TYPE), _number(told, _KEY_LENGTH)),
         *flags,
         *([f"size {size}"] if size else ()),
         *more,
-        *_comments(told.get(_SET_COMMENT, b""), _SET_USER_COMMENT),
+        *([f'comment "{comment}"'] if comment else ()),
     )
-    return FoundSet(lines, size)
+    return FoundSet(lines, size, comment)
 
 
 def _key(kind: int, length: int) -> str:
@@ -208,9 +220,13 @@ def _flags(what: str, flags: int) -> list[str]:
     return [f"flags {','.join(held)}"] if held else []
 
 
-def _comments(user: bytes, kind: int = _USER_COMMENT) -> list[str]:
-    comment = _user_data(user).get(kind, b"").rstrip(b"\0").decode(errors="replace")
+def _comments(user: bytes) -> list[str]:
+    comment = _comment(_user_data(user), _USER_COMMENT)
     return [f'comment "{comment}"'] if comment else []
+
+
+def _comment(user: Mapping[int, bytes], kind: int) -> str:
+    return user.get(kind, b"").rstrip(b"\0").decode(errors="replace")
 
 
 def _user_data(listed: bytes) -> dict[int, bytes]:

@@ -137,7 +137,8 @@ class Firewall:
                 passed |= content.passed
         problems, lacking = self._problems(state)
         notes = [*lacking, *other.notes(state.variant)]
-        return Observed(banned, passed, flaws, notes, frozenset(state.listings), problems)
+        versions = frozenset(state.listings)
+        return Observed(banned, passed, flaws, notes, versions=versions, problems=problems)
 
     def _problems(self, state: State) -> tuple[list[BackendError], list[str]]:
         """Return what keeps packets from coming to the chain, and what keeps none that can come."""

@@ -7,7 +7,7 @@ import grp
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ DIRECTORY: Final = Path("/etc/systemd/system")
 COMMAND: Final = "/usr/bin/treason"
 STATE: Final = Path("/var/lib/treason")
 RUNTIME: Final = Path("/run/treason")
+_EARLY: Final = "treason-early.service"
 _HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp")  # noqa: S108 - by ProtectHome, PrivateTmp
 
 # What both services may do: speak netlink with CAP_NET_ADMIN, write their own state, what the
@@ -93,16 +94,34 @@ Persistent=yes
 WantedBy=timers.target
 """
 
-# DefaultDependencies=no: this must be done before the network is up.
-_RESTORE: Final = (
-    """\
-[Unit]
+_BEFORE_THE_NETWORK: Final = """\
 Description=Enforce treason's stored bans before the network is up
 Documentation=https://pypi.org/project/treason/
 DefaultDependencies=no
 After=local-fs.target systemd-tmpfiles-setup.service nftables.service netfilter-persistent.service
-After=iptables.service ip6tables.service ipset.service
+After=iptables.service ip6tables.service ipset.service ufw.service treason-early.service
 Before=network-pre.target shutdown.target
+"""
+
+# What iptables-save saved names the sets of the backend ipset: `iptables-restore` refuses all of it
+# while they are missing. Where the sets are saved too, these are loaded first, and would be refused
+# if there were others of their names.
+_BEFORE_SAVED_RULES: Final = """\
+Description=Enforce treason's stored bans before saved firewall rules are loaded
+Documentation=https://pypi.org/project/treason/
+DefaultDependencies=no
+After=local-fs.target systemd-tmpfiles-setup.service systemd-modules-load.service
+Before=netfilter-persistent.service iptables.service ip6tables.service
+Before=network-pre.target shutdown.target
+ConditionPathExists=!/etc/iptables/ipsets
+ConditionPathExists=!/etc/sysconfig/ipset
+"""
+
+# DefaultDependencies=no: this must be done before the network is up.
+_RESTORE: Final = (
+    """\
+[Unit]
+{when}\
 Wants=network-pre.target
 Conflicts=shutdown.target
 StartLimitIntervalSec=0
@@ -140,19 +159,22 @@ class Needs:
 
     ``backends`` and ``sources`` are capabilities(7), ``groups`` are those that may read what the
     sources read. What only enforces has neither the sources' capabilities nor their groups.
+    ``early`` says that saved rules need what a backend makes.
     """
 
     backends: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset({"CAP_SYSLOG"})
     groups: frozenset[str] = frozenset()
+    early: bool = False
 
     @classmethod
-    def of(cls, backends: Iterable[BackendPlugin], sources: Sequence[SourcePlugin]) -> "Needs":
+    def of(cls, backends: Sequence[BackendPlugin], sources: Sequence[SourcePlugin]) -> "Needs":
         """Return what these plugins say that they need."""
         return cls(
             frozenset(each for plugin in backends for each in plugin.capabilities),
             frozenset(each for plugin in sources for each in plugin.capabilities),
             frozenset(each for plugin in sources for each in plugin.groups),
+            early=any(plugin.early for plugin in backends),
         )
 
 
@@ -161,6 +183,7 @@ def texts(command: str, configuration: Path, needs: Needs = Needs()) -> dict[str
     enforcing = sorted(needs.backends)
     both = [*dict.fromkeys([*sorted(needs.sources), *enforcing])]
     groups = sorted(needs.groups)
+    early = {_EARLY: _BEFORE_SAVED_RULES} if needs.early else {}
     words = {
         "families": " AF_INET AF_INET6" if "CAP_NET_RAW" in enforcing else "",
         "command": command,
@@ -175,12 +198,16 @@ def texts(command: str, configuration: Path, needs: Needs = Needs()) -> dict[str
             devices="".join(_DEVICES[name] for name in both if name in _DEVICES) or _NO_DEVICES,
         ),
         "treason.timer": _TIMER,
-        "treason-restore.service": _RESTORE.format(
-            **words,
-            capabilities="".join(f" {name}" for name in enforcing),
-            groups="",
-            devices=_NO_DEVICES,
-        ),
+        **{
+            name: _RESTORE.format(
+                **words,
+                when=when,
+                capabilities="".join(f" {name}" for name in enforcing),
+                groups="",
+                devices=_NO_DEVICES,
+            )
+            for name, when in {"treason-restore.service": _BEFORE_THE_NETWORK, **early}.items()
+        },
         "nftables.service.d/treason.conf": _AFTER_NFTABLES,
     }
 
@@ -216,18 +243,24 @@ def install(configuration: Path, needs: Needs) -> Iterator[str]:
     for name, text in written.items():
         _write(DIRECTORY / name, text)
         yield f"{DIRECTORY / name}: written"
+    if not needs.early and (DIRECTORY / _EARLY).is_file():
+        _systemctl("disable", _EARLY)
+        (DIRECTORY / _EARLY).unlink()
+        yield f"{DIRECTORY / _EARLY}: removed, no backend needs it"
     _systemctl("daemon-reload")
-    _systemctl("enable", "treason-restore.service")
+    at_boot = ["treason-restore.service", *([_EARLY] if needs.early else [])]
+    _systemctl("enable", *at_boot)
     _systemctl("enable", "--now", "treason.timer")
-    yield "treason.timer: enabled and started; treason-restore.service: enabled"
+    yield f"treason.timer: enabled and started; {', '.join(at_boot)}: enabled"
 
 
 def uninstall() -> Iterator[str]:
     """Disable and remove the units; the bans stay enforced."""
-    present = [name for name in texts(COMMAND, Path()) if (DIRECTORY / name).is_file()]
+    written = texts(COMMAND, Path(), Needs(early=True))
+    present = [name for name in written if (DIRECTORY / name).is_file()]
     for name in present:
         stop = ["--now"] if name.endswith(".timer") else []
-        if name in {"treason.timer", "treason-restore.service"}:
+        if name in {"treason.timer", "treason-restore.service", _EARLY}:
             _systemctl("disable", *stop, name)
     for name in present:
         path = DIRECTORY / name

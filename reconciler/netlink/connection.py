@@ -116,7 +116,7 @@ class Connection:
                 if kind in {_ERROR, _DONE}:
                     _judge(kind, flags, body)
                     return
-                yield Message(kind, body[0], body[size:], flags, port, body[1:size])
+                yield Message(kind, body[0], body[size:], flags, port, head=body[1:size])
 
     def generation(self) -> int:
         """Return the number of the ruleset's generation: each commit in the namespace raises it."""

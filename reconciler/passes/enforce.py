@@ -18,6 +18,7 @@ from reconciler.model import Desired, Plan
 from reconciler.networks import NOTHING, Networks
 from reconciler.planning.desired import keeping
 from reconciler.planning.guard import Guard, refusal
+from reconciler.planning.ownership import contested
 from reconciler.planning.plan import plan
 
 ROUNDS: Final = 3
@@ -81,6 +82,8 @@ class Goal:
 
     ``whole`` is asked only when a backend must be read or made anew. ``full`` reads everything,
     before and after a change, whatever is known. ``render`` asks for the script of each plan.
+    ``owner`` notes whose the backends' objects are (`planning.ownership`); what is another's is
+    changed only with ``takes_over``.
     """
 
     whole: Callable[[], Desired]
@@ -88,6 +91,8 @@ class Goal:
     knowledge: Knowledge | None = None
     full: bool = False
     render: bool = False
+    owner: str = ""
+    takes_over: bool = False
 
 
 def enforce(
@@ -186,7 +191,7 @@ class _Convergence:
         _log.debug("%s: %d removals are held back", self.name, len(removals))
         whole = partial(keeping, self.goal.whole(), removals)
         self.goal = evolve(self.goal, whole=whole, guard=None, knowledge=None)
-        self.view = _read(whole(), self.backend)
+        self.view = _read(self.name, self.goal, self.backend)
 
     def correct(self, needed: Plan) -> None:
         """Carry out the plan, and see what the backend holds now."""
@@ -201,7 +206,7 @@ class _Convergence:
             confirmed = None if self.goal.full else _confirmed(self.view, self.backend)
         except BackendFailed as error:
             self.failure = str(error)  # somebody may have changed it in between: read again
-        self.view = confirmed or _read(self.goal.whole(), self.backend)
+        self.view = confirmed or _read(self.name, self.goal, self.backend)
 
     def outcome(self) -> Outcome:
         """Return how the backend stands."""
@@ -232,16 +237,20 @@ def _look(name: str, goal: Goal, backend: Backend) -> _View:
         fingerprint = _fingerprint(backend)
         if fingerprint is not None and (known := goal.knowledge.recall(name, fingerprint)):
             _log.debug("%s: not read: nothing has changed since it was verified", name)
-            return _View(known.needed, known.enforced, fingerprint, read=False)
+            return _View(_owned(goal, known.needed), known.enforced, fingerprint, read=False)
     _log.debug("%s: read as a whole", name)
-    return _read(goal.whole(), backend)
+    return _read(name, goal, backend)
 
 
-def _read(desired: Desired, backend: Backend) -> _View:
+def _read(name: str, goal: Goal, backend: Backend) -> _View:
+    desired = goal.whole()
     before = _fingerprint(backend)
     observed = backend.observe()
     fingerprint = before if _fingerprint(backend) == before else None
-    needed = plan(desired, observed)
+    needed = _owned(goal, plan(desired, observed))
+    other = None if goal.takes_over else contested(name, observed.owner, goal.owner)
+    if needed and other:
+        raise other
     return _View(
         needed,
         len(observed.banned),
@@ -249,6 +258,11 @@ def _read(desired: Desired, backend: Backend) -> _View:
         notes=observed.notes,
         problems=observed.problems,
     )
+
+
+def _owned(goal: Goal, needed: Plan | None) -> Plan | None:
+    """Let a change note whose the objects are."""
+    return needed and evolve(needed, owner=goal.owner)
 
 
 def _confirmed(view: _View, backend: Backend) -> _View | None:

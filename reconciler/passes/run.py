@@ -20,6 +20,7 @@ from reconciler.passes.enforce import Goal, Outcome, State, enforce
 from reconciler.passes.recall import Recall
 from reconciler.planning.desired import collapse, desired
 from reconciler.planning.guard import Guard
+from reconciler.planning.ownership import note
 from reconciler.planning.plan import Causes
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.store import Store
@@ -194,8 +195,14 @@ class Pass:
             ),
             full=self.options.full,
             render=self.options.render,
+            owner=self._owner,
+            takes_over=self.options.force,
         )
         return Prepared(goal, exceptions.refused, protected)
+
+    @property
+    def _owner(self) -> str:
+        return note(self.store.identity, self.store.path.resolve())
 
     def _digest(self, exempt: Networks) -> str:
         """Return a text that stands for all that a plan depends on besides the bans.
@@ -209,4 +216,4 @@ class Pass:
             from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, which most passes can spare
 
             networks = sha256(f"{settings} {networks}".encode()).hexdigest()
-        return f"{__version__} {config.treason.min_prefix} {networks}"
+        return f"{__version__} {config.treason.min_prefix} {networks} {self._owner}"

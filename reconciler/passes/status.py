@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from reconciler.host import kernel_message
 from reconciler.interfaces import Source
@@ -36,7 +36,8 @@ class Status:
 def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
     """Compare every backend, and ask the sources whether they hear the kernel."""
     counts, prepared = check.store.counts(check.now), check.prepare()
-    outcomes = enforce(check.backends, prepared.goal, check=True)
+    goal = evolve(prepared.goal, takes_over=False)
+    outcomes = enforce(check.backends, goal, check=True)
     database = check.setup.config.treason.database
     return Status(
         database=database,

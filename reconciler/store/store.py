@@ -42,6 +42,17 @@ class Store:
         self.clients = Clients(database)
         self.changes = Changes(database)
 
+    @property
+    def identity(self) -> str:
+        """What tells this database from every other; empty as long as there is no such file."""
+        rows = self._database.rows("SELECT value FROM identity")
+        return str(rows[0][0]) if rows else ""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._database.path
+
     def transaction(self) -> AbstractContextManager[object]:
         """Keep together what is written inside: all of it is stored, or nothing."""
         return self._database.transaction()

@@ -12,11 +12,12 @@ from unittest.mock import patch
 import pytest
 from gaps import GAPS, NFT_GAPS, gaps
 from harness import Place
+from pytest_mock import MockerFixture
 
-from backends.ipset import Settings, programs
+from backends.ipset import Settings, programs, saved
 from backends.ipset.backend import Ipset
 from reconciler import BackendError, BackendFailed, BackendUnreadable, Desired, Network
-from reconciler.execute import run
+from reconciler.execute import CommandFailed, run
 from reconciler.host.netns import Namespace
 from reconciler.testing import BackendContract, PacketContract, given, needed, reach, state
 
@@ -371,3 +372,47 @@ def test_faults_are_backend_errors(backend: Ipset) -> None:
     given(backend, state(["192.0.2.7"]))
     with pytest.raises(BackendError, match="Element cannot be deleted"):
         programs.restore("del treason4 192.0.2.9\n")
+
+
+@pytest.fixture
+def rules(tmp_path: Path, mocker: MockerFixture) -> Path:
+    """A file of saved rules, in a place of the test's own."""
+    for name in ("RULES", "SETS"):
+        mocker.patch.object(saved, name, (tmp_path / name,))
+    mocker.patch.object(saved, "UNIT", tmp_path / "treason-early.service")
+    return tmp_path / "RULES"
+
+
+def test_saved_rules_that_cannot_be_loaded_alone_are_noted(backend: Ipset, rules: Path) -> None:
+    """By name, in each pass, until the unit is there or the sets are saved too."""
+    given(backend, state(["192.0.2.7"]))
+    assert not backend.observe().notes
+    rules.write_text(run(["iptables-nft-save"]).output)
+    [note] = backend.observe().notes
+    assert note.startswith(f"{rules}: these saved rules name treason's sets")
+    assert "treason init --systemd" in note
+    (rules.parent / "SETS").write_text("create other hash:ip\n")
+    assert backend.observe().notes
+    (rules.parent / "SETS").write_text(run(["ipset", "save"]).output)
+    assert not backend.observe().notes
+    (rules.parent / "SETS").unlink()
+    (rules.parent / "treason-early.service").touch()
+    assert not backend.observe().notes
+
+
+def test_rules_saved_by_others_load_once_the_sets_are_there(backend: Ipset, rules: Path) -> None:
+    """What the early unit does: a pass in the empty namespace of a new boot."""
+    run(["iptables-nft", "-P", "INPUT", "DROP"])
+    given(backend, state(["192.0.2.7"]))
+    rules.write_text(run(["iptables-nft-save"]).output)
+    boot = Namespace()
+    with boot.entered():
+        load = ["iptables-nft-restore", str(rules)]
+        with pytest.raises(CommandFailed, match="treason4p doesn't exist"):
+            run(load)
+        assert "-P INPUT ACCEPT" in run(["iptables-nft", "-S"]).output
+        given(Ipset(Settings("nft")), state(["192.0.2.7"]))
+        run(load)
+        assert "-P INPUT DROP" in run(["iptables-nft", "-S"]).output
+        assert needed(Ipset(Settings("nft")), state(["192.0.2.7"])) is None
+    boot.close()

@@ -28,8 +28,12 @@ def test_the_shipped_units_are_what_init_renders() -> None:
 
 @pytest.mark.parametrize(
     "needs",
-    [units.Needs(), units.Needs(sources=frozenset(), groups=frozenset({"adm", "tty"}))],
-    ids=["kmsg", "groups"],
+    [
+        units.Needs(),
+        units.Needs(sources=frozenset(), groups=frozenset({"adm", "tty"})),
+        units.Needs(early=True),
+    ],
+    ids=["kmsg", "groups", "early"],
 )
 def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path, needs: units.Needs) -> None:
     """`systemd-analyze verify` says nothing."""
@@ -93,6 +97,29 @@ def test_init_installs_and_undo_removes(place: Place, systemctl: list[list[str]]
     assert ["systemctl", "disable", "--now", "treason.timer"] in systemctl
     assert not [argv for argv in systemctl if "treason.service" in argv]
     assert place.treason("list").out.startswith("192.0.2.7\t")
+
+
+def test_what_saved_rules_need_is_made_before_them(
+    place: Place, systemctl: list[list[str]]
+) -> None:
+    """With the backend ipset only; without it the unit goes again."""
+    early = units.DIRECTORY / "treason-early.service"
+    place.configure(main='backends = ["ipset"]')
+    assert place.treason("init", "--systemd").code == 0
+    text = early.read_text()
+    assert "Before=netfilter-persistent.service iptables.service ip6tables.service\n" in text
+    assert "ConditionPathExists=!/etc/iptables/ipsets\n" in text
+    assert "reconcile --no-scan\n" in text
+    assert ["systemctl", "enable", "treason-restore.service", early.name] in systemctl
+    place.configure(main='backends = ["iptables"]')
+    result = place.treason("init", "--systemd")
+    assert f"{early}: removed" in result.out
+    assert not early.exists()
+    place.configure(main='backends = ["ipset"]')
+    place.treason("init", "--systemd")
+    assert place.treason("init", "--systemd", "--undo").code == 0
+    assert ["systemctl", "disable", early.name] in systemctl
+    assert not early.exists()
 
 
 @pytest.mark.parametrize("wrong", ["STATE", "RUNTIME", "executable"])

@@ -1,4 +1,4 @@
-"""What the booted system tests of itself: the first boot, and the boot after it."""
+"""What the booted system tests of itself, in three boots."""
 
 import re
 import shutil
@@ -12,6 +12,7 @@ from pathlib import Path
 from reconciler.host.netns import Wire
 
 REPORT = Path("/opt/treason/report")
+COUNT = Path("/opt/treason/boots")
 OFFENDER, OTHER = "117.79.83.112", "203.0.113.5"
 RECORD = f"<7>TCP: Treason uncloaked! Peer {OFFENDER}:4638/8080 shrinks window 1:2. Repaired.\n"
 
@@ -98,6 +99,26 @@ def second_boot() -> None:
     assert wire.arriving([OFFENDER, OTHER]) == {OTHER}
     the_other_backends()
     the_journal()
+    configure('[treason]\nbackends = ["ipset"]\n')
+    run("treason", "migrate", "--from", "nftables", "--to", "ipset")
+    run("iptables", "-P", "FORWARD", "DROP")
+    run("iptables", "-A", "INPUT", "-p", "tcp", "--dport", "22", "-j", "ACCEPT")
+    run("netfilter-persistent", "save")
+    run("systemctl", "enable", "netfilter-persistent.service", "treason.timer")
+
+
+def third_boot() -> None:
+    """Saved rules that name our sets are loaded; the units can be taken away."""
+    rules = run("iptables", "-S")
+    assert "-P FORWARD DROP" in rules, rules
+    assert "--dport 22" in rules, rules
+    assert OFFENDER in run("ipset", "save", "treason4")
+    early = when("treason-early.service", "ActiveEnterTimestampMonotonic")
+    loaded = when("netfilter-persistent.service", "ActiveEnterTimestampMonotonic")
+    assert 0 < early <= loaded, (early, loaded)
+    say("rebooted: the sets were there before netfilter-persistent loaded what names them")
+    configure("")
+    run("treason", "migrate", "--from", "ipset", "--to", "nftables")
     say(run("treason", "init", "--systemd", "--undo").rstrip())
     assert not list(Path("/etc/systemd/system").rglob("*treason*"))
     assert banned()
@@ -169,9 +190,12 @@ def the_other_backends() -> None:
 
 def main() -> None:
     """Run the part of this boot, then go on to the next or off."""
-    after = REPORT.exists()
+    boots = [first_boot, second_boot, third_boot]
+    count = int(COUNT.read_text()) if COUNT.exists() else 0
+    COUNT.write_text(str(count + 1))
+    last = count == len(boots) - 1
     try:
-        (second_boot if after else first_boot)()
+        boots[count]()
     except Exception:  # noqa: BLE001 - whatever it is belongs into the report
         say(traceback.format_exc())
         say(subprocess.run(
@@ -180,9 +204,9 @@ def main() -> None:
         ).stdout)  # fmt: skip
         run("systemctl", "poweroff")
         sys.exit(1)
-    if after:
+    if last:
         say("all as expected")
-    run("systemctl", "poweroff" if after else "reboot")
+    run("systemctl", "poweroff" if last else "reboot")
 
 
 if __name__ == "__main__":

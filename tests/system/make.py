@@ -16,7 +16,8 @@ ROOT = HERE.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "treason-system"
 SUITE = "bookworm"
 PACKAGES = (
-    "systemd,systemd-sysv,dbus,python3,python3-venv,nftables,iproute2,util-linux,iptables,ipset"
+    "systemd,systemd-sysv,dbus,python3,python3-venv,nftables,iproute2,util-linux,iptables,ipset,"
+    "netfilter-persistent,iptables-persistent"
 )
 BASE = CACHE / f"{SUITE}-{zlib.crc32(PACKAGES.encode()):08x}"
 MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
@@ -75,7 +76,7 @@ def install(system: Path, wheel: Path) -> None:
 
 def boot(system: Path) -> None:
     """Boot it until it powers itself off; when it reboots, systemd-nspawn ends with 133."""
-    for _ in range(2):
+    for _ in range(3):
         done = subprocess.run(
             ["timeout", "--signal=KILL", f"{MINUTES}m",
              "systemd-nspawn", "--quiet", "--private-network", "--register=no", "--keep-unit",

@@ -1,0 +1,157 @@
+"""Two databases over one table: named, and not alternated."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from harness import Place
+
+from reconciler.execute import run
+
+Nft = Callable[..., str]
+
+
+@pytest.fixture
+def others(place: Place, tmp_path: Path) -> Callable[[str], Place]:
+    """Other directories with a configuration, a database and a lock of their own."""
+
+    def make(name: str) -> Place:
+        directory = tmp_path / name
+        directory.mkdir(mode=0o700)
+        made = Place(directory, place.capture)
+        made.configure()
+        return made
+
+    return make
+
+
+def held(nft: Nft) -> str:
+    """Return what is banned, as nft lists it."""
+    return nft("list set inet treason banned4")
+
+
+def test_the_second_one_is_refused_and_both_are_named(
+    host: None, nft: Nft, place: Place, others: Callable[[str], Place]
+) -> None:
+    """In a pass, a check and the status; the first one goes on, and nothing alternates."""
+    other = others("other")
+    place.treason("ban", "192.0.2.7")
+    assert place.treason("reconcile", "--no-scan").code == 0
+    other.treason("ban", "203.0.113.9")
+    for command in (["reconcile", "--no-scan"], ["reconcile", "--no-scan", "--check"], ["status"]):
+        refused = other.treason(*command)
+        assert refused.code == 1
+        assert f"another database {place.database}" in refused.out + refused.err
+        assert str(other.database) in refused.out + refused.err
+    place.treason("ban", "192.0.2.8")
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert "203.0.113.9" not in held(nft)
+    assert "192.0.2.8" in held(nft)
+
+
+def test_one_can_be_chosen(
+    host: None, nft: Nft, place: Place, others: Callable[[str], Place]
+) -> None:
+    """On purpose; then the other one is refused."""
+    other = others("other")
+    place.treason("ban", "192.0.2.7")
+    place.treason("reconcile", "--no-scan")
+    other.treason("ban", "203.0.113.9")
+    assert other.treason("reconcile", "--no-scan", "--force").code == 0
+    assert "203.0.113.9" in held(nft)
+    assert place.treason("reconcile", "--no-scan").code == 1
+    assert "203.0.113.9" in held(nft)
+
+
+def test_a_copy_that_is_used_beside_its_original_is_refused(
+    host: None, nft: Nft, place: Place, others: Callable[[str], Place]
+) -> None:
+    """Though it remembers the same verified state."""
+    place.treason("ban", "192.0.2.7")
+    place.treason("reconcile", "--no-scan")
+    other = others("other")
+    shutil.copy(place.database, other.database)
+    other.treason("ban", "203.0.113.9")
+    refused = other.treason("reconcile", "--no-scan")
+    assert refused.code == 1
+    assert f"a copy of this database {place.database}" in refused.err
+    assert "203.0.113.9" not in held(nft)
+
+
+def test_a_database_that_was_moved_or_restored_goes_on(
+    host: None, nft: Nft, place: Place, others: Callable[[str], Place], tmp_path: Path
+) -> None:
+    """The next change notes its new place."""
+    place.treason("ban", "192.0.2.7")
+    place.treason("reconcile", "--no-scan")
+    backup = tmp_path / "backup.db"
+    shutil.copy(place.database, backup)
+    place.treason("ban", "192.0.2.8")
+    place.treason("reconcile", "--no-scan")
+    shutil.copy(backup, place.database)
+    assert place.treason("reconcile", "--no-scan", "--check").code == 2
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert "192.0.2.8" not in held(nft)
+    other = others("other")
+    place.database.rename(other.database)
+    other.treason("ban", "192.0.2.9")
+    assert other.treason("reconcile", "--no-scan").code == 0
+    assert str(other.database) in nft("list set inet treason database")
+
+
+def test_a_database_in_the_place_of_another_is_told_apart(
+    host: None, nft: Nft, place: Place
+) -> None:
+    """Nothing is lifted because a file was lost, however few bans there were."""
+    place.treason("ban", "192.0.2.7")
+    place.treason("reconcile", "--no-scan")
+    place.database.unlink()
+    place.treason("ban", "203.0.113.9")
+    refused = place.treason("reconcile", "--no-scan")
+    assert refused.code == 1
+    assert "another database, which was at" in refused.err
+    assert "192.0.2.7" in held(nft)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "delete set inet treason database",
+        "delete set inet treason database; add set inet treason database { type ipv6_addr; }",
+        "add element inet treason database { 192.0.2.99 }",
+        (
+            "delete set inet treason database; add set inet treason database"
+            ' { type ipv4_addr; comment "odd"; }'
+        ),
+    ],
+)
+def test_a_table_without_its_note_is_in_sync_until_the_next_change(
+    damage: str, host: None, nft: Nft, place: Place
+) -> None:
+    """Which notes it again."""
+    place.treason("ban", "192.0.2.7")
+    place.treason("reconcile", "--no-scan")
+    healthy = nft("list set inet treason database")
+    nft(damage)
+    assert place.treason("reconcile", "--no-scan", "--check", "--full").code == 0
+    place.treason("ban", "192.0.2.8")
+    force = ["--force"] if "odd" in damage else []
+    assert place.treason("reconcile", "--no-scan").code == len(force)
+    assert place.treason("reconcile", "--no-scan", *force).code == 0
+    if "element" not in damage:
+        assert nft("list set inet treason database") == healthy
+    assert "192.0.2.8" in held(nft)
+
+
+def test_the_script_notes_it_as_the_messages_do(host: None, nft: Nft, place: Place) -> None:
+    """What --diff -v shows can be given to nft."""
+    place.treason("ban", "192.0.2.7")
+    place.treason("reconcile", "--no-scan")
+    made = nft("list table inet treason")
+    nft("delete table inet treason")
+    shown = place.treason("reconcile", "--no-scan", "--check", "-v").out
+    script = [line for line in shown.splitlines() if line.startswith(("add ", "delete "))]
+    assert script
+    run(["nft", "-f", "-"], given="\n".join(script) + "\n")
+    assert nft("list table inet treason") == made
