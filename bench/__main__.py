@@ -13,6 +13,7 @@ from bench.run import Bench
 from bench.works import (
     first_apply,
     from_log,
+    neighbours,
     packets,
     passes,
     profiling,
@@ -33,11 +34,12 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "sources": sources.measure,
     "first-apply": first_apply.measure,
     "passes": passes.measure,
+    "neighbours": neighbours.measure,
     "from-log": from_log.measure,
     "packets": packets.measure,
     "profile": profiling.measure,
 }
-QUICK: Final = ("start-up", "scan", "first-apply", "passes")
+QUICK: Final = ("start-up", "scan", "first-apply", "passes", "neighbours")
 
 
 def main() -> int:

@@ -86,6 +86,25 @@ def _reading(carrier: str, tool: str, how: str = "") -> Bar:
     return Bar(f"100,000 records: {work}, to `{tool}`", 2.5, *keys)
 
 
+def _beside(whom: str, limit: float) -> Bar:
+    keys = (
+        Key("one ban beside others", f"{_TREASON}, {whom}", 1),
+        Key("one ban beside others", f"{_TREASON}, alone", 1),
+    )
+    return Bar(f"one ban {whom}, to alone", limit, *keys)
+
+
+_NEIGHBOURS: Final = (
+    _beside("beside 20,000 rules", 1.3),
+    _beside("beside a commit every 0.3 s", 2),
+    Bar(
+        "reading our structure, 16 shards, in process, to `nft -t list ruleset`",
+        0.5,
+        Key("reading the structure", _TREASON, 150_000),
+        Key("reading the structure", "nft -t list ruleset", 150_000),
+    ),
+)
+
 BARS: Final = (
     _first("nftables", 100_000, "nft -f", 1.5),
     _first("nftables", 1_000_000, "nft -f", 1.0),
@@ -130,6 +149,7 @@ BARS: Final = (
     Bar("its peak memory", 60, _SCAN, measure="memory", unit=1e6, suffix=" MB"),
     _reading("/dev/kmsg", "dd", ", without the starts"),
     _reading("the journal", "journalctl -k -o cat --grep"),
+    *_NEIGHBOURS,
 )
 """What must be reached, in the order in which it was asked for."""
 
@@ -145,6 +165,7 @@ GUARDS: Final = (
     _start("treason --help", 12),
     _start("treason reconcile --check", 26),
     *(evolve(bar, limit=2.5 * bar.limit) for bar in BARS if bar.key == _SCAN),
+    *(evolve(bar, limit=2 * bar.limit) for bar in _NEIGHBOURS),
 )
 """What no change may break: about twice the bars, in sizes that a quick run can afford."""
 
