@@ -23,6 +23,10 @@ NFT_GAPS = {
         "nft 'delete chain ip filter INPUT; add chain ip filter INPUT"
         " { type filter hook output priority 0; }; add rule ip filter INPUT counter jump TREASON'"
     ),
+    "a jump with a condition that iptables does not show": (
+        "iptables -D INPUT -j TREASON; nft add set ip filter s '{ type ipv4_addr; }';"
+        " nft insert rule ip filter INPUT ip saddr @s counter jump TREASON"
+    ),
 }
 """What lets packets past the chain; the last ones only where nf_tables holds it."""
 

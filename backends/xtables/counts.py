@@ -11,12 +11,6 @@ from backends.xtables.kernel import Kernel
 from reconciler import netlink
 
 _CHAIN_USE: Final = 6  # NFTA_CHAIN_USE
-_RULE_EXPRESSIONS: Final = 4  # NFTA_RULE_EXPRESSIONS
-_NAME, _DATA = 1, 2  # NFTA_EXPR_*
-_IMMEDIATE_DATA: Final = 2  # NFTA_IMMEDIATE_DATA
-_VERDICT: Final = 2  # NFTA_DATA_VERDICT
-_JUMP: Final = {1: b"\xff\xff\xff\xfd", 2: f"{CHAIN}\0".encode()}
-"""NFTA_VERDICT_CODE: NFT_JUMP, which is -3; NFTA_VERDICT_CHAIN."""
 
 
 def moment() -> tuple[int, int] | None:
@@ -42,21 +36,7 @@ def confirmed(version: int, table: str, hooked: Collection[str], rules: int) -> 
         used = int.from_bytes(kernel.chain(version, table, CHAIN).get(_CHAIN_USE, b""))
         if not hooked:
             return used == 0
-        begin = all(_begins(kernel, version, table, chain) for chain in hooked)
+        begin = all(kernel.begins_with_jump(version, table, chain) for chain in hooked)
         return begin and used == rules + len(hooked)
     except netlink.NetlinkError:
         return False
-
-
-def _begins(kernel: Kernel, version: int, table: str, chain: str) -> bool:
-    """Whether the first rule of a chain counts, and jumps to ours, and does nothing else."""
-    rules = kernel.rules(version, table, chain)
-    if not rules:
-        return False
-    expressions = rules[0].get(_RULE_EXPRESSIONS, b"")
-    held = [dict(netlink.attributes(each)) for _, each in netlink.attributes(expressions)]
-    if [each.get(_NAME) for each in held] != [b"counter\0", b"immediate\0"]:
-        return False
-    data = dict(netlink.attributes(held[1][_DATA])).get(_IMMEDIATE_DATA, b"")
-    verdict = dict(netlink.attributes(data)).get(_VERDICT, b"")
-    return dict(netlink.attributes(verdict)) == _JUMP

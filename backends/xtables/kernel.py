@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from socket import AF_INET, AF_INET6
 from typing import Final
 
+from backends.xtables.chain import CHAIN
 from reconciler import netlink
 
 FAMILY: Final = {4: AF_INET, 6: AF_INET6}
@@ -14,8 +15,17 @@ _GET_TABLE, _GET_CHAIN, _GET_RULE = 1, 4, 7  # NFT_MSG_*
 _TABLE_NAME, _TABLE_FLAGS = 1, 2  # NFTA_TABLE_*
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK = 1, 3, 4  # NFTA_CHAIN_*
 _HOOK_NUMBER: Final = 1  # NFTA_HOOK_HOOKNUM
-_RULE_TABLE, _RULE_CHAIN = 1, 2  # NFTA_RULE_*
+_RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS = 1, 2, 4  # NFTA_RULE_*
+_NAME, _DATA = 1, 2  # NFTA_EXPR_*
+_IMMEDIATE_DATA: Final = 2  # NFTA_IMMEDIATE_DATA
+_VERDICT: Final = 2  # NFTA_DATA_VERDICT
+_JUMP: Final = {1: b"\xff\xff\xff\xfd", 2: f"{CHAIN}\0".encode()}
+"""NFTA_VERDICT_CODE: NFT_JUMP, which is -3; NFTA_VERDICT_CHAIN."""
+
 _DORMANT: Final = 1  # NFT_TABLE_F_DORMANT
+_ALONE: Final = ([b"counter\0", b"immediate\0"], [b"immediate\0"])
+"""The expressions of a rule without a condition, of iptables and of whoever counts nothing."""
+
 _PLACES: Final = {"PREROUTING": 0, "INPUT": 1, "FORWARD": 2, "OUTPUT": 3, "POSTROUTING": 4}
 """NF_INET_*, linux/netfilter.h."""
 
@@ -39,7 +49,21 @@ class Kernel(netlink.Connection):
         names = netlink.text(_CHAIN_TABLE, table) + netlink.text(_CHAIN_NAME, name)
         return self._one(version, _GET_CHAIN, names)
 
-    def rules(self, version: int, table: str, chain: str) -> list[Mapping[int, bytes]]:
+    def begins_with_jump(self, version: int, table: str, chain: str) -> bool:
+        """Whether the first rule of a chain jumps to ours, and does nothing else but count.
+
+        A listing of iptables leaves out the conditions that it does not know.
+        """
+        rules = self._rules(version, table, chain)
+        expressions = rules[0].get(_RULE_EXPRESSIONS, b"") if rules else b""
+        held = [dict(netlink.attributes(each)) for _, each in netlink.attributes(expressions)]
+        if [each.get(_NAME) for each in held] not in _ALONE:
+            return False
+        data = dict(netlink.attributes(held[-1][_DATA])).get(_IMMEDIATE_DATA, b"")
+        verdict = dict(netlink.attributes(data)).get(_VERDICT, b"")
+        return dict(netlink.attributes(verdict)) == _JUMP
+
+    def _rules(self, version: int, table: str, chain: str) -> list[Mapping[int, bytes]]:
         """Return the attributes of a chain's rules (NFTA_RULE_*)."""
         names = netlink.text(_RULE_TABLE, table) + netlink.text(_RULE_CHAIN, chain)
         kind = netlink.NFTABLES << 8 | _GET_RULE

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from backends.xtables.chain import Listing, leads_to
-from backends.xtables.hooks import BUILT_IN, Hook
+from backends.xtables.hooks import BUILT_IN, JUMP, Hook
 from backends.xtables.kernel import Kernel
 from reconciler import BackendError, Network, netlink
 
@@ -54,6 +54,15 @@ def unreached(
         if asked - entered:
             entered = _led_to(chains, entered)
         yield from (_unreached(version, table, chain) for chain in sorted(asked - entered))
+        for chain in sorted(asked & entered) if kernel else ():
+            jumps = chains.get(chain, ())[:1] == [JUMP]
+            if kernel and jumps and not kernel.begins_with_jump(version, table, chain):
+                yield BackendError(
+                    f"iptables: the jump in {chain} (IPv{version} {table}) has a condition that"
+                    " iptables does not show",
+                    "delete that rule, and let the next pass make it anew: nft -a list chain"
+                    f" {_FAMILY[version]} {table} {chain}",
+                )
 
 
 def _led_to(chains: Mapping[str, Sequence[str]], entered: Iterable[str]) -> set[str]:

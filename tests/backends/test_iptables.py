@@ -586,7 +586,7 @@ def test_a_rule_at_which_the_list_ends_is_unreadable(host: None) -> None:
     """Half a list is not taken for a whole one."""
     backend = firewall("nft")
     enforce(backend)
-    run(["nft", "add rule ip filter INPUT meta mark set 1"])
+    run(["nft", "add rule ip filter INPUT meta priority set 1"])
     assert "Parsing nftables rule failed" in problem(backend).what
     assert "another table" in problem(backend).hint
 
