@@ -1,6 +1,7 @@
 """The values that travel from a source to the firewall. All are frozen; none does anything."""
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from attrs import field, frozen
 from attrs.validators import deep_iterable, instance_of
@@ -90,6 +91,10 @@ def _optional(given: Iterable[Network] | None) -> Networks | None:
     return None if given is None else _networks(given)
 
 
+BOTH: Final = frozenset({4, 6})
+"""The families."""
+
+
 @frozen
 class Desired:
     """What a backend is to hold: disjoint networks to drop, and networks to pass ahead of them.
@@ -102,7 +107,7 @@ class Desired:
 
     def of(self, *versions: int) -> "Desired":
         """Return what is of these families (4, 6)."""
-        if {*versions} == {4, 6}:
+        if {*versions} == BOTH:
             return self
         banned, passed = (
             Networks.joined([each.family(version) for version in versions])
@@ -131,7 +136,10 @@ def _notes(notes: Iterable[str]) -> tuple[str, ...]:
 
 
 def _versions(versions: Iterable[int]) -> frozenset[int]:
-    return frozenset(versions)
+    known = frozenset(versions)
+    if not known or not known <= BOTH:
+        raise ValueError(f"{sorted(known)} are not families: 4, 6 or both")
+    return known
 
 
 def _problems(problems: Iterable[BackendError]) -> tuple[BackendError, ...]:
@@ -158,7 +166,7 @@ class Observed:
     notes: tuple[str, ...] = field(
         default=(), converter=_notes, validator=deep_iterable(instance_of(str))
     )
-    versions: frozenset[int] = field(default=frozenset({4, 6}), converter=_versions)
+    versions: frozenset[int] = field(default=BOTH, converter=_versions)
     problems: tuple[BackendError, ...] = field(
         default=(),
         converter=_problems,
@@ -188,6 +196,8 @@ class Plan:
     asks: a small change among a million networks does not read the million. ``owner`` names the
     database that this is for, in up to 120 printable characters: a backend that can note a text
     beside its objects notes it with the change, so that two databases do not undo each other's.
+    ``versions`` are the families (4, 6) that it is for, as `Observed.versions` told: another one is
+    left as it is.
     """
 
     banned: Change
@@ -195,6 +205,7 @@ class Plan:
     repairs: tuple[Damage, ...]
     _whole: Desired | Callable[[], Desired] = field(alias="desired", repr=False)
     owner: str = ""
+    versions: frozenset[int] = BOTH
 
     @property
     def desired(self) -> Desired:

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -360,3 +362,42 @@ def test_nothing_is_left_open(host: None) -> None:
     for _ in range(10):
         Connection([NFTABLES_EVENTS]).generation()
     assert len([*open_now.iterdir()]) == before
+
+
+class Interrupting:
+    """A socket whose first answer says that something changed meanwhile (NLM_F_DUMP_INTR)."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self._real = real
+        self._turns = count()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._real, name)
+
+    def recv(self, size: int, flags: int) -> bytes:
+        """Set the flag in the header."""
+        data = bytearray(self._real.recv(size, flags))
+        if next(self._turns) == 0:
+            data[6 if sys.byteorder == "little" else 7] |= 0x10
+        return bytes(data)
+
+
+def test_an_interrupted_list_is_read_to_its_end(host: None, nft: Nft) -> None:
+    """So the next question on the same socket is answered; the interruption is told."""
+    nft("add table ip x;" + "".join(f"add chain ip x c{number};" for number in range(2_000)))
+    kernel = Connection()
+    kernel._socket = Interrupting(kernel._socket)  # type: ignore[assignment]  # noqa: SLF001 - to say so
+    chains = Message(NFTABLES << 8 | 4, IPV4, b"", DUMP)  # NFT_MSG_GETCHAIN
+    with pytest.raises(Stale):
+        [*kernel.ask(chains)]
+    assert len([*kernel.ask(chains)]) == 2_000
+
+
+def test_an_event_names_the_port_of_whoever_caused_it(host: None) -> None:
+    """Ours, or that of somebody else."""
+    listener, ours, others = Connection([NFTABLES_EVENTS]), Connection(), Connection()
+    assert len({listener.port, ours.port, others.port}) == 3
+    for name, connection in (("a", ours), ("b", others)):
+        connection.commit([Message(NFTABLES << 8, 1, text(1, name), CREATE)])
+        listener.wait(2)
+        assert {event.port for event in listener.events()} == {connection.port}

@@ -57,14 +57,14 @@ class Ipset:
         """Return the texts that `apply` sends, and the program that gets each."""
         state, found = self._firewall.present(), layout.headers(programs.headers())
         parts: list[str] = []
-        for version in state.listings:
+        for version in sorted(plan.versions):
             one, steps = self._steps(plan, state, found, version)
             wanted = _everything(plan.desired.of(version))
             parts += _told(steps.before)
             if steps.stand_ins:
-                parts.append(self._using(steps.stand_ins).render(one, wanted))
+                parts.append(self._using(steps.stand_ins).render(one, wanted, [version]))
                 parts += [*_told(steps.between), "# and back\n"]
-            parts.append(self._firewall.render(one, wanted))
+            parts.append(self._firewall.render(one, wanted, [version]))
             parts += _told([steps.after])
         return "".join(parts)
 
@@ -80,14 +80,14 @@ class Ipset:
             wanted = _everything(plan.desired.of(version))
             programs.restore(steps.before)
             if steps.stand_ins:
-                self._using(steps.stand_ins).apply(one, wanted)
+                self._using(steps.stand_ins).apply(one, wanted, [version])
                 programs.restore(steps.between)
                 one = self._firewall.state().only(version)
-            self._firewall.apply(one, wanted)
+            self._firewall.apply(one, wanted, [version])
             _clear_away(steps.after)
             return True
 
-        in_each(state.versions(plan.desired), change)
+        in_each(sorted(plan.versions), change)
 
     def teardown(self) -> None:
         """Remove the jumps, the chain and the sets; the backend iptables' chain stays."""

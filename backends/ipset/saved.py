@@ -20,18 +20,20 @@ SETS: tuple[Path, ...] = (Path("/etc/iptables/ipsets"), Path("/etc/sysconfig/ips
 
 UNIT: Path = Path("/etc/systemd/system/treason-early.service")
 _NAMED: Final = "--match-set treason"
+_HELP: Final = "save the sets again, too (netfilter-persistent save)"
+_UNIT_HELPS: Final = f"`treason init --systemd` installs {UNIT.name}, which makes them"
 
 
 def notes() -> Iterator[str]:
     """Yield what of the saved rules cannot be loaded at the next boot, and what helps."""
-    if UNIT.exists() or any("create treason" in _text(path) for path in SETS):
+    sets = [_text(path) for path in SETS if path.exists()]  # where there is one, the unit is idle
+    if any("create treason" in text for text in sets) or (UNIT.exists() and not sets):
         return
     for path in RULES:
         if _NAMED in _text(path):
             yield (
                 f"{path}: these saved rules name treason's sets, so at boot they are refused as a"
-                f" whole unless the sets are made before; `treason init --systemd` installs"
-                f" {UNIT.name}, which makes them"
+                f" whole unless the sets are made before: {_HELP if sets else _UNIT_HELPS}"
             )
 
 

@@ -42,17 +42,17 @@ class Iptables:
 
         What is saved for the next boot is compared with what is read back, so not confirmed here.
         """
-        return not self._persist and self._firewall.confirm(plan.desired)
+        return not self._persist and self._firewall.confirm(plan.desired, plan.versions)
 
     def render(self, plan: Plan) -> str:
         """Return the texts that `apply` sends, and the program that gets each."""
-        text = self._firewall.render(self._firewall.present(), plan.desired)
+        text = self._firewall.render(self._firewall.present(), plan.desired, plan.versions)
         return text + (persist.announced() if self._persist else "")
 
     def apply(self, plan: Plan) -> None:
         """Carry out the plan with one restore for each family, judged by what is there now."""
         try:
-            self._firewall.apply(self._firewall.present(), plan.desired)
+            self._firewall.apply(self._firewall.present(), plan.desired, plan.versions)
         except BackendFailed:
             raise
         except BackendError:

@@ -17,7 +17,10 @@ from backends.nftables.statements import (
     Statement,
 )
 from reconciler import Network, Networks, Observed, Plan
-from reconciler.netlink import AnswerLost, Connection, Full, Missing
+from reconciler.netlink import AnswerLost, Connection, Full, Missing, Stale
+
+_READS: Final = 20
+"""How often the structure is read that others interrupt."""
 
 _FEW: Final = 4096
 """Elements asked for one by one after a change; of more hosts the kernel's counts are taken."""
@@ -56,7 +59,7 @@ class Contents:
 
         It cannot be told when anything else happened to the ruleset since.
         """
-        with suppress(Missing, AnswerLost):
+        with suppress(Missing, AnswerLost, Stale):
             if any(damage(self._structure())):
                 return False
             changes = [each for each in self._sent if isinstance(each, Hosts | Intervals)]
@@ -101,6 +104,10 @@ class Contents:
         return self._ruleset.connection
 
     def _structure(self) -> structure.Structure | None:
+        """Read the structure; a list that somebody's commit interrupts is asked for again."""
+        for _ in range(_READS):
+            with suppress(Stale):
+                return structure.read(self._connection, layout.likely_chains())
         return structure.read(self._connection, layout.likely_chains())
 
     def _table(self) -> Table:

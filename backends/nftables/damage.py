@@ -43,7 +43,9 @@ def _chain(wanted: NewChain, found: FoundChain | None) -> str:
         for rule in found.rules
         if not rule.more and rule.expressions in known
     }
-    said = ours | _texts(wanted.name, [rule for rule in found.rules if rule.handle not in ours])
+    strange = _texts(wanted.name, [rule for rule in found.rules if rule.handle not in ours])
+    said = ours | {handle: text for handle, text in strange.items() if text not in texts}
+    said |= {rule.handle: _made_of(rule) for rule in found.rules if rule.handle not in said}
     held = [said[rule.handle] for rule in found.rules]
     return _difference([*hook, *texts], [*found.lines, *held])
 

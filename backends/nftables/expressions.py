@@ -57,7 +57,7 @@ def decoded(listed: bytes) -> Iterator[Expression]:
 def looked_up(expression: Expression) -> str:
     """Return the name of the set that an expression asks; empty for all others."""
     name = expression.values.get(_SET, b"") if expression.name == "lookup" else b""
-    return name.rstrip(b"\0").decode() if isinstance(name, bytes) else ""
+    return name.rstrip(b"\0").decode(errors="replace") if isinstance(name, bytes) else ""
 
 
 def asking(expression: Expression, content: Mapping[bytes, object]) -> Expression:

@@ -31,6 +31,7 @@ from reconciler import (
     Desired,
     Networks,
     Observed,
+    netlink,
 )
 
 FAMILIES: Final = (4, 6)
@@ -49,15 +50,6 @@ class State:
     listings: Mapping[int, Listing]
     unread: Mapping[int, BackendUnreadable] = field(factory=dict)
     absent: Sequence[Hook] = ()
-
-    def versions(self, wanted: Desired) -> list[int]:
-        """Return the families that were read, and those that hold what is wanted."""
-        banned, passed = wanted.banned, wanted.passed
-        return [
-            version
-            for version in FAMILIES
-            if version in self.listings or banned.family(version) or passed.family(version)
-        ]
 
     def only(self, version: int) -> "State":
         """Return what is known of one family; raise `BackendUnreadable` if it cannot be read."""
@@ -121,7 +113,8 @@ class Firewall:
                 unread[version] = error
         if not listings:
             raise unread[FAMILIES[0]]
-        return State(self._resolved, saved, listings, unread, absent(listings.values(), self.hooks))
+        missing = [] if unread else absent(listings.values(), self.hooks)
+        return State(self._resolved, saved, listings, unread, missing)
 
     def observe(self, state: State) -> Observed:
         """Return what the chains hold, what is wrong with them, and notes on the other variant."""
@@ -151,7 +144,11 @@ class Firewall:
         ]
         lacking: list[str] = []
         for version, listing in state.listings.items():
-            problems += reach.unreached(state.variant, version, listing, self.hooks)
+            try:
+                problems += reach.unreached(state.variant, version, listing, self.hooks)
+            except netlink.NetlinkError as refused:
+                what = f"cannot tell whether packets of IPv{version} come to the chain"
+                problems.append(BackendError(f"iptables: {what}: {refused.what}", refused.hint))
             if not state.absent and not any(hook.exists(listing) for hook in self.hooks):
                 hint = "name a chain in hooks that is there in both families, such as INPUT"
                 error = BackendError("none of the chains in hooks exists there", hint)
@@ -160,7 +157,7 @@ class Firewall:
             _lacks(version, error, problems, lacking)
         return problems, lacking
 
-    def confirm(self, wanted: Desired) -> bool:
+    def confirm(self, wanted: Desired, versions: Iterable[int] = FAMILIES) -> bool:
         """Whether the kernel counts what is wanted, and the jumps are right, without listing all.
 
         Where it does not count, in the legacy variant, nothing is confirmed.
@@ -169,7 +166,6 @@ class Firewall:
             return False
         from backends.xtables.counts import confirmed  # noqa: PLC0415 - see below
 
-        versions = self._last[0][1].listings if self._last else FAMILIES
         hooked = {table: [h.chain for h in self.hooks if h.table == table] for table in TABLES}
         return all(
             confirmed(version, table, chains, count(networks(wanted, version), version, fixed))
@@ -177,21 +173,22 @@ class Firewall:
             for table, chains in hooked.items()
         )
 
-    def render(self, state: State, wanted: Desired) -> str:
+    def render(self, state: State, wanted: Desired, versions: Iterable[int] = FAMILIES) -> str:
         """Return what `apply` does; ``wanted`` are the networks that are rules of the chain."""
         return "".join(
             f"# {_performer(step, state.variant)}\n{step.text}"
-            for step in self._steps(state, wanted)
+            for version in versions
+            for step in self._steps(state.only(version), wanted)
         )
 
-    def apply(self, state: State, wanted: Desired) -> None:
-        """Carry it out, each family by itself; one in which nothing is to be done is left alone.
+    def apply(self, state: State, wanted: Desired, versions: Iterable[int] = FAMILIES) -> None:
+        """Carry it out in these families, each by itself; where nothing is to be done, do nothing.
 
         Raise `BackendFailed` when all was refused and nothing was changed, `BackendError` when
         only a part of it was done.
         """
         in_each(
-            state.versions(wanted),
+            versions,
             lambda version: _carry_out(self._steps(state.only(version), wanted), state.variant),
         )
 
@@ -252,8 +249,8 @@ class Firewall:
 def in_each(versions: Iterable[int], step: Callable[[int], bool]) -> None:
     """Take a step for each family, whatever becomes of it for the other.
 
-    It tells whether it changed anything. Raise `BackendFailed` when nothing was changed, but
-    refused, else `BackendError`.
+    It tells whether it changed anything. Raise `BackendFailed` when no step went through and all
+    were refused, else `BackendError`.
     """
     errors: list[BackendError] = []
     done = False

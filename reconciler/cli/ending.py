@@ -25,12 +25,13 @@ def code_of(result: PassResult) -> int:
 
 def complain_of(readings: Iterable[Reading], outcomes: Iterable[Outcome]) -> None:
     """Print what went wrong in a pass."""
-    results: list[Reading | Outcome] = [*readings, *outcomes]
-    for each in results:
-        if each.error:
-            complain(each.error)
-        if each.trace and verbose():
-            trace(each.trace)
+    failures = [(each.error, each.trace) for each in readings]
+    failures += [(each.failure, each.trace) for each in outcomes]
+    for error, where in failures:
+        if error:
+            complain(error)
+        if where and verbose():
+            trace(where)
 
 
 def warn_of(refused: Sequence[str]) -> None:

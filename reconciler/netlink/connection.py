@@ -102,19 +102,22 @@ class Connection:
     def ask(self, request: Message) -> Iterator[Message]:
         """Send a request and yield the answers, of a dump or of one question.
 
-        Take all of them before asking anything else. Raise `NetlinkError`.
+        Take all of them before asking anything else. Raise `NetlinkError`; it is `Stale`, at the
+        end, when something changed while the kernel was listing (NLM_F_DUMP_INTR).
         """
         self._sequence += 1
         size = 1 + len(request.head)
         self._send(_packed(request, REQUEST | ACK | request.flags, self._sequence))
+        interrupted = False  # the rest of a dump comes all the same, and is to be read
         while True:
             for kind, flags, sequence, port, body in self._received(wait=True):
                 if sequence != self._sequence:
                     continue
-                if flags & _INTERRUPTED:
-                    raise refusal(errno.ERESTART)
+                interrupted |= bool(flags & _INTERRUPTED)
                 if kind in {_ERROR, _DONE}:
                     _judge(kind, flags, body)
+                    if interrupted:
+                        raise refusal(errno.ERESTART)
                     return
                 yield Message(kind, body[0], body[size:], flags, port, head=body[1:size])
 

@@ -14,11 +14,11 @@ from attrs import define, evolve, field, frozen
 from reconciler.errors import BackendError, BackendFailed, StoreError, describe, guarded, trace
 from reconciler.interfaces import Backend, ConfirmingBackend, FingerprintedBackend
 from reconciler.log import Log
-from reconciler.model import Desired, Plan
+from reconciler.model import BOTH, Desired, Plan
 from reconciler.networks import NOTHING, Networks
 from reconciler.planning.desired import keeping
 from reconciler.planning.guard import Guard, refusal
-from reconciler.planning.ownership import contested
+from reconciler.planning.ownership import Owner
 from reconciler.planning.plan import plan
 
 ROUNDS: Final = 3
@@ -42,7 +42,8 @@ class Outcome:
     """How a backend stands, and the plan that was needed; ``script`` is the plan as it is sent.
 
     ``notes`` are what the backend has to say besides. ``partly`` says that all was carried out
-    but for what ``error`` names.
+    but for what ``error`` names. ``problems`` keep packets from being dropped, and are not the
+    backend's to mend.
     """
 
     backend: str
@@ -53,6 +54,12 @@ class Outcome:
     trace: str = field(default="", repr=False)
     notes: tuple[str, ...] = ()
     partly: bool = False
+    problems: tuple[str, ...] = ()
+
+    @property
+    def failure(self) -> str:
+        """All that is wrong, in words; empty if nothing is."""
+        return "\n".join(filter(None, [self.error, *self.problems]))
 
 
 @frozen(eq=False)
@@ -82,8 +89,8 @@ class Goal:
 
     ``whole`` is asked only when a backend must be read or made anew. ``full`` reads everything,
     before and after a change, whatever is known. ``render`` asks for the script of each plan.
-    ``owner`` notes whose the backends' objects are (`planning.ownership`); what is another's is
-    changed only with ``takes_over``.
+    ``owner`` is the database that the backends' objects are changed for; what was changed for
+    another one last is changed only with ``takes_over``.
     """
 
     whole: Callable[[], Desired]
@@ -91,7 +98,7 @@ class Goal:
     knowledge: Knowledge | None = None
     full: bool = False
     render: bool = False
-    owner: str = ""
+    owner: Owner | None = None
     takes_over: bool = False
 
 
@@ -131,7 +138,7 @@ class _View:
     """What a backend holds, as far as it matters: what is needed, and how it is known.
 
     ``fingerprint`` is that of exactly this state, if it has one; ``read`` says that the backend
-    was read. ``problems`` and ``notes`` are those of `Observed`.
+    was read, ``partial`` that one family was not. ``problems``, ``notes``: those of `Observed`.
     """
 
     needed: Plan | None
@@ -139,23 +146,20 @@ class _View:
     fingerprint: str | None = None
     read: bool = True
     notes: tuple[str, ...] = ()
-    problems: tuple[BackendError, ...] = ()
-
-    @property
-    def error(self) -> str:
-        """What keeps packets from being dropped although the backend is in sync."""
-        return "\n".join(map(str, self.problems))
+    problems: tuple[str, ...] = ()
+    partial: bool = False
 
 
 def _compare(name: str, goal: Goal, backend: Backend) -> Outcome:
     view = _look(name, goal, backend)
     if view.needed is None:
         state = State.FAILED if view.problems else State.IN_SYNC
-        return Outcome(name, state, error=view.error, notes=view.notes)
+        return Outcome(name, state, notes=view.notes, problems=view.problems)
     removals = _refused(goal, view)
-    error = refusal(name, removals, view.enforced) if removals else view.error
+    error = refusal(name, removals, view.enforced) if removals else ""
     script = backend.render(view.needed) if goal.render else ""
-    return Outcome(name, State.DRIFT, view.needed, script, error=error, notes=view.notes)
+    outcome = Outcome(name, State.DRIFT, view.needed, script, error=error, notes=view.notes)
+    return evolve(outcome, problems=view.problems)
 
 
 def _converge(name: str, goal: Goal, backend: Backend) -> Outcome:
@@ -163,7 +167,7 @@ def _converge(name: str, goal: Goal, backend: Backend) -> Outcome:
     work = _Convergence(name, goal, backend, _look(name, goal, backend))
     work.hold_back()
     for _ in range(ROUNDS):
-        if work.view.needed is None:
+        if work.view.needed is None or work.stopped:
             break
         work.correct(work.view.needed)
         work.hold_back()
@@ -182,6 +186,7 @@ class _Convergence:
     script: str = ""
     refusal: str = ""
     failure: str = ""
+    stopped: bool = False
 
     def hold_back(self) -> None:
         """Keep enforced what the guard refuses to remove; all else goes ahead."""
@@ -206,22 +211,35 @@ class _Convergence:
             confirmed = None if self.goal.full else _confirmed(self.view, self.backend)
         except BackendFailed as error:
             self.failure = str(error)  # somebody may have changed it in between: read again
+        except BackendError as error:
+            self.failure, self.stopped = str(error), True  # a part may have been done
         self.view = confirmed or _read(self.name, self.goal, self.backend)
 
     def outcome(self) -> Outcome:
         """Return how the backend stands."""
-        notes, error = self.view.notes, self.refusal or self.view.error
-        if self.view.needed is None:
-            notes = (*notes, *_kept(self.name, self.goal, self.view))
-        else:
-            error = self.failure or (
-                f"{self.name}: still differs after {ROUNDS} corrections\n"
+        notes, errors = self.view.notes, [self.refusal]
+        if self.view.needed is not None:
+            errors.append(
+                self.failure
+                or f"{self.name}: still differs after {ROUNDS} corrections\n"
                 "  another program may be changing it; see: treason reconcile --check --diff"
             )
-        done = State.CHANGED if self.first else State.IN_SYNC
-        state = State.FAILED if error else done
-        partly = bool(error and self.first and self.view.needed is None)
-        return Outcome(self.name, state, self.first, self.script, error, notes=notes, partly=partly)
+        elif self.stopped:
+            errors.append(self.failure)
+        else:
+            notes = (*notes, *_kept(self.name, self.goal, self.view))
+        error = "\n".join(filter(None, errors))
+        failed = bool(error or self.view.problems)
+        return Outcome(
+            self.name,
+            State.FAILED if failed else State.CHANGED if self.first else State.IN_SYNC,
+            self.first,
+            self.script,
+            error,
+            notes=notes,
+            partly=bool(failed and self.first and self.view.needed is None),
+            problems=self.view.problems,
+        )
 
 
 def _refused(goal: Goal, view: _View) -> Networks:
@@ -248,21 +266,23 @@ def _read(name: str, goal: Goal, backend: Backend) -> _View:
     observed = backend.observe()
     fingerprint = before if _fingerprint(backend) == before else None
     needed = _owned(goal, plan(desired, observed))
-    other = None if goal.takes_over else contested(name, observed.owner, goal.owner)
-    if needed and other:
-        raise other
+    if needed and goal.owner and not goal.takes_over:
+        other = goal.owner.contested(name, observed.owner)
+        if other is not None:
+            raise other
     return _View(
         needed,
         len(observed.banned),
-        None if observed.problems else fingerprint,  # what it cannot mend is looked at each time
+        fingerprint,
         notes=observed.notes,
-        problems=observed.problems,
+        problems=tuple(map(str, observed.problems)),
+        partial=observed.versions != BOTH,
     )
 
 
 def _owned(goal: Goal, needed: Plan | None) -> Plan | None:
     """Let a change note whose the objects are."""
-    return needed and evolve(needed, owner=goal.owner)
+    return needed and evolve(needed, owner=goal.owner.note if goal.owner else "")
 
 
 def _confirmed(view: _View, backend: Backend) -> _View | None:
@@ -279,6 +299,8 @@ def _confirmed(view: _View, backend: Backend) -> _View | None:
 
 def _kept(name: str, goal: Goal, view: _View) -> list[str]:
     """Remember what was verified; say why that failed, which takes nothing from the pass."""
+    if view.problems or view.partial:
+        return []  # that is looked at each time
     if goal.knowledge and view.fingerprint:
         try:
             goal.knowledge.keep(name, view.fingerprint, view.enforced, read=view.read)

@@ -14,7 +14,8 @@ Maker = tuple[str, Callable[[], Backend]]
 def move(old: Maker, new: Maker, goal: Goal) -> Iterator[Outcome]:
     """Let ``new`` hold what is desired, read it back, and only then tear ``old`` down.
 
-    It ends with the first outcome that has an error. Where the two own an object together, the
+    It ends with the first outcome that has an error; one that packets do not come to can be left.
+    Where the two own an object together, the
     new one takes it over; should the teardown have damaged it, it is mended at the end.
     """
     [before] = enforce(dict([old]), goal, check=True)
@@ -23,7 +24,7 @@ def move(old: Maker, new: Maker, goal: Goal) -> Iterator[Outcome]:
         return
     [made] = enforce(dict([new]), goal, check=False)
     yield made
-    if made.error:
+    if made.failure:
         return
     [removed] = teardown(dict([old]))
     yield removed

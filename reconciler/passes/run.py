@@ -20,7 +20,7 @@ from reconciler.passes.enforce import Goal, Outcome, State, enforce
 from reconciler.passes.recall import Recall
 from reconciler.planning.desired import collapse, desired
 from reconciler.planning.guard import Guard
-from reconciler.planning.ownership import note
+from reconciler.planning.ownership import Owner
 from reconciler.planning.plan import Causes
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.store import Store
@@ -68,7 +68,7 @@ class PassResult:
     def failed(self) -> bool:
         """Whether a source or a backend could not do its work."""
         readings = any(reading.error for reading in self.readings)
-        return readings or any(outcome.error for outcome in self.outcomes)
+        return readings or any(outcome.failure for outcome in self.outcomes)
 
     @property
     def drifted(self) -> bool:
@@ -201,8 +201,9 @@ class Pass:
         return Prepared(goal, exceptions.refused, protected)
 
     @property
-    def _owner(self) -> str:
-        return note(self.store.identity, self.store.path.resolve())
+    def _owner(self) -> Owner | None:
+        identity = self.store.identity
+        return Owner(identity, self.store.path.resolve()) if identity else None
 
     def _digest(self, exempt: Networks) -> str:
         """Return a text that stands for all that a plan depends on besides the bans.
@@ -216,4 +217,4 @@ class Pass:
             from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, which most passes can spare
 
             networks = sha256(f"{settings} {networks}".encode()).hexdigest()
-        return f"{__version__} {config.treason.min_prefix} {networks} {self._owner}"
+        return f"{__version__} {config.treason.min_prefix} {networks} {self.store.path}"

@@ -8,9 +8,16 @@ from typing import Any
 
 from attrs import frozen
 
-from reconciler.errors import BackendUnreadable, ConfigError, TreasonError, describe, guarded
+from reconciler.errors import (
+    BackendError,
+    BackendUnreadable,
+    ConfigError,
+    TreasonError,
+    describe,
+    guarded,
+)
 from reconciler.interfaces import Backend
-from reconciler.model import Damage, Observed, Plan
+from reconciler.model import BOTH, Damage, Observed, Plan
 from reconciler.network import Network
 
 FORMAT_VERSION = 1
@@ -92,6 +99,9 @@ def _observed(make: Callable[[], Backend]) -> dict[str, Any] | str:
         if observed.passed is None
         else [str(network) for network in sorted(observed.passed)],
         "damage": [{"subject": d.subject, "problem": d.problem} for d in observed.damage],
+        "versions": sorted(observed.versions),
+        "problems": [{"what": p.what, "hint": p.hint} for p in observed.problems],
+        "owner": observed.owner,
     }
 
 
@@ -101,4 +111,7 @@ def _loaded(entry: dict[str, Any]) -> Observed:
         frozenset(map(Network.parse, entry["banned"])),
         None if passed is None else frozenset(map(Network.parse, passed)),
         tuple(Damage(str(d["subject"]), str(d["problem"])) for d in entry["damage"]),
+        versions=frozenset(entry.get("versions", BOTH)),
+        problems=[BackendError(str(p["what"]), str(p["hint"])) for p in entry.get("problems", ())],
+        owner=str(entry.get("owner", "")),
     )

@@ -36,7 +36,7 @@ class Status:
 def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
     """Compare every backend, and ask the sources whether they hear the kernel."""
     counts, prepared = check.store.counts(check.now), check.prepare()
-    goal = evolve(prepared.goal, takes_over=False)
+    goal = evolve(prepared.goal, guard=None)
     outcomes = enforce(check.backends, goal, check=True)
     database = check.setup.config.treason.database
     return Status(

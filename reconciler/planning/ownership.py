@@ -1,11 +1,14 @@
 """Whose a backend's objects are: two databases are not to undo each other's work for ever.
 
-A backend may note, beside what it owns, for which database it was last changed: its identity and
-its path. Whoever moves a database or restores it keeps both apart from a copy that is in use.
+A backend may note, beside what it owns, for which database it was last changed. Whoever moves a
+database, or restores it from its backup, goes on; a copy that is used beside it does not.
 """
 
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
+
+from attrs import frozen
 
 from reconciler.errors import BackendError
 
@@ -13,32 +16,51 @@ _LONGEST: Final = 120
 """Bytes of a note; nft shows comments of 128 (NFTNL_UDATA_COMMENT_MAXLEN, libnftnl)."""
 
 
-def note(identity: str, path: Path) -> str:
-    """Return what is noted of a database; empty for one that has no identity."""
-    text = "".join(each if each.isascii() and each.isprintable() else "?" for each in str(path))
-    text = text.replace('"', "?").replace("\\", "?")
-    return f"{identity} {text}"[:_LONGEST] if identity else ""
+@frozen
+class Owner:
+    """A database: what tells it from every other one, even if that has its path; and its path."""
+
+    identity: str
+    path: Path
+
+    @property
+    def note(self) -> str:
+        """What is noted: identity, digest of the path, and the path as far as it is plain."""
+        return f"{self.identity} {_digest(str(self.path))} {_plain(self.path)}"[:_LONGEST]
+
+    def contested(self, backend: str, noted: str) -> BackendError | None:
+        """Return the refusal to change what another database holds; None if it is ours, or free."""
+        if not noted or noted == self.note:
+            return None
+        identity, _, rest = noted.partition(" ")
+        digest, _, path = rest.partition(" ")
+        if identity == self.identity and self._was_moved(path, digest):
+            return None
+        other = "a copy of this database" if identity == self.identity else "another database"
+        where = f", which was at {path}" if digest == _digest(str(self.path)) else f" {path}"
+        return BackendError(
+            f"{backend}: its objects were last changed for {other}{where}; this one is {self.path}",
+            "use one database for both; to drop what this one holds instead, and nothing else:"
+            " treason reconcile --force",
+        )
+
+    def _was_moved(self, path: str, digest: str) -> bool:
+        """Whether nothing but this database can be meant by a path that was noted otherwise."""
+        if digest != _digest(path):
+            return False  # it was not noted as it is
+        try:
+            return Path(path).samefile(self.path)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
 
 
-def contested(backend: str, noted: str, ours: str) -> BackendError | None:
-    """Return the refusal to change what another database holds; None if it is ours, or nobody's."""
-    if not noted or not ours or noted == ours:
-        return None
-    identity, _, path = noted.partition(" ")
-    own_identity, _, own_path = ours.partition(" ")
-    if identity == own_identity and not _is_another_file(path, own_path):
-        return None  # the database was moved
-    other = "a copy of this database" if identity == own_identity else "another database"
-    where = f", which was at {path}" if path == own_path else f" {path}" if path else ""
-    return BackendError(
-        f"{backend}: its objects were last changed for {other}{where}; this one is {own_path}",
-        "let one database be used for all; to go on with this one: treason reconcile --force",
-    )
+def _plain(path: Path) -> str:
+    """Write a path for the comment of an object: quoted text of printable ASCII."""
+    told = (each if each.isascii() and each.isprintable() else "?" for each in str(path))
+    return "".join("?" if each in '"\\' else each for each in told)
 
 
-def _is_another_file(path: str, own: str) -> bool:
-    """Whether both are there and differ; one that may not be looked at counts as gone."""
-    try:
-        return not Path(path).samefile(own)
-    except OSError:
-        return False
+def _digest(path: str) -> str:
+    return blake2b(path.encode(errors="surrogateescape"), digest_size=4).hexdigest()

@@ -34,11 +34,12 @@ class Causes:
 def plan(desired: Desired, observed: Observed) -> Plan | None:
     """Return the change that is needed, in the families that are observed; None means in sync."""
     desired = desired.of(*observed.versions)
-    banned = _change(desired.banned, observed.banned)
-    passed = Change() if observed.passed is None else _change(desired.passed, observed.passed)
+    held = Desired(observed.banned, observed.passed or NOTHING).of(*observed.versions)
+    banned = _change(desired.banned, held.banned)
+    passed = Change() if observed.passed is None else _change(desired.passed, held.passed)
     if not (banned or passed or observed.damage):
         return None
-    return Plan(banned, passed, observed.damage, desired)
+    return Plan(banned, passed, observed.damage, desired, versions=observed.versions)
 
 
 def unexplained(plan: Plan, causes: Causes) -> Networks:

@@ -70,7 +70,7 @@ def outcomes(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
             "backend": outcome.backend,
             "state": outcome.state.value,
             "plan": None if outcome.plan is None else _plan(outcome.plan),
-            "error": outcome.error or None,
+            "error": outcome.failure or None,
             "notes": list(outcome.notes),
         }
         for outcome in outcomes
@@ -133,7 +133,7 @@ def status(found: Status) -> dict[str, Any]:
         "silent": dict(found.silent),
         "kernel_message": found.kernel_message.value,
         "backends": [
-            {"backend": each.backend, "state": each.state.value, "error": each.error or None}
+            {"backend": each.backend, "state": each.state.value, "error": each.failure or None}
             for each in found.outcomes
         ],
     }

@@ -171,6 +171,6 @@ def status(found: Status) -> Iterator[str]:
         ("sources read", ", ".join(counts.sources) or "none yet"),
         *(("silent source", line) for line in silence(found.silent)),
         ("kernel message", kernel_message.advice(message) or message.value),
-        *((each.backend, each.error or _advised(each.state)) for each in found.outcomes),
+        *((each.backend, each.failure or _advised(each.state)) for each in found.outcomes),
     ]
     return aligned(rows)

@@ -69,7 +69,8 @@ class Changes:
             if not self.revision:  # somebody deleted them all
                 self._database.execute("INSERT INTO changes (key) VALUES (x'')")
             self._database.execute(
-                "INSERT OR IGNORE INTO verified VALUES (?, '', '', 0, ?, ?, 0, 0)",
+                "INSERT OR IGNORE INTO verified SELECT ?, '', '', revision, ?, ?, 0, token"
+                " FROM changes ORDER BY revision DESC LIMIT 1",
                 (backend, now, now),
             )
 

@@ -191,7 +191,7 @@ def _migrated(original: sqlite3.Connection | None, version: int) -> sqlite3.Conn
         if original is not None:
             original.backup(copy)
         migrate(copy, version)
-        copy.execute("DELETE FROM identity")  # the file has none as yet
+        copy.execute("DELETE FROM treason_identity")  # the file has none as yet
         stack.pop_all()
         return copy
 

@@ -150,8 +150,8 @@ _FOURTH: Final = (
 # What tells this database from every other one. And each change gets a token, which tells it from
 # another one of the same number: SQLite's counter may be deleted or set back. There always is one.
 _FIFTH: Final = (
-    "CREATE TABLE identity (value TEXT NOT NULL) STRICT",
-    "INSERT INTO identity VALUES (lower(hex(randomblob(8))))",
+    "CREATE TABLE treason_identity (value TEXT NOT NULL) STRICT",
+    "INSERT INTO treason_identity VALUES (lower(hex(randomblob(8))))",
     "DROP TABLE changes",
     """CREATE TABLE changes (
         revision INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -166,7 +166,7 @@ _FIFTH: Final = (
 
 NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
-    *("prunings", "identity"),
+    *("prunings", "treason_identity"),
     *("badips_insert", "bans_renamed", "bans_added", "bans_lifted", "bans_changed"),
     *("bans_replaced", "bans_overwritten"),
 }

@@ -45,7 +45,7 @@ class Store:
     @property
     def identity(self) -> str:
         """What tells this database from every other; empty as long as there is no such file."""
-        rows = self._database.rows("SELECT value FROM identity")
+        rows = self._database.rows("SELECT value FROM treason_identity")
         return str(rows[0][0]) if rows else ""
 
     @property

@@ -26,6 +26,7 @@ class Table:
     rules: tuple[str, ...] = RULES
     kind: str = KIND
     flags: frozenset[str] = frozenset()
+    owner: str = ""
 
 
 @define
@@ -54,7 +55,7 @@ class Memory:
         damage = [Damage(f"table {self.name}", f"has the flag {flag!r}") for flag in table.flags]
         if table.rules != RULES:
             damage.append(Damage("rules", f"are {', '.join(table.rules) or 'missing'}"))
-        return Observed(table.banned, table.passed, damage)
+        return Observed(table.banned, table.passed, damage, owner=table.owner)
 
     def fingerprint(self) -> str:
         """Return a token of all that stands in the firewall."""
@@ -83,7 +84,8 @@ class Memory:
         table = self.tables.get(self.name, Table())
         if table.kind != KIND:
             table = Table()
-        table = evolve(table, rules=RULES, flags=frozenset())
+        owner = plan.owner or table.owner
+        table = evolve(table, rules=RULES, flags=frozenset(), owner=owner)
         self._step("remove", bool(plan.banned.remove or plan.passed.remove))
         self._step("add", bool(plan.banned.add or plan.passed.add))
         table = evolve(

@@ -13,9 +13,17 @@ from backends.iptables import Settings
 from backends.iptables.backend import Iptables
 from backends.xtables import programs, reach
 from backends.xtables.hooks import Hook
-from reconciler import BackendError, BackendFailed, BackendUnreadable, Desired, netlink
+from reconciler import (
+    BackendError,
+    BackendFailed,
+    BackendUnreadable,
+    Desired,
+    Network,
+    netlink,
+)
 from reconciler.execute import run
 from reconciler.passes.enforce import Goal, Outcome, State, enforce
+from reconciler.planning.plan import plan
 from reconciler.testing.backend import EXAMPLE
 
 Backend = Ipset | Iptables
@@ -79,7 +87,7 @@ def test_a_family_that_is_not_used_is_only_noted(
     assert pass_(make).state is State.CHANGED
     for check in (False, True):
         outcome = pass_(make, check=check)
-        assert (outcome.state, outcome.error) == (State.IN_SYNC, "")
+        assert (outcome.state, outcome.failure) == (State.IN_SYNC, "")
         (note,) = (note for note in outcome.notes if "is not enforced" in note)
         assert note.startswith(f"IPv{version} is not enforced: ")
         assert "\n" not in note
@@ -95,7 +103,7 @@ def test_a_family_that_others_can_use_is_an_error(
         broken(version, tmp_path, patch)
         for check in (True, False, True):
             outcome = pass_(make, check=check)
-            assert f"IPv{version} is not enforced: " in outcome.error
+            assert f"IPv{version} is not enforced: " in outcome.failure
             assert outcome.state is not State.IN_SYNC
         assert make().observe().banned == EXAMPLE.of(10 - version).banned
     assert (pass_(make).state, pass_(make).state) == (State.CHANGED, State.IN_SYNC)
@@ -129,8 +137,27 @@ def test_one_family_is_refused_and_the_other_is_changed(
     mocker.patch.object(programs, "restore", restore)
     outcome = pass_(make)
     assert outcome.state is State.FAILED
-    assert "no power" in outcome.error
+    assert "no power" in outcome.failure
     assert make().observe().banned >= EXAMPLE.of(10 - version).banned
+
+
+def test_a_family_that_was_unread_for_a_moment_loses_nothing(
+    version: int, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan that was made without it leaves it alone, though it can be read again by then."""
+    pass_(make)
+    more = [Network.parse("198.51.100.77"), Network.parse("2001:db8:ff::7")]
+    wanted = Desired([*EXAMPLE.banned, *more], EXAMPLE.passed)
+    backend = make()
+    with monkeypatch.context() as patch:
+        broken(version, tmp_path, patch)
+        made = plan(wanted, backend.observe())
+    assert made is not None
+    shown = backend.render(made)
+    assert [str(each) in shown for each in more] == [version == 6, version == 4]
+    backend.apply(made)
+    assert make().observe().banned >= EXAMPLE.of(version).banned
+    assert make().observe().banned >= wanted.of(10 - version).banned
 
 
 def test_no_family_at_all_is_unreadable(
@@ -172,9 +199,19 @@ def test_a_kernel_without_sets_for_one_family_enforces_the_other(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     outcome = pass_(lambda: Ipset(IpsetSettings("nft", HOOKS)))
-    assert "no inet6" in outcome.error
+    assert "no inet6" in outcome.failure
     monkeypatch.undo()
     assert Ipset(IpsetSettings("nft", HOOKS)).observe().banned >= EXAMPLE.of(4).banned
+
+
+def test_a_kernel_that_cannot_be_asked_is_a_problem(host: None, mocker: MockerFixture) -> None:
+    """Whether packets come to the chain is not known; both families are changed all the same."""
+    refusing = mocker.patch("backends.xtables.kernel.Kernel.is_dormant")
+    refusing.side_effect = netlink.refusal(1)
+    outcome = pass_(lambda: Iptables(Settings("nft", HOOKS)))
+    assert outcome.state is State.FAILED
+    assert "cannot tell whether packets of IPv4 come to the chain" in outcome.failure
+    assert Iptables(Settings("nft", HOOKS)).observe().banned == EXAMPLE.banned
 
 
 def test_addresses_decide_whether_a_family_is_used(host: None) -> None:
@@ -208,7 +245,7 @@ def test_a_chain_that_no_built_in_chain_leads_to_is_told(variant: str) -> None:
     """Directly or through others; a jump with conditions leads there too."""
     backend = Iptables(Settings(variant, ("DOCKER-USER",)))
     shell("iptables -N DOCKER-USER; iptables -N MIDDLE; iptables -A MIDDLE -j DOCKER-USER", variant)
-    assert "no built-in chain leads to it" in pass_(lambda: backend).error
+    assert "no built-in chain leads to it" in pass_(lambda: backend).failure
     for leading in (
         "-A FORWARD -i eth0 -m comment --comment 'a -j b' -j MIDDLE",
         "-A INPUT -g MIDDLE",
@@ -219,8 +256,8 @@ def test_a_chain_that_no_built_in_chain_leads_to_is_told(variant: str) -> None:
         assert len(backend.observe().problems) == 2
 
 
-def test_chains_that_lead_in_a_circle_are_followed_once(variant: str) -> None:
-    """Where a kernel lets them."""
+def test_chains_that_lead_in_a_circle_are_followed_once() -> None:
+    """A listing may hold such ones."""
     listing = {"filter": {"A": ["-j B"], "B": ["-j A"], "C": ["-j C"], "INPUT": ["-j ACCEPT"]}}
     found = [*reach.unreached("legacy", 4, listing, [Hook("filter", "A")])]
     assert len(found) == 1
@@ -230,8 +267,8 @@ def test_chains_that_lead_in_a_circle_are_followed_once(variant: str) -> None:
 def test_a_hook_that_only_one_family_has_leaves_the_other_open(variant: str) -> None:
     """It is told, unless another hook is there in both."""
     run(["sh", "-ec", f"iptables-{variant} -N D; iptables-{variant} -A FORWARD -j D"])
-    assert "IPv6 is not enforced" in pass_(lambda: Iptables(Settings(variant, ("D",)))).error
-    assert not pass_(lambda: Iptables(Settings(variant, ("D", "INPUT")))).error
+    assert "IPv6 is not enforced" in pass_(lambda: Iptables(Settings(variant, ("D",)))).failure
+    assert not pass_(lambda: Iptables(Settings(variant, ("D", "INPUT")))).failure
 
 
 def test_nobody_moves_to_a_backend_that_packets_do_not_come_to(place: Place, host: None) -> None:

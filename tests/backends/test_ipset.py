@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 import pytest
-from gaps import GAPS, NFT_GAPS, gaps
 from harness import Place
 from pytest_mock import MockerFixture
+from strangers import GAPS, NFT_GAPS, gaps
 
 from backends.ipset import Settings, programs, saved
 from backends.ipset.backend import Ipset

@@ -16,9 +16,9 @@ from typing import Any, ClassVar
 from unittest.mock import patch
 
 import pytest
-from gaps import GAPS, NFT_GAPS, gaps
 from harness import REAL_ROOT
 from pytest_mock import MockerFixture
+from strangers import GAPS, NFT_GAPS, gaps
 
 from backends.ipset import Settings as IpsetSettings
 from backends.ipset.backend import Ipset

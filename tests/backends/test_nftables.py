@@ -15,6 +15,7 @@ from unittest.mock import patch
 import pytest
 from harness import REAL_ROOT
 from pytest_mock import MockerFixture
+from strangers import DAMAGES
 
 from backends.nftables import layout, reading, structure
 from backends.nftables.backend import Nftables
@@ -57,46 +58,6 @@ WANTED = desired(
     map(Network.parse, ("192.0.2.7", "198.51.100.0/24", "2001:db8::7", "2001:db8:7::/48")),
     map(Network.parse, ("198.51.100.9", "2001:db8:7::9")),
 )
-
-DAMAGES = {
-    "an element deleted": "delete element inet treason banned4 { 192.0.2.7 }",
-    "a foreign element": 'add element inet treason banned4 { 203.0.113.9 comment "a, b }" }',
-    "a foreign network": "add element inet treason banned4_nets { 203.0.113.0/24 }",
-    "a foreign range": "add element inet treason banned4_nets { 203.0.113.3-203.0.113.9 }",
-    "a host among the networks": "add element inet treason banned4_nets { 203.0.113.9 }",
-    "a mapped element": "add element inet treason banned6 { ::ffff:203.0.113.9 }",
-    "a mapped network": "add element inet treason passed6 { ::ffff:0:0/96 }",
-    "a catch-all element": "add element inet treason banned4 { * }",
-    "a foreign pass": "add element inet treason passed6 { 2001:db8:1::1 }",
-    "a network deleted": "delete element inet treason passed4 { 203.0.113.9 }",
-    "a set flushed": "flush set inet treason banned6_nets",
-    "the chain flushed": "flush chain inet treason prerouting",
-    "an accept inserted first": "insert rule inet treason prerouting accept",
-    "a rule twice": 'add rule inet treason prerouting iif "lo" accept',
-    "the policy changed": "add chain inet treason prerouting { policy drop; }",
-    "the chain deleted": "delete chain inet treason prerouting",
-    "the chain unhooked": (
-        "delete chain inet treason prerouting; add chain inet treason prerouting;"
-        ' add rule inet treason prerouting iif "lo" accept'
-    ),
-    "a foreign chain": "add chain inet treason foreign",
-    "a foreign set": "add set inet treason foreign { type ipv4_addr; }",
-    "the table dormant": "add table inet treason { flags dormant; }",
-    "the table deleted": "delete table inet treason",
-    "another set type": (
-        "delete chain inet treason prerouting; delete set inet treason banned4;"
-        " add set inet treason banned4 { type ipv6_addr; size 65536; }"
-    ),
-    "a set without size": (
-        "delete chain inet treason prerouting; delete set inet treason banned4;"
-        " add set inet treason banned4 { type ipv4_addr; }"
-    ),
-    "a set with other flags": (
-        "delete chain inet treason prerouting; delete set inet treason banned4;"
-        " add set inet treason banned4 { type ipv4_addr; size 65536; flags timeout; }"
-    ),
-    "the whole ruleset flushed": "flush ruleset",
-}
 
 
 def nft_(text: str, *options: str) -> str:

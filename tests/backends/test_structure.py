@@ -4,26 +4,40 @@
 of another nft, which the command NFT runs, for the table in every state.
 """
 
+import errno
 import json
 import os
 import random
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import DATA
 from pytest_mock import MockerFixture
+from strangers import DAMAGES
 
 from backends.nftables import layout, structure
 from backends.nftables.backend import Nftables
 from reconciler import Desired, Network, Networks, Observed
 from reconciler.execute import CommandFailed, run
 from reconciler.host.netns import Namespace
-from reconciler.netlink import Connection
+from reconciler.netlink import (
+    APPEND,
+    CREATE,
+    NFTABLES,
+    Connection,
+    Message,
+    attribute,
+    nested,
+    number,
+    refusal,
+    text,
+)
 from reconciler.planning.plan import plan
 from reconciler.testing.backend import EXAMPLE
 
@@ -38,6 +52,7 @@ MANY = Desired(
 )
 
 STATES: Mapping[str, str] = {
+    **DAMAGES,
     "healthy": "",
     "the policy": "add chain inet treason prerouting { policy drop; }",
     "no hook": (
@@ -74,7 +89,6 @@ STATES: Mapping[str, str] = {
     "a quota and a limit": (
         "add quota inet treason o { over 9 mbytes; }; add limit inet treason l { rate 4/minute; }"
     ),
-    "nothing": "flush ruleset",
 }
 """What is done to the table, which is as it is to be, by somebody else."""
 
@@ -193,6 +207,25 @@ def test_there_is_a_record() -> None:
     assert RECORDED
 
 
+@pytest.mark.parametrize("state", STATES)
+def test_a_rule_is_ours_where_nft_says_the_same(state: str, host: None) -> None:
+    """And only there: what is decoded is judged as its text is; so are the table's flags."""
+    found = held(state)
+    if found is None:
+        return
+    ours = {chain.name: chain for chain in layout.shape_of(found).chains}
+    listing = run(["nft", "-a", "-s", "-n", "-y", "list", "table", "inet", "treason"]).output
+    assert ("flags dormant" in listing) == bool(found.lines)
+    for name, chain in found.chains.items():
+        rules = ours[name].rules if name in ours else ()
+        texts = {rule.text: rule.decoded() for rule in rules}
+        for rule in chain.rules:
+            (said,) = re.findall(rf"\t\t(.*) # handle {rule.handle}\n", listing)
+            known = not rule.more and rule.expressions in texts.values()
+            assert known == (said in texts)
+            assert not known or texts[said] == rule.expressions
+
+
 @pytest.mark.parametrize("wanted", [EXAMPLE, MANY], ids=["few", "many"])
 def test_each_rule_says_what_nft_says(wanted: Desired, host: None) -> None:
     """Our words for a rule are nft's, so a rule that is shown can be found."""
@@ -202,8 +235,8 @@ def test_each_rule_says_what_nft_says(wanted: Desired, host: None) -> None:
     assert found.chains.keys() == ours.keys()
     for name, chain in found.chains.items():
         said = run(["nft", "-a", "-s", "-n", "list", "chain", "inet", "treason", name]).output
-        for rule, text in zip(chain.rules, ours[name].rules, strict=True):
-            assert f"\t\t{text.text} # handle {rule.handle}\n" in said
+        for rule, wanted_rule in zip(chain.rules, ours[name].rules, strict=True):
+            assert f"\t\t{wanted_rule.text} # handle {rule.handle}\n" in said
 
 
 def test_a_rule_that_is_not_ours_is_told_in_its_own_words(host: None) -> None:
@@ -298,6 +331,43 @@ def test_a_thousand_rules_of_others_change_nothing(seed: int, host: None) -> Non
     assert run(["nft", "-s", "list", "table", "inet", "treason2"]).output == theirs
 
 
+def test_a_name_that_is_no_text_is_damage_as_any_other(host: None) -> None:
+    """A set in our table, and a rule that asks it: it is mended, and no traceback is shown."""
+    held("healthy")
+    made = [number(3, 0), number(4, 7), number(5, 4), number(10, 9)]
+    odd = attribute(2, b"\xff\0")
+    ask = nested(1, text(1, "lookup"), nested(2, attribute(1, b"\xff\0"), number(2, 1)))
+    load = nested(1, text(1, "meta"), nested(2, number(1, 1), number(2, 16)))
+    rule = text(1, "treason") + text(2, "prerouting") + nested(4, load, ask)
+    Connection().commit([
+        Message(NFTABLES << 8 | 9, 1, text(1, "treason") + odd + b"".join(made), CREATE),
+        Message(NFTABLES << 8 | 6, 1, rule, CREATE | APPEND),
+    ])  # fmt: skip
+    assert Nftables().observe().damage
+    made_plan = plan(EXAMPLE, Nftables().observe())
+    assert made_plan is not None
+    Nftables().apply(made_plan)
+    assert not Nftables().observe().damage
+
+
+def test_lists_that_others_interrupt_are_asked_for_again(host: None, mocker: MockerFixture) -> None:
+    """When reading, when changing and when confirming; nothing fails for it."""
+    real, turns = structure.read, count()
+
+    def read(connection: Connection, likely: Iterable[str]) -> structure.Structure | None:
+        if next(turns) % 2 == 0:
+            raise refusal(errno.ERESTART)
+        return real(connection, likely)
+
+    mocker.patch.object(structure, "read", read)
+    backend = Nftables()
+    made = plan(EXAMPLE, backend.observe())
+    assert made is not None
+    assert backend.render(made)
+    backend.apply(made)
+    assert backend.confirm(made)
+
+
 def test_the_parts_of_other_families_named_as_ours_are_not_ours(host: None, nft: Nft) -> None:
     """A table of the same name in another family, with the same sets and chains."""
     held("healthy")
@@ -328,7 +398,7 @@ def test_a_chain_more_is_found_by_what_the_kernel_counts(host: None, nft: Nft) -
 
 
 def test_others_chains_are_not_listed(host: None, nft: Nft, mocker: MockerFixture) -> None:
-    """Ten thousand of them cost nothing, for none is asked for."""
+    """Two thousand of them cost nothing, for none is asked for."""
     held("healthy")
     chains = "".join(f"add chain inet other c{number}\n" for number in range(2_000))
     run(["nft", "-f", "-"], given="add table inet other\n" + chains)

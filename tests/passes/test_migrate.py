@@ -8,7 +8,7 @@ from attrs import define, evolve, field
 from harness import Place, Result
 from pytest_mock import MockerFixture
 
-from reconciler import BackendPlugin, Network, Plan
+from reconciler import BackendError, BackendPlugin, Network, Observed, Plan
 from reconciler.config import plugins
 from reconciler.model import Desired
 from reconciler.passes.enforce import Goal, Outcome, State
@@ -63,6 +63,25 @@ def test_an_old_one_that_cannot_be_read_is_left_alone() -> None:
     new = Memory()
     [outcome] = moved(Memory(faults={"observe"}), new)
     assert (outcome.backend, bool(outcome.error), new.tables) == ("old", True, {})
+
+
+@define
+class Unreached(Memory):
+    """A firewall that no packet comes to."""
+
+    def observe(self) -> Observed:
+        """Tell it."""
+        return evolve(super().observe(), problems=[BackendError("nobody comes here")])
+
+
+def test_one_that_packets_do_not_come_to_can_be_left_and_not_be_entered() -> None:
+    """It drops nobody."""
+    held = {"treason": Table(WANTED.banned)}
+    left = moved(Unreached(tables=dict(held)), Memory())
+    assert [o.state for o in left] == [State.CHANGED, State.REMOVED]
+    stays = Memory(tables=dict(held))
+    [made] = moved(stays, Unreached())
+    assert (made.failure, stays.tables) == ("nobody comes here", held)
 
 
 def test_a_lost_database_does_not_open_the_gates() -> None:

@@ -9,11 +9,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from attrs import define
+from attrs import define, evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler import BackendUnreadable, Desired, Network, Networks, Observed, Plan
+from reconciler import BackendError, BackendUnreadable, Desired, Network, Networks, Observed, Plan
 from reconciler.model import Ban
 from reconciler.passes.enforce import Goal, Outcome, State, enforce
 from reconciler.passes.recall import Recall
@@ -238,6 +238,36 @@ def test_numbers_that_begin_anew_are_not_believed(statement: str, later: int, si
     held = site.firewall.tables["treason"].banned
     assert held == {*bans, *(Network.of(4, turn, 32) for turn in range(9))}
     assert site.pass_().state is State.IN_SYNC
+
+
+@define
+class Partial(Watched):
+    """Has a problem that is not its own, or could read one family alone."""
+
+    problems: tuple[BackendError, ...] = ()
+    versions: frozenset[int] = frozenset({4, 6})
+
+    def observe(self) -> Observed:
+        """Tell it."""
+        seen = super().observe()
+        return evolve(seen, problems=self.problems, versions=self.versions)
+
+
+@pytest.mark.parametrize("trusting", [False, True])
+@pytest.mark.parametrize(("problems", "versions"), [((BackendError("asleep"),), {4, 6}), ((), {4})])
+def test_what_has_problems_or_one_family_is_read_in_each_pass(
+    problems: tuple[BackendError, ...], versions: set[int], trusting: bool, site: Site
+) -> None:
+    """It is not remembered, however it was confirmed; the problem is told each time."""
+    site.firewall = Partial(trusting=trusting, problems=problems, versions=frozenset(versions))
+    site.ban(A)
+    failed = State.FAILED if problems else None
+    for state in (failed or State.CHANGED, failed or State.IN_SYNC, failed or State.IN_SYNC):
+        reads = site.firewall.reads
+        outcome = site.pass_()
+        assert (outcome.state, bool(outcome.failure)) == (state, bool(problems))
+        assert site.firewall.reads > reads
+    assert site.firewall.tables["treason"].banned == {A}
 
 
 def test_nothing_is_noted_for_a_backend_that_has_no_fingerprint(site: Site) -> None:

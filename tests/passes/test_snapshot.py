@@ -1,8 +1,9 @@
 """Taking a snapshot of what backends hold."""
 
 import json
+from pathlib import Path
 
-from reconciler import Backend, BackendUnreadable, Network, Observed
+from reconciler import Backend, BackendError, BackendUnreadable, Network, Observed
 from reconciler.passes import snapshot
 
 
@@ -39,3 +40,29 @@ def test_a_backend_that_fails_does_not_silence_the_others() -> None:
         "no permission\n  be root",
         "b: the plugin failed: KeyError: 'boom'\n  -v shows where",
     ]
+
+
+class Half(Holding):
+    """One that could read one family, which packets do not come to."""
+
+    def observe(self) -> Observed:
+        """Tell all that there is to tell."""
+        asleep = BackendError("asleep", "wake it up")
+        return Observed(
+            [Network.parse("192.0.2.1")], versions={4}, problems=[asleep], owner="1 2 /a.db"
+        )
+
+
+def test_a_snapshot_is_what_was_observed(tmp_path: Path) -> None:
+    """With the families, the problems and the owner; one from before had none of them."""
+    path = tmp_path / "snapshot.json"
+    makers: dict[str, type[Backend]] = {"a": Half, "b": Holding}  # type: ignore[dict-item]  # only observe is asked
+    text, _ = snapshot.take(makers)
+    path.write_text(text)
+    for name, made in makers.items():
+        assert snapshot.backends(path, ["a", "b"])[name]().observe() == made().observe()
+    old = json.loads(text)
+    for key in ("versions", "problems", "owner"):
+        del old["backends"]["b"][key]
+    path.write_text(json.dumps(old))
+    assert snapshot.backends(path, ["b"])["b"]().observe() == Holding().observe()

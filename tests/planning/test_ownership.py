@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.planning.ownership import contested, note
+from reconciler.planning.ownership import Owner
 
 
 @pytest.fixture
@@ -17,43 +17,53 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_nobody_and_oneself_are_no_other(files: tuple[Path, Path]) -> None:
-    """Nor is a database that has no identity yet."""
-    ours = note("1", files[0])
-    assert note("", files[0]) == ""
-    for noted, own in (("", ours), (ours, ""), (ours, ours)):
-        assert contested("it", noted, own) is None
+    """What is not noted is free."""
+    ours = Owner("1", files[0])
+    for noted in ("", ours.note):
+        assert ours.contested("it", noted) is None
 
 
 def test_another_database_is_named_with_the_way_out(files: tuple[Path, Path]) -> None:
     """By its path, and so is this one."""
-    refused = contested("it", note("1", files[0]), note("2", files[1]))
-    assert refused is not None
-    assert f"another database {files[0]}; this one is {files[1]}" in refused.what
-    assert "--force" in refused.hint
-    same = contested("it", note("1", files[0]), note("2", files[0]))
-    assert same is not None
-    assert f"another database, which was at {files[0]}" in same.what
-
-
-def test_a_copy_is_another_and_a_moved_one_is_not(files: tuple[Path, Path]) -> None:
-    """What it was copied from is still there; links to one file are one."""
     before, after = files
-    copied = contested("it", note("1", before), note("1", after))
-    assert copied is not None
-    assert "a copy of this database" in copied.what
+    refused = Owner("2", after).contested("it", Owner("1", before).note)
+    assert refused is not None
+    assert f"another database {before}; this one is {after}" in refused.what
+    assert "--force" in refused.hint
+    same = Owner("2", before).contested("it", Owner("1", before).note)
+    assert same is not None
+    assert f"another database, which was at {before}; this one is {before}" in same.what
+
+
+@pytest.mark.parametrize("name", ["a.db", "josé.db", 'a"\\\n\t.db', "x" * 150 + ".db"])
+def test_a_copy_is_another_and_a_moved_one_is_not(name: str, tmp_path: Path) -> None:
+    """What it was copied from is still there; links to one file are one."""
+    before, after = tmp_path / "before.db", tmp_path / name
+    before.touch()
+    after.touch()
+    for noted, ours in ((before, after), (after, before)):
+        copied = Owner("1", ours).contested("it", Owner("1", noted).note)
+        assert copied is not None
+        assert "a copy of this database" in copied.what
     after.unlink()
     after.hardlink_to(before)
-    assert contested("it", note("1", before), note("1", after)) is None
+    assert Owner("1", after).contested("it", Owner("1", before).note) is None
     before.unlink()
-    assert contested("it", note("1", before), note("1", after)) is None
+    assert Owner("1", after).contested("it", Owner("1", before).note) is None
 
 
-@pytest.mark.parametrize("name", ['a"b\\\n\té€.db', "x" * 300])
+@pytest.mark.parametrize("noted", ["x", "1", "1 2", "1 2 /a", " ", "comment of a stranger"])
+def test_a_note_that_nobody_wrote_so_is_anothers(noted: str, files: tuple[Path, Path]) -> None:
+    """Nothing is guessed from it."""
+    assert Owner("1", files[0]).contested("it", noted) is not None
+
+
+@pytest.mark.parametrize("name", ['a"b\\\n\té€.db', "x" * 300, "\udcff"])
 def test_a_note_is_short_and_plain(name: str) -> None:
     """Whatever the path is: it stands in a comment of nft, quoted."""
-    told = note("0123456789abcdef", Path("/var/lib") / name)
-    assert len(told) <= 120
-    assert told.isascii()
-    assert told.isprintable()
-    assert not set('"\\') & set(told)
-    assert contested("it", told, told) is None
+    owner = Owner("0123456789abcdef", Path("/var/lib") / name)
+    assert len(owner.note) <= 120
+    assert owner.note.isascii()
+    assert owner.note.isprintable()
+    assert not set('"\\') & set(owner.note)
+    assert owner.contested("it", owner.note) is None

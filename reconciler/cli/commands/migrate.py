@@ -26,7 +26,9 @@ from reconciler.report import text
 @click.option(
     "--to", "new", required=True, metavar="NAME[:ARGUMENT]", help="The backend to move to."
 )
-@click.option("--force", is_flag=True, help="Skip the safety limit on removals.")
+@click.option(
+    "--force", is_flag=True, help="Skip the safety limit, and take over from another database."
+)
 @lock_timeout
 @verbosity
 @click.pass_obj
@@ -48,7 +50,7 @@ def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) 
     warn_of(prepared.refused)
     show(text.outcomes(outcomes, diff=False))
     complain_of([], outcomes)
-    code = ERROR if any(outcome.error for outcome in outcomes) else OK
+    code = ERROR if any(outcome.failure for outcome in outcomes) else OK
     listed = current.config.treason.backends
     if code != OK and all(outcome.state is not State.REMOVED for outcome in outcomes):
         complain(f"{old} was not removed; it still drops what it dropped before")

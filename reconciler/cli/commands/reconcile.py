@@ -54,7 +54,9 @@ Backends = Mapping[str, Callable[[], Backend]]
     is_flag=True,
     help="Read back every element instead of trusting the last verified state.",
 )
-@click.option("--force", is_flag=True, help="Skip the safety limits on new bans and removals.")
+@click.option(
+    "--force", is_flag=True, help="Skip the safety limits, and take over from another database."
+)
 @lock_timeout
 @output_format
 @verbosity

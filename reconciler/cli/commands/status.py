@@ -32,7 +32,7 @@ def status(setup: Setup, protection: bool, form: str) -> int:
         emit(form, lambda: {"protection": json.exemptions(protected)}, text.exemptions(protected))
         return OK
     with access.opened(setup, write=False) as store:
-        options = Options(check=True, write=False, force=True)
+        options = Options(check=True, write=False)
         found = look(Pass(setup, store, now, backends=backends, options=options), sources)
     emit(form, lambda: json.status(found), text.status(found))
-    return ERROR if any(outcome.error for outcome in found.outcomes) else OK
+    return ERROR if any(outcome.failure for outcome in found.outcomes) else OK

@@ -28,4 +28,4 @@ def teardown(setup: Setup, backend_names: tuple[str, ...], lock_timeout: float) 
         outcomes = list(enforce.teardown(backends))
     show(text.outcomes(outcomes, diff=False))
     complain_of([], outcomes)
-    return ERROR if any(outcome.error for outcome in outcomes) else OK
+    return ERROR if any(outcome.failure for outcome in outcomes) else OK
