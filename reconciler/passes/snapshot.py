@@ -101,7 +101,6 @@ def _observed(make: Callable[[], Backend]) -> dict[str, Any] | str:
         "damage": [{"subject": d.subject, "problem": d.problem} for d in observed.damage],
         "versions": sorted(observed.versions),
         "problems": [{"what": p.what, "hint": p.hint} for p in observed.problems],
-        "owner": observed.owner,
     }
 
 
@@ -113,5 +112,4 @@ def _loaded(entry: dict[str, Any]) -> Observed:
         tuple(Damage(str(d["subject"]), str(d["problem"])) for d in entry["damage"]),
         versions=frozenset(entry.get("versions", BOTH)),
         problems=[BackendError(str(p["what"]), str(p["hint"])) for p in entry.get("problems", ())],
-        owner=str(entry.get("owner", "")),
     )

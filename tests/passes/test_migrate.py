@@ -70,7 +70,7 @@ class Unreached(Memory):
     """A firewall that no packet comes to."""
 
     def observe(self) -> Observed:
-        """Tell it."""
+        """Return it."""
         return evolve(super().observe(), problems=[BackendError("nobody comes here")])
 
 

@@ -248,7 +248,7 @@ class Partial(Watched):
     versions: frozenset[int] = frozenset({4, 6})
 
     def observe(self) -> Observed:
-        """Tell it."""
+        """Return it."""
         seen = super().observe()
         return evolve(seen, problems=self.problems, versions=self.versions)
 
