@@ -63,8 +63,11 @@ class Backend(Protocol):
         `BackendFailed` when it was refused.
         """
 
-    def teardown(self) -> None:
-        """Remove all that the backend owns, or empty what must stay; what is missing is fine."""
+    def teardown(self) -> Iterable[str] | None:
+        """Remove all that the backend owns, or empty what must stay; what is missing is fine.
+
+        It may return lines for people about what is left for them to do.
+        """
 
 
 @runtime_checkable

@@ -52,6 +52,19 @@ GAPS = {
     "the jumps deleted": "iptables -D INPUT -j TREASON; ip6tables -D INPUT -j TREASON",
     "an accept ahead of the jump": "ip6tables -I INPUT -j ACCEPT",
 }
+HOOK_GAPS = {
+    "an accept ahead of the way to the hook": "iptables -I INPUT -j ACCEPT",
+    "another chain that accepts all ahead of it": (
+        "ip6tables -N all; ip6tables -A all -j ACCEPT; ip6tables -I INPUT -j all"
+    ),
+    "a way that goes elsewhere": "iptables -N aside; iptables -I INPUT -g aside",
+    "the way to the hook deleted": "ip6tables -D INPUT -j HOOK",
+    "a way from the machine's own packets alone": (
+        "iptables -D INPUT -j HOOK; iptables -A OUTPUT -j HOOK"
+    ),
+}
+"""What keeps packets from a chain ``HOOK``, to which INPUT leads, and which leads to ours."""
+
 NFT_GAPS = {
     "the table dormant": "nft add table ip filter '{ flags dormant; }'",
     "IPv6's table dormant": "nft add table ip6 filter '{ flags dormant; }'",

@@ -7,8 +7,9 @@ from attrs import evolve
 
 from backends.ipset import Settings, layout, programs, saved
 from backends.xtables.chain import Fixed
-from backends.xtables.firewall import Firewall, State, in_each
+from backends.xtables.firewall import Firewall, State
 from backends.xtables.hooks import chain_hooks
+from backends.xtables.steps import in_each
 from reconciler import (
     BackendError,
     BackendFailed,
@@ -64,7 +65,7 @@ class Ipset:
             if steps.stand_ins:
                 parts.append(self._using(steps.stand_ins).render(one, wanted, [version]))
                 parts += [*_told(steps.between), "# and back\n"]
-            parts.append(self._firewall.render(one, wanted, [version]))
+            parts.append(self._firewall.render(one, wanted, [version], plan.owner))
             parts += _told([steps.after])
         return "".join(parts)
 
@@ -83,16 +84,22 @@ class Ipset:
                 self._using(steps.stand_ins).apply(one, wanted, [version])
                 programs.restore(steps.between)
                 one = self._firewall.state().only(version)
-            self._firewall.apply(one, wanted, [version])
+            self._firewall.apply(one, wanted, [version], plan.owner)
             _clear_away(steps.after)
             return True
 
         in_each(sorted(plan.versions), change)
 
-    def teardown(self) -> None:
+    def teardown(self) -> list[str]:
         """Remove the jumps, the chain and the sets; the backend iptables' chain stays."""
-        self._firewall.teardown(owned=_with_sets)
-        _clear_away(layout.clearance(layout.headers(programs.headers())))
+        state = self._firewall.state()
+        self._firewall.teardown(state, owned=_with_sets)
+        found = layout.headers(programs.headers())
+        _clear_away(layout.clearance(found, state.listings))
+        for version, error in state.unread.items():
+            if layout.clearance(found, [version]):
+                raise BackendError(f"IPv{version} cannot be changed: {error.what}", error.hint)
+        return [*saved.left()]
 
     def _structure(self) -> tuple[Observed, dict[str, layout.Header], list[Damage]]:
         """Read all but the sets' elements: the chain, the sets' headers, and what is wrong."""

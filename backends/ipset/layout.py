@@ -223,9 +223,10 @@ def steps(plan: Plan, found: Mapping[str, Header], version: int, ruled: Networks
     return Steps(whole, stand_ins, chain.from_iterable(between), "".join(after))
 
 
-def clearance(found: Iterable[str]) -> str:
-    """Return what removes all sets, once no rule uses them."""
-    return "".join(f"destroy {name}\n" for name in sorted(found))
+def clearance(found: Iterable[str], versions: Iterable[int]) -> str:
+    """Return what removes all sets of the families, once no rule uses them."""
+    ours = tuple(f"treason{version}" for version in versions)
+    return "".join(f"destroy {name}\n" for name in sorted(found) if name.startswith(ours))
 
 
 def chain_rules(version: int, stand_ins: Mapping[str, str], verdict: str) -> list[str]:

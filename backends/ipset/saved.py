@@ -1,5 +1,6 @@
 """Rules that other programs save: they name our sets, and are refused as a whole without them."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,10 @@ RULES: tuple[Path, ...] = tuple(
             "/etc/iptables/rules.v6",
             "/etc/sysconfig/iptables",  # iptables.service of Red Hat
             "/etc/sysconfig/ip6tables",
+            "/etc/iptables/iptables.rules",  # iptables.service of Arch Linux
+            "/etc/iptables/ip6tables.rules",
+            "/etc/iptables/rules-save",  # Alpine Linux
+            "/etc/iptables/rules6-save",
         ),
     )
 )
@@ -19,22 +24,43 @@ SETS: tuple[Path, ...] = (Path("/etc/iptables/ipsets"), Path("/etc/sysconfig/ips
 """Sets that are saved too, and loaded first: by ipset-persistent, and by ipset.service."""
 
 UNIT: Path = Path("/etc/systemd/system/treason-early.service")
-_NAMED: Final = "--match-set treason"
-_HELP: Final = "save the sets again, too (netfilter-persistent save)"
-_UNIT_HELPS: Final = f"`treason init --systemd` installs {UNIT.name}, which makes them"
+_NAMED: Final = re.compile(r"--match-set (treason[46]\S*)")
+_CREATED: Final = re.compile(r"^create (treason[46]\S*) ", re.MULTILINE)
 
 
 def notes() -> Iterator[str]:
     """Yield what of the saved rules cannot be loaded at the next boot, and what helps."""
-    sets = [_text(path) for path in SETS if path.exists()]  # where there is one, the unit is idle
-    if any("create treason" in text for text in sets) or (UNIT.exists() and not sets):
+    sets = [_text(path) for path in SETS if path.exists()]
+    if UNIT.exists() and not sets:  # where sets are saved it does nothing
         return
-    for path in RULES:
-        if _NAMED in _text(path):
+    remedy = (
+        "save the sets again, too (netfilter-persistent save)"
+        if sets
+        else f"`treason init --systemd` installs {UNIT.name}, which makes them"
+    )
+    created = {name for text in sets for name in _CREATED.findall(text)}
+    for path, names in _naming():
+        if names - created:
             yield (
                 f"{path}: these saved rules name treason's sets, so at boot they are refused as a"
-                f" whole unless the sets are made before: {_HELP if sets else _UNIT_HELPS}"
+                f" whole unless the sets are made before: {remedy}"
             )
+
+
+def left() -> Iterator[str]:
+    """Yield what is to be saved again once the sets are removed for good."""
+    for path, _ in _naming():
+        yield (
+            f"{path}: these saved rules still name treason's sets, so at boot they are refused as a"
+            " whole: save them again (netfilter-persistent save, or iptables-save)"
+        )
+
+
+def _naming() -> Iterator[tuple[Path, set[str]]]:
+    """Yield the files of saved rules that name our sets, with these names."""
+    for path in RULES:
+        if names := {*_NAMED.findall(_text(path))}:
+            yield path, names
 
 
 def _text(path: Path) -> str:

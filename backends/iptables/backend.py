@@ -46,13 +46,15 @@ class Iptables:
 
     def render(self, plan: Plan) -> str:
         """Return the texts that `apply` sends, and the program that gets each."""
-        text = self._firewall.render(self._firewall.present(), plan.desired, plan.versions)
+        text = self._firewall.render(
+            self._firewall.present(), plan.desired, plan.versions, plan.owner
+        )
         return text + (persist.announced() if self._persist else "")
 
     def apply(self, plan: Plan) -> None:
         """Carry out the plan with one restore for each family, judged by what is there now."""
         try:
-            self._firewall.apply(self._firewall.present(), plan.desired, plan.versions)
+            self._firewall.apply(self._firewall.present(), plan.desired, plan.versions, plan.owner)
         except BackendFailed:
             raise
         except BackendError:
@@ -62,7 +64,7 @@ class Iptables:
 
     def teardown(self) -> None:
         """Remove jumps and chain, also from what is saved; the backend ipset's chain stays."""
-        self._firewall.teardown(owned=_without_sets)
+        self._firewall.teardown(self._firewall.state(), owned=_without_sets)
         if self._persist:
             persist.clear()
 

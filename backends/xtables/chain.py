@@ -9,6 +9,8 @@ from attrs import frozen
 from reconciler import BackendUnreadable, Desired, Network, Networks, lines
 
 CHAIN: Final = "TREASON"
+_OWNER: Final = f"{CHAIN}-OF-"
+_IDENTITY: Final = re.compile(r"[0-9a-f]{1,16}")
 REMOVALS: Final = 10
 """Rules deleted one by one; each costs a walk through the chain, so for more it is replaced."""
 
@@ -27,6 +29,7 @@ _SINGLE: Final = {4: "/32", 6: "/128"}
 _RULE: Final = re.compile(r"(?:-s ([0-9a-f:]\S*) )?-j (RETURN|DROP)")
 _COUNTERS: Final = re.compile(r"\[[0-9]+:[0-9]+\] (?=-A )")
 _QUOTED: Final = re.compile(r' "(?:[^"\\]|\\.)*"', re.DOTALL)
+_EXPRESSIONS: Final = 5
 _TARGET: Final = re.compile(r"(?:^| )-[jg] (\S+)")
 _INCOMPATIBLE: Final = re.compile(r"# Table `(\S+)' is incompatible")
 
@@ -93,6 +96,22 @@ def bare(rule: str) -> str:
     return _QUOTED.sub("", rule) if '"' in rule else rule
 
 
+def with_hidden(rules: Sequence[str], sizes: Sequence[int]) -> list[str]:
+    """Mark the rules for networks that are made of more expressions than iptables shows.
+
+    A network is loaded, masked and compared, then counted and decided about; each condition that
+    is left out (a set of nft, say) is loaded and compared as well.
+    """
+    if len(rules) != len(sizes):
+        return [*rules]
+    return [
+        f"{rule} (with conditions that iptables does not show)"
+        if size > _EXPRESSIONS and rule.startswith("-s ")
+        else rule
+        for rule, size in zip(rules, sizes, strict=True)
+    ]
+
+
 def leads_to(rule: str) -> str:
     """Return the target of a rule, which may be a chain."""
     match = _TARGET.search(bare(rule))
@@ -150,6 +169,26 @@ def contents(
 def summarise(differences: Sequence[str]) -> str:
     """Return the first differences, joined."""
     return ", ".join(lines.shortened(differences, rest="and {} more differences"))
+
+
+def owners(listings: Iterable[Listing], tables: Iterable[str]) -> list[str]:
+    """Return the identities of the databases for which the chain is noted to be."""
+    named = (name for each in listings for table in tables for name in each.get(table, {}))
+    return [name.removeprefix(_OWNER) for name in named if name.startswith(_OWNER)]
+
+
+def noted(chains: Iterable[str], owner: str) -> list[str]:
+    """Return the lines that note whose the chain is, if it is not noted so: an empty chain's name.
+
+    Of `Plan.owner` it holds the identity, which comes first. Without an owner no note is left.
+    """
+    identity = owner.partition(" ")[0]
+    wanted = f"{_OWNER}{identity}" if _IDENTITY.fullmatch(identity) else ""
+    if owner and not wanted:
+        return []
+    present = [name for name in chains if name.startswith(_OWNER)]
+    made = [f":{wanted} - [0:0]"] if wanted and wanted not in present else []
+    return made + [f"-X {name}" for name in present if name != wanted]
 
 
 def body(wanted: Desired, version: int, fixed: Fixed = NO_SETS) -> Iterator[str]:

@@ -3,7 +3,8 @@
 Each family is enforced by itself. One that cannot be read or changed does not keep the other open.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import Final
 
@@ -19,13 +20,15 @@ from backends.xtables.chain import (
     contents,
     count,
     networks,
+    noted,
+    owners,
     parse,
-    restore,
+    with_hidden,
 )
-from backends.xtables.hooks import TABLES, Hook, Repair, absent, damage, jumps, repairs
+from backends.xtables.hooks import TABLES, Hook, absent, damage, jumps, repairs
+from backends.xtables.steps import Step, carry_out, in_each, of_family, performer
 from reconciler import (
     BackendError,
-    BackendFailed,
     BackendUnreadable,
     Damage,
     Desired,
@@ -42,7 +45,7 @@ class State:
     """What the save programs of a variant print, as it is and read, by the family's version.
 
     ``unread`` are the families that cannot be read, and why; ``absent`` the hooks that no family
-    has.
+    has; ``unreached`` says why no packet comes to hooks that a family has.
     """
 
     variant: str
@@ -50,6 +53,7 @@ class State:
     listings: Mapping[int, Listing]
     unread: Mapping[int, BackendUnreadable] = field(factory=dict)
     absent: Sequence[Hook] = ()
+    unreached: Mapping[int, Sequence[BackendError]] = field(factory=dict)
 
     def only(self, version: int) -> "State":
         """Return what is known of one family; raise `BackendUnreadable` if it cannot be read."""
@@ -57,15 +61,6 @@ class State:
             raise self.unread[version]
         saved, listings = self.saved[version], self.listings[version]
         return evolve(self, saved={version: saved}, listings={version: listings})
-
-
-@frozen
-class Step:
-    """A text for one family's restore or, with a repair, for python-iptables."""
-
-    version: int
-    text: str
-    repair: Repair | None = None
 
 
 @frozen(slots=False)
@@ -108,20 +103,42 @@ class Firewall:
         for version in FAMILIES:
             try:
                 saved[version] = programs.save(version, self._resolved)
-                listings[version] = parse(saved[version], self._tables())
+                listings[version] = self._completed(version, parse(saved[version], self._tables()))
             except BackendUnreadable as error:
                 unread[version] = error
         if not listings:
             raise unread[FAMILIES[0]]
         missing = [] if unread else absent(listings.values(), self.hooks)
-        return State(self._resolved, saved, listings, unread, missing)
+        unreached = {version: self._unreached(version, each) for version, each in listings.items()}
+        return State(self._resolved, saved, listings, unread, missing, unreached)
+
+    def _completed(self, version: int, listing: Listing) -> Listing:
+        """Mark the rules of our chain that say less in the listing than they are."""
+        if self._resolved != "nft":
+            return listing
+        from backends.xtables.kernel import Kernel  # noqa: PLC0415 - the legacy variant needs none
+
+        done = dict(listing)
+        for table in self._tables():
+            if rules := listing.get(table, {}).get(CHAIN):
+                with suppress(netlink.NetlinkError):
+                    sizes = Kernel().sizes(version, table, CHAIN)
+                    done[table] = {**listing[table], CHAIN: with_hidden(rules, sizes)}
+        return done
+
+    def _unreached(self, version: int, listing: Listing) -> list[BackendError]:
+        try:
+            return [*reach.unreached(self._resolved, version, listing, self.hooks)]
+        except netlink.NetlinkError as error:
+            what = f"cannot tell whether packets of IPv{version} come to the chain"
+            return [BackendError(f"iptables: {what}: {error.what}", error.hint)]
 
     def observe(self, state: State) -> Observed:
         """Return what the chains hold, what is wrong with them, and notes on the other variant."""
         banned = passed = Networks()
         flaws: list[Damage] = []
         for version, listing in state.listings.items():
-            hooks = self._hooks(state, listing)
+            hooks = self._hooks(state, version)
             tables = sorted({hook.table for hook in hooks})
             held = contents(listing, version, tables, self.fixed.get(version, NO_SETS))
             flaws += damage(listing, version, hooks, held)
@@ -131,7 +148,10 @@ class Firewall:
         problems, lacking = self._problems(state)
         notes = [*lacking, *other.notes(state.variant)]
         versions = frozenset(state.listings)
-        return Observed(banned, passed, flaws, notes, versions=versions, problems=problems)
+        owner = next(iter(owners(state.listings.values(), self._tables())), "")
+        return Observed(
+            banned, passed, flaws, notes, versions=versions, problems=problems, owner=owner
+        )
 
     def _problems(self, state: State) -> tuple[list[BackendError], list[str]]:
         """Return what keeps packets from coming to the chain, and what keeps none that can come."""
@@ -144,11 +164,7 @@ class Firewall:
         ]
         lacking: list[str] = []
         for version, listing in state.listings.items():
-            try:
-                problems += reach.unreached(state.variant, version, listing, self.hooks)
-            except netlink.NetlinkError as refused:
-                what = f"cannot tell whether packets of IPv{version} come to the chain"
-                problems.append(BackendError(f"iptables: {what}: {refused.what}", refused.hint))
+            problems += state.unreached.get(version, ())
             if not state.absent and not any(hook.exists(listing) for hook in self.hooks):
                 hint = "name a chain in hooks that is there in both families, such as INPUT"
                 error = BackendError("none of the chains in hooks exists there", hint)
@@ -173,15 +189,19 @@ class Firewall:
             for table, chains in hooked.items()
         )
 
-    def render(self, state: State, wanted: Desired, versions: Iterable[int] = FAMILIES) -> str:
+    def render(
+        self, state: State, wanted: Desired, versions: Iterable[int] = FAMILIES, owner: str = ""
+    ) -> str:
         """Return what `apply` does; ``wanted`` are the networks that are rules of the chain."""
         return "".join(
-            f"# {_performer(step, state.variant)}\n{step.text}"
+            f"# {performer(step, state.variant)}\n{step.text}"
             for version in versions
-            for step in self._steps(state.only(version), wanted)
+            for step in self._steps(state.only(version), wanted, owner)
         )
 
-    def apply(self, state: State, wanted: Desired, versions: Iterable[int] = FAMILIES) -> None:
+    def apply(
+        self, state: State, wanted: Desired, versions: Iterable[int] = FAMILIES, owner: str = ""
+    ) -> None:
         """Carry it out in these families, each by itself; where nothing is to be done, do nothing.
 
         Raise `BackendFailed` when all was refused and nothing was changed, `BackendError` when
@@ -189,23 +209,26 @@ class Firewall:
         """
         in_each(
             versions,
-            lambda version: _carry_out(self._steps(state.only(version), wanted), state.variant),
+            lambda version: carry_out(
+                self._steps(state.only(version), wanted, owner), state.variant
+            ),
         )
 
-    def teardown(self, owned: Callable[[Sequence[str]], bool] = lambda _: True) -> bool:
+    def teardown(
+        self, state: State, owned: Callable[[Sequence[str]], bool] = lambda _: True
+    ) -> bool:
         """Remove jumps and chain from every table; tell whether there was anything.
 
         Chains that are not ``owned``, judged by the rules of them all, stay.
         """
-        state = self.state()
         tables = [chains for listing in state.listings.values() for chains in listing.values()]
         if not owned([rule for chains in tables for rule in chains.get(CHAIN, ())]):
             return False
         steps = {
-            version: [*_family(state.variant, version, repairs(listing, ()), {})]
+            version: [*of_family(state.variant, version, repairs(listing, ()), _forgotten(listing))]
             for version, listing in state.listings.items()
         }
-        in_each(steps, lambda version: _carry_out(steps[version], state.variant))
+        in_each(steps, lambda version: carry_out(steps[version], state.variant))
         for version, error in state.unread.items():
             if reach.has_addresses(version):
                 raise BackendError(error.what, error.hint)
@@ -215,112 +238,59 @@ class Firewall:
     def _resolved(self) -> str:
         return programs.resolve(self.variant)
 
-    def _hooks(self, state: State, listing: Listing) -> list[Hook]:
+    def _hooks(self, state: State, version: int) -> list[Hook]:
         """Return the places that are to have a jump.
 
-        While a hook is absent nothing is unhooked: what is left may be all that enforces.
+        While a hook is absent, or no packet comes to it, nothing is unhooked: what is left may be
+        all that enforces.
         """
-        present = _hooked(listing) if state.absent else []
+        doubtful = state.absent or state.unreached.get(version)
+        present = _hooked(state.listings[version]) if doubtful else []
         return list(dict.fromkeys([*self.hooks, *present]))
 
     def _tables(self) -> list[str]:
         return sorted({hook.table for hook in self.hooks})
 
-    def _steps(self, state: State, wanted: Desired) -> list[Step]:
+    def _steps(self, state: State, wanted: Desired, owner: str = "") -> list[Step]:
         """Return the steps; what is no longer hooked is taken away when all else is done."""
         steps: list[Step] = []
         last: list[Step] = []
         for version, listing in state.listings.items():
             family = networks(wanted, version)
             fixed = self.fixed.get(version, NO_SETS)
-            hooks = self._hooks(state, listing)
+            hooks = self._hooks(state, version)
             changed = {
                 table: changes(listing.get(table, {}).get(CHAIN), family, version, fixed)
                 for table in sorted({hook.table for hook in hooks})
             }
+            changed[hooks[0].table] = [
+                *noted(listing.get(hooks[0].table, {}), owner),
+                *changed[hooks[0].table],
+            ]
             needed = repairs(listing, hooks)
-            steps += _family(
+            steps += of_family(
                 state.variant, version, [each for each in needed if not each.removes], changed
             )
-            last += _family(state.variant, version, [each for each in needed if each.removes], {})
+            last += of_family(state.variant, version, [each for each in needed if each.removes], {})
         return steps + last
-
-
-def in_each(versions: Iterable[int], step: Callable[[int], bool]) -> None:
-    """Take a step for each family, whatever becomes of it for the other.
-
-    It tells whether it changed anything. Raise `BackendFailed` when no step went through and all
-    were refused, else `BackendError`.
-    """
-    errors: list[BackendError] = []
-    done = False
-    for version in versions:
-        try:
-            done |= step(version)
-        except BackendError as error:
-            errors.append(error)
-    if errors:
-        refused = not done and all(isinstance(error, BackendFailed) for error in errors)
-        kind = BackendFailed if refused else BackendError
-        told = "; ".join(dict.fromkeys(error.what for error in errors))
-        raise kind(told + ("; all else was done" if done else ""), errors[0].hint)
 
 
 def _lacks(
     version: int, error: BackendError, problems: list[BackendError], lacking: list[str]
 ) -> None:
     """Add why a family is not enforced: to the problems if others can come by it."""
-    what = f"IPv{version} is not enforced: {error.what}"
+    what = f"IPv{version} cannot be enforced: {error.what}"
     if reach.has_addresses(version):
         problems.append(BackendError(what, error.hint))
     else:
         lacking.append(f"{what}; this machine has no address of it that others can reach")
 
 
+def _forgotten(listing: Listing) -> dict[str, list[str]]:
+    """Return what removes the notes of whose the chain is."""
+    return {table: noted(chains, "") for table, chains in listing.items()}
+
+
 def _hooked(listing: Listing) -> list[Hook]:
     """Return the places that have a jump now."""
     return [Hook(table, chain) for table in listing for chain in jumps(listing, table)]
-
-
-def _family(
-    variant: str, version: int, repaired: Sequence[Repair], changed: Mapping[str, Sequence[str]]
-) -> Iterator[Step]:
-    """Yield the steps of one family.
-
-    In the nft variant all is one text. In the legacy one the structure comes first: what the
-    chain holds is enforced again at once where only a jump was lost.
-    """
-    lines = {table: [*each] for table, each in changed.items()}
-    for repair in repaired:
-        if variant == "legacy":
-            new = [f"-N {CHAIN}"] if repair.creates else []
-            if made := [*new, *repair.lines()]:
-                yield Step(version, restore({repair.table: made}), repair)
-        else:
-            lines.setdefault(repair.table, []).extend(repair.lines())
-    if text := restore(lines):
-        yield Step(version, text)
-
-
-def _carry_out(steps: Sequence[Step], variant: str) -> bool:
-    """Take the steps of one family; tell whether there was any."""
-    for done, step in enumerate(steps):
-        try:
-            if step.repair is not None:
-                from backends.xtables import legacy  # noqa: PLC0415 - few need it
-
-                legacy.carry_out(step.version, step.repair)
-            else:
-                programs.restore(step.version, variant, step.text)
-        except BackendFailed as error:
-            if done == 0 and step.text.count("COMMIT\n") == 1:
-                raise
-            what = f"{error.what}; a part of the change was done before"
-            raise BackendError(what, error.hint) from None
-    return bool(steps)
-
-
-def _performer(step: Step, variant: str) -> str:
-    if step.repair is not None:
-        return f"python-iptables, IPv{step.version}, in one commit"
-    return " ".join(programs.restoring(step.version, variant))

@@ -49,6 +49,12 @@ class Kernel(netlink.Connection):
         names = netlink.text(_CHAIN_TABLE, table) + netlink.text(_CHAIN_NAME, name)
         return self._one(version, _GET_CHAIN, names)
 
+    def sizes(self, version: int, table: str, chain: str) -> list[int]:
+        """Return how many expressions each rule of a chain is made of."""
+        rules = self._rules(version, table, chain)
+        listed = (netlink.attributes(rule.get(_RULE_EXPRESSIONS, b"")) for rule in rules)
+        return [sum(1 for _ in expressions) for expressions in listed]
+
     def begins_with_jump(self, version: int, table: str, chain: str) -> bool:
         """Whether the first rule of a chain jumps to ours, and does nothing else but count.
 

@@ -7,6 +7,9 @@ from backends.xtables import programs
 from backends.xtables.chain import CHAIN, Listing, parse
 from reconciler import BackendUnreadable
 
+_PATIENCE: Final = 3.0
+"""Seconds for what is only noted."""
+
 _REGISTERED: Final = {
     4: "/proc/thread-self/net/ip_tables_names",
     6: "/proc/thread-self/net/ip6_tables_names",
@@ -36,7 +39,7 @@ def _listing(version: int, variant: str) -> Listing | None:
     if not programs.installed(version, variant):
         return None
     try:
-        return parse(programs.save(version, variant))
+        return parse(programs.save(version, variant, _PATIENCE))
     except BackendUnreadable:
         return None
 

@@ -17,6 +17,10 @@ _ENDINGS: Final = range(-64, 256)
 """Every way to end, by a signal as well: each is judged here."""
 
 _PATIENCE: Final = 300.0
+_LISTING: Final = 20.0
+"""Seconds for a program that lists. 50,000 rules take two; one that hangs is not to keep the other
+family open."""
+
 _BEHIND: Final = re.compile(r"(#.*\n)*")
 """What may come behind the last table."""
 
@@ -48,14 +52,14 @@ def resolve(variant: str) -> str:
     return variant if variant != "auto" else _plain()
 
 
-def save(version: int, variant: str) -> str:
+def save(version: int, variant: str, patience: float = _LISTING) -> str:
     """Print all tables of a family; raise `BackendUnreadable`.
 
     The legacy program prints those that are registered, and registers none.
     """
     program = _program(version, variant, "save")
     try:
-        done = execute.run([program], codes=_ENDINGS, timeout=_PATIENCE)
+        done = execute.run([program], codes=_ENDINGS, timeout=patience)
     except execute.CommandFailed as error:
         raise BackendUnreadable(error.what, error.hint) from None
     if done.code != 0 or _DENIED.search(done.error):

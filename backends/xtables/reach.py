@@ -4,10 +4,13 @@ A listing tells neither whether a table is dormant nor whether a built-in chain 
 does. In the legacy variant neither can be otherwise. None of it is ours to mend.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from backends.xtables.chain import Listing, leads_to
+from attrs import define, field
+
+from backends.xtables.chain import Listing, bare, leads_to
 from backends.xtables.hooks import BUILT_IN, JUMP, Hook
 from backends.xtables.kernel import Kernel
 from reconciler import BackendError, Network, netlink
@@ -16,6 +19,14 @@ _LOCAL: Final = tuple(map(Network.parse, ("127.0.0.0/8", "::1", "169.254.0.0/16"
 """Loopback and link-local: RFC 1122 §3.2.1.3, RFC 3927, RFC 4291 §2.5."""
 
 _FAMILY: Final = {4: "ip", 6: "ip6"}
+_INCOMING: Final = {"PREROUTING", "INPUT", "FORWARD"}
+"""Built-in chains that packets from others enter."""
+
+_FINAL: Final = {"ACCEPT", "DROP", "REJECT"}
+_ALWAYS: Final = re.compile(
+    r"(?:-m comment --comment(?: \S+)? )?-([jg]) (\S+)(?: --reject-with \S+)?"
+)
+"""A rule without a condition, its quoted text left out."""
 
 
 def has_addresses(version: int) -> bool:
@@ -52,7 +63,10 @@ def unreached(
         asked = {hook.chain for hook in existing if hook.table == table}
         entered = BUILT_IN[table] - unhooked
         if asked - entered:
-            entered = _led_to(chains, entered)
+            walk = _Walk(chains)
+            for chain in sorted(_INCOMING & entered):
+                walk.enter(chain)
+            entered |= walk.found.keys()
         yield from (_unreached(version, table, chain) for chain in sorted(asked - entered))
         for chain in sorted(asked & entered) if kernel else ():
             jumps = chains.get(chain, ())[:1] == [JUMP]
@@ -65,16 +79,38 @@ def unreached(
                 )
 
 
-def _led_to(chains: Mapping[str, Sequence[str]], entered: Iterable[str]) -> set[str]:
-    """Return the chains that a packet may come to, from those that it enters."""
-    found: set[str] = set()
-    waiting = [*entered]
-    while waiting:
-        chain = waiting.pop()
-        if chain not in found:
-            found.add(chain)
-            waiting += {target for rule in chains.get(chain, ()) if (target := leads_to(rule))}
-    return found
+@define
+class _Walk:
+    """Goes the ways of packets through chains; ``found`` are those that some may come to."""
+
+    chains: Mapping[str, Sequence[str]]
+    found: dict[str, bool] = field(factory=dict)
+
+    def enter(self, chain: str) -> bool:
+        """Go through a chain; return whether no packet ever leaves it at its end."""
+        if chain in self.found:
+            return self.found[chain]
+        self.found[chain] = False  # chains that lead in a circle are gone through once
+        self.found[chain] = any(map(self._ends, self._ahead(chain)))
+        return self.found[chain]
+
+    def _ahead(self, chain: str) -> Iterator[str]:
+        """Yield the rules that a packet may come to: those up to an unconditional return."""
+        for rule in self.chains.get(chain, ()):
+            always = _ALWAYS.fullmatch(bare(rule))
+            if always and always[2] == "RETURN":
+                return
+            yield rule
+            if always and (always[1] == "g" or always[2] in _FINAL):
+                return
+
+    def _ends(self, rule: str) -> bool:
+        """Follow a rule; return whether no packet goes on to the next one."""
+        target = leads_to(rule)
+        ended = target in _FINAL
+        if target in self.chains:
+            ended = self.enter(target)
+        return ended and _ALWAYS.fullmatch(bare(rule)) is not None
 
 
 def _unreached(version: int, table: str, chain: str) -> BackendError:

@@ -129,8 +129,7 @@ def _failed(name: str, error: BaseException) -> Outcome:
 
 
 def _remove(name: str, backend: Backend) -> Outcome:
-    backend.teardown()
-    return Outcome(name, State.REMOVED)
+    return Outcome(name, State.REMOVED, notes=tuple(backend.teardown() or ()))
 
 
 @frozen(eq=False)

@@ -29,15 +29,20 @@ class Owner:
         return f"{self.identity} {_digest(str(self.path))} {_plain(self.path)}"[:_LONGEST]
 
     def contested(self, backend: str, noted: str) -> BackendError | None:
-        """Return the refusal to change what another database holds; None if it is ours, or free."""
+        """Return the refusal to change what another database holds; None if it is ours, or free.
+
+        Some backends have room for the identity alone.
+        """
         if not noted or noted == self.note:
             return None
         identity, _, rest = noted.partition(" ")
         digest, _, path = rest.partition(" ")
-        if identity == self.identity and self._was_moved(path, digest):
+        if identity == self.identity and (not rest or self._was_moved(path, digest)):
             return None
         other = "a copy of this database" if identity == self.identity else "another database"
-        where = f", which was at {path}" if digest == _digest(str(self.path)) else f" {path}"
+        where = f" {path}" if path else f" ({identity})"
+        if digest == _digest(str(self.path)):
+            where = " that was at this path before"
         return BackendError(
             f"{backend}: its objects were last changed for {other}{where}; this one is {self.path}",
             "use one database for both; to drop what this one holds instead, and nothing else:"

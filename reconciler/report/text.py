@@ -88,6 +88,11 @@ def outcomes(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
         yield from map(plain, outcome.script.splitlines())
 
 
+def _standing(outcome: Outcome) -> str:
+    notes = (f"note: {plain(note)}" for note in outcome.notes)
+    return "\n".join([outcome.failure or _advised(outcome.state), *notes])
+
+
 def _advised(state: State) -> str:
     drift = "; see what differs: treason reconcile --check" if state is State.DRIFT else ""
     return f"{state.value}{drift}"
@@ -171,6 +176,6 @@ def status(found: Status) -> Iterator[str]:
         ("sources read", ", ".join(counts.sources) or "none yet"),
         *(("silent source", line) for line in silence(found.silent)),
         ("kernel message", kernel_message.advice(message) or message.value),
-        *((each.backend, each.failure or _advised(each.state)) for each in found.outcomes),
+        *((each.backend, _standing(each)) for each in found.outcomes),
     ]
     return aligned(rows)

@@ -4,12 +4,14 @@ The database notes every change of a ban by itself (`reconciler.store.migrations
 that another program makes. Asking costs as much as there are changes, however many bans there are.
 """
 
+import json
 from typing import Final
 
 from attrs import astuple, frozen
 
 from reconciler.network import Network
 from reconciler.store.database import Database
+from reconciler.store.migrations import TRIGGERS
 
 KEPT: Final = 20_000
 """Changes that are kept; with more of them reading everything is faster."""
@@ -53,13 +55,18 @@ class Changes:
     def verified(self, backend: str) -> Verified | None:
         """Return what was verified last of this backend.
 
-        None if nothing was, or if the change that was the last one then is not noted any more:
-        then nobody knows what came after it.
+        None if nothing was, or if not every change since is noted for certain: the last one of
+        then, or one of them, is gone, or a trigger that notes them is.
         """
         rows = self._database.rows(
             "SELECT fingerprint, digest, revision, time, read, enforced FROM verified"
-            " WHERE backend = ? AND (revision, token) IN (SELECT revision, token FROM changes)",
-            (backend,),
+            " WHERE backend = ? AND (revision, token) IN (SELECT revision, token FROM changes)"
+            " AND (SELECT count(*) = max(revision) - min(revision) + 1 FROM changes)"
+            " AND (SELECT seq FROM sqlite_sequence WHERE name = 'changes')"
+            " IS (SELECT max(revision) FROM changes)"
+            " AND (SELECT count(*) FROM sqlite_master"
+            " WHERE type = 'trigger' AND name IN (SELECT value FROM json_each(?))) = ?",
+            (backend, json.dumps(TRIGGERS), len(TRIGGERS)),
         )
         return Verified(*rows[0]) if rows else None
 

@@ -164,11 +164,13 @@ _FIFTH: Final = (
     "ALTER TABLE verified ADD COLUMN token INTEGER NOT NULL DEFAULT 0",
 )
 
+TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
+"""Those that note each change of a ban."""
+
 NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     *("prunings", "treason_identity"),
-    *("badips_insert", "bans_renamed", "bans_added", "bans_lifted", "bans_changed"),
-    *("bans_replaced", "bans_overwritten"),
+    *("badips_insert", "bans_renamed", *TRIGGERS),
 }
 _STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
 VERSION: Final = len(_STEPS)

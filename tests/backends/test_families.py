@@ -1,11 +1,14 @@
 """Each family is enforced by itself: one that cannot be had does not keep the other open."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from harness import Place
 from pytest_mock import MockerFixture
+from strangers import HOOK_GAPS, gaps
 
 from backends.ipset import Settings as IpsetSettings
 from backends.ipset.backend import Ipset
@@ -22,8 +25,10 @@ from reconciler import (
     netlink,
 )
 from reconciler.execute import run
+from reconciler.host.netns import Namespace
 from reconciler.passes.enforce import Goal, Outcome, State, enforce
 from reconciler.planning.plan import plan
+from reconciler.testing import PacketContract
 from reconciler.testing.backend import EXAMPLE
 
 Backend = Ipset | Iptables
@@ -88,8 +93,8 @@ def test_a_family_that_is_not_used_is_only_noted(
     for check in (False, True):
         outcome = pass_(make, check=check)
         assert (outcome.state, outcome.failure) == (State.IN_SYNC, "")
-        (note,) = (note for note in outcome.notes if "is not enforced" in note)
-        assert note.startswith(f"IPv{version} is not enforced: ")
+        (note,) = (note for note in outcome.notes if "cannot be enforced" in note)
+        assert note.startswith(f"IPv{version} cannot be enforced: ")
         assert "\n" not in note
     assert make().observe().banned == EXAMPLE.of(10 - version).banned
 
@@ -103,7 +108,7 @@ def test_a_family_that_others_can_use_is_an_error(
         broken(version, tmp_path, patch)
         for check in (True, False, True):
             outcome = pass_(make, check=check)
-            assert f"IPv{version} is not enforced: " in outcome.failure
+            assert f"IPv{version} cannot be enforced: " in outcome.failure
             assert outcome.state is not State.IN_SYNC
         assert make().observe().banned == EXAMPLE.of(10 - version).banned
     assert (pass_(make).state, pass_(make).state) == (State.CHANGED, State.IN_SYNC)
@@ -256,6 +261,81 @@ def test_a_chain_that_no_built_in_chain_leads_to_is_told(variant: str) -> None:
         assert len(backend.observe().problems) == 2
 
 
+class HookContract(PacketContract):
+    """Packets come to the chain by way of another one, in one variant."""
+
+    variant: ClassVar[str]
+    gaps: ClassVar[Mapping[str, Callable[[Any], object]]] = gaps(HOOK_GAPS)
+    harmless: ClassVar[Mapping[str, Callable[[Any], object]]] = {
+        "a condition ahead of the way": lambda contract: shell(
+            "iptables -C INPUT -p tcp -j ACCEPT || iptables -I INPUT -p tcp -j ACCEPT;"
+            " iptables -A TREASON -p tcp -j RETURN",
+            contract.variant,
+        ),
+    }
+    repairs = 5
+
+    @pytest.fixture
+    def backend(self, namespace: Namespace) -> Iptables:
+        """A firewall whose hook is made."""
+        shell("iptables -N HOOK; iptables -A INPUT -j HOOK", self.variant)
+        return Iptables(Settings(self.variant, ("HOOK",)))
+
+
+class TestHookNft(HookContract):
+    """The variant of nf_tables."""
+
+    variant = "nft"
+
+
+class TestHookLegacy(HookContract):
+    """The variant of x_tables."""
+
+    variant = "legacy"
+
+
+def test_no_working_hook_is_given_up_for_one_that_packets_do_not_come_to(variant: str) -> None:
+    """It goes once they do."""
+    pass_(lambda: Iptables(Settings(variant, ("INPUT",))))
+    shell("iptables -N LATER", variant)
+    outcome = pass_(lambda: Iptables(Settings(variant, ("LATER",))))
+    assert "no packet comes to the chain LATER" in outcome.failure
+    assert "-A INPUT -j TREASON" in run([f"iptables-{variant}", "-S"]).output
+    shell("iptables -A INPUT -j LATER", variant)
+    assert not pass_(lambda: Iptables(Settings(variant, ("LATER",)))).failure
+    assert "-A INPUT -j TREASON" not in run([f"iptables-{variant}", "-S"]).output
+
+
+def test_a_ban_with_a_condition_that_iptables_does_not_show_is_damage(host: None) -> None:
+    """It drops less than it says; so does a pass that passes less."""
+    pass_(lambda: Iptables(Settings("nft", HOOKS)))
+    for rule in (
+        "ip saddr 192.0.2.7 ip daddr @s counter drop",
+        "ip saddr 203.0.113.9 meta mark 7 counter return",
+    ):
+        listing = run(["nft", "-a", "list", "chain", "ip", "filter", "TREASON"]).output
+        (handle,) = re.findall(rf"{re.escape(rule[:18])}.* # handle (\d+)", listing)
+        run(["nft", "add set ip filter s { type ipv4_addr; }"])
+        run(["nft", f"replace rule ip filter TREASON handle {handle} {rule}"])
+        outcome = pass_(lambda: Iptables(Settings("nft", HOOKS)))
+        assert outcome.state is State.CHANGED
+        assert "conditions that iptables does not show" in str(outcome.plan)
+        assert pass_(lambda: Iptables(Settings("nft", HOOKS))).state is State.IN_SYNC
+
+
+def test_a_program_that_hangs_is_ended(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture
+) -> None:
+    """The other family is changed all the same."""
+    mocker.patch.object(programs.save, "__defaults__", (0.5,))
+    broken(6, tmp_path, monkeypatch)
+    for program in tmp_path.glob("ip6tables-*-save"):
+        program.write_text("#!/bin/sh\nexec sleep 60\n")
+    outcome = pass_(make)
+    assert outcome.state is State.CHANGED
+    assert any("did not end within" in note for note in outcome.notes)
+
+
 def test_chains_that_lead_in_a_circle_are_followed_once() -> None:
     """A listing may hold such ones."""
     listing = {"filter": {"A": ["-j B"], "B": ["-j A"], "C": ["-j C"], "INPUT": ["-j ACCEPT"]}}
@@ -267,7 +347,7 @@ def test_chains_that_lead_in_a_circle_are_followed_once() -> None:
 def test_a_hook_that_only_one_family_has_leaves_the_other_open(variant: str) -> None:
     """It is told, unless another hook is there in both."""
     run(["sh", "-ec", f"iptables-{variant} -N D; iptables-{variant} -A FORWARD -j D"])
-    assert "IPv6 is not enforced" in pass_(lambda: Iptables(Settings(variant, ("D",)))).failure
+    assert "IPv6 cannot be enforced" in pass_(lambda: Iptables(Settings(variant, ("D",)))).failure
     assert not pass_(lambda: Iptables(Settings(variant, ("D", "INPUT")))).failure
 
 
@@ -293,9 +373,9 @@ def test_a_machine_without_ipv6_programs_says_so_in_each_pass(
     for _ in range(2):
         result = place.treason("reconcile", "--no-scan")
         assert result.code == 0
-        assert result.out.count("IPv6 is not enforced") == 1
+        assert result.out.count("IPv6 cannot be enforced") == 1
     run(["ip", "address", "add", "2001:db8::1/64", "dev", "lo"])
     result = place.treason("reconcile", "--no-scan")
     assert result.code == 1
-    assert "IPv6 is not enforced" in result.err
+    assert "IPv6 cannot be enforced" in result.err
     assert place.treason("reconcile", "--no-scan", "--check").code == 1

@@ -340,6 +340,13 @@ def test_teardown_leaves_the_other_backends_chain(place: Place, host: None) -> N
     assert "match-set treason4" in run(["iptables-save"]).output
 
 
+def forget_owner() -> None:
+    """Let the chain be as in a version that noted nobody."""
+    for family in ("iptables", "ip6tables"):
+        for name in re.findall(r"TREASON-OF-\S+", run([f"{family}-save"]).output):
+            run([family, "-X", name])
+
+
 def test_a_lost_database_does_not_open_the_gates_by_another_backend(
     place: Place, host: None
 ) -> None:
@@ -347,6 +354,9 @@ def test_a_lost_database_does_not_open_the_gates_by_another_backend(
     place.treason("ban", *(f"20.0.{number}.1" for number in range(20)))
     place.treason("reconcile", "--no-scan", "--backend", "iptables")
     place.database.unlink()
+    refused = place.treason("reconcile", "--no-scan", "--backend", "ipset")
+    assert (refused.code, "another database (" in refused.err) == (1, True)
+    forget_owner()
     result = place.treason("reconcile", "--no-scan", "--backend", "ipset")
     assert (result.code, "refusing to remove 20 of 20" in result.err) == (1, True)
     assert run(["ipset", "save", "treason4"]).output.count("add treason4 20.0.") == 20
@@ -391,13 +401,34 @@ def test_saved_rules_that_cannot_be_loaded_alone_are_noted(backend: Ipset, rules
     [note] = backend.observe().notes
     assert note.startswith(f"{rules}: these saved rules name treason's sets")
     assert "treason init --systemd" in note
-    (rules.parent / "SETS").write_text("create other hash:ip\n")
-    assert backend.observe().notes
-    (rules.parent / "SETS").write_text(run(["ipset", "save"]).output)
+    sets = rules.parent / "SETS"
+    for text in ("create other hash:ip\n", "create treason4 hash:ip\n", "create treason_4 x\n"):
+        sets.write_text(text)
+        [note] = backend.observe().notes
+        assert "save the sets again" in note
+    sets.write_text(run(["ipset", "save"]).output)
     assert not backend.observe().notes
-    (rules.parent / "SETS").unlink()
+    sets.unlink()
     (rules.parent / "treason-early.service").touch()
     assert not backend.observe().notes
+    sets.write_text("create other hash:ip\n")  # then the unit does nothing
+    assert backend.observe().notes
+
+
+def test_saved_rules_are_named_when_the_sets_go_for_good(
+    place: Place, host: None, rules: Path
+) -> None:
+    """By teardown and by migrate: what is left would be refused at the next boot."""
+    place.configure(main='backends = ["ipset"]')
+    place.treason("ban", "192.0.2.7")
+    place.treason("reconcile", "--no-scan")
+    rules.write_text(run(["iptables-save"]).output)
+    assert f"note: {rules}: these saved rules name" in place.treason("status").out
+    moved = place.treason("migrate", "--from", "ipset", "--to", "nftables")
+    assert f"note: {rules}: these saved rules still name treason's sets" in moved.out
+    place.treason("reconcile", "--no-scan")
+    gone = place.treason("teardown", "--backend", "ipset")
+    assert (gone.code, f"note: {rules}: these" in gone.out) == (0, True)
 
 
 def test_rules_saved_by_others_load_once_the_sets_are_there(backend: Ipset, rules: Path) -> None:

@@ -221,6 +221,7 @@ def test_the_database_does_not_grow_with_each_pass(site: Site) -> None:
         "UPDATE sqlite_sequence SET seq = 0",
         "UPDATE sqlite_sequence SET seq = 0; DELETE FROM changes",
         "UPDATE sqlite_sequence SET seq = seq + 100",
+        "DELETE FROM changes WHERE revision < (SELECT max(revision) FROM changes)",
     ],
 )
 @pytest.mark.parametrize("later", [1, 30])
@@ -238,6 +239,37 @@ def test_numbers_that_begin_anew_are_not_believed(statement: str, later: int, si
     held = site.firewall.tables["treason"].banned
     assert held == {*bans, *(Network.of(4, turn, 32) for turn in range(9))}
     assert site.pass_().state is State.IN_SYNC
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM changes WHERE revision = (SELECT max(revision) FROM changes)",
+        "DELETE FROM changes WHERE revision = (SELECT max(revision) - 1 FROM changes)",
+    ],
+)
+def test_a_change_that_is_not_noted_any_more_is_missed(statement: str, site: Site) -> None:
+    """The first, the last or one between: then all is read."""
+    site.ban(A)
+    site.pass_()
+    site.pass_()
+    site.ban(B)
+    site.ban(C)
+    site.by_hand(statement)
+    site.firewall.trusting = True
+    site.pass_()
+    assert site.firewall.tables["treason"].banned == {A, B, C}
+
+
+def test_a_trigger_that_is_gone_is_missed(site: Site) -> None:
+    """Without it nothing would be noted."""
+    site.ban(A)
+    site.pass_()
+    site.pass_()
+    site.by_hand("DROP TRIGGER bans_added")
+    site.ban(B)
+    site.pass_()
+    assert site.firewall.tables["treason"].banned == {A, B}
 
 
 @define

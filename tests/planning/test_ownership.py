@@ -32,7 +32,7 @@ def test_another_database_is_named_with_the_way_out(files: tuple[Path, Path]) ->
     assert "--force" in refused.hint
     same = Owner("2", before).contested("it", Owner("1", before).note)
     assert same is not None
-    assert f"another database, which was at {before}; this one is {before}" in same.what
+    assert f"another database that was at this path before; this one is {before}" in same.what
 
 
 @pytest.mark.parametrize("name", ["a.db", "josé.db", 'a"\\\n\t.db', "x" * 150 + ".db"])
@@ -52,7 +52,7 @@ def test_a_copy_is_another_and_a_moved_one_is_not(name: str, tmp_path: Path) -> 
     assert Owner("1", after).contested("it", Owner("1", before).note) is None
 
 
-@pytest.mark.parametrize("noted", ["x", "1", "1 2", "1 2 /a", " ", "comment of a stranger"])
+@pytest.mark.parametrize("noted", ["x", "2", "1 2", "1 2 /a", " ", "comment of a stranger"])
 def test_a_note_that_nobody_wrote_so_is_anothers(noted: str, files: tuple[Path, Path]) -> None:
     """Nothing is guessed from it."""
     assert Owner("1", files[0]).contested("it", noted) is not None

@@ -50,6 +50,35 @@ def test_the_second_one_is_refused_and_both_are_named(
     assert "192.0.2.8" in held(nft)
 
 
+@pytest.mark.parametrize("backend", ["ipset", "iptables"])
+@pytest.mark.parametrize("variant", ["nft", "legacy"])
+def test_chains_and_sets_are_one_databases_too(
+    backend: str, variant: str, host: None, place: Place, others: Callable[[str], Place]
+) -> None:
+    """An empty chain beside ours names it; teardown takes that away as well."""
+    other = others("other")
+    for each in (place, other):
+        each.configure(
+            f'[backend.{backend}]\nvariant = "{variant}"', main=f'backends = ["{backend}"]'
+        )
+    place.treason("ban", "192.0.2.7")
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert place.treason("reconcile", "--no-scan", "--check").code == 0
+    other.treason("ban", "203.0.113.9")
+    for command in (["reconcile", "--no-scan"], ["reconcile", "--no-scan", "--check"], ["status"]):
+        refused = other.treason(*command)
+        assert refused.code == 1
+        assert "another database (" in refused.out + refused.err
+    assert other.treason("reconcile", "--no-scan", "--force").code == 0
+    assert other.treason("reconcile", "--no-scan").out == f"{backend}: in sync\n"
+    assert place.treason("reconcile", "--no-scan").code == 1
+    listed = [run([f"{each}-{variant}-save"]).output for each in ("iptables", "ip6tables")]
+    assert [text.count(":TREASON-OF-") for text in listed] == [1, 1]
+    assert other.treason("teardown").code == 0
+    listed = [run([f"{each}-{variant}-save"]).output for each in ("iptables", "ip6tables")]
+    assert [text.count("TREASON") for text in listed] == [0, 0]
+
+
 def test_one_can_be_chosen(
     host: None, nft: Nft, place: Place, others: Callable[[str], Place]
 ) -> None:
@@ -110,7 +139,7 @@ def test_a_database_in_the_place_of_another_is_told_apart(
     place.treason("ban", "203.0.113.9")
     refused = place.treason("reconcile", "--no-scan")
     assert refused.code == 1
-    assert "another database, which was at" in refused.err
+    assert "another database that was at this path before" in refused.err
     assert "192.0.2.7" in held(nft)
 
 
