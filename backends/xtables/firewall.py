@@ -110,7 +110,9 @@ class Firewall:
             raise unread[FAMILIES[0]]
         missing = [] if unread else absent(listings.values(), self.hooks)
         unreached = {version: self._unreached(version, each) for version, each in listings.items()}
-        return State(self._resolved, saved, listings, unread, missing, unreached)
+        return State(
+            self._resolved, saved, listings, unread=unread, absent=missing, unreached=unreached
+        )
 
     def _completed(self, version: int, listing: Listing) -> Listing:
         """Mark the rules of our chain that say less in the listing than they are."""
