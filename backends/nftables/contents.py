@@ -81,7 +81,7 @@ class Contents:
         hosts = {4: b"", 6: b""}
         networks: dict[bool, list[Network]] = {True: [], False: []}
         for each in layout.shape_of(found).sets:
-            if found is None or each.type not in found.types(each.name):
+            if found is None or each.type not in found.declared(each.name):
                 continue
             if each.interval:
                 held, strange = reading.intervals(self._connection, each)
@@ -107,8 +107,8 @@ class Contents:
         """Read the structure; a list that somebody's commit interrupts is asked for again."""
         for _ in range(_READS):
             with suppress(Stale):
-                return structure.read(self._connection, layout.likely_chains())
-        return structure.read(self._connection, layout.likely_chains())
+                return structure.read(self._connection, layout.CHAIN)
+        return structure.read(self._connection, layout.CHAIN)
 
     def _table(self) -> Table:
         found = self._structure()

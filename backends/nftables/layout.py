@@ -6,7 +6,7 @@ square of what it holds.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from socket import AF_INET, AF_INET6, IPPROTO_ICMPV6, inet_ntop
 from sys import byteorder
 from typing import Final
@@ -131,13 +131,6 @@ class Shape:
             _drop(nets6),
         ]
         return [*branches, NewChain(CHAIN, rules, _HOOK)]
-
-
-def likely_chains() -> Iterable[str]:
-    """Yield the names that chains of the table may have."""
-    yield CHAIN
-    for version in _WIDTH:
-        yield from (f"drop{version}_{shard}" for shard in range(SHARDS))
 
 
 def spread(addresses: bytes, sets: Sequence[Set]) -> list[bytes]:

@@ -4,7 +4,7 @@ Of no other table anything but the names of its chains is looked at, and these o
 counts something that is not known. Numbers are those of linux/netfilter/nf_tables.h (Linux 6.18).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from attrs import field, frozen
@@ -90,16 +90,16 @@ class Structure:
         """The database for which the table was changed last, as far as it is noted."""
         return self.note.comment if self.note else ""
 
-    def types(self, name: str) -> tuple[str, ...]:
+    def declared(self, name: str) -> tuple[str, ...]:
         """Return how a set is declared; nothing where there is none of this name."""
         return self.sets[name].lines if name in self.sets else ()
 
 
-def read(connection: Connection, likely: Iterable[str]) -> Structure | None:
+def read(connection: Connection, base: str) -> Structure | None:
     """Return the structure of our table; None where there is none. Raise `NetlinkError`.
 
-    ``likely`` are names of chains to ask for. The kernel counts what a table holds: only where it
-    is more than was found, all else is searched.
+    The chain ``base`` and those that have rules are asked for by their names. The kernel counts
+    what a table holds: only where it is more than was found, all else is searched.
     """
     try:
         (table,) = connection.ask(message(_GET_TABLE))
@@ -113,7 +113,7 @@ def read(connection: Connection, likely: Iterable[str]) -> Structure | None:
         rules.setdefault(_name(each, _RULE_CHAIN), []).append(_rule(connection, each, anonymous))
     chains = {
         name: chain
-        for name in dict.fromkeys([*likely, *rules])
+        for name in dict.fromkeys([base, *rules])
         if (chain := _chain(connection, name)) is not None
     }
     others: list[str] = []

@@ -101,7 +101,7 @@ def _read(station: Station) -> Sample:
     with station.entered():
         connection = Connection()
         started, cpu = time.perf_counter(), time.process_time()
-        found = structure.read(connection, layout.likely_chains())
+        found = structure.read(connection, layout.CHAIN)
         wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     if found is None or len(found.chains) <= layout.SHARDS:
         raise Failed("the table has no shards")

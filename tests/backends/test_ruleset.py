@@ -4,7 +4,7 @@ import errno
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
 
@@ -334,8 +334,8 @@ def test_a_table_that_goes_while_it_is_read_is_missing_not_unreadable(
     real = structure.read
     theirs = iter(["delete table inet treason"])
 
-    def read(connection: Connection, likely: Iterable[str]) -> structure.Structure | None:
-        found = real(connection, likely)
+    def read(connection: Connection, base: str) -> structure.Structure | None:
+        found = real(connection, base)
         for command in theirs:
             nft(command)
         return found

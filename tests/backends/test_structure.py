@@ -11,7 +11,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,7 @@ def held(state: str, wanted: Desired = EXAMPLE) -> structure.Structure | None:
     backend.apply(made)
     if STATES[state]:
         run(["nft", STATES[state]])
-    return structure.read(Connection(), layout.likely_chains())
+    return structure.read(Connection(), layout.CHAIN)
 
 
 def listed(command: Sequence[str]) -> list[dict[str, Any]]:
@@ -354,10 +354,10 @@ def test_lists_that_others_interrupt_are_asked_for_again(host: None, mocker: Moc
     """When reading, when changing and when confirming; nothing fails for it."""
     real, turns = structure.read, count()
 
-    def read(connection: Connection, likely: Iterable[str]) -> structure.Structure | None:
+    def read(connection: Connection, base: str) -> structure.Structure | None:
         if next(turns) % 2 == 0:
             raise refusal(errno.ERESTART)
-        return real(connection, likely)
+        return real(connection, base)
 
     mocker.patch.object(structure, "read", read)
     backend = Nftables()
@@ -389,10 +389,10 @@ def test_a_chain_more_is_found_by_what_the_kernel_counts(host: None, nft: Nft) -
             asked.append(request.kind & 0xFF)
             return real(self, request)
 
-    structure.read(Counting(), ["prerouting"])
+    structure.read(Counting(), "prerouting")
     assert asked.count(4) == 1
     nft("add chain inet treason nowhere")
-    found = structure.read(Counting(), ["prerouting"])
+    found = structure.read(Counting(), "prerouting")
     assert found is not None
     assert "nowhere" in found.chains
 

@@ -17,6 +17,7 @@ from harness import Place
 from pytest_mock import MockerFixture
 
 from reconciler import netlink
+from reconciler.execute import run
 
 Nft = Callable[..., str]
 
@@ -156,3 +157,29 @@ def test_no_colour_where_none_is_wanted(place: Place) -> None:
         capture_output=True, text=True, stdin=subprocess.DEVNULL, check=True,
     )  # fmt: skip
     assert not [part for part in done.stdout.split("\x1b[")[1:] if part[:1] == "3"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "change"),
+    [
+        ("nftables", "ip address add 203.0.113.9/24 dev lo"),
+        ("nftables", "ip link add other type veth peer name there"),
+        ("ipset", "ipset del treason4 192.0.2.7"),
+        ("iptables", "iptables-legacy -D TREASON -s 192.0.2.7 -j DROP"),
+    ],
+)
+def test_what_raises_no_generation_is_seen_by_each_pass(
+    backend: str, change: str, place: Place, host: None
+) -> None:
+    """A link that appears with an address that is banned, an element or a rule that goes."""
+    place.configure('[backend.iptables]\nvariant = "legacy"', main=f'backends = ["{backend}"]')
+    place.treason("ban", "192.0.2.7", "203.0.113.9")
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert place.treason("reconcile", "--no-scan", "--check").code == 0
+    run(change.split())
+    if "link" in change:
+        assert place.treason("reconcile", "--no-scan", "--check").code == 0
+        run(["ip", "address", "add", "203.0.113.9/24", "dev", "other"])
+    assert place.treason("reconcile", "--no-scan", "--check").code == 2
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert place.treason("reconcile", "--no-scan", "--check").code == 0
