@@ -123,6 +123,14 @@ class Network(int):
             return (_KEY4 | self).to_bytes(6)
         return (_KEY6 | self & ~_V6).to_bytes(18)
 
+    @staticmethod
+    def is_key(key: bytes) -> bool:
+        """Whether bytes are the `key` of a network."""
+        bits = {6: 32, 18: 128}.get(len(key), 0)
+        if not bits or key[0] != (4 if bits == 32 else 6) or key[-1] > bits:
+            return False
+        return not int.from_bytes(key[1:-1]) & ((1 << bits - key[-1]) - 1)
+
     @classmethod
     def of_key(cls, key: bytes) -> "Network":
         """Return the network of a `key`."""

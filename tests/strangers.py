@@ -52,6 +52,26 @@ GAPS = {
     "the jumps deleted": "iptables -D INPUT -j TREASON; ip6tables -D INPUT -j TREASON",
     "an accept ahead of the jump": "ip6tables -I INPUT -j ACCEPT",
 }
+HOOK_WAYS = {
+    "a chain that sends some back": (
+        "iptables -N n; iptables -I INPUT -j n; iptables -A n -m addrtype --dst-type LOCAL"
+        " -j RETURN; iptables -A n -j DROP"
+    ),
+    "a chain that some are sent to and come back from": (
+        "iptables -N d; iptables -N e; iptables -I INPUT -j d; iptables -A d -p udp -g e;"
+        " iptables -A d -j DROP"
+    ),
+    "a way through several chains": (
+        "ip6tables -D INPUT -j HOOK; ip6tables -N m; ip6tables -N o;"
+        " ip6tables -A INPUT -p udp -j m; ip6tables -A m -g o; ip6tables -A o -m comment --comment 'a -j b' -j HOOK"
+    ),
+    "rules with conditions ahead of it": (
+        "iptables -I INPUT -p tcp -j ACCEPT; iptables -I INPUT -m conntrack --ctstate INVALID"
+        " -j DROP; iptables -I INPUT -j LOG; iptables -I INPUT -p icmp -j REJECT"
+    ),
+}
+"""What keeps no packet of UDP from that chain ``HOOK``."""
+
 HOOK_GAPS = {
     "an accept ahead of the way to the hook": "iptables -I INPUT -j ACCEPT",
     "another chain that accepts all ahead of it": (

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from backends.xtables.chain import CHAIN, Listing, parse
 from backends.xtables.firewall import State
-from backends.xtables.hooks import enforced, jumps, without
+from backends.xtables.hooks import enforced, jumps, unnoted, without
 from reconciler import BackendError, Damage, files
 
 
@@ -55,7 +55,7 @@ def write(state: State) -> None:
     for version, path in _stale(state).items():
         listing = state.listings[version]
         text = _text(path)
-        _write(path, state.saved[version] if text is None else _spliced(text, listing))
+        _write(path, unnoted(state.saved[version]) if text is None else _spliced(text, listing))
 
 
 def clear() -> None:

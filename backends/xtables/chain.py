@@ -10,7 +10,9 @@ from reconciler import BackendUnreadable, Desired, Network, Networks, lines
 
 CHAIN: Final = "TREASON"
 _OWNER: Final = f"{CHAIN}-OF-"
-_IDENTITY: Final = re.compile(r"[0-9a-f]{1,16}")
+NOTE: Final = re.compile(rf"{CHAIN}-OF-[0-9a-f]{{16}}")
+"""The name of an empty chain that notes for which database ours was changed last."""
+
 REMOVALS: Final = 10
 """Rules deleted one by one; each costs a walk through the chain, so for more it is replaced."""
 
@@ -171,24 +173,32 @@ def summarise(differences: Sequence[str]) -> str:
     return ", ".join(lines.shortened(differences, rest="and {} more differences"))
 
 
-def owners(listings: Iterable[Listing], tables: Iterable[str]) -> list[str]:
-    """Return the identities of the databases for which the chain is noted to be."""
-    named = (name for each in listings for table in tables for name in each.get(table, {}))
-    return [name.removeprefix(_OWNER) for name in named if name.startswith(_OWNER)]
+def owners(listings: Iterable[Listing]) -> list[str]:
+    """Return the identities of the databases for which the chain is noted to be, sorted."""
+    noted = (notes(chains) for listing in listings for chains in listing.values())
+    return sorted({name.removeprefix(_OWNER) for names in noted for name in names})
 
 
-def noted(chains: Iterable[str], owner: str) -> list[str]:
-    """Return the lines that note whose the chain is, if it is not noted so: an empty chain's name.
+def notes(chains: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the chains of a table that are such notes: empty, and named after an identity."""
+    return [name for name, rules in chains.items() if not rules and NOTE.fullmatch(name)]
 
-    Of `Plan.owner` it holds the identity, which comes first. Without an owner no note is left.
+
+def noting(listing: Listing, table: str, owner: str) -> dict[str, list[str]]:
+    """Return the lines, by table, that note in one table whose the chain is, and nowhere else.
+
+    Of `Plan.owner` the note holds the identity, which comes first. Without an owner none is left.
     """
-    identity = owner.partition(" ")[0]
-    wanted = f"{_OWNER}{identity}" if _IDENTITY.fullmatch(identity) else ""
-    if owner and not wanted:
-        return []
-    present = [name for name in chains if name.startswith(_OWNER)]
-    made = [f":{wanted} - [0:0]"] if wanted and wanted not in present else []
-    return made + [f"-X {name}" for name in present if name != wanted]
+    name = f"{_OWNER}{owner.partition(' ')[0]}"
+    if owner and not NOTE.fullmatch(name):
+        return {}
+    lines = {}
+    for each in {*listing, table}:
+        present = notes(listing.get(each, {}))
+        wanted = [name] if owner and each == table else []
+        made = [f":{new} - [0:0]" for new in wanted if new not in present]
+        lines[each] = made + [f"-X {old}" for old in present if old not in wanted]
+    return lines
 
 
 def body(wanted: Desired, version: int, fixed: Fixed = NO_SETS) -> Iterator[str]:

@@ -20,7 +20,7 @@ from backends.xtables.chain import (
     contents,
     count,
     networks,
-    noted,
+    noting,
     owners,
     parse,
     with_hidden,
@@ -150,7 +150,7 @@ class Firewall:
         problems, lacking = self._problems(state)
         notes = [*lacking, *other.notes(state.variant)]
         versions = frozenset(state.listings)
-        owner = next(iter(owners(state.listings.values(), self._tables())), "")
+        owner = "+".join(owners(state.listings.values()))  # of two it is nobody's
         return Observed(
             banned, passed, flaws, notes, versions=versions, problems=problems, owner=owner
         )
@@ -227,7 +227,10 @@ class Firewall:
         if not owned([rule for chains in tables for rule in chains.get(CHAIN, ())]):
             return False
         steps = {
-            version: [*of_family(state.variant, version, repairs(listing, ()), _forgotten(listing))]
+            version: [
+                *of_family(state.variant, version, repairs(listing, ()), {}),
+                *of_family(state.variant, version, (), noting(listing, "", "")),
+            ]
             for version, listing in state.listings.items()
         }
         in_each(steps, lambda version: carry_out(steps[version], state.variant))
@@ -265,15 +268,14 @@ class Firewall:
                 table: changes(listing.get(table, {}).get(CHAIN), family, version, fixed)
                 for table in sorted({hook.table for hook in hooks})
             }
-            changed[hooks[0].table] = [
-                *noted(listing.get(hooks[0].table, {}), owner),
-                *changed[hooks[0].table],
-            ]
             needed = repairs(listing, hooks)
             steps += of_family(
                 state.variant, version, [each for each in needed if not each.removes], changed
             )
             last += of_family(state.variant, version, [each for each in needed if each.removes], {})
+            if owner:
+                notes = noting(listing, self.hooks[0].table, owner)
+                last += of_family(state.variant, version, (), notes)
         return steps + last
 
 
@@ -286,11 +288,6 @@ def _lacks(
         problems.append(BackendError(what, error.hint))
     else:
         lacking.append(f"{what}; this machine has no address of it that others can reach")
-
-
-def _forgotten(listing: Listing) -> dict[str, list[str]]:
-    """Return what removes the notes of whose the chain is."""
-    return {table: noted(chains, "") for table, chains in listing.items()}
 
 
 def _hooked(listing: Listing) -> list[Hook]:

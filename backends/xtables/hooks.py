@@ -6,7 +6,7 @@ from typing import Final
 
 from attrs import frozen
 
-from backends.xtables.chain import CHAIN, Content, Listing, bare, summarise
+from backends.xtables.chain import CHAIN, NOTE, Content, Listing, bare, summarise
 from reconciler import Damage
 
 JUMP: Final = f"-j {CHAIN}"
@@ -145,7 +145,7 @@ def jumps(listing: Listing, table: str) -> dict[str, list[str]]:
 
 
 def without(saved: str) -> str:
-    """Return what iptables-save printed without our chain and the jumps into it."""
+    """Return what iptables-save printed without our chain, its notes, and the jumps into it."""
 
     def ours(line: str) -> bool:
         rule = line.startswith(("-A ", "["))
@@ -153,7 +153,19 @@ def without(saved: str) -> str:
             rule and CHAIN in line and _JUMPS.fullmatch(bare(line.rstrip("\n")))
         )
 
-    return "".join(line for line in saved.splitlines(keepends=True) if not ours(line))
+    return "".join(line for line in unnoted(saved).splitlines(keepends=True) if not ours(line))
+
+
+def unnoted(saved: str) -> str:
+    """Return what iptables-save printed without the notes of whose our chain is.
+
+    They are of the running kernel: a saved one would outlive the database that it names.
+    """
+
+    def note(line: str) -> bool:
+        return line.startswith(":") and NOTE.fullmatch(line[1:].partition(" ")[0]) is not None
+
+    return "".join(line for line in saved.splitlines(keepends=True) if not note(line))
 
 
 def enforced(listing: Listing) -> Mapping[str, object]:

@@ -5,7 +5,8 @@ does. In the legacy variant neither can be otherwise. None of it is ours to mend
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Final
 
 from attrs import define, field
@@ -24,9 +25,13 @@ _INCOMING: Final = {"PREROUTING", "INPUT", "FORWARD"}
 
 _FINAL: Final = {"ACCEPT", "DROP", "REJECT"}
 _ALWAYS: Final = re.compile(
-    r"(?:-m comment --comment(?: \S+)? )?-([jg]) (\S+)(?: --reject-with \S+)?"
+    r"(-m comment --comment(?: \S+)? )?-[jg] (?:\S+)(?: --reject-with \S+)?"
 )
-"""A rule without a condition, its quoted text left out."""
+"""A rule without a condition, its quoted text left out; its comment is an expression."""
+
+_GOTO: Final = re.compile(r"(?:^|.* )-g \S+")
+_VERDICT: Final = 2
+"""Expressions of a rule without a condition: it counts, and decides."""
 
 
 def has_addresses(version: int) -> bool:
@@ -63,7 +68,7 @@ def unreached(
         asked = {hook.chain for hook in existing if hook.table == table}
         entered = BUILT_IN[table] - unhooked
         if asked - entered:
-            walk = _Walk(chains)
+            walk = _Walk(chains, cache(partial(_sizes, kernel, version, table)))
             for chain in sorted(_INCOMING & entered):
                 walk.enter(chain)
             entered |= walk.found.keys()
@@ -81,9 +86,13 @@ def unreached(
 
 @define
 class _Walk:
-    """Goes the ways of packets through chains; ``found`` are those that some may come to."""
+    """Goes the ways of packets through chains; ``found`` are those that some may come to.
+
+    ``sizes`` tells of how many expressions each rule of a chain is made, where that is known.
+    """
 
     chains: Mapping[str, Sequence[str]]
+    sizes: Callable[[str], Sequence[int]]
     found: dict[str, bool] = field(factory=dict)
 
     def enter(self, chain: str) -> bool:
@@ -91,26 +100,41 @@ class _Walk:
         if chain in self.found:
             return self.found[chain]
         self.found[chain] = False  # chains that lead in a circle are gone through once
-        self.found[chain] = any(map(self._ends, self._ahead(chain)))
+        self.found[chain] = self._keeps(chain)
         return self.found[chain]
 
-    def _ahead(self, chain: str) -> Iterator[str]:
-        """Yield the rules that a packet may come to: those up to an unconditional return."""
-        for rule in self.chains.get(chain, ()):
-            always = _ALWAYS.fullmatch(bare(rule))
-            if always and always[2] == "RETURN":
-                return
-            yield rule
-            if always and (always[1] == "g" or always[2] in _FINAL):
-                return
+    def _keeps(self, chain: str) -> bool:
+        """Follow the rules up to one behind which no packet comes; return whether none goes back.
 
-    def _ends(self, rule: str) -> bool:
-        """Follow a rule; return whether no packet goes on to the next one."""
-        target = leads_to(rule)
-        ended = target in _FINAL
-        if target in self.chains:
-            ended = self.enter(target)
-        return ended and _ALWAYS.fullmatch(bare(rule)) is not None
+        One goes back at the chain's end, by a return, and from a chain that it was sent to.
+        """
+        back = False
+        for place, rule in enumerate(self.chains.get(chain, ())):
+            target = leads_to(rule)
+            kept = self.enter(target) if target in self.chains else target in _FINAL
+            sent = target in self.chains and _GOTO.search(bare(rule)) is not None
+            always = self._is_unconditional(chain, place, rule)
+            if target == "RETURN" or sent:
+                back |= not kept
+                if always:
+                    return not back
+            elif always and kept:
+                return not back
+        return False
+
+    def _is_unconditional(self, chain: str, place: int, rule: str) -> bool:
+        """Whether a rule is for all packets; the listing leaves out what iptables does not know."""
+        match = _ALWAYS.fullmatch(bare(rule))
+        if match is None:
+            return False
+        sizes = self.sizes(chain)
+        most = _VERDICT + bool(match[1])
+        return len(sizes) != len(self.chains[chain]) or sizes[place] <= most
+
+
+def _sizes(kernel: Kernel | None, version: int, table: str, chain: str) -> Sequence[int]:
+    """Return how many expressions the rules of a chain have; nothing in the legacy variant."""
+    return kernel.sizes(version, table, chain) if kernel else ()
 
 
 def _unreached(version: int, table: str, chain: str) -> BackendError:

@@ -66,7 +66,7 @@ class Recall:
         if self._revision - verified.revision > KEPT:
             return None
         touched = self.store.changes.touched(verified, self.now)
-        if len(touched) + len(self.extra) > _MOST:
+        if touched is None or len(touched) + len(self.extra) > _MOST:
             return None
         change = self._change(touched)
         needed = Plan(change, Change(), (), self.whole) if change else None

@@ -113,10 +113,11 @@ class Changes:
                 self._database.execute("DELETE FROM changes WHERE revision <= ?", (old,))
                 self._prune()
 
-    def touched(self, since: Verified, now: int) -> dict[Network, str | None]:
+    def touched(self, since: Verified, now: int) -> dict[Network, str | None] | None:
         """Return the networks whose bans may have changed, and the origin of the ban there was.
 
-        Those are the ones noted and those that ended; None: there was no ban then.
+        Those are the ones noted and those that ended; None: there was no ban then. None for all of
+        it: somebody noted what is no network.
         """
         ended = self._database.rows(
             "SELECT key, origin FROM bans WHERE until > ? AND until <= ?", (since.time, now)
@@ -125,7 +126,10 @@ class Changes:
             "SELECT key, origin, min(revision) FROM changes WHERE revision > ? GROUP BY key",
             (since.revision,),
         )
-        return {Network.of_key(key): origin for key, origin, *_ in (*ended, *noted) if key}
+        rows = [(key, origin) for key, origin, *_ in (*ended, *noted) if key]
+        if not all(Network.is_key(key) for key, _ in rows):
+            return None
+        return {Network.of_key(key): origin for key, origin in rows}
 
     def _prune(self) -> None:
         with self._database.transaction():

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from harness import Place
 from pytest_mock import MockerFixture
-from strangers import HOOK_GAPS, gaps
+from strangers import HOOK_GAPS, HOOK_WAYS, gaps
 
 from backends.ipset import Settings as IpsetSettings
 from backends.ipset.backend import Ipset
@@ -25,11 +25,12 @@ from reconciler import (
     netlink,
 )
 from reconciler.execute import run
-from reconciler.host.netns import Namespace
+from reconciler.host.netns import Namespace, Wire
 from reconciler.passes.enforce import Goal, Outcome, State, enforce
 from reconciler.planning.plan import plan
 from reconciler.testing import PacketContract
 from reconciler.testing.backend import EXAMPLE
+from reconciler.testing.steps import state
 
 Backend = Ipset | Iptables
 Make = Callable[[], Backend]
@@ -246,6 +247,22 @@ def shell(text: str, variant: str) -> None:
         run(["sh", "-ec", text.replace("iptables", f"{family}-{variant}")])
 
 
+def shell_one(text: str, variant: str) -> None:
+    """Run iptables commands in one variant, as they are."""
+    run(["sh", "-ec", re.sub(r"\b(ip6?tables)(?= )", rf"\1-{variant}", text)])
+
+
+def test_a_condition_that_iptables_does_not_show_closes_no_way(host: None) -> None:
+    """nf_tables is asked before a rule is taken for one without a condition."""
+    shell("iptables -N C", "nft")
+    run(["ip6tables-nft", "-A", "INPUT", "-j", "C"])
+    run(["nft", "add set ip filter good { type ipv4_addr; }"])
+    run(["iptables-nft", "-A", "INPUT", "-p", "tcp", "-j", "RETURN"])
+    run(["nft", "add rule ip filter INPUT ip saddr @good accept"])
+    run(["iptables-nft", "-A", "INPUT", "-j", "C"])
+    assert not pass_(lambda: Iptables(Settings("nft", ("C",)))).failure
+
+
 def test_a_chain_that_no_built_in_chain_leads_to_is_told(variant: str) -> None:
     """Directly or through others; a jump with conditions leads there too."""
     backend = Iptables(Settings(variant, ("DOCKER-USER",)))
@@ -280,6 +297,20 @@ class HookContract(PacketContract):
         """A firewall whose hook is made."""
         shell("iptables -N HOOK; iptables -A INPUT -j HOOK", self.variant)
         return Iptables(Settings(self.variant, ("HOOK",)))
+
+    @pytest.mark.parametrize("way", HOOK_WAYS)
+    def test_packets_come_to_it_by_any_way(
+        self, way: str, backend: Iptables, cable: Callable[..., Wire]
+    ) -> None:
+        """Then nothing is wrong: judged by packets, which are dropped there alone."""
+        banned = ["198.51.100.7", "2001:db8:bad::1"]
+        wire = cable(*banned, "198.51.100.8")
+        shell_one(HOOK_WAYS[way], self.variant)
+        made = plan(state(banned), backend.observe())
+        assert made is not None
+        backend.apply(made)
+        assert wire.arriving([*banned, "198.51.100.8"]) == {"198.51.100.8"}
+        assert not backend.observe().problems
 
 
 class TestHookNft(HookContract):

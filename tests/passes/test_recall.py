@@ -261,6 +261,18 @@ def test_a_change_that_is_not_noted_any_more_is_missed(statement: str, site: Sit
     assert site.firewall.tables["treason"].banned == {A, B, C}
 
 
+@pytest.mark.parametrize("key", ["ffee", "05c000020720", "04c00002072104", "04c000020718", "00"])
+def test_a_change_of_what_is_no_network_is_not_believed(key: str, site: Site) -> None:
+    """All is read then."""
+    site.ban(A)
+    site.pass_()
+    site.pass_()
+    site.by_hand(f"INSERT INTO changes (key) VALUES (x'{key}')")  # noqa: S608 - ours
+    site.ban(B)
+    assert site.pass_().failure == ""
+    assert site.firewall.tables["treason"].banned == {A, B}
+
+
 def test_a_trigger_that_is_gone_is_missed(site: Site) -> None:
     """Without it nothing would be noted."""
     site.ban(A)

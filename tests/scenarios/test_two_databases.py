@@ -1,12 +1,15 @@
 """Two databases over one table: named, and not alternated."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from harness import Place
+from pytest_mock import MockerFixture
 
+from backends.iptables import persist
 from reconciler.execute import run
 
 Nft = Callable[..., str]
@@ -77,6 +80,88 @@ def test_chains_and_sets_are_one_databases_too(
     assert other.treason("teardown").code == 0
     listed = [run([f"{each}-{variant}-save"]).output for each in ("iptables", "ip6tables")]
     assert [text.count("TREASON") for text in listed] == [0, 0]
+
+
+def listed(variant: str) -> str:
+    """Return what both families hold."""
+    families = ("iptables", "ip6tables")
+    return "".join(run([f"{each}-{variant}-save"]).output for each in families)
+
+
+@pytest.mark.parametrize("variant", ["nft", "legacy"])
+def test_a_note_follows_the_hooks_and_is_nowhere_else(
+    variant: str, host: None, place: Place, others: Callable[[str], Place]
+) -> None:
+    """Who takes over, takes over in all tables; a foreign chain of a like name stays."""
+    other = others("other")
+
+    def configure(each: Place, *hooks: str) -> None:
+        names = ", ".join(f'"{hook}"' for hook in hooks)
+        each.configure(
+            f'[backend.iptables]\nvariant = "{variant}"\nhooks = [{names}]',
+            main='backends = ["iptables"]',
+        )
+
+    run([f"iptables-{variant}", "-N", "TREASON-OF-foo"])
+    run([f"iptables-{variant}", "-A", "TREASON-OF-foo", "-j", "ACCEPT"])
+    run([f"ip6tables-{variant}", "-N", "TREASON-OF-bar"])
+    configure(place, "INPUT")
+    place.treason("ban", "192.0.2.7")
+    assert place.treason("reconcile", "--no-scan").code == 0
+    configure(place, "raw/PREROUTING", "INPUT")
+    assert place.treason("reconcile", "--no-scan").code == 0
+    configure(other, "raw/PREROUTING", "INPUT")
+    other.treason("ban", "203.0.113.9")
+    assert other.treason("reconcile", "--no-scan", "--force").code == 0
+    other.treason("ban", "203.0.113.10")
+    assert other.treason("reconcile", "--no-scan").code == 0
+    configure(other, "INPUT")
+    assert other.treason("reconcile", "--no-scan").code == 0
+    assert len({*re.findall(r":TREASON-OF-[0-9a-f]{16}", listed(variant))}) == 1
+    assert other.treason("teardown").code == 0
+    assert {*re.findall(r"TREASON\S*", listed(variant))} == {"TREASON-OF-foo", "TREASON-OF-bar"}
+
+
+@pytest.mark.parametrize("variant", ["nft", "legacy"])
+def test_no_note_is_saved_for_the_next_boot(
+    variant: str, host: None, place: Place, tmp_path: Path, mocker: MockerFixture
+) -> None:
+    """It would outlive the database that it names."""
+    directory = tmp_path / "iptables"
+    directory.mkdir()
+    saved = persist.Place(directory, {4: "rules.v4", 6: "rules.v6"}, 0o640)
+    mocker.patch.object(persist, "PLACES", (saved,))
+    place.configure(
+        f'[backend.iptables]\nvariant = "{variant}"\npersist = true', main='backends = ["iptables"]'
+    )
+    for address in ("192.0.2.7", "192.0.2.8"):
+        place.treason("ban", address)
+        assert place.treason("reconcile", "--no-scan").code == 0
+        text = (directory / "rules.v4").read_text()
+        assert (address in text, "TREASON-OF" in text) == (True, False)
+    (directory / "rules.v4").write_text(
+        text.replace(":TREASON ", f":TREASON-OF-{'a' * 16} - [0:0]\n:TREASON ")
+    )
+    assert place.treason("teardown").code == 0
+    assert "TREASON" not in (directory / "rules.v4").read_text()
+
+
+def test_what_only_one_family_notes_is_nobodys(
+    host: None, place: Place, others: Callable[[str], Place]
+) -> None:
+    """After a take-over that was refused in one family, neither undoes the other's."""
+    other = others("other")
+    for each in (place, other):
+        each.configure(main='backends = ["iptables"]')
+    place.treason("ban", "192.0.2.7")
+    place.treason("reconcile", "--no-scan")
+    (name,) = {*re.findall(r"TREASON-OF-\w+", run(["iptables-save"]).output)}
+    run(["ip6tables", "-E", name, f"TREASON-OF-{'b' * 16}"])
+    for each in (place, other):
+        each.treason("ban", "203.0.113.9")
+        assert each.treason("reconcile", "--no-scan").code == 1
+    assert place.treason("reconcile", "--no-scan", "--force").code == 0
+    assert place.treason("reconcile", "--no-scan").code == 0
 
 
 def test_one_can_be_chosen(
