@@ -63,7 +63,8 @@ HOOK_WAYS = {
     ),
     "a way through several chains": (
         "ip6tables -D INPUT -j HOOK; ip6tables -N m; ip6tables -N o;"
-        " ip6tables -A INPUT -p udp -j m; ip6tables -A m -g o; ip6tables -A o -m comment --comment 'a -j b' -j HOOK"
+        " ip6tables -A INPUT -p udp -j m; ip6tables -A m -g o;"
+        " ip6tables -A o -m comment --comment 'a -j b' -j HOOK"
     ),
     "rules with conditions ahead of it": (
         "iptables -I INPUT -p tcp -j ACCEPT; iptables -I INPUT -m conntrack --ctstate INVALID"
