@@ -66,6 +66,10 @@ HOOK_WAYS = {
         " ip6tables -A INPUT -p udp -j m; ip6tables -A m -g o;"
         " ip6tables -A o -m comment --comment 'a -j b' -j HOOK"
     ),
+    "comments that look like targets": (
+        "iptables -I INPUT -p tcp -m comment --comment -j -j ACCEPT; iptables -D INPUT -j HOOK;"
+        " iptables -A INPUT -m comment --comment -g -j HOOK"
+    ),
     "rules with conditions ahead of it": (
         "iptables -I INPUT -p tcp -j ACCEPT; iptables -I INPUT -m conntrack --ctstate INVALID"
         " -j DROP; iptables -I INPUT -j LOG; iptables -I INPUT -p icmp -j REJECT"

@@ -71,7 +71,7 @@ def _spliced(text: str, listing: Listing) -> str:
     parts = {table: _lines(listing, table) for table in listing if CHAIN in listing[table]}
     done: list[str] = []
     table = ""
-    for line in without(text).splitlines():
+    for line in without(text).removesuffix("\n").split("\n"):  # and at nothing else that ends lines
         if line.startswith("*"):
             table = line[1:].strip()
         if line.startswith(("-", "[", "COMMIT")) and table in parts:
@@ -123,11 +123,18 @@ def _paths() -> dict[int, Path]:
 
 
 def _stale(state: State) -> dict[int, Path]:
+    """Return the files that do not hold what is enforced, or hold a note of whose it is."""
+    paths = {version: path for version, path in _paths().items() if version in state.listings}
     return {
         version: path
-        for version, path in _paths().items()
-        if version in state.listings and _saved(path) != enforced(state.listings[version])
+        for version, path in paths.items()
+        if _saved(path) != enforced(state.listings[version]) or _is_noted(path)
     }
+
+
+def _is_noted(path: Path) -> bool:
+    text = _text(path) or ""
+    return unnoted(text) != text
 
 
 def _saved(path: Path) -> Mapping[str, object] | None:

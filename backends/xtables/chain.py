@@ -32,7 +32,9 @@ _RULE: Final = re.compile(r"(?:-s ([0-9a-f:]\S*) )?-j (RETURN|DROP)")
 _COUNTERS: Final = re.compile(r"\[[0-9]+:[0-9]+\] (?=-A )")
 _QUOTED: Final = re.compile(r' "(?:[^"\\]|\\.)*"', re.DOTALL)
 _EXPRESSIONS: Final = 5
-_TARGET: Final = re.compile(r"(?:^| )-[jg] (\S+)")
+_TARGET: Final = re.compile(r"(?:.* )?-([jg]) (\S+)", re.DOTALL)
+"""The last one: what stands before it may be a comment."""
+
 _INCOMPATIBLE: Final = re.compile(r"# Table `(\S+)' is incompatible")
 
 Listing = Mapping[str, Mapping[str, Sequence[str]]]
@@ -114,10 +116,10 @@ def with_hidden(rules: Sequence[str], sizes: Sequence[int]) -> list[str]:
     ]
 
 
-def leads_to(rule: str) -> str:
-    """Return the target of a rule, which may be a chain."""
-    match = _TARGET.search(bare(rule))
-    return match[1] if match else ""
+def leads_to(rule: str) -> tuple[str, bool]:
+    """Return the target of a rule, which may be a chain, and whether it is gone to for good."""
+    match = _TARGET.match(bare(rule))
+    return (match[2], match[1] == "g") if match else ("", False)
 
 
 def networks(state: Desired, version: int) -> Desired:
@@ -180,8 +182,13 @@ def owners(listings: Iterable[Listing]) -> list[str]:
 
 
 def notes(chains: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the chains of a table that are such notes: empty, and named after an identity."""
-    return [name for name, rules in chains.items() if not rules and NOTE.fullmatch(name)]
+    """Return the chains of a table that are such notes: named so, empty, and led to by no rule."""
+    named = [name for name, rules in chains.items() if not rules and NOTE.fullmatch(name)]
+    return [
+        name
+        for name in named
+        if not any(name in rule for rules in chains.values() for rule in rules)
+    ]
 
 
 def noting(listing: Listing, table: str, owner: str) -> dict[str, list[str]]:
@@ -196,7 +203,7 @@ def noting(listing: Listing, table: str, owner: str) -> dict[str, list[str]]:
     for each in {*listing, table}:
         present = notes(listing.get(each, {}))
         wanted = [name] if owner and each == table else []
-        made = [f":{new} - [0:0]" for new in wanted if new not in present]
+        made = [f":{new} - [0:0]" for new in wanted if new not in listing.get(each, {})]
         lines[each] = made + [f"-X {old}" for old in present if old not in wanted]
     return lines
 

@@ -150,10 +150,10 @@ def without(saved: str) -> str:
     def ours(line: str) -> bool:
         rule = line.startswith(("-A ", "["))
         return line.startswith((f":{CHAIN} ", f"-A {CHAIN} ")) or bool(
-            rule and CHAIN in line and _JUMPS.fullmatch(bare(line.rstrip("\n")))
+            rule and CHAIN in line and _JUMPS.fullmatch(bare(line))
         )
 
-    return "".join(line for line in unnoted(saved).splitlines(keepends=True) if not ours(line))
+    return "\n".join(line for line in unnoted(saved).split("\n") if not ours(line))
 
 
 def unnoted(saved: str) -> str:
@@ -165,7 +165,7 @@ def unnoted(saved: str) -> str:
     def note(line: str) -> bool:
         return line.startswith(":") and NOTE.fullmatch(line[1:].partition(" ")[0]) is not None
 
-    return "".join(line for line in saved.splitlines(keepends=True) if not note(line))
+    return "\n".join(line for line in saved.split("\n") if not note(line))
 
 
 def enforced(listing: Listing) -> Mapping[str, object]:

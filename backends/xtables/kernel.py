@@ -3,8 +3,10 @@
 Names in capitals are those of ``linux/netfilter/nf_tables.h`` (6.1).
 """
 
+import re
 from collections.abc import Mapping
 from socket import AF_INET, AF_INET6
+from sys import byteorder
 from typing import Final
 
 from backends.xtables.chain import CHAIN
@@ -23,6 +25,14 @@ _JUMP: Final = {1: b"\xff\xff\xff\xfd", 2: f"{CHAIN}\0".encode()}
 """NFTA_VERDICT_CODE: NFT_JUMP, which is -3; NFTA_VERDICT_CHAIN."""
 
 _DORMANT: Final = 1  # NFT_TABLE_F_DORMANT
+_PLAIN: Final = re.compile(
+    rb"..\x01\x00(?:(?:counter|immediate|target|reject|log)\x00|match\x00.*comment\x00)"
+    if byteorder == "little"
+    else rb"..\x00\x01(?:(?:counter|immediate|target|reject|log)\x00|match\x00.*comment\x00)",
+    re.DOTALL,
+)
+"""An expression that is no condition: it begins with its name, NFTA_EXPR_NAME."""
+
 _ALONE: Final = ([b"counter\0", b"immediate\0"], [b"immediate\0"])
 """The expressions of a rule without a condition, of iptables and of whoever counts nothing."""
 
@@ -54,6 +64,12 @@ class Kernel(netlink.Connection):
         rules = self._rules(version, table, chain)
         listed = (netlink.attributes(rule.get(_RULE_EXPRESSIONS, b"")) for rule in rules)
         return [sum(1 for _ in expressions) for expressions in listed]
+
+    def unconditional(self, version: int, table: str, chain: str) -> list[bool]:
+        """Return which rules of a chain are for all packets: they decide, count and say."""
+        rules = self._rules(version, table, chain)
+        listed = (netlink.attributes(rule.get(_RULE_EXPRESSIONS, b"")) for rule in rules)
+        return [all(_PLAIN.match(body) for _, body in expressions) for expressions in listed]
 
     def begins_with_jump(self, version: int, table: str, chain: str) -> bool:
         """Whether the first rule of a chain jumps to ours, and does nothing else but count.

@@ -25,13 +25,12 @@ _INCOMING: Final = {"PREROUTING", "INPUT", "FORWARD"}
 
 _FINAL: Final = {"ACCEPT", "DROP", "REJECT"}
 _ALWAYS: Final = re.compile(
-    r"(-m comment --comment(?: \S+)? )?-[jg] (?:\S+)(?: --reject-with \S+)?"
+    r"(?:-m comment --comment(?: \S+)? )?-[jg] (?:\S+)(?: --reject-with \S+)?"
 )
-"""A rule without a condition, its quoted text left out; its comment is an expression."""
+"""A rule without a condition, its quoted text left out."""
 
-_GOTO: Final = re.compile(r"(?:^|.* )-g \S+")
-_VERDICT: Final = 2
-"""Expressions of a rule without a condition: it counts, and decides."""
+_DEEPEST: Final = 200
+"""Chains that lead to each other, from which on the ways are not followed."""
 
 
 def has_addresses(version: int) -> bool:
@@ -68,7 +67,7 @@ def unreached(
         asked = {hook.chain for hook in existing if hook.table == table}
         entered = BUILT_IN[table] - unhooked
         if asked - entered:
-            walk = _Walk(chains, cache(partial(_sizes, kernel, version, table)))
+            walk = _Walk(chains, cache(partial(_plain, kernel, version, table)))
             for chain in sorted(_INCOMING & entered):
                 walk.enter(chain)
             entered |= walk.found.keys()
@@ -88,33 +87,35 @@ def unreached(
 class _Walk:
     """Goes the ways of packets through chains; ``found`` are those that some may come to.
 
-    ``sizes`` tells of how many expressions each rule of a chain is made, where that is known.
+    ``plain`` tells of each rule of a chain whether it has no condition, where that is known.
     """
 
     chains: Mapping[str, Sequence[str]]
-    sizes: Callable[[str], Sequence[int]]
+    plain: Callable[[str], Sequence[bool]]
     found: dict[str, bool] = field(factory=dict)
 
-    def enter(self, chain: str) -> bool:
+    def enter(self, chain: str, depth: int = 0) -> bool:
         """Go through a chain; return whether no packet ever leaves it at its end."""
+        if depth > _DEEPEST:
+            self.found = dict.fromkeys(self.chains, False)  # then any may be come to
         if chain in self.found:
             return self.found[chain]
         self.found[chain] = False  # chains that lead in a circle are gone through once
-        self.found[chain] = self._keeps(chain)
+        self.found[chain] = self._keeps(chain, depth)
         return self.found[chain]
 
-    def _keeps(self, chain: str) -> bool:
+    def _keeps(self, chain: str, depth: int) -> bool:
         """Follow the rules up to one behind which no packet comes; return whether none goes back.
 
         One goes back at the chain's end, by a return, and from a chain that it was sent to.
         """
         back = False
         for place, rule in enumerate(self.chains.get(chain, ())):
-            target = leads_to(rule)
-            kept = self.enter(target) if target in self.chains else target in _FINAL
-            sent = target in self.chains and _GOTO.search(bare(rule)) is not None
+            target, gone = leads_to(rule)
+            inside = target in self.chains
+            kept = self.enter(target, depth + 1) if inside else target in _FINAL
             always = self._is_unconditional(chain, place, rule)
-            if target == "RETURN" or sent:
+            if (inside and gone) or (not inside and target == "RETURN"):
                 back |= not kept
                 if always:
                     return not back
@@ -124,17 +125,15 @@ class _Walk:
 
     def _is_unconditional(self, chain: str, place: int, rule: str) -> bool:
         """Whether a rule is for all packets; the listing leaves out what iptables does not know."""
-        match = _ALWAYS.fullmatch(bare(rule))
-        if match is None:
+        if _ALWAYS.fullmatch(bare(rule)) is None:
             return False
-        sizes = self.sizes(chain)
-        most = _VERDICT + bool(match[1])
-        return len(sizes) != len(self.chains[chain]) or sizes[place] <= most
+        plain = self.plain(chain)
+        return len(plain) != len(self.chains[chain]) or plain[place]
 
 
-def _sizes(kernel: Kernel | None, version: int, table: str, chain: str) -> Sequence[int]:
-    """Return how many expressions the rules of a chain have; nothing in the legacy variant."""
-    return kernel.sizes(version, table, chain) if kernel else ()
+def _plain(kernel: Kernel | None, version: int, table: str, chain: str) -> Sequence[bool]:
+    """Return which rules of a chain have no condition; nothing in the legacy variant."""
+    return kernel.unconditional(version, table, chain) if kernel else ()
 
 
 def _unreached(version: int, table: str, chain: str) -> BackendError:

@@ -14,7 +14,7 @@ from attrs import define, evolve, field, frozen
 from reconciler.errors import BackendError, BackendFailed, StoreError, describe, guarded, trace
 from reconciler.interfaces import Backend, ConfirmingBackend, FingerprintedBackend
 from reconciler.log import Log
-from reconciler.model import BOTH, Desired, Plan
+from reconciler.model import BOTH, Change, Desired, Plan
 from reconciler.networks import NOTHING, Networks
 from reconciler.planning.desired import keeping
 from reconciler.planning.guard import Guard, refusal
@@ -138,6 +138,7 @@ class _View:
 
     ``fingerprint`` is that of exactly this state, if it has one; ``read`` says that the backend
     was read, ``partial`` that one family was not. ``problems``, ``notes``: those of `Observed`.
+    ``foreign`` says that it was last changed for another database.
     """
 
     needed: Plan | None
@@ -147,6 +148,7 @@ class _View:
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     partial: bool = False
+    foreign: bool = False
 
 
 def _compare(name: str, goal: Goal, backend: Backend) -> Outcome:
@@ -165,6 +167,7 @@ def _converge(name: str, goal: Goal, backend: Backend) -> Outcome:
     """Look, correct and look again, until nothing is left to correct."""
     work = _Convergence(name, goal, backend, _look(name, goal, backend))
     work.hold_back()
+    work.take_over()
     for _ in range(ROUNDS):
         if work.view.needed is None or work.stopped:
             break
@@ -196,6 +199,12 @@ class _Convergence:
         whole = partial(keeping, self.goal.whole(), removals)
         self.goal = evolve(self.goal, whole=whole, guard=None, knowledge=None)
         self.view = _read(self.name, self.goal, self.backend)
+
+    def take_over(self) -> None:
+        """Note whose the objects are where nothing else is to be changed, if that is asked for."""
+        if self.goal.takes_over and self.view.needed is None and self.view.foreign:
+            nothing = Plan(Change(), Change(), (), self.goal.whole)
+            self.view = evolve(self.view, needed=_owned(self.goal, nothing))
 
     def correct(self, needed: Plan) -> None:
         """Carry out the plan, and see what the backend holds now."""
@@ -265,10 +274,9 @@ def _read(name: str, goal: Goal, backend: Backend) -> _View:
     observed = backend.observe()
     fingerprint = before if _fingerprint(backend) == before else None
     needed = _owned(goal, plan(desired, observed))
-    if needed and goal.owner and not goal.takes_over:
-        other = goal.owner.contested(name, observed.owner)
-        if other is not None:
-            raise other
+    other = goal.owner.contested(name, observed.owner) if goal.owner else None
+    if needed and other and not goal.takes_over:
+        raise other
     return _View(
         needed,
         len(observed.banned),
@@ -276,6 +284,7 @@ def _read(name: str, goal: Goal, backend: Backend) -> _View:
         notes=observed.notes,
         problems=tuple(map(str, observed.problems)),
         partial=observed.versions != BOTH,
+        foreign=other is not None,
     )
 
 
@@ -298,7 +307,7 @@ def _confirmed(view: _View, backend: Backend) -> _View | None:
 
 def _kept(name: str, goal: Goal, view: _View) -> list[str]:
     """Remember what was verified; say why that failed, which takes nothing from the pass."""
-    if view.problems or view.partial:
+    if view.problems or view.partial or view.foreign:
         return []  # that is looked at each time
     if goal.knowledge and view.fingerprint:
         try:

@@ -77,7 +77,8 @@ def outcomes(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
             yield from _notes(outcome)
             continue
         state = "changed in part" if outcome.partly else outcome.state.value
-        yield f"{outcome.backend}: {state}: {_summary(outcome, outcome.plan)}"
+        summary = _summary(outcome, outcome.plan) or "taken over from another database"
+        yield f"{outcome.backend}: {state}: {summary}"
         if diff:
             yield from unified(outcome.plan, outcome.backend)
         else:

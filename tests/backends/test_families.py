@@ -259,6 +259,8 @@ def test_a_condition_that_iptables_does_not_show_closes_no_way(host: None) -> No
     run(["nft", "add set ip filter good { type ipv4_addr; }"])
     run(["iptables-nft", "-A", "INPUT", "-p", "tcp", "-j", "RETURN"])
     run(["nft", "add rule ip filter INPUT ip saddr @good accept"])
+    run(["nft", "add rule ip filter INPUT ip saddr @good accept comment x1"])
+    run(["iptables-nft", "-A", "INPUT", "-m", "comment", "--comment", "a b", "-j", "LOG"])
     run(["iptables-nft", "-A", "INPUT", "-j", "C"])
     assert not pass_(lambda: Iptables(Settings("nft", ("C",)))).failure
 
@@ -365,6 +367,13 @@ def test_a_program_that_hangs_is_ended(
     outcome = pass_(make)
     assert outcome.state is State.CHANGED
     assert any("did not end within" in note for note in outcome.notes)
+
+
+def test_chains_that_lead_ever_deeper_are_not_followed_to_the_end() -> None:
+    """They count as come to: no pass fails for them."""
+    chains = {f"c{number}": [f"-j c{number + 1}"] for number in range(5_000)}
+    listing = {"filter": {"INPUT": ["-j c0"], **chains, "A": []}}
+    assert [*reach.unreached("legacy", 4, listing, [Hook("filter", "A")])] == []
 
 
 def test_chains_that_lead_in_a_circle_are_followed_once() -> None:

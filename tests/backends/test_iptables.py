@@ -832,6 +832,21 @@ def test_what_others_saved_stays_as_it_is(variant: str, place: Path) -> None:
     assert (place / "rules.v4").read_text() == theirs
 
 
+@pytest.mark.parametrize("odd", ["\u2028", "\f", "\x1c", "\x85"])
+def test_only_a_line_feed_ends_a_saved_line(odd: str, variant: str, place: Path) -> None:
+    """What else Python takes for the end of a line stays inside a comment, and it loads."""
+    shell(f"iptables -A INPUT -p tcp -m comment --comment 'a{odd}b' -j ACCEPT", variant)
+    for family, name in (("iptables", "rules.v4"), ("ip6tables", "rules.v6")):
+        (place / name).write_text(saved(variant, family))
+    backend = firewall(variant, persist=True)
+    enforce(backend)
+    assert needed(backend) is None
+    run([f"iptables-{variant}-restore", "--test", str(place / "rules.v4")])
+    backend.teardown()
+    run([f"iptables-{variant}-restore", "--test", str(place / "rules.v4")])
+    assert f"a{odd}b" in (place / "rules.v4").read_text()
+
+
 def test_the_chain_of_sets_is_not_left_in_what_is_saved(variant: str, place: Path) -> None:
     """A restore of a rule for a set that is not there would refuse the whole file."""
     backend = firewall(variant, persist=True)

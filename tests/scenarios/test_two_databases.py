@@ -105,6 +105,9 @@ def test_a_note_follows_the_hooks_and_is_nowhere_else(
     run([f"iptables-{variant}", "-N", "TREASON-OF-foo"])
     run([f"iptables-{variant}", "-A", "TREASON-OF-foo", "-j", "ACCEPT"])
     run([f"ip6tables-{variant}", "-N", "TREASON-OF-bar"])
+    led_to = f"TREASON-OF-{'a' * 16}"
+    run([f"ip6tables-{variant}", "-N", led_to])
+    run([f"ip6tables-{variant}", "-A", "OUTPUT", "-j", led_to])
     configure(place, "INPUT")
     place.treason("ban", "192.0.2.7")
     assert place.treason("reconcile", "--no-scan").code == 0
@@ -117,9 +120,13 @@ def test_a_note_follows_the_hooks_and_is_nowhere_else(
     assert other.treason("reconcile", "--no-scan").code == 0
     configure(other, "INPUT")
     assert other.treason("reconcile", "--no-scan").code == 0
-    assert len({*re.findall(r":TREASON-OF-[0-9a-f]{16}", listed(variant))}) == 1
+    assert len({*re.findall(r":TREASON-OF-[0-9a-f]{16}", listed(variant))}) == 2
     assert other.treason("teardown").code == 0
-    assert {*re.findall(r"TREASON\S*", listed(variant))} == {"TREASON-OF-foo", "TREASON-OF-bar"}
+    assert {*re.findall(r"TREASON\S*", listed(variant))} == {
+        "TREASON-OF-foo",
+        "TREASON-OF-bar",
+        led_to,
+    }
 
 
 @pytest.mark.parametrize("variant", ["nft", "legacy"])
@@ -191,6 +198,32 @@ def test_a_copy_that_is_used_beside_its_original_is_refused(
     assert refused.code == 1
     assert f"a copy of this database {place.database}" in refused.err
     assert "203.0.113.9" not in held(nft)
+
+
+@pytest.mark.parametrize("backend", ["nftables", "ipset", "iptables"])
+def test_what_is_in_sync_by_chance_is_still_anothers(
+    backend: str, host: None, place: Place, others: Callable[[str], Place]
+) -> None:
+    """A pass that has nothing to change is no leave to change it later; --force takes over."""
+    other = others("other")
+    for each in (place, other):
+        each.configure(main=f'backends = ["{backend}"]')
+        each.treason("ban", "192.0.2.7", "192.0.2.8")
+    assert place.treason("reconcile", "--no-scan").code == 0
+    for _ in range(2):
+        assert other.treason("reconcile", "--no-scan").out == f"{backend}: in sync\n"
+    other.treason("unban", "192.0.2.8")
+    assert other.treason("reconcile", "--no-scan").code == 1
+    assert place.treason("reconcile", "--no-scan").out == f"{backend}: in sync\n"
+    other.treason("ban", "192.0.2.8")
+    taken = other.treason("reconcile", "--no-scan", "--force")
+    assert (taken.code, taken.out) == (
+        0,
+        f"{backend}: changed: taken over from another database\n",
+    )
+    other.treason("unban", "192.0.2.8")
+    assert other.treason("reconcile", "--no-scan").code == 0
+    assert place.treason("reconcile", "--no-scan").code == 1
 
 
 def test_a_database_that_was_moved_or_restored_goes_on(
