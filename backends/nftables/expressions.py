@@ -26,9 +26,10 @@ _DATA_VALUE, _DATA_VERDICT = 1, 2  # NFTA_DATA_*
 
 _SET: Final = 1  # NFTA_LOOKUP_SET
 _MASK: Final = 4  # NFTA_BITWISE_MASK
-_DATA: Final = {"cmp": {3}, "bitwise": {4, 5, 7}, "immediate": {2}}
-"""Attributes that are data themselves: NFTA_CMP_DATA, NFTA_BITWISE_MASK, _XOR, _DATA, and
-NFTA_IMMEDIATE_DATA."""
+_RANGE_OPERATOR: Final = 2  # NFTA_RANGE_OP: NFT_RANGE_EQ, which is 0, or NFT_RANGE_NEQ
+_DATA: Final = {"cmp": {3}, "bitwise": {4, 5, 7}, "immediate": {2}, "range": {3, 4}}
+"""Attributes that are data themselves: NFTA_CMP_DATA, NFTA_BITWISE_MASK, _XOR, _DATA,
+NFTA_IMMEDIATE_DATA, NFTA_RANGE_FROM_DATA and _TO_DATA."""
 
 _TOLD_ANYWAY: Final[Mapping[str, Mapping[int, bytes | None]]] = {
     "lookup": {4: None, 5: bytes(4)},  # NFTA_LOOKUP_SET_ID, which is for sending, and _FLAGS
@@ -50,8 +51,23 @@ class Expression:
 
 
 def decoded(listed: bytes) -> Iterator[Expression]:
-    """Yield the expressions of a rule (NFTA_RULE_EXPRESSIONS), ours or as the kernel gives it."""
-    return (_decoded(body) for _, body in attributes(listed))
+    """Yield the expressions of a rule (NFTA_RULE_EXPRESSIONS), ours or as the kernel gives it.
+
+    A range, as nft writes it from 1.1 on, is given as the two comparisons that it means.
+    """
+    for _, body in attributes(listed):
+        expression = _decoded(body)
+        if expression.name == "range" and expression.values.get(_RANGE_OPERATOR) == bytes(4):
+            yield from _compared(expression.values)
+        else:
+            yield expression
+
+
+def _compared(values: Mapping[int, object]) -> Iterator[Expression]:
+    """Yield what a range means: NFTA_RANGE_FROM_DATA at least, and NFTA_RANGE_TO_DATA at most."""
+    for operator, bound in ((AT_LEAST, 3), (AT_MOST, 4)):
+        told = {1: values.get(1), 2: operator.to_bytes(4), 3: values.get(bound)}
+        yield Expression("cmp", told)
 
 
 def looked_up(expression: Expression) -> str:

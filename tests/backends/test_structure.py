@@ -21,6 +21,7 @@ from harness import DATA
 from pytest_mock import MockerFixture
 from strangers import DAMAGES
 
+from backends.nftables import expressions as expr
 from backends.nftables import layout, structure
 from backends.nftables.backend import Nftables
 from reconciler import Desired, Network, Networks, Observed
@@ -329,6 +330,22 @@ def test_a_thousand_rules_of_others_change_nothing(seed: int, host: None) -> Non
     assert backend.confirm(made)
     Nftables().teardown()
     assert run(["nft", "-s", "list", "table", "inet", "treason2"]).output == theirs
+
+
+@pytest.mark.parametrize(("operator", "same"), [(0, True), (1, False)])
+def test_a_range_is_the_two_comparisons_that_it_means(operator: int, same: bool) -> None:
+    """So nft writes it from 1.1 on, also when it loads a saved table; an inverted one differs."""
+    low, high = bytes([135]), bytes([136])
+    written = nested(
+        1,
+        text(1, "range"),
+        nested(
+            2, number(1, 1), number(2, operator),
+            nested(3, attribute(1, low)), nested(4, attribute(1, high)),
+        ),
+    )  # fmt: skip
+    ours = expr.compare(low, expr.AT_LEAST) + expr.compare(high, expr.AT_MOST)
+    assert ([*expr.decoded(written)] == [*expr.decoded(ours)]) is same
 
 
 def test_a_name_that_is_no_text_is_damage_as_any_other(host: None) -> None:
