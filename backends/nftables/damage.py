@@ -43,22 +43,15 @@ def _chain(wanted: NewChain, found: FoundChain | None) -> str:
         for rule in found.rules
         if not rule.more and rule.expressions in known
     }
-    strange = _texts(wanted.name, [rule for rule in found.rules if rule.handle not in ours])
-    said = ours | {handle: text for handle, text in strange.items() if text not in texts}
-    said |= {rule.handle: _made_of(rule) for rule in found.rules if rule.handle not in said}
-    held = [said[rule.handle] for rule in found.rules]
+    strange = any(rule.handle not in ours for rule in found.rules)
+    listed = foreign.rules(wanted.name) if strange else {}
+    said = {handle: text for handle, text in listed.items() if text not in texts} | ours
+    held = [said.get(rule.handle) or _made_of(rule) for rule in found.rules]
     return _difference([*hook, *texts], [*found.lines, *held])
 
 
-def _texts(chain: str, strange: Sequence[FoundRule]) -> dict[int, str]:
-    """Return what rules that are not ours say; where nft cannot tell, what they are made of."""
-    if not strange:
-        return {}
-    listed = foreign.rules(chain)
-    return {rule.handle: listed.get(rule.handle) or _made_of(rule) for rule in strange}
-
-
 def _made_of(rule: FoundRule) -> str:
+    """Return what a rule is, where nft cannot tell what it says."""
     names = ", ".join([*(each.name for each in rule.expressions), *rule.more])
     return f"rule {rule.handle} made of {names}" if names else f"rule {rule.handle}, empty"
 

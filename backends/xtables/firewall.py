@@ -216,16 +216,14 @@ class Firewall:
             ),
         )
 
-    def teardown(
-        self, state: State, owned: Callable[[Sequence[str]], bool] = lambda _: True
-    ) -> bool:
-        """Remove jumps and chain from every table; tell whether there was anything.
+    def teardown(self, state: State, owned: Callable[[Sequence[str]], bool]) -> None:
+        """Remove jumps, chain and notes from every table.
 
         Chains that are not ``owned``, judged by the rules of them all, stay.
         """
         tables = [chains for listing in state.listings.values() for chains in listing.values()]
         if not owned([rule for chains in tables for rule in chains.get(CHAIN, ())]):
-            return False
+            return
         steps = {
             version: [
                 *of_family(state.variant, version, repairs(listing, ()), {}),
@@ -237,7 +235,6 @@ class Firewall:
         for version, error in state.unread.items():
             if reach.has_addresses(version):
                 raise BackendError(error.what, error.hint)
-        return any(steps.values())
 
     @cached_property
     def _resolved(self) -> str:

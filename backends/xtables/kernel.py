@@ -12,7 +12,7 @@ from typing import Final
 from backends.xtables.chain import CHAIN
 from reconciler import netlink
 
-FAMILY: Final = {4: AF_INET, 6: AF_INET6}
+_FAMILY: Final = {4: AF_INET, 6: AF_INET6}
 _GET_TABLE, _GET_CHAIN, _GET_RULE = 1, 4, 7  # NFT_MSG_*
 _TABLE_NAME, _TABLE_FLAGS = 1, 2  # NFTA_TABLE_*
 _CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK = 1, 3, 4  # NFTA_CHAIN_*
@@ -61,15 +61,12 @@ class Kernel(netlink.Connection):
 
     def sizes(self, version: int, table: str, chain: str) -> list[int]:
         """Return how many expressions each rule of a chain is made of."""
-        rules = self._rules(version, table, chain)
-        listed = (netlink.attributes(rule.get(_RULE_EXPRESSIONS, b"")) for rule in rules)
-        return [sum(1 for _ in expressions) for expressions in listed]
+        return [len(expressions) for expressions in self._rules(version, table, chain)]
 
     def unconditional(self, version: int, table: str, chain: str) -> list[bool]:
         """Return which rules of a chain are for all packets: they decide, count and say."""
         rules = self._rules(version, table, chain)
-        listed = (netlink.attributes(rule.get(_RULE_EXPRESSIONS, b"")) for rule in rules)
-        return [all(_PLAIN.match(body) for _, body in expressions) for expressions in listed]
+        return [all(map(_PLAIN.match, expressions)) for expressions in rules]
 
     def begins_with_jump(self, version: int, table: str, chain: str) -> bool:
         """Whether the first rule of a chain jumps to ours, and does nothing else but count.
@@ -77,23 +74,25 @@ class Kernel(netlink.Connection):
         A listing of iptables leaves out the conditions that it does not know.
         """
         rules = self._rules(version, table, chain)
-        expressions = rules[0].get(_RULE_EXPRESSIONS, b"") if rules else b""
-        held = [dict(netlink.attributes(each)) for _, each in netlink.attributes(expressions)]
+        held = [dict(netlink.attributes(each)) for each in rules[0]] if rules else []
         if [each.get(_NAME) for each in held] not in _ALONE:
             return False
         data = dict(netlink.attributes(held[-1][_DATA])).get(_IMMEDIATE_DATA, b"")
         verdict = dict(netlink.attributes(data)).get(_VERDICT, b"")
         return dict(netlink.attributes(verdict)) == _JUMP
 
-    def _rules(self, version: int, table: str, chain: str) -> list[Mapping[int, bytes]]:
-        """Return the attributes of a chain's rules (NFTA_RULE_*)."""
+    def _rules(self, version: int, table: str, chain: str) -> list[list[bytes]]:
+        """Return the expressions that each rule of a chain is made of (NFTA_EXPR_*)."""
         names = netlink.text(_RULE_TABLE, table) + netlink.text(_RULE_CHAIN, chain)
         kind = netlink.NFTABLES << 8 | _GET_RULE
-        answers = self.ask(netlink.Message(kind, FAMILY[version], names, netlink.DUMP))
-        return [dict(netlink.attributes(answer.body)) for answer in answers]
+        answers = self.ask(netlink.Message(kind, _FAMILY[version], names, netlink.DUMP))
+        listed = (
+            dict(netlink.attributes(each.body)).get(_RULE_EXPRESSIONS, b"") for each in answers
+        )
+        return [[body for _, body in netlink.attributes(each)] for each in listed]
 
     def _one(self, version: int, kind: int, names: bytes) -> Mapping[int, bytes]:
-        request = netlink.Message(netlink.NFTABLES << 8 | kind, FAMILY[version], names)
+        request = netlink.Message(netlink.NFTABLES << 8 | kind, _FAMILY[version], names)
         try:
             (answer,) = self.ask(request)
         except netlink.Missing:

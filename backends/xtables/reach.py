@@ -58,21 +58,20 @@ def unreached(
                 f"wake it up: nft add table {_FAMILY[version]} {table}",
             )
             continue
-        unhooked = {
-            chain
-            for chain in (BUILT_IN[table] if kernel else ())
-            if kernel is not None and not kernel.is_hooked(version, table, chain)
-        }
         chains = listing.get(table, {})
         asked = {hook.chain for hook in existing if hook.table == table}
-        entered = BUILT_IN[table] - unhooked
+        entered = {
+            chain
+            for chain in BUILT_IN[table]
+            if kernel is None or kernel.is_hooked(version, table, chain)
+        }
         if asked - entered:
             walk = _Walk(chains, cache(partial(_plain, kernel, version, table)))
             for chain in sorted(_INCOMING & entered):
                 walk.enter(chain)
             entered |= walk.found.keys()
         yield from (_unreached(version, table, chain) for chain in sorted(asked - entered))
-        for chain in sorted(asked & entered) if kernel else ():
+        for chain in sorted(asked & entered):
             jumps = chains.get(chain, ())[:1] == [JUMP]
             if kernel and jumps and not kernel.begins_with_jump(version, table, chain):
                 yield BackendError(
