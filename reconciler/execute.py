@@ -161,6 +161,7 @@ def _started(
             stdin=source,
             stdout=output,
             stderr=error,
+            close_fds=False,  # all of ours are closed on exec, but for the lock (`host.lock`)
             env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": search_path(), **environment},
         )
     except FileNotFoundError:

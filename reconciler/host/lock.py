@@ -15,8 +15,9 @@ def held(path: Path, timeout: float, like: Path | None = None) -> Iterator[None]
     """Hold the lock, waiting up to ``timeout`` seconds; a missing directory is made.
 
     What root makes is given to the owner of ``like``, so that a service with a user of its own
-    can use it. The file stays: removing it would let two passes hold two different files. Raise
-    `LockError`.
+    can use it. The file stays: removing it would let two passes hold two different files. Every
+    program that is run meanwhile inherits the lock (flock(2)): where a pass is killed, the next one
+    waits until what it ran has ended, too, and changes nothing any more. Raise `LockError`.
     """
     try:
         made = [] if path.parent.is_dir() else [path.parent]
@@ -31,8 +32,10 @@ def held(path: Path, timeout: float, like: Path | None = None) -> Iterator[None]
     try:
         _give(made, like)
         _wait(descriptor, path, timeout)
+        os.set_inheritable(descriptor, True)
         yield
     finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # for a program that is left running, too
         os.close(descriptor)
 
 
@@ -53,7 +56,7 @@ def _wait(descriptor: int, path: Path, timeout: float) -> None:
         except BlockingIOError:
             if not time.monotonic() < end:
                 raise LockError(
-                    f"{path}: another pass of treason is running",
+                    f"{path}: another pass of treason is running, or a program that one ran",
                     f"waited {timeout:g} s; try again, or wait longer with --lock-timeout",
                 ) from None
             time.sleep(0.02)
