@@ -33,6 +33,19 @@ _EXACT: Final = 2**32
 _MOST: Final = 1_000_000_000
 """Times that a record may say it stands for."""
 _NATIVE_IPV6: Final = Network.parse("127.0.0.6")
+_NOBODY: Final = tuple(
+    (Network.parse(network), Network.parse(network).end, kind)
+    for network, kind in (
+        ("0.0.0.0/8", "this host or none (RFC 1122 §3.2.1.3)"),
+        ("127.0.0.0/8", "loopback"),
+        ("224.0.0.0/4", "multicast"),
+        ("255.255.255.255", "broadcast"),
+        ("::", "no address (RFC 4291 §2.5.2)"),
+        ("::1", "loopback"),
+        ("ff00::/8", "multicast"),
+    )
+)
+"""What no peer can have for an address: the first, the end of the network, and what it is."""
 
 
 class Match(Protocol):
@@ -139,6 +152,9 @@ def offence(record: Record, rule: Rule, match: Match) -> Offence:
         raise ValueError(f"{address} is a network, not the address of a peer")
     if address == _NATIVE_IPV6:
         raise ValueError(f"{address} stood for every native IPv6 peer before Linux 2.6.26")
+    for first, last, kind in _NOBODY:
+        if first <= address <= last:
+            raise ValueError(f"{address} can be no peer: {kind}")
     return Offence(
         address=address,
         rule=rule.name,

@@ -37,7 +37,7 @@ from reconciler.netlink.message import (
     number,
     text,
 )
-from reconciler.netlink.route import addresses
+from reconciler.netlink.route import addresses, broadcasts
 
 __all__ = [
     "ACK",
@@ -64,6 +64,7 @@ __all__ = [
     "addresses",
     "attribute",
     "attributes",
+    "broadcasts",
     "generation",
     "nested",
     "number",

@@ -3,6 +3,7 @@
 One that fails does not stop the others.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from reconciler import netlink
 from reconciler.detection.detect import RULES, Rule, detect
 from reconciler.detection.policy import Policy
 from reconciler.errors import TreasonError, describe, guarded, trace
@@ -57,6 +59,10 @@ class Reading:
     trace: str = field(default="", repr=False)
 
 
+def _own() -> frozenset[Network]:
+    return frozenset([*netlink.addresses(), *netlink.broadcasts()])
+
+
 @define(eq=False)
 class Scanner:
     """Reads sources from their cursors; stores offences, bans and cursors if ``write``.
@@ -64,7 +70,7 @@ class Scanner:
     ``userspace`` believes records that the kernel did not write. ``force`` lifts the policy's
     ``max_new_bans``: a source that would bring the pass over it is refused as a whole, and read
     again next time. ``exempt`` (collapsed) are never dropped. ``listening`` gives the ports that
-    count with ``listeners_only``.
+    count with ``listeners_only``, ``own`` this machine's addresses, which can be no peer's.
     """
 
     store: Store
@@ -76,6 +82,7 @@ class Scanner:
     rules: Sequence[Rule] = RULES
     exempt: Networks = NOTHING
     listening: Callable[[], Collection[int]] = listeners.ports
+    own: Callable[[], Collection[Network]] = _own
     _counting: Counting = field(init=False)
     _made: int = field(default=0, init=False)
 
@@ -105,7 +112,7 @@ class Scanner:
                 while batch:
                     self._take(name, batch, tally)
                     batch = [*islice(coming, _BATCH)]
-                notes = _notes(name, source)
+                notes = (*_notes(name, source), *tally.notes())
                 if self.write:
                     self.store.cursors.move(name, source.cursor())
         except BaseException:
@@ -119,6 +126,7 @@ class Scanner:
     ) -> Iterator[Offence]:
         """Read the source; yield what counts, and tally what does not."""
         ports = self.listening() if self.policy.listeners_only else None
+        own: Collection[Network] | None = None  # asked for once something is recognised
         for record in source.read(self.store.cursors.get(name), [rule.needle for rule in rules]):
             offence = detect(record, rules)
             if offence is None:
@@ -127,6 +135,10 @@ class Scanner:
                 tally.refused += offence.count
                 if len(tally.examples) < _SHOWN:
                     tally.examples.append(offence.evidence)
+                continue
+            own = self.own() if own is None else own
+            if offence.address in own:
+                tally.impossible[offence.address] += offence.count
             elif ports is None or offence.local_port is None or offence.local_port in ports:
                 yield offence
             else:
@@ -178,10 +190,18 @@ class _Tally:
     refused: int = 0
     known: int = 0
     outbound: int = 0
+    impossible: Counter[Network] = field(factory=Counter)
     sightings: list[str] = field(factory=list)
     examples: list[str] = field(factory=list)
     bans: dict[Network, Ban] = field(factory=dict)
     new: int = 0
+
+    def notes(self) -> Iterator[str]:
+        """Yield what is to be said of records that nobody can be banned for."""
+        if self.impossible:
+            total = counted(self.impossible.total(), "message")
+            some = first_few(sorted(self.impossible))
+            yield f"{total} of addresses that are this machine's own: {some}"
 
     def reading(self, source: str, notes: tuple[str, ...]) -> Reading:
         """Return what the source has brought."""

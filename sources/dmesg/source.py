@@ -1,5 +1,6 @@
 """What dmesg prints, record by record."""
 
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from reconciler import Record, SourceUnreadable, TreasonError, execute
-from sources import shapes
+from sources import kmsg, shapes
 
 # --decode names the facility, which `dmesg -r` and `--json` of util-linux 2.38 lose; only what is
 # told to be the kernel's is asked for.
@@ -107,6 +108,7 @@ class Dmesg:
         return next(later, len(messages) if micros else 0)
 
     def _lines(self) -> list[str]:
+        _refuse_lines()
         try:
             # A record may hold what else str.splitlines takes for the end of a line.
             return execute.run(self._command).output.split("\n")
@@ -115,6 +117,24 @@ class Dmesg:
                 f"cannot read the kernel's messages: {error.what.splitlines()[0]}",
                 _hint(error),
             ) from None
+
+
+def _refuse_lines() -> None:
+    """Refuse a dmesg that would read syslog(2), for want of the kernel's buffer of records.
+
+    Each line of a record then comes with the record's prefix, so that whoever gets a line break
+    into a message, by the name of a file for instance, writes one of his own.
+    """
+    try:
+        os.close(kmsg.opened(kmsg.DEVICE))
+    except OSError as error:
+        raise SourceUnreadable(
+            f"dmesg cannot read {kmsg.DEVICE} ({error.strerror}), and would print lines that cannot"
+            " be told from records",
+            f"{_restriction()}run as root of the machine itself, or with CAP_SYSLOG"
+            if isinstance(error, PermissionError)
+            else "use the source journal, or run treason where that device is",
+        ) from None
 
 
 def _messages(lines: Sequence[str]) -> Iterator[_Message]:

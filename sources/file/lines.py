@@ -82,8 +82,16 @@ def lines(chunk: bytes, end: int) -> Iterator[tuple[int, bytes]]:
         start = stop
 
 
-def holding(chunk: bytes, end: int, needles: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield the lines that hold a needle, in order."""
+def before(chunk: bytes, at: int) -> Iterator[bytes]:
+    """Yield the lines of a piece of a log that end at a place, the last one first."""
+    while at > 0:
+        start = chunk.rfind(b"\n", 0, at - 1) + 1
+        yield chunk[start:at]
+        at = start
+
+
+def holding(chunk: bytes, end: int, needles: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that hold a needle, in order, and where they stand in the chunk."""
     found: dict[int, int] = {}
     memmem = _memmem()
     for needle in needles:
@@ -96,7 +104,7 @@ def holding(chunk: bytes, end: int, needles: Sequence[bytes]) -> Iterator[bytes]
             at = chunk.find(needle, stop, end)
     for start, stop in sorted(found.items()):
         if stop - start < _LONGEST:
-            yield chunk[start:stop]
+            yield start, chunk[start:stop]
 
 
 @cache

@@ -1,11 +1,13 @@
 """The records in the lines of one log."""
 
+import re
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, Final
 
 from reconciler import Record
 from sources import shapes
-from sources.file.lines import chunks, goes_on, holding, lines, resume
+from sources.file.lines import before, chunks, goes_on, holding, lines, resume
 from sources.file.position import Position
 from sources.file.stream import Stream
 
@@ -14,6 +16,22 @@ _OPENING: Final = b'"dmesg": ['
 
 _NUMBERS: Final = (b'"MESSAGE":[', b'"MESSAGE" : [')
 """So begins a message that ``journalctl -o json`` gives as a list of its bytes: it is no UTF-8."""
+
+
+_LINEWISE: Final = {"dmesg", "syslog"}
+"""Carriers in which each line of a record has a prefix."""
+
+_STAMPED: Final = re.compile(
+    rb"(?:(?:<[0-7]>)?"
+    rb"|(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}|[-0-9]{10}T\S{8,30}) [^\s:\[]+ kernel: )"
+    rb"\[ *([0-9]{1,10}\.[0-9]{6})\]"
+)
+"""The stamp in the forms of a line of the kernel that most logs have; the others take longer."""
+
+_BEHIND: Final = 1 << 16
+_LOOK_BACK: Final = 1000
+"""Bytes of the log that are kept for that, and lines that are looked at: those of other programs
+may stand between two of the kernel."""
 
 
 class Reading:
@@ -25,6 +43,8 @@ class Reading:
         self._spread: dict[str, Any] | None = None
         self._brace: int | None = None
         self._document: int | None = None
+        self._behind = b""
+        self._stamp: float | None = None
         self.offset = 0
 
     def records(
@@ -44,12 +64,14 @@ class Reading:
             if not stream.ahead():
                 return
             self.offset = resume(stream, position.offset, position.tail)
+            self._behind = stream.last
         for place, chunk, end in chunks(stream):
             if growing and end == len(chunk) and goes_on(chunk) and not stream.ahead():
                 stream.go(place)
                 self.offset = place
                 break
             yield from self._records(place, chunk, end)
+            self._behind = (self._behind + chunk[max(0, end - _BEHIND) : end])[-_BEHIND:]
             self.offset = place
         if stream.last.endswith(b"\n"):
             self.offset = stream.at
@@ -64,13 +86,37 @@ class Reading:
         braced = b"{" in chunk
         if not self._sought or (braced and self._opens(chunk, end)) or self._is_spread:
             for start, line in lines(chunk, end):
-                if record := self._record(offset + start, line):
+                record = self._record(offset + start, line)
+                if record and not self._goes_on(record, chunk, start):
                     yield record
         else:
             sought = [*self._sought, *_NUMBERS] if braced else self._sought
-            for line in holding(chunk, end, sought):
-                if record := shapes.parse(text(line), trusted=self._trusted):
+            for start, line in holding(chunk, end, sought):
+                record = shapes.parse(text(line), trusted=self._trusted)
+                if record and not self._goes_on(record, chunk, start):
                     yield record
+
+    def _goes_on(self, record: Record, chunk: bytes, start: int) -> bool:
+        """Whether this is no record of its own, but a line of the one before.
+
+        What reads syslog(2) or /proc/kmsg (dmesg where /dev/kmsg is missing, rsyslog), and pstore
+        and netconsole write the prefix of a record before each of its lines (print_prefix in
+        kernel/printk/printk.c), so these have one stamp. Whoever gets a line break into a message,
+        by the name of a file for instance, would write a message of his own otherwise.
+        """
+        if record.monotonic is None or record.carrier not in _LINEWISE:
+            return False
+        last = chunk.rfind(b"\n", 0, start - 1) + 1 if start else start
+        if (match := _STAMPED.match(chunk, last, start)) and (own := _STAMPED.match(chunk, start)):
+            return match[1] == own[1]  # as it mostly is, and fast
+        earlier = chain(before(chunk, start), before(self._behind, len(self._behind)))
+        for line in islice(earlier, _LOOK_BACK):
+            if match := _STAMPED.match(line):
+                return float(match[1]) == record.monotonic
+            other = shapes.parse(text(line), trusted=True)  # None: of another program
+            if other is not None and other.monotonic is not None:
+                return other.monotonic == record.monotonic
+        return False
 
     @property
     def _is_spread(self) -> bool:
@@ -88,8 +134,12 @@ class Reading:
             if line.startswith(b"   "):
                 self._spread |= shapes.member(text(line))
                 record = shapes.dmesg(self._spread, trusted=self._trusted)
-                self._spread = {} if record or line.rstrip().endswith(b"{") else self._spread
-                return record
+                if record is None:
+                    self._spread = {} if line.rstrip().endswith(b"{") else self._spread
+                    return None
+                self._spread = {}
+                earlier, self._stamp = self._stamp, record.monotonic
+                return record if earlier is None or earlier != record.monotonic else None
             self._spread = None
         brace, self._brace = self._brace, None
         if line.rstrip() == b"{":

@@ -93,3 +93,31 @@ def test_a_rule_of_ones_own_needs_no_ports() -> None:
 def test_messages_of_a_million_digits_end_soon() -> None:
     """A hostile text costs no more than its length."""
     assert detect(record("TCP: Peer " + "1." * 500_000 + " unexpectedly shrunk window")) is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["0.0.0.0", "0.1.2.3", "127.0.0.1", "127.9.9.9", "224.0.0.1", "239.1.2.3", "255.255.255.255"],
+)
+def test_what_can_be_no_peer_is_no_offence(address: str) -> None:
+    """Unspecified, loopback, multicast and broadcast, in IPv4 and in IPv6; others are."""
+    text = f"Peer {address}:1/2 unexpectedly shrunk window {U} (repaired)"
+    assert detect(record(text)) is None
+
+
+@pytest.mark.parametrize("head", ["0000", "ff02", "ff05"])
+def test_what_can_be_no_peer_in_ipv6_is_no_offence(head: str) -> None:
+    """``::``, ``::1`` and groups."""
+    for last in ("0000", "0001"):
+        address = ":".join([head, *["0000"] * 6, last])
+        text = f"Peer {address}:1/2 unexpectedly shrunk window {U} (repaired)"
+        assert detect(record(text)) is None
+
+
+@pytest.mark.parametrize("address", ["1.0.0.0", "126.255.255.255", "223.255.255.255", "240.0.0.1"])
+def test_their_neighbours_are_peers_as_any_other(address: str) -> None:
+    """The edges of those networks."""
+    text = f"Peer {address}:1/2 unexpectedly shrunk window {U} (repaired)"
+    found = detect(record(text))
+    assert found is not None
+    assert str(found.address) == address

@@ -10,6 +10,7 @@ from pytest_mock import MockerFixture
 from reconciler import Network, Networks, Record, SourceUnreadable
 from reconciler.detection.detect import RULES, Rule
 from reconciler.detection.policy import Policy
+from reconciler.execute import run
 from reconciler.passes.scan import Reading, Scanner
 from reconciler.store.store import Store, open_store
 
@@ -429,3 +430,23 @@ def test_a_failed_source_leaves_nothing_behind_in_a_check(store: Store) -> None:
     scanner = Scanner(store, Policy(max_new_bans=1), NOW, write=False)
     bad, good = scanner.scan({"bad": lambda: Failing(many), "good": lambda: Fixed(many)})
     assert (bad.error, good.offences, good.known, good.new) == ("gone", 3, 0, 1)
+
+
+def test_this_machines_own_addresses_are_no_peers(store: Store, host: None) -> None:
+    """Nor are its broadcasts; it is said which were named, and that nobody is banned for it."""
+    run(["ip", "address", "add", "192.0.2.1/24", "broadcast", "192.0.2.255", "dev", "lo"])
+    run(["ip", "address", "add", "2001:db8::1/64", "dev", "lo"])
+    six = "2001:0db8:0000:0000:0000:0000:0000:0001"
+    texts = ("192.0.2.1", "192.0.2.255", six, "192.0.2.1", "192.0.2.2")
+    reading = scan(store, Fixed([shrunk(text) for text in texts], position=None))
+    assert [ban.network for ban in reading.bans] == [B]
+    assert reading.notes == (
+        "4 messages of addresses that are this machine's own: 192.0.2.1, 192.0.2.255, 2001:db8::1",
+    )
+
+
+def test_own_addresses_are_asked_for_only_where_they_matter(store: Store) -> None:
+    """Most passes recognise nothing."""
+    unasked = Scanner(store, Policy(), NOW, write=True, own=lambda: pytest.fail("asked"))
+    [reading] = unasked.scan({"kmsg": lambda: Fixed([Record("other", "kmsg", trusted=True)])})
+    assert reading.offences == 0

@@ -118,3 +118,15 @@ def test_public_names_only() -> None:
     """The plugin keeps to the public names, as its pyproject.toml says."""
     lint = Path(sys.executable).with_name("lint-imports")
     subprocess.run([lint, "--no-cache"], cwd=ROOT, check=True)
+
+
+def test_a_line_of_a_record_is_no_message(tmp_path: Path) -> None:
+    """An ordinary user gets a line break into a message, and would write one of his own."""
+    dump = tmp_path / "1" / "dmesg.txt"
+    dump.parent.mkdir()
+    dump.write_text(
+        "Panic#1 Part1\n<4>[ 7.000001] process 'x\n<4>[ 7.000001] Peer 203.0.113.5:1/2 forged\n"
+        "<4>[ 7.000002] Peer 203.0.113.6:1/2 true\n"
+    )
+    records = Pstore(Settings(str(tmp_path))).read(None, ["Peer"])
+    assert [record.text for record in records] == ["Peer 203.0.113.6:1/2 true"]

@@ -6,7 +6,7 @@ A file is a dump of the kernel's buffer (kernel's fs/pstore/platform.c, pstore_d
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -45,9 +45,8 @@ class Pstore:
                     status = os.fstat(dump.fileno())
                     name = f"{path.relative_to(self._path)}={status.st_size}"
                     if name not in known:
-                        for line in dump:
-                            record = _record(line, trusted=_vouched(status))
-                            if record and _sought(record, needles):
+                        for record in _records(dump, trusted=_vouched(status)):
+                            if _sought(record, needles):
                                 yield record
                 self._names.append(name)
         except OSError as error:
@@ -73,6 +72,21 @@ def _raised(error: OSError) -> None:
 def _vouched(status: os.stat_result) -> bool:
     """Return whether nobody but root and ourselves can have written the file."""
     return status.st_uid in {0, os.geteuid()} and not status.st_mode & 0o022
+
+
+def _records(dump: Iterable[bytes], *, trusted: bool) -> Iterator[Record]:
+    """Yield the records of a dump.
+
+    Each line of a record has its stamp (print_prefix in kernel's kernel/printk/printk.c). Only the
+    first one is a message: anybody may get a line break into one, by the name of a file for
+    instance.
+    """
+    stamp = None
+    for line in dump:
+        record = _record(line, trusted=trusted)
+        if record and record.monotonic != stamp:
+            yield record
+        stamp = record.monotonic if record else stamp
 
 
 def _record(line: bytes, *, trusted: bool) -> Record | None:
