@@ -38,8 +38,8 @@ class Offence:
     """A record that a rule recognised.
 
     ``time`` is in seconds since the epoch, ``micros`` are microseconds since boot as the kernel
-    stamped the record; each is None if untold. ``evidence`` is the record's text. ``booted`` says
-    that the record told its boot, too.
+    stamped the record; each is None if untold. ``evidence`` is the record's text. ``boot`` is the
+    boot's id in 32 hexadecimal digits (random(4)), where the record tells it.
     """
 
     address: Network
@@ -51,11 +51,11 @@ class Offence:
     time: float | None = None
     count: int = 1
     micros: int | None = None
-    booted: bool = False
+    boot: str | None = None
 
     @property
     def stamp(self) -> tuple[int, str] | None:
-        """By what the same record is known again when another source brings it, if it is."""
+        """By what the same record of a boot is known again, whoever brings it, if it is."""
         return None if self.micros is None else (self.micros, self.evidence)
 
     def when(self, now: int) -> float:

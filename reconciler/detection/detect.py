@@ -165,7 +165,7 @@ def offence(record: Record, rule: Rule, match: Match) -> Offence:
         time=record.time,
         count=record.repeated * (_number(groups.get("count"), "count", _MOST) or 1),
         micros=_micros(record.monotonic),
-        booted=record.boot_id is not None,
+        boot=record.boot_id and record.boot_id.replace("-", ""),
     )
 
 

@@ -12,6 +12,7 @@ from reconciler.model import Ban, Offence
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
 from reconciler.planning.desired import covered
+from reconciler.store.offences import Sighting
 from reconciler.store.store import Store
 
 _CLOCK: Final = 300
@@ -33,34 +34,38 @@ class Counting:
     exempt: Networks = NOTHING
     bans: dict[Network, int | None] = field(factory=dict, init=False)
     _unstored: dict[str, list[Offence]] = field(factory=dict, init=False)
-    _stamps: dict[tuple[int, str], str] = field(factory=dict, init=False)
+    _seen: dict[tuple[int, str], list[Sighting]] = field(factory=dict, init=False)
 
     def unknown(self, source: str, offences: Sequence[Offence]) -> list[Offence]:
-        """Leave out the records that are stored already.
+        """Leave out the records that were counted already, whoever brought them.
 
-        Another source may have brought them; and one that tells its boot is one of a kind, so
-        that this source has lost its place if it brings it again.
+        The kernel stamps each record once, and every carrier that keeps the stamp passes it on.
         """
-        own, others = self.store.offences.stored(source, offences)
-        others |= {stamp for stamp, name in self._stamps.items() if name != source}
-        if not (own or others):
-            return [*offences]
-        return [o for o in offences if o.stamp not in others and not (o.booted and o.stamp in own)]
+        seen = self.store.offences.stored(offences)
+        for stamp, earlier in self._seen.items():
+            seen.setdefault(stamp, []).extend(earlier)
+        fresh = []
+        for each in offences:
+            if each.stamp is not None:
+                earlier = seen.setdefault(each.stamp, [])
+                if any(sighting.is_of(each, source) for sighting in earlier):
+                    continue
+                earlier.append(Sighting(source, each.time, each.count, each.boot))
+            fresh.append(each)
+        return fresh
 
-    def follow(self, offences: Iterable[Offence], *, added: bool) -> tuple[list[Ban], list[Ban]]:
+    def follow(self, offences: Iterable[Offence]) -> tuple[list[Ban], list[Ban]]:
         """Return the bans that follow, and those that only make another one longer.
 
         A longer ban is never shortened. What came before a ban of its network was lifted, or had
-        ended, is settled; so is what a source brings of that time that was ``added`` to others and
-        is read for the first time. Otherwise what is new counts, whatever its time.
+        ended, is settled, however late it is read. Otherwise what is new counts, whatever its
+        time.
         """
         own = {rule.name: rule.policy for rule in self.rules if rule.policy is not None}
         counting = self._counting(offences)
         subjects = {self.policy.subject(each.address) for each in counting}
-        matter = added or self._looks_back
-        lifts = self.store.history.lifts(subjects, self.now) if matter else {}
-        if added:
-            counting = self._unsettled(counting, lifts)
+        lifts = self.store.history.lifts(subjects, self.now)
+        counting = self._unsettled(counting, lifts)
         known = self.store.bans.ends(subjects, self.now) | self.bans
         if for_good := {network for network, until in known.items() if until is None}:
             counting = [o for o in counting if self.policy.subject(o.address) not in for_good]
@@ -75,13 +80,20 @@ class Counting:
         """Remember what is not stored."""
         if self._looks_back:
             self._unstored[source] = [*self._unstored.get(source, ()), *offences]
-        self._stamps |= {o.stamp: source for o in offences if o.stamp is not None}
+        for o in offences:
+            if o.stamp is not None:
+                sighting = Sighting(source, o.time, o.count, o.boot)
+                self._seen.setdefault(o.stamp, []).append(sighting)
 
     def forget(self, source: str, bans: Mapping[Network, int | None]) -> None:
         """Undo what a source brought that failed; ``bans`` are those that there were before."""
         self.bans = dict(bans)
         self._unstored.pop(source, None)
-        self._stamps = {stamp: name for stamp, name in self._stamps.items() if name != source}
+        self._seen = {
+            stamp: kept
+            for stamp, sightings in self._seen.items()
+            if (kept := [each for each in sightings if each.source != source])
+        }
 
     def _counting(self, offences: Iterable[Offence]) -> list[Offence]:
         """Leave out those of rules that only report, or that there are no more, and of the exempt.

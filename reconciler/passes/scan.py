@@ -102,8 +102,7 @@ class Scanner:
         rules = [rule for rule in self.rules if _is_for(rule, name)]
         if not rules:
             return Reading(name, notes=("not read: no rule applies to this source",))
-        read = self.store.cursors.sources()
-        tally = _Tally(added=bool(read) and name not in read)
+        tally = _Tally()
         coming = self._recognised(source, name, rules, tally)
         batch = [*islice(coming, _BATCH)]  # often all: the database is not locked meanwhile
         before = dict(self._counting.bans)
@@ -155,7 +154,7 @@ class Scanner:
             reported = [offence for offence in fresh if offence.rule in only]
             tally.reported += sum(offence.count for offence in reported)
             tally.sightings += [o.evidence for o in reported[: _SHOWN - len(tally.sightings)]]
-        new, longer = self._counting.follow(fresh, added=tally.added)
+        new, longer = self._counting.follow(fresh)
         bans = [*new, *longer]
         tally.new += len(new)
         tally.bans |= {ban.network: ban for ban in bans}
@@ -182,9 +181,8 @@ class Scanner:
 
 @define(eq=False)
 class _Tally:
-    """What a source has brought so far; see `Reading`, and `Counting.follow` for ``added``."""
+    """What a source has brought so far; see `Reading`."""
 
-    added: bool
     offences: int = 0
     reported: int = 0
     refused: int = 0

@@ -164,6 +164,9 @@ _FIFTH: Final = (
     "ALTER TABLE verified ADD COLUMN token INTEGER NOT NULL DEFAULT 0",
 )
 
+# The boot of a record, where it tells it: its stamp is one of a kind within that.
+_SIXTH: Final = ("ALTER TABLE offences ADD COLUMN boot TEXT",)
+
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
 """Those that note each change of a ban."""
 
@@ -172,7 +175,7 @@ NAMES: Final = {
     *("prunings", "treason_identity"),
     *("badips_insert", "bans_renamed", *TRIGGERS),
 }
-_STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)
+_STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
 VERSION: Final = len(_STEPS)
 
 

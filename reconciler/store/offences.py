@@ -5,6 +5,8 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
+from attrs import frozen
+
 from reconciler.model import Offence
 from reconciler.network import Network
 from reconciler.store.database import Database
@@ -13,8 +15,36 @@ MOST: Final = 1_000_000
 """Offences that are kept, however young they are; the oldest go first."""
 
 
+_APART: Final = 86400
+"""Seconds between two lines of equal stamps that are of two boots."""
+
 MOST_OF_ONE: Final = 20_000
 """Offences of one network that are looked at; no threshold is higher."""
+
+
+@frozen
+class Sighting:
+    """Which source brought a record, what time it has (epoch seconds), and what else tells it."""
+
+    source: str | None
+    time: float | None
+    count: int
+    boot: str | None
+
+    def is_of(self, offence: Offence, source: str) -> bool:
+        """Whether a record of this stamp and text that a source brings is the very one.
+
+        The stamps of another boot may be equal. A log that does not tell its boots has a date in
+        the line, if any: it is the same each time that the line is read. Another source may have
+        another clock.
+        """
+        if self.count != offence.count:
+            return False  # "message repeated" stands for others
+        if self.boot is not None and offence.boot is not None:
+            return self.boot == offence.boot
+        if self.source != source or self.time is None or offence.time is None:
+            return True
+        return abs(self.time - offence.time) < _APART
 
 
 class Offences:
@@ -28,10 +58,10 @@ class Offences:
         with self._database.transaction():
             self._database.execute_many(
                 "INSERT INTO offences (address, key, rule, peer_port, local_port, time, count,"
-                " evidence, source, micros) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " evidence, source, micros, boot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     (str(o.address), o.address.key, o.rule, o.peer_port, o.local_port, o.when(now),
-                     o.count, o.evidence, source, o.micros)
+                     o.count, o.evidence, source, o.micros, o.boot)
                     for o in offences
                 ),
             )  # fmt: skip
@@ -56,29 +86,24 @@ class Offences:
             Offence(Network.of_key(key), rule, evidence, True, *rest)
             for network in networks
             for key, rule, evidence, *rest in self._database.rows(
-                "SELECT key, rule, evidence, peer_port, local_port, time, count, micros"
+                "SELECT key, rule, evidence, peer_port, local_port, time, count, micros, boot"
                 " FROM offences WHERE key BETWEEN ? AND ? AND time BETWEEN ? AND ?"
                 " ORDER BY time DESC LIMIT ?",
                 (network.key, Network(network.end).key, since, until, MOST_OF_ONE),
             )
         ]
 
-    def stored(
-        self, source: str, offences: Iterable[Offence]
-    ) -> tuple[set[tuple[int, str]], set[tuple[int, str]]]:
-        """Return the stamps of those that are stored: brought by this source, and by others.
-
-        The kernel stamps each record once, and every carrier that keeps the stamp passes it on.
-        """
-        micros = [offence.micros for offence in offences if offence.micros is not None]
-        found: tuple[set[tuple[int, str]], set[tuple[int, str]]] = (set(), set())
+    def stored(self, offences: Iterable[Offence]) -> dict[tuple[int, str], list[Sighting]]:
+        """Return where and when records with the stamps of these were seen before."""
+        found: dict[tuple[int, str], list[Sighting]] = {}
         if not self._database.rows("SELECT 1 FROM offences WHERE micros IS NOT NULL LIMIT 1"):
             return found
+        micros = [offence.micros for offence in offences if offence.micros is not None]
         rows = self._database.rows(
-            "SELECT micros, evidence, source IS NOT ? FROM offences"
+            "SELECT micros, evidence, source, time, count, boot FROM offences"
             " WHERE micros IN (SELECT value FROM json_each(?))",
-            (source, json.dumps(micros)),
+            (json.dumps(micros),),
         )
-        for stamp, evidence, other in rows:
-            found[other].add((stamp, evidence))
+        for stamp, evidence, *rest in rows:
+            found.setdefault((stamp, evidence), []).append(Sighting(*rest))
         return found

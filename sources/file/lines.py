@@ -10,7 +10,7 @@ from sources.file.stream import Stream
 _CHUNK: Final = 1 << 18
 """Bytes that are read and searched at once."""
 
-_LONGEST: Final = 1 << 16
+LONGEST: Final = 1 << 16
 """Bytes of a line; one of as many is no kernel message, and is skipped without being held."""
 
 _LONGEST_ADDRESS: Final = 64
@@ -30,7 +30,7 @@ def resume(stream: Stream, offset: int, tail: int) -> int:
     stream.go(offset)
     if not tail:
         return offset
-    first = stream.readline(_LONGEST)
+    first = stream.readline(LONGEST)
     if first[tail:] in {b"\n", b"\r\n"}:
         return offset + len(first)
     stream.go(offset)
@@ -54,11 +54,11 @@ def chunks(stream: Stream) -> Iterator[tuple[int, bytes, int]]:
         end = chunk.rfind(b"\n") + 1
         yield offset, chunk, end
         offset += end
-        line = chunk[end:] + stream.readline(_LONGEST)
+        line = chunk[end:] + stream.readline(LONGEST)
         length = len(line)
         yield offset, line, length
-        while length >= _LONGEST and line and not line.endswith(b"\n"):
-            line = stream.readline(_LONGEST)
+        while length >= LONGEST and line and not line.endswith(b"\n"):
+            line = stream.readline(LONGEST)
             length += len(line)
         offset += length
 
@@ -77,7 +77,7 @@ def lines(chunk: bytes, end: int) -> Iterator[tuple[int, bytes]]:
     start = 0
     while start < end:
         stop = chunk.find(b"\n", start, end) + 1 or end
-        if stop - start < _LONGEST and chunk[start] != _NEWLINE:
+        if stop - start < LONGEST and chunk[start] != _NEWLINE:
             yield start, chunk[start:stop]
         start = stop
 
@@ -103,7 +103,7 @@ def holding(chunk: bytes, end: int, needles: Sequence[bytes]) -> Iterator[tuple[
             found[chunk.rfind(b"\n", 0, at) + 1] = stop
             at = chunk.find(needle, stop, end)
     for start, stop in sorted(found.items()):
-        if stop - start < _LONGEST:
+        if stop - start < LONGEST:
             yield start, chunk[start:stop]
 
 

@@ -1,25 +1,46 @@
 """How far a log was read: the cursor of `sources.file`, and how its place is found again."""
 
 import re
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from itertools import takewhile
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from sources.file.lines import LONGEST
 from sources.file.stream import MARK, Stream
 
 _TEXT: Final = re.compile(
     r"([0-9]{1,20}):([0-9]{1,20}):([0-9]{1,18}):([0-9]{1,18})"
-    r"(?::([0-9a-f]{16}):([0-9a-f]{16}):(-|[0-9a-f]{16})?)?",
+    r"(?::([0-9a-f]{16}):([0-9a-f]{16}):(-|[0-9a-f]{16})?(?::((?:[0-9a-f]{16}){0,8}))?)?",
     re.ASCII,
 )
+_DIGEST: Final = 16
+"""Characters of one."""
+
+_LINES: Final = 8
+"""Lines by which a place is found again in a log that was written anew."""
+
+_PART: Final = re.compile(rb"[\s\"{}\[\]]|[A-Z0-9_]+=")
+"""So begins a line that is only a part of a record or a document."""
+
+_TELLING: Final = re.compile(
+    rb"[0-9]:[0-9]{2}:[0-9]{2}|[0-9][.,][0-9]{6}|\b[0-9]{10,}\b"
+    rb"|^(?![A-Z0-9_]+=)[^\s\"{}\[\]].{23}"
+)
+"""What is not to be found in any other line: a time, or the text of a message.
+
+What stands in every record of a spread document is none.
+"""
+
 NONE: Final = "-"
 """Instead of the mark of a file: there is none."""
 
 
 @frozen
 class Position:
-    """``DEVICE:INODE:OFFSET:TAIL:HEAD:NEAR:BEFORE``.
+    """``DEVICE:INODE:OFFSET:TAIL:HEAD:NEAR:BEFORE:LINES``.
 
     OFFSET is where the last whole line ends. TAIL is the length of what was read behind it: a
     last line without its newline, which a writer may be about to complete, or a whole document
@@ -28,7 +49,9 @@ class Position:
     HEAD and NEAR are digests of the file's first bytes and of those before the end of the tail,
     each `MARK` bytes if there are as many. They tell which file it was: names change, inodes are
     used again, and devices are numbered anew at each boot. BEFORE is the mark of the generation
-    before it (``-``: there was none, empty: it is not known). Old cursors end with TAIL.
+    before it (``-``: there was none, empty: it is not known). LINES are digests of the last lines,
+    by which the place is found where the log was written anew, without its first lines for
+    instance. Old cursors end with TAIL, or with BEFORE.
     """
 
     device: int
@@ -38,6 +61,7 @@ class Position:
     head: str | None = None
     near: str | None = None
     before: str | None = None
+    lines: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str | None) -> "Position | None":
@@ -45,7 +69,7 @@ class Position:
         match = _TEXT.fullmatch(text or "")
         if match is None:
             return None
-        device, inode, offset, tail, head, near, before = match.groups()
+        device, inode, offset, tail, head, near, before, known = match.groups()
         return cls(
             device=int(device),
             inode=int(inode),
@@ -54,11 +78,14 @@ class Position:
             head=head,
             near=near,
             before=before,
+            lines=tuple(re.findall(f".{{{_DIGEST}}}", known or "")),
         )
 
     @classmethod
-    def of(cls, stream: Stream, offset: int, before: str | None) -> "Position":
-        """Return that of a stream which was read to where it stands; ``offset`` as above."""
+    def of(
+        cls, stream: Stream, offset: int, before: str | None, lines: tuple[str, ...]
+    ) -> "Position":
+        """Return that of a stream which was read to where it stands; the others as above."""
         end, near, status = stream.at, digest(stream.last), stream.status
         if end > MARK and len(stream.first) < MARK:
             stream.go(MARK)  # it was shorter when it was opened
@@ -71,11 +98,12 @@ class Position:
             head=head,
             near=near,
             before=before,
+            lines=lines,
         )
 
     def __str__(self) -> str:
         numbers = f"{self.device}:{self.inode}:{self.offset}:{self.tail}"
-        return f"{numbers}:{self.head}:{self.near}:{self.before or ''}"
+        return f"{numbers}:{self.head}:{self.near}:{self.before or ''}:{''.join(self.lines)}"
 
     def within(self, stream: Stream) -> bool:
         """Return whether it is a place in this log."""
@@ -86,6 +114,45 @@ class Position:
         if not stream.go(min(end, MARK)) or digest(stream.last) != self.head:
             return False
         return stream.go(end) and digest(stream.last) == self.near
+
+    def moved(self, stream: Stream) -> "Position | None":
+        """Look for the place in a log that was written anew; None if it is not there.
+
+        It is behind the last of the log's lines that was one of those read last, and that has
+        the same one before it, if any.
+        """
+        followed = dict(zip(self.lines, (None, *self.lines), strict=False))
+        if not followed or not stream.go(0):
+            return None
+        found, before, at = None, None, 0
+        while line := stream.readline(LONGEST):
+            at += len(line)
+            own = _fingerprint(line) if line.endswith(b"\n") else None
+            if own in followed and (before is None or followed[own] in {None, before}):
+                found = at
+            before = own or before
+        return None if found is None else evolve(self, offset=found, tail=0)
+
+
+def fingerprints(earlier: Sequence[str], lines: Iterable[bytes]) -> tuple[str, ...]:
+    """Return those of the lines that were read last, no two alike; ``lines`` begin with the last.
+
+    ``earlier`` are those of the lines before them.
+    """
+    known: list[str] = []
+    for line in lines:
+        own = _fingerprint(line)
+        if own in known or len(known) == _LINES or not (own or _PART.match(line)):
+            return tuple(reversed(known))
+        known += filter(None, [own])
+    fitting = takewhile(lambda each: each not in known, reversed(earlier))
+    return tuple(reversed([*known, *fitting][:_LINES]))
+
+
+def _fingerprint(line: bytes) -> str | None:
+    """Stand for a line; None for one that might stand anywhere."""
+    whole = line.rstrip(b"\r\n")
+    return digest(whole) if _TELLING.search(whole) else None
 
 
 def digest(piece: bytes) -> str:

@@ -46,6 +46,7 @@ class Reading:
         self._behind = b""
         self._stamp: float | None = None
         self.offset = 0
+        self.known: tuple[str, ...] = ()
 
     def records(
         self, stream: Stream, position: Position | None, *, growing: bool = False
@@ -58,13 +59,13 @@ class Reading:
             if stream.at:
                 stream.go(0)
         else:
-            self.offset = position.offset
+            self.offset, self.known = position.offset, position.lines
             if not stream.go(position.offset + position.tail):
                 raise OSError("it was truncated just now, try again")
             if not stream.ahead():
                 return
             self.offset = resume(stream, position.offset, position.tail)
-            self._behind = stream.last
+            self._behind, earlier = stream.last, stream.at
         for place, chunk, end in chunks(stream):
             if growing and end == len(chunk) and goes_on(chunk) and not stream.ahead():
                 stream.go(place)

@@ -146,7 +146,8 @@ class _Search:
             fitting = (index for index, each in enumerate(held) if self._fits(each))
             start = next(fitting, None)
             if start is None:
-                place = None
+                start, place = self._moved(held)
+            if start is None:
                 notes = [
                     f"{self.log!r} was rotated away before its end was read; lines may be lost"
                 ]
@@ -159,6 +160,13 @@ class _Search:
         notes += [f"{each.path!r} was not read: {each.reason}" for each in held if not each.stream]
         logs = [(each.path, each.stream) for each in held if each.stream]
         return Unread(logs, place, _before(every, oldest), notes)
+
+    def _moved(self, held: Sequence[_Held]) -> tuple[int | None, Position | None]:
+        """Find the newest log that was written anew with the place in it, and where that is now."""
+        for index, each in reversed([*enumerate(held)]):
+            if each.stream and self.position and (place := self.position.moved(each.stream)):
+                return index, place
+        return None, None
 
     def _fits(self, held: _Held) -> bool:
         stream = held.stream

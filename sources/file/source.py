@@ -89,7 +89,7 @@ class File:
             if stream.broken:
                 self._notes.append(f"{path!r} is damaged; its end was not read: {stream.broken}")
             if found.resumable:
-                self._cursor = str(Position.of(stream, reading.offset, found.before))
+                self._cursor = str(Position.of(stream, reading.offset, found.before, reading.known))
 
     def _unread(self, position: Position | None, stack: ExitStack) -> Unread:
         """Find what is to be read: more than one file only where the log is one with a name."""
@@ -108,8 +108,10 @@ class File:
                 f"{self._path!r} is not a file", "name a log file, or - for standard input"
             )
         regular = stat.S_ISREG(mode)
-        if not (regular and position and position.within(stream)):
+        if not regular:
             position = None
+        elif position and not position.within(stream):
+            position = position.moved(stream)
         return Unread([(self._path, stream)], position, None, (), resumable=regular)
 
 

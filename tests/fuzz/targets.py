@@ -255,7 +255,7 @@ def check_file(data: bytes) -> int:
 def _file(path: Path, cursor: str | None = None) -> tuple[list[Peer], str | None]:
     """Read a log from a cursor on; give also the new one. It is read in small pieces."""
     source = File(Settings(str(path), trusted=True))
-    with mock.patch.multiple(lines, _LONGEST=LONGEST, _CHUNK=64):
+    with mock.patch.multiple(lines, LONGEST=LONGEST, _CHUNK=64):
         return peers(source.read(cursor, SOUGHT)), source.cursor()
 
 

@@ -214,15 +214,33 @@ def test_a_record_that_two_sources_bring_counts_once(store: Store, *, write: boo
     assert [(r.offences, r.known) for r in readings] == [(2, 0), (1, 2), (1, 0)]
 
 
-def test_what_one_source_brings_twice_is_two_offences(store: Store) -> None:
-    """A source is believed about its own records; those without a stamp are never matched."""
-    scan(store, Fixed([stamped(1, 5.0), stamped(1, 5.0), stamped(1, None)], position=None))
-    again = scan(store, Fixed([stamped(1, 5.0)], position=None))
-    assert (again.offences, again.known) == (1, 0)
-    [other] = Scanner(store, Policy(), NOW, write=True).scan(
-        {"other": lambda: Fixed([stamped(1, None)])}
-    )
-    assert (other.offences, other.known) == (1, 0)
+def test_a_record_counts_once_however_often_a_source_brings_it(store: Store) -> None:
+    """In one pass or in two; those without a stamp cannot be told from each other."""
+    twice = Fixed([stamped(1, 5.0), stamped(1, 5.0), stamped(1, None)], position=None)
+    reading = scan(store, twice)
+    assert (reading.offences, reading.known) == (2, 1)
+    again = scan(store, twice)
+    assert (again.offences, again.known) == (1, 2)
+    dry = scan(store, Fixed([stamped(2, 6.0)] * 2, position=None), write=False)
+    assert (dry.offences, dry.known) == (1, 1)
+
+
+def test_a_stamp_is_one_of_a_kind_within_a_boot(store: Store) -> None:
+    """Boots are told apart by their ids, or where a log tells none by the date in the line."""
+    first, second = (attrs.evolve(stamped(1, 5.0), boot_id=boot) for boot in ("a-b", "c"))
+    assert scan(store, Fixed([first, second, first], position=None)).offences == 2
+    assert scan(store, Fixed([attrs.evolve(second, boot_id=None)], position=None)).offences == 0
+    lines = [attrs.evolve(stamped(1, 7.0), time=NOW - day * 86400) for day in (9, 0, 9)]
+    assert scan(store, Fixed(lines, position=None)).offences == 2
+    undated = attrs.evolve(stamped(1, 7.0), time=None)
+    assert scan(store, Fixed([undated], position=None)).offences == 0
+
+
+def test_what_is_said_to_be_repeated_is_none_of_those_before(store: Store) -> None:
+    """A logging daemon that repeats a line with its stamp means others; they count once, too."""
+    lines = [stamped(1, 5.0), attrs.evolve(stamped(1, 5.0), repeated=3)]
+    assert scan(store, Fixed(lines, position=None)).offences == 4
+    assert scan(store, Fixed(lines, position=None)).known == 4
 
 
 def test_an_absurd_stamp_is_stored_without_it(store: Store) -> None:
@@ -257,7 +275,9 @@ def test_who_was_banned_before_is_banned_for_longer(store: Store) -> None:
     policy = Policy(ban_for=60, escalate=3, max_ban=500)
     now, lengths = NOW, []
     for _ in range(4):
-        [ban] = scan(store, Fixed([stamped(1, None)], position=None), policy=policy, now=now).bans
+        [ban] = scan(
+            store, Fixed([shrunk("192.0.2.1")], position=None), policy=policy, now=now
+        ).bans
         lengths.append((ban.until or 0) - now)
         now += 1000
         store.bans.expire(now)
@@ -269,9 +289,9 @@ def test_who_was_banned_before_is_banned_for_longer(store: Store) -> None:
 def test_a_ban_that_has_ended_escalates_though_nobody_moved_it(store: Store) -> None:
     """A check, which moves nothing, tells the same length as the pass."""
     policy = Policy(ban_for=60, escalate=2)
-    scan(store, Fixed([stamped(1, None)], position=None), policy=policy)
+    scan(store, Fixed([shrunk("192.0.2.1")], position=None), policy=policy)
     later = scan(
-        store, Fixed([stamped(1, None)], position=None), policy=policy, now=NOW + 61, write=False
+        store, Fixed([shrunk("192.0.2.1")], position=None), policy=policy, now=NOW + 61, write=False
     )
     assert [ban.until for ban in later.bans] == [NOW + 61 + 120]
 
@@ -372,31 +392,30 @@ def test_what_came_before_a_ban_was_lifted_is_settled(store: Store, lift: str) -
     assert len(scan(store, thrice(6, time=NOW + 15), **later).bans) == 1
 
 
-def test_a_source_that_is_added_brings_back_no_ban_that_was_lifted(store: Store) -> None:
-    """Its first reading tells of the time before; what it brings later counts."""
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_is_settled_stays_settled(store: Store, *, ended: bool) -> None:
+    """No source bans again for what came before a ban ended, also where that was pruned since."""
+    first = Fixed([stamped(1, None)], position=None)
+    scan(store, first, policy=Policy(ban_for=10 if ended else None))
+    if not ended:
+        store.bans.lift([A], NOW + 10)
+    store.offences.prune(NOW + 15)
+    old = Fixed([stamped(1, None), attrs.evolve(shrunk("192.0.2.2"), time=NOW)], position=None)
+    for name in ("added", "other"):
+        [reading] = Scanner(store, Policy(), NOW + 20, write=True).scan({name: lambda: old})
+        assert reading.offences == 2
+        assert {ban.network for ban in reading.bans} <= {B}
+    late = Fixed([attrs.evolve(stamped(2, None), time=NOW + 11)], position=None)
+    assert [b.network for b in scan(store, late, now=NOW + 20).bans] == [A]
 
-    class Again(Fixed):
-        def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
-            return iter(self.records)
 
-    scan(store, Fixed([stamped(1, None)]))
-    store.bans.lift([A], NOW + 10)
-    added = {"added": lambda: Fixed([stamped(1, None), shrunk("192.0.2.2")])}
-    [reading] = Scanner(store, Policy(), NOW + 20, write=True).scan(added)
-    assert [ban.network for ban in reading.bans] == [B]
-    again = {"added": lambda: Again([stamped(2, None)])}
-    [reading] = Scanner(store, Policy(), NOW + 20, write=True).scan(again)
-    assert [ban.network for ban in reading.bans] == [A]
-
-
-def test_a_source_that_lost_its_place_counts_nothing_twice(store: Store) -> None:
-    """A record that tells its boot is one of a kind; the same line in a log may come again."""
-    journal = [attrs.evolve(stamped(port, float(port)), boot_id="b") for port in (1, 2)]
+@pytest.mark.parametrize("boot", ["b", None])
+def test_a_source_that_lost_its_place_counts_nothing_twice(store: Store, boot: str | None) -> None:
+    """Whether its records tell their boot or not."""
+    records = [attrs.evolve(stamped(port, float(port)), boot_id=boot) for port in (1, 2)]
     for expected in ((2, 0), (0, 2)):
-        reading = scan(store, Fixed(journal, position=None), policy=THRICE)
+        reading = scan(store, Fixed(records, position=None), policy=THRICE)
         assert (reading.offences, reading.known) == expected
-    lines = Fixed([stamped(9, 9.0)], position=None)
-    assert [scan(store, lines, policy=THRICE).offences for _ in range(2)] == [1, 1]
 
 
 def test_who_is_exempt_gets_no_neighbour_banned(store: Store) -> None:

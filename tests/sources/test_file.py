@@ -232,7 +232,7 @@ def test_the_size_of_chunks_changes_nothing(
     for size in (chunk, 1 << 16):
         with pytest.MonkeyPatch.context() as patch, NamedTemporaryFile() as file:
             patch.setattr("sources.file.lines._CHUNK", size)
-            patch.setattr("sources.file.lines._LONGEST", 64)
+            patch.setattr("sources.file.lines.LONGEST", 64)
             log = Path(file.name)
             log.write_bytes(before)
             texts, cursor = read(log, None, *needles)
