@@ -8,13 +8,14 @@ too. ``<7>`` tells nothing, since ``dmesg -r`` of util-linux 2.38 prints it for 
 
 import json
 import re
+import time
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from attrs import evolve
 
 from reconciler import Record
+from sources.times import epoch
 
 # The flags c and + (before 4.9) mark a piece of a line that another message cut: no whole message.
 _KMSG: Final = re.compile(r"([0-9]{1,9}),([0-9]{1,20}),([0-9]{1,20}),(?![c+])[^;]*;(.*)", re.DOTALL)
@@ -46,27 +47,41 @@ _DMESG_ISO: Final = re.compile(
     re.DOTALL,
 )
 _STAMP: Final = re.compile(
-    r"\[(?: *(?P<monotonic>[0-9]+\.[0-9]{6})(?: <[ 0-9.]+>)?"
-    r"|[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [0-9]{4}(?: <[ 0-9.]+>)?"
-    r"|<[ 0-9.]+>"
-    r"|[A-Z][a-z]{2} ?[0-9]{1,2} [0-9]{2}:[0-9]{2}"
-    r"| *\+[0-9]+\.[0-9]{6})\](?: ?\[ *[TC][0-9]+\])? "
+    r"\[(?: *(?P<monotonic>[0-9]+\.[0-9]{6})(?: <[ 0-9.,]+>| +)?"
+    r"|(?P<time>[^][<>]{1,40} [0-9]{1,2} [0-9:]{8} [0-9]{4})(?: <[ 0-9.,]+>)?"
+    r"|<[ 0-9.,]+>"
+    r"|[^][<>]{1,30}[0-9]{1,2} [0-9]{2}:[0-9]{2}"
+    r"| *\+[0-9]+[.,][0-9]{6})\](?: ?\[ *[TC][0-9]+\])? "
 )
-_UNIX: Final = re.compile(r"[0-9]{9,11}\.[0-9]{6}")
+_HOSTED: Final = re.compile(r"(?:\S+ )?kernel: (.*)")
+"""What journalctl's short-monotonic and short-delta print behind the stamp."""
+
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[mK]")
+"""ECMA-48 §5.4: how dmesg and journalctl colour what they print."""
+
+_FRAMES: Final = ("\x1e", "data: ")
+"""What stands before an entry with journalctl's json-seq (RFC 7464) and json-sse."""
+
 _LEVELS: Final = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
 _MEMBER: Final = re.compile(r' +"(fac|pri|time|msg)": +(.*?),?')
 _REPEATED: Final = re.compile(r"message repeated ([1-9][0-9]{0,8}) times: \[ ?(.*)\]")
 
 
-def parse(line: str, *, trusted: bool) -> Record | None:
+def parse(line: str, *, trusted: bool, now: float | None = None) -> Record | None:
     """Read one line; None if it is another program's, or no record at all.
 
-    ``trusted`` says whether the text is believed at all.
+    ``trusted`` says whether the text is believed at all. A time without a year is the nearest past
+    one, seen from ``now`` (epoch seconds; None: the clock's).
     """
     if line.startswith(" "):
         return None  # a continuation of the record before
+    now = time.time() if now is None else now
+    if "\x1b" in line:
+        line = _COLOUR.sub("", line)
     if line.startswith("["):
-        return _bare(line, trusted=trusted)  # no prefix but a stamp begins so
+        return _bare(line, now, trusted=trusted)  # no prefix but a stamp begins so
+    for frame in _FRAMES:
+        line = line.removeprefix(frame)
     if line.startswith("{"):
         return _json(line, trusted=trusted)
     if record := kmsg(line):
@@ -75,7 +90,16 @@ def parse(line: str, *, trusted: bool) -> Record | None:
     if match := _PRI.match(line):
         priority, line = int(match[1]), line[match.end() :]
         trusted = trusted and priority < 8
-    return _text(line, priority, trusted=trusted)
+    return _text(line, priority, now, trusted=trusted)
+
+
+def is_known(line: str) -> bool:
+    """Whether a line has a form that is known here, whoever wrote it."""
+    line = _COLOUR.sub("", line)
+    if parse(line, trusted=True) is None:
+        return bool(_TIMED.match(line) or _RFC5424.fullmatch(_PRI.sub("", line, count=1)))
+    bare = (_KMSG, _PRI, _DMESG_ISO, _TIMED, _DECODED, _STAMP)
+    return line.startswith(("{", *_FRAMES)) or any(shape.match(line) for shape in bare)
 
 
 def member(line: str) -> dict[str, Any]:
@@ -137,22 +161,25 @@ def unescaped(text: str) -> str:
     return _ESCAPED.sub(decoded, text)
 
 
-def _bare(line: str, *, trusted: bool) -> Record:
-    text, monotonic = _unstamped(line)
-    return Record(text=text, carrier="dmesg", trusted=trusted, monotonic=monotonic)
+def _bare(line: str, now: float, *, trusted: bool) -> Record:
+    text, monotonic, when = _unstamped(line, now)
+    carrier = "dmesg"
+    if monotonic is not None and (match := _HOSTED.fullmatch(text)):
+        carrier, text = "syslog", match[1]
+    return Record(text=text, carrier=carrier, trusted=trusted, monotonic=monotonic, time=when)
 
 
-def _text(line: str, priority: int | None, *, trusted: bool) -> Record | None:
+def _text(line: str, priority: int | None, now: float, *, trusted: bool) -> Record | None:
     """Read a line without its ``<PRIORITY>``; that of 0 to 7 is the kernel's in RFC 5424 only."""
-    carrier, time = "dmesg", None
+    carrier, when = "dmesg", None
     facility, level = (None, None) if priority is None else divmod(priority, 8)
     facility = facility or None
     if match := _DMESG_ISO.fullmatch(line):
-        time, line = _epoch(match["time"]), match["text"]
+        when, line = epoch(match["time"], now), match["text"]
     elif (match := _RFC5424.fullmatch(line)) or (match := _SYSLOG.fullmatch(line)):
         if match["tag"] != "kernel" or match["process"] not in {None, "-"}:
             return None  # the kernel has no number: a process called itself so
-        carrier, time, line = "syslog", _epoch(match["time"]), match["text"]
+        carrier, when, line = "syslog", epoch(match["time"], now), match["text"]
         if match.re is _RFC5424:
             facility = None if priority is None else priority // 8
     elif _TIMED.match(line):
@@ -160,15 +187,15 @@ def _text(line: str, priority: int | None, *, trusted: bool) -> Record | None:
     elif match := _DECODED.fullmatch(line):
         line = match["text"]
         if iso := _DMESG_ISO.fullmatch(line):
-            time, line = _epoch(iso["time"]), iso["text"]
+            when, line = epoch(iso["time"], now), iso["text"]
     named = match.groupdict() if match else {}
     if named.get("facility"):
         facility, level = (0 if named["facility"] == "kern" else 1), _level(named["level"])
-    line, monotonic = _unstamped(line)
+    line, monotonic, stamped = _unstamped(line, now)
     repeated = 1
     if carrier == "syslog" and (match := _REPEATED.fullmatch(line)):
         repeated = int(match[1])
-        line, monotonic = _unstamped(match[2])
+        line, monotonic, stamped = _unstamped(match[2], now)
     return Record(
         text=line,
         carrier=carrier,
@@ -176,7 +203,7 @@ def _text(line: str, priority: int | None, *, trusted: bool) -> Record | None:
         facility=facility,
         level=level,
         monotonic=monotonic,
-        time=time,
+        time=stamped if when is None else when,
         repeated=repeated,
     )
 
@@ -187,22 +214,13 @@ def _level(name: str) -> int | None:
     return _LEVELS.index(name) if name in _LEVELS else None
 
 
-def _unstamped(text: str) -> tuple[str, float | None]:
-    """Take off ``[61238.407346] `` and its kin."""
-    if match := _STAMP.match(text):
-        return text[match.end() :], float(match["monotonic"]) if match["monotonic"] else None
-    return text, None
-
-
-def _epoch(text: str) -> float | None:
-    """Read a time that says its zone; one without zone or year is no time to rely on."""
-    if _UNIX.fullmatch(text):
-        return float(text)
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return None if time.tzinfo is None else time.timestamp()
+def _unstamped(text: str, now: float) -> tuple[str, float | None, float | None]:
+    """Take off ``[61238.407346] `` and its kin; return what it tells of time, too."""
+    match = _STAMP.match(text)
+    if match is None:
+        return text, None, None
+    monotonic = float(match["monotonic"]) if match["monotonic"] else None
+    return text[match.end() :], monotonic, epoch(match["time"], now) if match["time"] else None
 
 
 def _seconds(time: object) -> float | None:

@@ -1,7 +1,7 @@
 """The lines of a log, in constant memory: chunks of many, and those in them that hold a needle."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Final
 
@@ -82,6 +82,11 @@ def lines(chunk: bytes, end: int) -> Iterator[tuple[int, bytes]]:
         start = stop
 
 
+def too_long(line: bytes) -> bool:
+    """Whether a line is no kernel message, and is not held."""
+    return len(line) >= LONGEST
+
+
 def before(chunk: bytes, at: int) -> Iterator[bytes]:
     """Yield the lines of a piece of a log that end at a place, the last one first."""
     while at > 0:
@@ -90,9 +95,13 @@ def before(chunk: bytes, at: int) -> Iterator[bytes]:
         at = start
 
 
-def holding(chunk: bytes, end: int, needles: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines that hold a needle, in order, and where they stand in the chunk."""
+def holding(
+    chunk: bytes, end: int, needles: Sequence[bytes], places: Iterable[int] = ()
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that hold a needle or a place, in order, and where they stand."""
     found: dict[int, int] = {}
+    for place in places:
+        found[chunk.rfind(b"\n", 0, place) + 1] = chunk.find(b"\n", place, end) + 1 or end
     memmem = _memmem()
     for needle in needles:
         if not memmem(chunk, end, needle, len(needle)):

@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from sources.file.lines import LONGEST
+from sources.file.lines import LONGEST, too_long
 from sources.file.stream import MARK, Stream
 
 _TEXT: Final = re.compile(
@@ -152,7 +152,7 @@ def fingerprints(earlier: Sequence[str], lines: Iterable[bytes]) -> tuple[str, .
 def _fingerprint(line: bytes) -> str | None:
     """Stand for a line; None for one that might stand anywhere."""
     whole = line.rstrip(b"\r\n")
-    return digest(whole) if _TELLING.search(whole) else None
+    return None if too_long(line) or not _TELLING.search(whole) else digest(whole)
 
 
 def digest(piece: bytes) -> str:

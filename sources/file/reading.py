@@ -1,22 +1,32 @@
-"""The records in the lines of one log."""
+"""The records in one log."""
 
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain, islice
-from typing import Any, Final
+from typing import Final
+
+from attrs import evolve
 
 from reconciler import Record
-from sources import shapes
+from sources import export, shapes, times
 from sources.file.lines import before, chunks, goes_on, holding, lines, resume
-from sources.file.position import Position
+from sources.file.position import Position, fingerprints
+from sources.file.spread import Spread
 from sources.file.stream import Stream
 
-_OPENING: Final = b'"dmesg": ['
-"""The second line of what ``dmesg --json`` prints; the first is a brace."""
+_ESCAPES: Final = (b"\\", b"\x1b")
+"""So begins what stands for something else: in JSON, in records of /dev/kmsg, and colours."""
 
-_NUMBERS: Final = (b'"MESSAGE":[', b'"MESSAGE" : [')
+_NUMBERS: Final = re.compile(rb'"MESSAGE"\s*:\s*\[')
 """So begins a message that ``journalctl -o json`` gives as a list of its bytes: it is no UTF-8."""
 
+_EXPORTED: Final = b"__CURSOR="
+"""So begins what ``journalctl -o export`` prints."""
+
+_PIECE: Final = 1 << 18
+"""Bytes of an export that are read at once."""
 
 _LINEWISE: Final = {"dmesg", "syslog"}
 """Carriers in which each line of a record has a prefix."""
@@ -33,18 +43,33 @@ _LOOK_BACK: Final = 1000
 """Bytes of the log that are kept for that, and lines that are looked at: those of other programs
 may stand between two of the kernel."""
 
+_SAMPLE: Final = 100
+"""Lines of a chunk that are looked at to tell whether the log is one that we understand."""
+
+_CLOSE: Final = 60
+"""Seconds by which two ways to tell a time may differ."""
+
 
 class Reading:
-    """Reads one log. Behind it, ``offset`` is that of `Position`."""
+    """Reads one log.
 
-    def __init__(self, sought: Sequence[bytes], *, trusted: bool) -> None:
-        self._sought = sought
+    Behind it, ``offset`` and ``known`` are those of `Position`, and ``strange`` is the first line
+    of a log of which not one was understood.
+    """
+
+    def __init__(self, needles: Sequence[str], *, trusted: bool) -> None:
+        self._needles = needles
+        self._sought = [*(needle.encode() for needle in needles), *_ESCAPES] if needles else []
+        # The journal's fields hold the text before a colon apart from what follows.
+        parts = [needle.rpartition(": ")[2].encode() for needle in needles]
+        self._braced = [*dict.fromkeys([*self._sought, *parts])] if all(parts) else []
         self._trusted = trusted
-        self._spread: dict[str, Any] | None = None
-        self._brace: int | None = None
-        self._document: int | None = None
+        self._spread = Spread(trusted=trusted)
+        self._now = time.time()
         self._behind = b""
-        self._stamp: float | None = None
+        self._booted: float | None = None
+        self._understood = False
+        self.strange: bytes | None = None
         self.offset = 0
         self.known: tuple[str, ...] = ()
 
@@ -65,37 +90,98 @@ class Reading:
             if not stream.ahead():
                 return
             self.offset = resume(stream, position.offset, position.tail)
-            self._behind, earlier = stream.last, stream.at
+            self._behind = stream.last
+        if stream.ahead().startswith(_EXPORTED):
+            yield from self._exported(stream)
+        else:
+            yield from self._lines(stream, growing=growing)
+        whole = self._behind.rfind(b"\n") + 1
+        self.known = fingerprints(self.known, before(self._behind, whole))
+
+    def _lines(self, stream: Stream, *, growing: bool) -> Iterator[Record]:
+        """Read to the end what is no export."""
         for place, chunk, end in chunks(stream):
             if growing and end == len(chunk) and goes_on(chunk) and not stream.ahead():
                 stream.go(place)
                 self.offset = place
                 break
-            yield from self._records(place, chunk, end)
+            yield from self._chosen(self._records(place, chunk, end))
             self._behind = (self._behind + chunk[max(0, end - _BEHIND) : end])[-_BEHIND:]
             self.offset = place
+        yield from self._chosen(self._spread.rest())
         if stream.last.endswith(b"\n"):
             self.offset = stream.at
-        if self._document is not None:
-            self.offset = self._document
+        if self._spread.start is not None:
+            self.offset = self._spread.start
+
+    def _chosen(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield those that hold a needle."""
+        for record in records:
+            self.strange, self._understood = None, True
+            if not self._needles or any(needle in record.text for needle in self._needles):
+                yield self._timed(record)
 
     def _records(self, offset: int, chunk: bytes, end: int) -> Iterator[Record]:
         """Read the lines before ``end``; the chunk stands at ``offset`` in the log.
 
-        Only those that hold a needle are looked at, unless ``dmesg --json`` wrote them.
+        Unless records are spread over lines, only those are looked at that may hold a needle.
         """
+        if not self._understood:
+            self._look(chunk, end)
+        spread = self._spread.begins(chunk, end)
+        for start, line in self._candidates(chunk, end, every=spread):
+            if spread:
+                yield from self._spread.take(offset + start, line)
+                if self._spread.inside:
+                    continue
+            record = shapes.parse(text(line), trusted=self._trusted, now=self._now)
+            if record and not self._goes_on(record, chunk, start):
+                yield record
+
+    def _candidates(self, chunk: bytes, end: int, *, every: bool) -> Iterator[tuple[int, bytes]]:
+        """Return the lines that may hold a needle, or all."""
         braced = b"{" in chunk
-        if not self._sought or (braced and self._opens(chunk, end)) or self._is_spread:
-            for start, line in lines(chunk, end):
-                record = self._record(offset + start, line)
-                if record and not self._goes_on(record, chunk, start):
-                    yield record
-        else:
-            sought = [*self._sought, *_NUMBERS] if braced else self._sought
-            for start, line in holding(chunk, end, sought):
-                record = shapes.parse(text(line), trusted=self._trusted)
-                if record and not self._goes_on(record, chunk, start):
-                    yield record
+        sought = self._braced if braced else self._sought
+        if every or not sought:
+            return lines(chunk, end)
+        numbers = _NUMBERS.finditer(chunk, 0, end) if braced else ()
+        return holding(chunk, end, sought, [match.start() for match in numbers])
+
+    def _exported(self, stream: Stream) -> Iterator[Record]:
+        """Read to the end what ``journalctl -o export`` printed."""
+        coming = export.entries(iter(partial(stream.read, _PIECE), b""))
+        self._understood, rest = True, b""
+        while True:
+            try:
+                entry = next(coming)
+            except StopIteration as stop:
+                rest = stop.value
+                break
+            if record := shapes.journal(entry, trusted=self._trusted):
+                yield from self._chosen([record])
+        self.offset, self._behind = stream.at - len(rest), stream.last
+
+    def _look(self, chunk: bytes, end: int) -> None:
+        """Look whether the log has a line that we understand."""
+        for _, line in islice(lines(chunk, end), _SAMPLE):
+            if shapes.is_known(text(line)):
+                self.strange, self._understood = None, True
+                return
+            self.strange = self.strange or line
+
+    def _timed(self, record: Record) -> Record:
+        """Choose between the two times that a clock showed where summer time ended.
+
+        The stamps tell how long after the record before this one came.
+        """
+        if record.time is None or record.monotonic is None:
+            return record
+        if self._booted is not None:
+            told = self._booted + record.monotonic
+            if abs(told - record.time) > _CLOSE and (other := times.other(record.time)) is not None:
+                record = evolve(record, time=min(record.time, other, key=partial(_apart, told)))
+        self._booted = (record.time or 0) - (record.monotonic or 0)
+        return record
 
     def _goes_on(self, record: Record, chunk: bytes, start: int) -> bool:
         """Whether this is no record of its own, but a line of the one before.
@@ -119,38 +205,9 @@ class Reading:
                 return other.monotonic == record.monotonic
         return False
 
-    @property
-    def _is_spread(self) -> bool:
-        """Whether records are spread over lines here."""
-        return self._spread is not None or self._brace is not None
 
-    @staticmethod
-    def _opens(chunk: bytes, end: int) -> bool:
-        """Whether records are spread over lines from somewhere in the chunk on, or behind it."""
-        return _OPENING in chunk or chunk[:end].rstrip().endswith(b"{")
-
-    def _record(self, start: int, line: bytes) -> Record | None:
-        """Read a line, which stands at ``start``; one of ``dmesg --json`` is a part of a record."""
-        if self._spread is not None:
-            if line.startswith(b"   "):
-                self._spread |= shapes.member(text(line))
-                record = shapes.dmesg(self._spread, trusted=self._trusted)
-                if record is None:
-                    self._spread = {} if line.rstrip().endswith(b"{") else self._spread
-                    return None
-                self._spread = {}
-                earlier, self._stamp = self._stamp, record.monotonic
-                return record if earlier is None or earlier != record.monotonic else None
-            self._spread = None
-        brace, self._brace = self._brace, None
-        if line.rstrip() == b"{":
-            self._brace = start
-        elif brace is not None and line.strip() == _OPENING:
-            self._spread = {}
-            self._document = brace if self._document is None else self._document
-        elif not self._sought or any(needle in line for needle in (*self._sought, *_NUMBERS)):
-            return shapes.parse(text(line), trusted=self._trusted)
-        return None
+def _apart(told: float, moment: float) -> float:
+    return abs(moment - told)
 
 
 def text(line: bytes) -> str:

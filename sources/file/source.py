@@ -24,6 +24,9 @@ _COMPLETED: Final = 60
 _WRITER: Final = 10
 """Seconds in which somebody must write to a named pipe."""
 
+_GLIMPSE: Final = 80
+"""Characters of a strange line that are shown."""
+
 _LAST: Final = 1 << 20
 """Bytes at the end of a log among which a line of the kernel is looked for."""
 
@@ -43,7 +46,7 @@ class File:
 
     def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
         """Yield the kernel's records that hold a needle."""
-        sought = [] if "" in needles else [needle.encode() for needle in needles]
+        sought = [] if "" in needles else needles
         position = Position.parse(cursor)
         if cursor and position is None:
             self._notes.append(
@@ -78,14 +81,19 @@ class File:
             " or use the source kmsg"
         )
 
-    def _records(self, found: Unread, sought: Sequence[bytes]) -> Iterator[Record]:
+    def _records(self, found: Unread, needles: Sequence[str]) -> Iterator[Record]:
         self._notes += found.notes
         position = found.position
         for path, stream in found.logs:
-            reading = Reading(sought, trusted=self._trusted)
+            reading = Reading(needles, trusted=self._trusted)
             growing = found.resumable and stream is found.logs[-1][1] and _is_young(stream)
             yield from reading.records(stream, position, growing=growing)
             position = None
+            if reading.strange:
+                self._notes.append(
+                    f"not one line of {path!r} is understood, the first is"
+                    f" {text(reading.strange)[:_GLIMPSE]!r}: name a log of the kernel's messages"
+                )
             if stream.broken:
                 self._notes.append(f"{path!r} is damaged; its end was not read: {stream.broken}")
             if found.resumable:

@@ -7,8 +7,8 @@ from typing import Final
 from attrs import frozen
 
 from reconciler import SourceUnreadable, TreasonError, execute, lines
-from sources.journal import export
-from sources.journal.export import Entry
+from sources import export
+from sources.export import Entry
 
 _PATIENCE: Final = 120.0
 """Seconds without a sign of it. It reads 100,000 records of the kernel in a tenth of a second."""
@@ -113,9 +113,10 @@ class Journalctl:
             raise self.unreadable([error.what], error.hint) from None
         if pattern and ended.code and _NO_PATTERNS.search(ended.error):
             return (yield from self.entries(needles, *arguments, grep=False))
-        if rest and not _place(rest):
+        place = _place(rest.decode(errors="replace"))
+        if rest and not place:
             raise self.unreadable(["journalctl printed something that is not an entry"])
-        return Run(_place(rest), _damage(ended.error))
+        return Run(place, _damage(ended.error))
 
     def unreadable(self, reasons: Sequence[str], hint: str = "") -> SourceUnreadable:
         """Make the error that tells why."""
@@ -139,13 +140,14 @@ def told(damage: Sequence[str]) -> list[str]:
 
 
 def _holding(
-    coming: Generator[Entry, None, str], needles: Sequence[str]
-) -> Generator[Entry, None, str]:
+    coming: Generator[Entry, None, bytes], needles: Sequence[str]
+) -> Generator[Entry, None, bytes]:
     while True:
         try:
             entry = next(coming)
         except StopIteration as stop:
-            return str(stop.value)
+            rest: bytes = stop.value
+            return rest
         if any(needle in str(entry.get("MESSAGE")) for needle in needles):
             yield entry
 

@@ -5,7 +5,7 @@ docs/explanation/reading-the-journal.md.
 """
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -33,9 +33,16 @@ class Journal:
         self._cursor: str | None = None
         self._notes: list[str] = []
 
-    def read(self, cursor: str | None, needles: Sequence[str]) -> Generator[Record, None, None]:
+    def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
         """Yield the records behind the cursor that hold a needle."""
-        sought = () if "" in needles else needles
+        # The text before a colon stands in a field of its own, so that a needle may be cut there.
+        parts = [needle.rpartition(": ")[2] for needle in needles]
+        for record in self._all(cursor, parts if all(parts) else ()):
+            if not needles or any(needle in record.text for needle in needles):
+                yield record
+
+    def _all(self, cursor: str | None, sought: Sequence[str]) -> Iterator[Record]:
+        """Yield the records behind the cursor whose message holds a part of a needle."""
         self._cursor = cursor
         start, fallback = self._start(cursor)
         run = yield from self._records(sought, start, cursor)
@@ -95,14 +102,14 @@ class Journal:
         return start, self._journalctl.look().place
 
     def _records(
-        self, needles: Sequence[str], start: str, known: str | None
+        self, sought: Sequence[str], start: str, known: str | None
     ) -> Generator[Record, None, Run]:
         """Yield the records from a place on, but not the one that is known.
 
         Not by --after-cursor: systemd 252 then passes over the first record, whichever it is.
         """
         skipped = _entry(known or "")
-        coming = self._journalctl.entries(needles, start, _KERNEL)
+        coming = self._journalctl.entries(sought, start, _KERNEL)
         while True:
             try:
                 entry = next(coming)

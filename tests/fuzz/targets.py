@@ -27,11 +27,10 @@ from reconciler.errors import InvalidNetwork
 from reconciler.execute import Completed
 from reconciler.model import Offence
 from reconciler.network import Network
-from sources import kmsg, shapes
+from sources import export, kmsg, shapes
 from sources.dmesg import source as dmesg
 from sources.file import Settings, lines
 from sources.file.source import File
-from sources.journal import export
 
 CUT: Final = mutations.CUT.encode()
 DIGITS: Final = b"0123456789ABCDEFabcdef.:"

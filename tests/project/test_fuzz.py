@@ -12,9 +12,8 @@ from targets import TARGETS, Disagreement
 
 from reconciler.model import Record
 from reconciler.network import Network
-from sources import kmsg, shapes
+from sources import export, kmsg, shapes
 from sources.file import lines, reading
-from sources.journal import export
 
 FUZZ = ROOT / "tests" / "fuzz"
 SAMPLES = [json.loads(line) for line in (DATA / "kernel-messages.jsonl").read_text().splitlines()]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sources.journal import export
+from sources import export
 
 NAMES = st.from_regex(r"[A-Z_][A-Z0-9_]{0,9}", fullmatch=True)
 VALUES = st.one_of(
@@ -27,11 +27,11 @@ def written(fields: list[tuple[str, bytes]]) -> bytes:
     return text + b"\n"
 
 
-def read(text: bytes, size: int) -> tuple[list[export.Entry], str]:
+def read(text: bytes, size: int) -> tuple[list[export.Entry], bytes]:
     """Return the entries of a text that comes in pieces, and the rest."""
     found = []
 
-    def all_of() -> Generator[export.Entry, None, str]:
+    def all_of() -> Generator[export.Entry, None, bytes]:
         return (yield from export.entries(text[at : at + size] for at in range(0, len(text), size)))
 
     coming = all_of()
@@ -55,7 +55,7 @@ def test_every_value_comes_back_whatever_it_holds(
     assert found == [
         {name: value.decode(errors="replace") for name, value in entry.items()} for entry in entries
     ]
-    assert rest == "-- cursor: s=1\n"
+    assert rest == b"-- cursor: s=1\n"
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))

@@ -288,7 +288,7 @@ def test_a_record_spread_over_lines_is_put_together(
         f'         {facility}\n         "pri": "debug",\n         "time":     1.500000,\n'
         f'         "msg": "{text}"\n      }},{{\n         "msg": "other"\n      }}\n   ]\n}}\n'
     )
-    records = list(File(Settings(str(log), trusted=True)).read(None, ["window"]))
+    records = list(File(Settings(str(log), trusted=True)).read(None, ["window", "other"]))
     assert [(r.text, r.trusted, r.monotonic) for r in records] == [
         (text, trusted, 1.5),
         ("other", True, None),

@@ -9,9 +9,14 @@ Entry = Mapping[str, str | list[str]]
 _LENGTH: Final = 8
 """Bytes that tell, in little-endian order, how many follow."""
 
+_MOST: Final = 1 << 26
+"""Bytes of an entry; the journal keeps larger ones, which are none of the kernel's."""
 
-def entries(pieces: Iterable[bytes]) -> Generator[Entry, None, str]:
+
+def entries(pieces: Iterable[bytes]) -> Generator[Entry, None, bytes]:
     """Yield the entries that are complete, and return what stands behind the last.
+
+    Raise ValueError for one that is too large to be held.
 
     A value with a newline in it comes with its length, and can hold what looks like fields and
     entries: what begins an entry is judged from its beginning only.
@@ -33,7 +38,9 @@ def entries(pieces: Iterable[bytes]) -> Generator[Entry, None, str]:
             yield entry
             start = end + 2
         held = held[start:]
-    return held.decode(errors="replace")
+        if len(held) > _MOST:
+            raise ValueError(f"it holds an entry of more than {_MOST >> 20} MiB")
+    return held
 
 
 def _odd(held: bytes, start: int) -> tuple[Entry, int]:
