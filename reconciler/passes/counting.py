@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from reconciler.detection.detect import Rule
 from reconciler.detection.policy import Past, Policy, decide, later
@@ -146,3 +146,23 @@ class Counting:
     def _looks_back(self) -> bool:
         """Whether what was stored before can matter."""
         return any(policy.threshold > 1 for policy in self._policies)
+
+
+def dated(offences: Sequence[Offence], now: int) -> list[Offence]:
+    """Return them with a time where they tell none, as far as the stamps of one log do.
+
+    The last of them is of now at the latest, those before it came as much earlier as their stamps
+    say. Where a stamp is higher than the next one, the machine was started in between.
+    """
+    found: list[Offence] = []
+    time, stamp = float(now), None
+    for offence in reversed(offences):
+        if offence.time is not None or offence.micros is None:
+            found.append(offence)
+            continue
+        if stamp is not None:
+            time -= (stamp - offence.micros if offence.micros <= stamp else stamp) / 1e6
+        stamp = offence.micros
+        found.append(evolve(offence, time=time))
+    found.reverse()
+    return found

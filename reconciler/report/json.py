@@ -54,6 +54,7 @@ def readings(readings: Iterable[Reading]) -> list[dict[str, Any]]:
             "refused": reading.refused,
             "known": reading.known,
             "outbound": reading.outbound,
+            "undated": reading.undated,
             "bans": [str(ban.network) for ban in reading.bans],
             "new": reading.new,
             "notes": list(reading.notes),

@@ -33,6 +33,7 @@ def readings(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterato
             (reading.refused, "not from the kernel"),
             (reading.known, "already counted"),
             (reading.outbound, "to a port nothing listens on"),
+            (reading.undated, "counted as now"),
         )
         yield ", ".join(
             (

@@ -264,7 +264,7 @@ def test_an_untrusted_log_is_only_reported(place: Place, seed_log: Path) -> None
         "file: 0 offences, 4 not from the kernel, 0 new bans\n"
     )
     named = place.treason("scan", "--source", f"file:{seed_log}").out
-    assert named.endswith(": 4 offences, 2 new bans\n")
+    assert named.endswith(": 4 offences, 4 counted as now, 2 new bans\n")
 
 
 def test_standard_input_is_a_source(place: Place, seed_log: Path) -> None:
@@ -274,7 +274,10 @@ def test_standard_input_is_a_source(place: Place, seed_log: Path) -> None:
         done = subprocess.run(
             [*command, "--source", "file:-"], stdin=log, capture_output=True, text=True, check=False
         )
-    assert (done.returncode, done.stdout) == (0, "file:-: 4 offences, 2 new bans\n")
+    assert (done.returncode, done.stdout) == (
+        0,
+        "file:-: 4 offences, 4 counted as now, 2 new bans\n",
+    )
 
 
 def test_an_unreadable_source_is_an_error_but_what_is_stored_is_enforced(
