@@ -102,9 +102,8 @@ def holding(
     found: dict[int, int] = {}
     for place in places:
         found[chunk.rfind(b"\n", 0, place) + 1] = chunk.find(b"\n", place, end) + 1 or end
-    memmem = _memmem()
     for needle in needles:
-        if not memmem(chunk, end, needle, len(needle)):
+        if not contains(chunk, end, needle):
             continue
         at = chunk.find(needle, 0, end)
         while at >= 0:
@@ -114,6 +113,11 @@ def holding(
     for start, stop in sorted(found.items()):
         if stop - start < LONGEST:
             yield start, chunk[start:stop]
+
+
+def contains(chunk: bytes, end: int, needle: bytes) -> bool:
+    """Whether a needle stands before ``end``, found as `_memmem` does."""
+    return bool(_memmem()(chunk, end, needle, len(needle)))
 
 
 @cache

@@ -13,7 +13,7 @@ from reconciler import Record
 from sources import export, shapes, times
 from sources.file.lines import before, chunks, goes_on, holding, lines, resume
 from sources.file.position import Position, fingerprints
-from sources.file.spread import Spread
+from sources.file.spread import Spread, is_header
 from sources.file.stream import Stream
 
 _ESCAPES: Final = (b"\\", b"\x1b")
@@ -164,7 +164,8 @@ class Reading:
     def _look(self, chunk: bytes, end: int) -> None:
         """Look whether the log has a line that we understand."""
         for _, line in islice(lines(chunk, end), _SAMPLE):
-            if shapes.is_known(text(line)):
+            self._spread.verbose = is_header(line)
+            if self._spread.verbose or shapes.is_known(text(line)):
                 self.strange, self._understood = None, True
                 return
             self.strange = self.strange or line

@@ -24,7 +24,8 @@ _MOST: Final = 1 << 20
 class Spread:
     """Puts together the records of one log.
 
-    ``inside`` tells whether the last line was a part of one. ``start`` is where the log is to be
+    ``verbose`` says that the log is of that form, which its first line tells. ``inside`` tells
+    whether the last line was a part of a record. ``start`` is where the log is to be
     read again when it has grown: the beginning of what is not complete, or of a whole document of
     ``dmesg --json``.
     """
@@ -34,7 +35,7 @@ class Spread:
         self._block: _Object | _Document | _Entry | None = None
         self._begun = 0
         self._document: int | None = None
-        self.inside = False
+        self.inside = self.verbose = False
 
     @property
     def start(self) -> int | None:
@@ -45,7 +46,7 @@ class Spread:
 
     def begins(self, chunk: bytes, end: int) -> bool:
         """Whether these lines are part of such a record, or one may begin in them."""
-        if self._block is not None or b" [s=" in chunk:
+        if self._block is not None or self.verbose:
             return True
         return b"{" in chunk and (
             b"{\n" in chunk or b"{\r\n" in chunk or chunk[:end].rstrip().endswith(b"{")
@@ -68,7 +69,7 @@ class Spread:
         self.inside = True
         if line.rstrip() == b"{":
             self._block, self._begun = _Object(line, trusted=self._trusted), start
-        elif match := _HEADER.match(line):
+        elif self.verbose and (match := _HEADER.match(line)):
             self._block, self._begun = _Entry(int(match[1], 16), trusted=self._trusted), start
         else:
             self.inside = False
@@ -80,6 +81,11 @@ class Spread:
             self._block.closed = True
             return [*filter(None, [self._block.record()])]
         return []
+
+
+def is_header(line: bytes) -> bool:
+    """Whether a line begins an entry of verbose."""
+    return _HEADER.match(line) is not None
 
 
 class _Object:
