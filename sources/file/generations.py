@@ -18,7 +18,7 @@ _SUFFIX: Final = re.compile(
     r"(?:\.(?P<number>[0-9]{1,5})"
     r"|[-._](?:(?P<epoch>1[0-9]{9})|(?P<day>[0-9]{4}-?[0-9]{2}-?[0-9]{2})"
     r"(?P<more>(?:[-_.T:]?[0-9])*)))"
-    r"(?P<packing>\.(?:gz|bz2|xz|zst|lz4|lzma|Z))?",
+    r"(?P<packing>\.(?:gz|gzip|bz2|bzip2|xz|zst|zstd|lz4|lzma|lz|lzo|br|Z))?",
     re.ASCII,
 )
 _SEPARATOR: Final = re.compile(r"[^0-9]")

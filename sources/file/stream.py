@@ -3,7 +3,10 @@
 import io
 import os
 import zlib
-from typing import Final, Protocol
+from contextlib import suppress
+from typing import Final
+
+from sources.file.packing import Pieces, remedy, zstd
 
 MARK: Final = 1024
 """Bytes that tell one content from another."""
@@ -86,15 +89,10 @@ class Stream:
         self._file = io.BufferedReader(self._unpacked, _BUFFER)
 
 
-class _Pieces(Protocol):
-    def read1(self, size: int, /) -> bytes:
-        """Return some of the bytes; none only at the end."""
-
-
 class _Unpacked(io.RawIOBase):
     """What a packed file holds. It ends where that is damaged, and ``error`` tells it."""
 
-    def __init__(self, pieces: _Pieces, failures: tuple[type[Exception], ...]) -> None:
+    def __init__(self, pieces: Pieces, failures: tuple[type[Exception], ...]) -> None:
         self._pieces = pieces
         self._failures = failures
         self._left = _MOST
@@ -121,16 +119,19 @@ class _Unpacked(io.RawIOBase):
 
 def _unpacked(file: io.BufferedReader, packing: str) -> _Unpacked:
     """Unpack; what few machines need is imported only there."""
-    if packing == ".gz":
+    if packing in {".gz", ".gzip"}:
         import gzip  # noqa: PLC0415
 
         return _Unpacked(gzip.GzipFile(fileobj=file), (OSError, EOFError, zlib.error))
-    if packing == ".bz2":
+    if packing in {".bz2", ".bzip2"}:
         import bz2  # noqa: PLC0415
 
         return _Unpacked(bz2.BZ2File(file), (OSError, EOFError))
-    if packing == ".xz":
+    if packing in {".xz", ".lzma"}:
         import lzma  # noqa: PLC0415
 
         return _Unpacked(lzma.LZMAFile(file), (lzma.LZMAError, EOFError))
-    raise ValueError(f"{packing} is not known here")
+    if packing in {".zst", ".zstd"}:
+        with suppress(ImportError):
+            return _Unpacked(*zstd(file))
+    raise ValueError(remedy(str(file.name), packing))

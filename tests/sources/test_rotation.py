@@ -350,15 +350,6 @@ def test_a_damaged_generation_is_told_and_the_rest_is_read(log: Path, damage: st
     assert read(log, cursor)[:2] == ([], [])
 
 
-def test_what_cannot_be_unpacked_or_opened_is_told(log: Path) -> None:
-    """It may hold what is sought."""
-    beside(log, ".2.zst", "x")
-    beside(log, ".1", "second\n")
-    texts, notes, _ = read(log)
-    assert texts == ["second", "last"]
-    assert notes == [f"'{log}.2.zst' was not read: .zst is not known here"]
-
-
 @pytest.mark.skipif(not REAL_ROOT, reason="gives a file to another user")
 def test_a_generation_of_another_user_is_not_read(log: Path) -> None:
     """Who may write into the directory could name offenders in the log's name."""
