@@ -81,11 +81,13 @@ _TEXT: Final = """\
 
 # The log to read. With trusted = true, every line that looks like the kernel's is believed: then
 # whoever can write to the log (for example with `logger -t kernel`) can get addresses banned.
-# With rotated = true, rotated files are read, too (kern.log.1, kern.log.2.gz, kern.log-20261120).
+# With rotated = true, rotated files are read, too (kern.log.1, kern.log.2.gz, kern.log-20261120,
+# kern.1.log), also in olddir, if logrotate moves them: olddir = "old" is in the log's directory.
 # [source.file]
 # path = "/var/log/kern.log"
 # trusted = false
 # rotated = true
+# olddir = ""
 
 # Other kernel messages that name a hostile peer. A ready rule is switched on by its name:
 # ufw-block, netfilter-log, tcp-md5, tcp-ao, martian-source. The built-in rules can be switched off

@@ -9,12 +9,14 @@ from reconciler import Source, SourcePlugin, hookimpl
 class Settings:
     """``[source.file]``: the log's path (``-``: standard input), and whether bare lines count.
 
-    ``rotated`` reads its rotated generations, too.
+    ``rotated`` reads its rotated generations, too: those beside it, and those in ``olddir`` (empty:
+    in no other directory), which is relative to the log's directory, as for logrotate(8).
     """
 
     path: str
     trusted: bool = False
     rotated: bool = True
+    olddir: str = ""
 
 
 def _made(settings: Settings) -> Source:

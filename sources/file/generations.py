@@ -1,27 +1,19 @@
-"""The rotated generations of a log, by their names, and in which order they were written.
+"""The rotated generations of a log that stand beside it, or where ``olddir`` moves them."""
 
-logrotate(8) renames ``kern.log`` to ``kern.log.1``, and that to ``kern.log.2``; with ``dateext``
-the name ends in a date instead. savelog(8), newsyslog and others do alike. What is packed ends in
-``.gz`` or its kin as well.
-"""
-
+import io
 import os
-import re
-from collections.abc import Iterable
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from attrs import frozen
+from attrs import Factory, define, frozen
 
-_SUFFIX: Final = re.compile(
-    r"(?:\.(?P<number>[0-9]{1,5})"
-    r"|[-._](?:(?P<epoch>1[0-9]{9})|(?P<day>[0-9]{4}-?[0-9]{2}-?[0-9]{2})"
-    r"(?P<more>(?:[-_.T:]?[0-9])*)))"
-    r"(?P<packing>\.(?:gz|gzip|bz2|bzip2|xz|zst|zstd|lz4|lzma|lz|lzo|br|Z))?",
-    re.ASCII,
-)
-_SEPARATOR: Final = re.compile(r"[^0-9]")
+from sources.file.names import Name, Names
+from sources.file.stream import Stream
+
+_COMPARED: Final = 1 << 16
+"""Bytes of two files of one name that are compared."""
 
 
 @frozen
@@ -33,44 +25,114 @@ class Generation:
     packing: str
 
 
-def generations(log: str) -> list[Generation]:
-    """Return those that stand beside ``log``, oldest first; what is still being packed once."""
+@define
+class Listing:
+    """The generations, oldest first.
+
+    ``strangers`` are those whose names do not tell when they were written, and ``notes`` say where
+    generations could not be looked for.
+    """
+
+    generations: list[Generation] = Factory(list)
+    strangers: list[str] = Factory(list)
+    notes: list[str] = Factory(list)
+
+
+def listing(log: str, olddir: str = "") -> Listing:
+    """Look beside ``log``, and in ``olddir``, which is relative to the log's directory."""
     directory, name = os.path.split(log)
-    numbered: dict[str, Generation] = {}
-    dated: dict[str, Generation] = {}
-    with os.scandir(directory or ".") as entries:
-        for entry in entries:
-            if not entry.name.startswith(name):
-                continue
-            match = _SUFFIX.fullmatch(entry.name, len(name))
-            if match is None or not entry.is_file(follow_symlinks=False):
-                continue
-            found = Generation(entry.path, entry.inode(), match["packing"] or "")
-            row, place = (numbered, _age(match)) if match["number"] else (dated, _date(match))
-            # The plain file is the whole one while its packed one is being written.
-            if place and (place not in row or not found.packing):
-                row[place] = found
-    rows = [[row[place] for place in sorted(row)] for row in (numbered, dated)]
-    if all(rows):  # the way of rotating was changed once: one row is older as a whole
-        rows.sort(key=_last_change)
-    return rows[0] + rows[1]
+    names = Names(name)
+    found = Listing()
+    rows = list(_rows(directory or ".", names, found))
+    if olddir:
+        try:
+            elsewhere = _elsewhere(log, directory or ".", olddir)
+            rows += _rows(elsewhere, names, found) if elsewhere else []
+        except OSError as error:
+            found.notes.append(
+                f"{os.path.join(directory, olddir)!r} was not searched for rotated files:"  # noqa: PTH118 - as below
+                f" {error.strerror}; correct olddir in [source.file], or let treason read it"
+            )
+    # The way of rotating was changed: one row is older as a whole.
+    found.generations += [each for row in sorted(rows, key=_last_change) for each in row]
+    found.strangers.sort()
+    return found
 
 
-def _age(match: re.Match[str]) -> str:
-    """Return digits that sort the highest number first: it is the oldest."""
-    return f"{99_999 - int(match['number']):05d}"
+def opened(path: str) -> io.BufferedReader:
+    """Open a file, but nothing that has taken its place: no link, and no pipe to wait for."""
+    return open(path, "rb", opener=_itself)
 
 
-def _date(match: re.Match[str]) -> str | None:
-    """Return digits that sort as the dates do; None where they are no date."""
-    if match["epoch"]:
-        return datetime.fromtimestamp(int(match["epoch"]), UTC).strftime("%Y%m%d%H%M%S")
-    day = _SEPARATOR.sub("", match["day"])
-    try:
-        date(int(day[:4]), int(day[4:6]), int(day[6:]))
-    except ValueError:
+def _itself(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+
+
+def _elsewhere(log: str, directory: str, olddir: str) -> str | None:
+    """Return the directory; None if it is the log's own. Raise OSError if it is not trusted."""
+    path = os.path.join(directory, olddir)  # noqa: PTH118 - paths are text here
+    status, beside = Path(path).stat(), Path(directory).stat()
+    if os.path.samestat(status, beside):
         return None
-    return day + _SEPARATOR.sub("", match["more"])
+    owners = {0, os.geteuid(), beside.st_uid}
+    if os.path.exists(log):  # noqa: PTH110 - as above
+        owners.add(Path(log).stat().st_uid)
+    if status.st_uid not in owners:
+        raise PermissionError(0, "it belongs to another user than the log")
+    return path
+
+
+def _rows(directory: str, names: Names, found: Listing) -> Iterator[list[Generation]]:
+    """Yield the generations of each kind, oldest first, and note what is a stranger."""
+    named: list[tuple[Name, Generation]] = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            name = names.read(entry.name)
+            if not (name or names.looks_alike(entry.name)):
+                continue
+            if not entry.is_file(follow_symlinks=False):
+                continue
+            if name:
+                named.append((name, Generation(entry.path, entry.inode(), name.packing)))
+            else:
+                found.strangers.append(entry.path)
+    named.sort(key=lambda each: (each[0].kind, each[0].place, each[0].packing))
+    for kind, members in groupby(named, lambda each: each[0].kind):
+        places = [
+            _distinct([generation for _, generation in same])
+            for _, same in groupby(members, lambda each: each[0].place)
+        ]
+        row = [each for place in places for each in place]
+        if kind.startswith("numbered") and len(row) > len(places):
+            # The way of packing was changed, and logrotate counts each by itself.
+            row.sort(key=lambda each: _last_change([each]))
+        yield row
+
+
+def _distinct(same: Sequence[Generation]) -> list[Generation]:
+    """Return, of files that differ in their packing alone, those that hold something else.
+
+    The plain file, which comes first, is the whole one while its packed one is being written.
+    """
+    kept: list[Generation] = []
+    for each in same:
+        if not any(_begins_as(each, other) for other in kept):
+            kept.append(each)
+    return kept
+
+
+def _begins_as(one: Generation, other: Generation) -> bool:
+    """Return whether what one holds, if not all of it is written yet, is the other's beginning."""
+    try:
+        pieces = [_beginning(each) for each in (one, other)]
+    except (OSError, ValueError, ImportError):
+        return False  # it is told why it cannot be read
+    return pieces[1].startswith(pieces[0])
+
+
+def _beginning(generation: Generation) -> bytes:
+    with opened(generation.path) as file:
+        return Stream(file, generation.packing).read(_COMPARED)
 
 
 def _last_change(row: Iterable[Generation]) -> float:

@@ -2,15 +2,17 @@
 
 import errno
 import os
+import shlex
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from reconciler import SourceUnreadable
-from sources.file.generations import Generation, generations
+from sources.file.generations import Generation, Listing, listing, opened
+from sources.file.names import packing
 from sources.file.position import NONE, Position, digest
 from sources.file.stream import MARK, Stream
 
@@ -34,38 +36,61 @@ class Unread:
     resumable: bool = True
 
 
-def unread(log: str, position: Position | None, *, rotated: bool, stack: ExitStack) -> Unread:
+def unread(
+    log: str,
+    position: Position | None,
+    *,
+    rotated: bool,
+    stack: ExitStack,
+    olddir: str = "",
+) -> Unread:
     """Find what follows ``position`` (None: nothing was read), whatever was renamed since.
 
-    What is opened, ``stack`` closes. Without ``rotated`` only the log itself is looked at. Raise
-    `SourceUnreadable` if the files do not keep still.
+    What is opened, ``stack`` closes. Without ``rotated`` only the log itself is looked at, with it
+    also what ``olddir`` holds. Raise `SourceUnreadable` if the files do not keep still.
     """
     for _ in range(_TRIES):
-        listed = _listed(log) if rotated else []
-        with ExitStack() as opened:
-            current = _current(log, opened, needed=not listed)
-            search = _Search(log, current, position, opened)
-            found = search.rotated(listed) if rotated else search.alone()
-            if not rotated or (_listed(log) == listed and _is(log, current)):
-                stack.push(opened.pop_all())
-                return found
+        listed = _listed(log, olddir) if rotated else Listing()
+        with ExitStack() as files:
+            current = _current(log, files, needed=not listed.generations)
+            search = _Search(log, current, position, files)
+            found = search.rotated(listed.generations) if rotated else search.alone()
+            if not rotated or (_listed(log, olddir) == listed and _is(log, current)):
+                stack.push(files.pop_all())
+                return evolve(found, notes=[*_notes(log, listed, found), *found.notes])
         time.sleep(_PAUSE)
     raise SourceUnreadable(f"{log!r} is being rotated", "try again in a moment")
 
 
-def _listed(log: str) -> list[Generation]:
-    return generations(os.path.realpath(log))
+def _listed(log: str, olddir: str) -> Listing:
+    return listing(os.path.realpath(log), olddir)
 
 
-def _current(log: str, opened: ExitStack, *, needed: bool) -> Stream | None:
-    """Open the log; it may be missing where it was renamed and the next is not made yet."""
+def _notes(log: str, listed: Listing, found: Unread) -> list[str]:
+    """Return what was not looked at; it matters where the position is in nothing that was."""
+    notes = list(listed.notes)
+    if listed.strangers and not found.position:
+        more = f" (and {len(listed.strangers) - 1} more)" if len(listed.strangers) > 1 else ""
+        notes.append(
+            f"{listed.strangers[0]!r}{more} was not read: it may be a generation of {log!r}, but"
+            " its name ends in neither a number nor a date like 20261128; to read it now:"
+            f" zcat -f {shlex.quote(listed.strangers[0])} | treason scan --source file:-"
+        )
+    return notes
+
+
+def _current(log: str, files: ExitStack, *, needed: bool) -> Stream | None:
+    """Open the log, which may be a packed one that is named by itself.
+
+    It may be missing where it was renamed and the next is not made yet.
+    """
     try:
-        file = open(log, "rb")  # noqa: PTH123, SIM115 - a path like /dev/fd/63; the stack closes
+        file = files.enter_context(open(log, "rb"))  # noqa: PTH123, SIM115 - a path like /dev/fd/63; the stack closes
     except FileNotFoundError:
         if needed:
             raise
         return None
-    return opened.enter_context(closing(Stream(file)))
+    return Stream(file, packing(os.path.realpath(log)))
 
 
 def _is(log: str, current: Stream | None) -> bool:
@@ -99,7 +124,7 @@ class _Search:
     log: str
     current: Stream | None
     position: Position | None
-    opened: ExitStack
+    files: ExitStack
 
     def alone(self) -> Unread:
         """Look at the log only."""
@@ -174,7 +199,7 @@ class _Search:
 
     def _open(self, generation: Generation) -> _Held:
         try:
-            file = self.opened.enter_context(open(generation.path, "rb"))  # noqa: PTH123, SIM115 - the stack closes
+            file = self.files.enter_context(opened(generation.path))
             stream = Stream(file, generation.packing)
         except (OSError, ValueError, ImportError) as error:
             reason = getattr(error, "strerror", None) or str(error)

@@ -41,6 +41,7 @@ class File:
         self._path = settings.path
         self._trusted = settings.trusted
         self._rotated = settings.rotated
+        self._olddir = settings.olddir
         self._cursor: str | None = None
         self._notes: list[str] = []
 
@@ -106,7 +107,9 @@ class File:
                 raise SourceUnreadable("standard input is closed", "pipe a log into the command")
             file = os.fdopen(os.dup(0), "rb")
         elif _is_log(self._path):
-            return unread(self._path, position, rotated=self._rotated, stack=stack)
+            return unread(
+                self._path, position, rotated=self._rotated, stack=stack, olddir=self._olddir
+            )
         else:
             file = _opened(self._path)
         stream = stack.enter_context(closing(Stream(file)))

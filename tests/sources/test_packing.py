@@ -1,5 +1,6 @@
 """Packed generations: what each way of packing makes of a log is read, or told with its remedy."""
 
+import gzip
 import lzma
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler import SourceUnreadable
 from sources.file import Settings
 from sources.file.packing import zstd
 from sources.file.source import File
@@ -143,3 +145,24 @@ def test_what_is_not_unpacked_here_is_told_with_its_remedy(
         f"'{log}.2{packing}' was not read: {packing} is not unpacked here; to read it now:"
         f" {unpacker} -dc < {log}.2{packing} | treason scan --source file:-"
     )
+
+
+def test_a_packed_log_that_is_named_by_itself_is_unpacked(log: Path) -> None:
+    """``file:kern.log.2.gz``; what cannot be unpacked is refused, and no other log is taken."""
+    log.with_name("kern.log.2.3.gz").write_bytes(b"other")
+    for packing, content in ((".gz", gzip.compress(b"first\n")), (".zst", compress(b"first\n"))):
+        path = log.with_name(f"kern.log.2{packing}")
+        path.write_bytes(content)
+        for rotated in (True, False):
+            source = File(Settings(str(path), rotated=rotated))
+            assert [record.text for record in source.read(None, ())] == ["first"]
+            assert source.notes() == []
+            again = File(Settings(str(path), rotated=rotated))
+            assert list(again.read(source.cursor(), ())) == []
+    path.write_bytes(content[:-2])
+    source = File(Settings(str(path)))
+    assert len(list(source.read(None, ()))) <= 1
+    assert "is damaged" in source.notes()[0]
+    other = path.rename(path.with_suffix(".lz4"))
+    with pytest.raises(SourceUnreadable, match="not unpacked here; to read it now: lz4 -dc"):
+        list(File(Settings(str(other))).read(None, ()))
