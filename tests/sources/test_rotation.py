@@ -34,6 +34,7 @@ class Rotating(RuleBasedStateMachine):
     """
 
     dated = False
+    olddir = ""
 
     def __init__(self) -> None:
         super().__init__()
@@ -205,7 +206,7 @@ class Rotating(RuleBasedStateMachine):
     @rule()
     def read(self) -> None:
         """Read what is new: a pass."""
-        source = File(Settings(str(self.log)))
+        source = File(Settings(str(self.log), olddir=self.olddir))
         texts = [record.text for record in source.read(self.cursor, ())]
         unfinished = [self.written] if self.written != self.seen else []
         assert texts == self.pending + unfinished
@@ -223,10 +224,34 @@ class DatedRotating(Rotating):
     dated = True
 
 
-for machine in (Rotating, DatedRotating):
+class MovedRotating(Rotating):
+    """The same in another directory, with names that keep the extension."""
+
+    olddir = "old"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log.with_name("old").mkdir()
+
+    def generations(self) -> list[Path]:
+        """Return them, newest first."""
+        found = self.log.with_name("old").iterdir()
+        return sorted(found, key=lambda path: int(path.name.split(".")[1]))
+
+    def next_name(self) -> Path:
+        """Make room for a generation."""
+        self.fresh = False
+        for path in reversed(self.generations()):
+            stem, number, *rest = path.name.split(".")
+            path.rename(path.with_name(".".join([stem, str(int(number) + 1), *rest])))
+        return self.log.with_name("old") / "kern.1.log"
+
+
+for machine in (Rotating, DatedRotating, MovedRotating):
     machine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 TestNumbered = Rotating.TestCase
 TestDated = DatedRotating.TestCase
+TestMoved = MovedRotating.TestCase
 
 
 @pytest.fixture
