@@ -39,7 +39,8 @@ class Offence:
 
     ``time`` is in seconds since the epoch, ``micros`` are microseconds since boot as the kernel
     stamped the record; each is None if untold. ``evidence`` is the record's text. ``boot`` is the
-    boot's id in 32 hexadecimal digits (random(4)), where the record tells it.
+    boot's id in 32 hexadecimal digits (random(4)), where the record tells it. ``guess`` stands for
+    a time that is untold.
     """
 
     address: Network
@@ -52,6 +53,7 @@ class Offence:
     count: int = 1
     micros: int | None = None
     boot: str | None = None
+    guess: float | None = None
 
     @property
     def stamp(self) -> tuple[int, str] | None:
@@ -59,8 +61,9 @@ class Offence:
         return None if self.micros is None else (self.micros, self.evidence)
 
     def when(self, now: int) -> float:
-        """Return its time; an untold one, and one that lies ahead, is now."""
-        return now if self.time is None or not self.time < now else self.time
+        """Return its time; one that is neither told nor guessed, and one ahead, is now."""
+        time = self.guess if self.time is None else self.time
+        return now if time is None or not time < now else time
 
 
 @frozen

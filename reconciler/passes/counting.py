@@ -148,8 +148,8 @@ class Counting:
         return any(policy.threshold > 1 for policy in self._policies)
 
 
-def dated(offences: Sequence[Offence], now: int) -> list[Offence]:
-    """Return them with a time where they tell none, as far as the stamps of one log do.
+def guessed(offences: Sequence[Offence], now: int) -> list[Offence]:
+    """Return them with a guess where they tell no time, as far as the stamps of one log say it.
 
     The last of them is of now at the latest, those before it came as much earlier as their stamps
     say. Where a stamp is higher than the next one, the machine was started in between.
@@ -163,6 +163,6 @@ def dated(offences: Sequence[Offence], now: int) -> list[Offence]:
         if stamp is not None:
             time -= (stamp - offence.micros if offence.micros <= stamp else stamp) / 1e6
         stamp = offence.micros
-        found.append(evolve(offence, time=time))
+        found.append(evolve(offence, guess=time))
     found.reverse()
     return found

@@ -23,7 +23,7 @@ from reconciler.log import Log
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
-from reconciler.passes.counting import Counting, dated
+from reconciler.passes.counting import Counting, guessed
 from reconciler.store.store import Store
 
 _log = Log("scan")
@@ -40,7 +40,7 @@ class Reading:
     ``sightings`` are a few of these. ``refused`` counts those that nobody vouches for, and
     ``examples`` are a few. ``known`` counts those that are stored already, by another source most
     often, and ``outbound`` those about connections that this machine made: neither is an offence.
-    ``undated`` of the offences tell no time and count as of now, see `dated`.
+    ``undated`` of the offences tell no time and count as of now, see `guessed`.
     ``new`` of the bans are of networks that had none; the others only last longer now. ``notes``
     are what the source has to say besides. ``error`` is empty unless it could not be read.
     """
@@ -151,7 +151,7 @@ class Scanner:
         counted = sum(offence.count for offence in fresh)
         tally.offences += counted
         tally.undated += sum(offence.count for offence in fresh if offence.time is None)
-        fresh = dated(fresh, self.now)
+        fresh = guessed(fresh, self.now)
         if len(fresh) < len(offences):
             tally.known += sum(offence.count for offence in offences) - counted
         if only := {rule.name for rule in self.rules if rule.report_only}:

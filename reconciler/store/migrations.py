@@ -164,8 +164,12 @@ _FIFTH: Final = (
     "ALTER TABLE verified ADD COLUMN token INTEGER NOT NULL DEFAULT 0",
 )
 
-# The boot of a record, where it tells it: its stamp is one of a kind within that.
-_SIXTH: Final = ("ALTER TABLE offences ADD COLUMN boot TEXT",)
+# The boot of a record, where it tells it: its stamp is one of a kind within that. And its time as
+# it tells it, which may lie ahead of ours.
+_SIXTH: Final = (
+    "ALTER TABLE offences ADD COLUMN boot TEXT",
+    "ALTER TABLE offences ADD COLUMN told REAL",
+)
 
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
 """Those that note each change of a ban."""

@@ -15,7 +15,7 @@ MOST: Final = 1_000_000
 """Offences that are kept, however young they are; the oldest go first."""
 
 
-_APART: Final = 86400
+_APART: Final = 3601
 """Seconds between two lines of equal stamps that are of two boots."""
 
 MOST_OF_ONE: Final = 20_000
@@ -24,27 +24,27 @@ MOST_OF_ONE: Final = 20_000
 
 @frozen
 class Sighting:
-    """Which source brought a record, what time it has (epoch seconds), and what else tells it."""
+    """Which source brought a record, what time it told (epoch seconds), and what else tells it."""
 
     source: str | None
-    time: float | None
+    told: float | None
     count: int
     boot: str | None
 
     def is_of(self, offence: Offence, source: str) -> bool:
         """Whether a record of this stamp and text that a source brings is the very one.
 
-        The stamps of another boot may be equal. A log that does not tell its boots has a date in
-        the line, if any: it is the same each time that the line is read. Another source may have
-        another clock.
+        The stamps of another boot may be equal. The lines of a log that does not tell its boots
+        may have a date: it is the same each time that a line is read, but for summer time.
+        Another source may have another clock.
         """
         if self.count != offence.count:
             return False  # "message repeated" stands for others
         if self.boot is not None and offence.boot is not None:
             return self.boot == offence.boot
-        if self.source != source or self.time is None or offence.time is None:
+        if self.source != source or self.told is None or offence.time is None:
             return True
-        return abs(self.time - offence.time) < _APART
+        return abs(self.told - offence.time) < _APART
 
 
 class Offences:
@@ -58,10 +58,11 @@ class Offences:
         with self._database.transaction():
             self._database.execute_many(
                 "INSERT INTO offences (address, key, rule, peer_port, local_port, time, count,"
-                " evidence, source, micros, boot) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " evidence, source, micros, boot, told)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     (str(o.address), o.address.key, o.rule, o.peer_port, o.local_port, o.when(now),
-                     o.count, o.evidence, source, o.micros, o.boot)
+                     o.count, o.evidence, source, o.micros, o.boot, o.time)
                     for o in offences
                 ),
             )  # fmt: skip
@@ -100,7 +101,7 @@ class Offences:
             return found
         micros = [offence.micros for offence in offences if offence.micros is not None]
         rows = self._database.rows(
-            "SELECT micros, evidence, source, time, count, boot FROM offences"
+            "SELECT micros, evidence, source, told, count, boot FROM offences"
             " WHERE micros IN (SELECT value FROM json_each(?))",
             (json.dumps(micros),),
         )

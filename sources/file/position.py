@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from itertools import takewhile
 from typing import Final
 
 from attrs import evolve, frozen
@@ -13,17 +12,25 @@ from sources.file.stream import MARK, Stream
 
 _TEXT: Final = re.compile(
     r"([0-9]{1,20}):([0-9]{1,20}):([0-9]{1,18}):([0-9]{1,18})"
-    r"(?::([0-9a-f]{16}):([0-9a-f]{16}):(-|[0-9a-f]{16})?(?::((?:[0-9a-f]{16}){0,8}))?)?",
+    r"(?::([0-9a-f]{16}):([0-9a-f]{16}):(-|[0-9a-f]{16})?(?::((?:[0-9a-f]{16}){0,16}))?)?",
     re.ASCII,
 )
 _DIGEST: Final = 16
 """Characters of one."""
 
-_LINES: Final = 8
+_LINES: Final = 16
 """Lines by which a place is found again in a log that was written anew."""
 
 _PART: Final = re.compile(rb"[\s\"{}\[\]]|[A-Z0-9_]+=")
 """So begins a line that is only a part of a record or a document."""
+
+_LATE: Final = 12
+"""How many of the last of them are looked for, since some may be gone."""
+
+_STAMP: Final = re.compile(
+    rb"\[ *[0-9]+\.[0-9]{6}[ \]]|^[0-9]+,[0-9]+,[0-9]+,|_SOURCE_MONOTONIC_TIMESTAMP"
+)
+"""The kernel's stamp in a line."""
 
 _TELLING: Final = re.compile(
     rb"[0-9]:[0-9]{2}:[0-9]{2}|[0-9][.,][0-9]{6}|\b[0-9]{10,}\b"
@@ -36,6 +43,10 @@ What stands in every record of a spread document is none.
 
 NONE: Final = "-"
 """Instead of the mark of a file: there is none."""
+
+
+Rank = tuple[bool, int]
+"""How a place was found: whether it is sure, and by how many lines in a row."""
 
 
 @frozen
@@ -115,38 +126,62 @@ class Position:
             return False
         return stream.go(end) and digest(stream.last) == self.near
 
-    def moved(self, stream: Stream) -> "Position | None":
+    def moved(self, stream: Stream) -> "tuple[Rank, Position] | None":
         """Look for the place in a log that was written anew; None if it is not there.
 
-        It is behind the last of the log's lines that was one of those read last, and that has
-        the same one before it, if any.
+        It is behind the last row of the lines that were read last which reaches back to the
+        log's first line, or as far as we know them: then it is sure. Of other such lines, which
+        may have come again, it is behind the longest row; where lines have the kernel's stamp, by
+        which records are known again, at the beginning.
         """
-        followed = dict(zip(self.lines, (None, *self.lines), strict=False))
-        if not followed or not stream.go(0):
+        if not self.lines or not stream.go(0):
             return None
-        found, before, at = None, None, 0
+        late = range(max(1, len(self.lines) - _LATE), len(self.lines))
+        rows = [0] * len(self.lines)
+        best, found, at, seen = (False, 0), None, 0, 0
         while line := stream.readline(LONGEST):
             at += len(line)
             own = _fingerprint(line) if line.endswith(b"\n") else None
-            if own in followed and (before is None or followed[own] in {None, before}):
-                found = at
-            before = own or before
-        return None if found is None else evolve(self, offset=found, tail=0)
+            if own is None:
+                continue
+            seen += 1
+            rows = [
+                rows[index - 1] + 1 if index and each == own else int(each == own)
+                for index, each in enumerate(self.lines)
+            ]
+            row = max(rows)
+            sure = row == seen or any(rows[index] > index for index in late)
+            if row and (sure or (sure, row) >= best):
+                best, known = (sure, row), self.lines[: rows.index(row) + 1]
+                found = evolve(self, offset=at, tail=0, lines=known)
+                if not sure and _STAMP.search(line):
+                    found = evolve(self, offset=0, tail=0, lines=())
+        return (best, found) if found else None
 
 
 def fingerprints(earlier: Sequence[str], lines: Iterable[bytes]) -> tuple[str, ...]:
-    """Return those of the lines that were read last, no two alike; ``lines`` begin with the last.
+    """Return those of the lines that were read last; ``lines`` begin with the last one.
 
-    ``earlier`` are those of the lines before them.
+    ``earlier`` are those that were known before; some of the lines may be among them.
     """
     known: list[str] = []
     for line in lines:
+        if too_long(line):
+            continue
         own = _fingerprint(line)
-        if own in known or len(known) == _LINES or not (own or _PART.match(line)):
-            return tuple(reversed(known))
+        if len(known) == _LINES or not (own or _PART.match(line)):
+            break
         known += filter(None, [own])
-    fitting = takewhile(lambda each: each not in known, reversed(earlier))
-    return tuple(reversed([*known, *fitting][:_LINES]))
+    else:
+        known += _before(known, earlier)
+    return tuple(reversed(known[:_LINES]))
+
+
+def _before(known: Sequence[str], earlier: Sequence[str]) -> Sequence[str]:
+    """Return those that were known before and are not among the others, the last first."""
+    backwards = [*reversed(earlier)]
+    shared = range(min(len(known), len(backwards)), 0, -1)
+    return backwards[next((n for n in shared if [*known[-n:]] == backwards[:n]), 0) :]
 
 
 def _fingerprint(line: bytes) -> str | None:

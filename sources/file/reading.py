@@ -11,7 +11,7 @@ from attrs import evolve
 
 from reconciler import Record
 from sources import export, shapes, times
-from sources.file.lines import before, chunks, goes_on, holding, lines, resume
+from sources.file.lines import before, chunks, goes_on, holding, lines, resume, too_long
 from sources.file.position import Position, fingerprints
 from sources.file.spread import Spread, is_header
 from sources.file.stream import Stream
@@ -90,7 +90,7 @@ class Reading:
             if not stream.ahead():
                 return
             self.offset = resume(stream, position.offset, position.tail)
-            self._behind = stream.last
+            self._behind = _whole(stream.last) if stream.at > len(stream.last) else stream.last
         if stream.ahead().startswith(_EXPORTED):
             yield from self._exported(stream)
         else:
@@ -106,7 +106,10 @@ class Reading:
                 self.offset = place
                 break
             yield from self._chosen(self._records(place, chunk, end))
-            self._behind = (self._behind + chunk[max(0, end - _BEHIND) : end])[-_BEHIND:]
+            if not too_long(chunk) or chunk.endswith(b"\n", 0, end):
+                self._behind += chunk[max(0, end - _BEHIND) : end]
+            if len(self._behind) > _BEHIND:
+                self._behind = _whole(self._behind[-_BEHIND:])
             self.offset = place
         yield from self._chosen(self._spread.rest())
         if stream.last.endswith(b"\n"):
@@ -159,7 +162,7 @@ class Reading:
                 break
             if record := shapes.journal(entry, trusted=self._trusted):
                 yield from self._chosen([record])
-        self.offset, self._behind = stream.at - len(rest), stream.last
+        self.offset, self._behind = stream.at - len(rest), _whole(stream.last)
 
     def _look(self, chunk: bytes, end: int) -> None:
         """Look whether the log has a line that we understand."""
@@ -205,6 +208,11 @@ class Reading:
             if other is not None and other.monotonic is not None:
                 return other.monotonic == record.monotonic
         return False
+
+
+def _whole(piece: bytes) -> bytes:
+    """Return what follows the first line, which is cut."""
+    return piece[piece.find(b"\n") + 1 :]
 
 
 def _apart(told: float, moment: float) -> float:

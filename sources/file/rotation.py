@@ -188,10 +188,14 @@ class _Search:
 
     def _moved(self, held: Sequence[_Held]) -> tuple[int | None, Position | None]:
         """Find the newest log that was written anew with the place in it, and where that is now."""
-        for index, each in reversed([*enumerate(held)]):
-            if each.stream and self.position and (place := self.position.moved(each.stream)):
-                return index, place
-        return None, None
+        best: tuple[int | None, Position | None] = None, None
+        highest = (False, 0)
+        for index, each in enumerate(held):
+            if each.stream and self.position and (moved := self.position.moved(each.stream)):
+                rank, place = moved
+                if rank >= highest:
+                    best, highest = (index, place), rank
+        return best
 
     def _fits(self, held: _Held) -> bool:
         stream = held.stream

@@ -122,7 +122,8 @@ class File:
         if not regular:
             position = None
         elif position and not position.within(stream):
-            position = position.moved(stream)
+            moved = position.moved(stream)
+            position = moved and moved[1]
         return Unread([(self._path, stream)], position, None, (), resumable=regular)
 
 

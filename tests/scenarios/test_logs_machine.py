@@ -121,8 +121,9 @@ class Logs(RuleBasedStateMachine):
     """A log of one form, its generations, and a store; a pass may come between any two steps.
 
     ``lines`` stand in the log, ``lost`` at its end no more. ``read`` are the numbers of those that
-    were there at a pass, ``recent`` the last of them, and ``again`` those that were read and
-    written once more since. ``pruned`` are the texts of offences that the store has forgotten.
+    were there at a pass, ``recent`` the last of them. Since the last pass, lines that were read
+    came ``again``, and others were ``cut``. ``pruned`` are the texts of offences that the store has
+    forgotten.
     """
 
     def __init__(self) -> None:
@@ -169,6 +170,14 @@ class Logs(RuleBasedStateMachine):
         return "stamp" in self.form
 
     @property
+    def placed(self) -> bool:
+        """Whether a log that was cut begins with what was read; else it tells no place.
+
+        Were old lines to come behind new ones then, these would seem to be older.
+        """
+        return not self.cut or not self.lines or self.lines[0].number in self.read
+
+    @property
     def standing(self) -> list[Line]:
         """All that a source can read, oldest first."""
         return [*(line for each in reversed(self.old) for line in each.lines), *self.lines]
@@ -194,9 +203,10 @@ class Logs(RuleBasedStateMachine):
         )
 
     def must_ban(self, line: Line) -> bool:
-        """Whether a record came later than every lift, by its number and by the clock."""
+        """Whether a record came later than every lift, by its number and by the time it tells."""
+        told = line.date if "RFC" in self.form else int(line.date)
         return line.peer is not None and all(
-            min(line.date, self.now) > lift.time and line.number >= lift.first
+            min(told, self.now) > lift.time and line.number >= lift.first
             for lift in self.lifts[line.peer]
         )
 
@@ -278,7 +288,7 @@ class Logs(RuleBasedStateMachine):
         """Append a line once more: with its stamp it is the same record, else it is another one."""
         line = self.lines[max(0, len(self.lines) - 1 - back)]
         if self.stamped:
-            if line.text not in self.pruned:
+            if line.text not in self.pruned and (self.placed or line.number not in self.read):
                 self.again |= {line.number} & self.read
                 self.append([line])
         elif not (self.cut and line.number in self.read):
@@ -295,7 +305,7 @@ class Logs(RuleBasedStateMachine):
         self.rewrite([*self.lines], in_place=in_place)
         self.follow(then)
 
-    @precondition(lambda self: self.lines and not self.ambiguous)
+    @precondition(lambda self: self.lines and not (self.ambiguous or self.again))
     @rule(
         dropped=st.integers(1, 8),
         peers=st.lists(st.sampled_from([0, 1, 2, None]), max_size=3),
@@ -317,7 +327,9 @@ class Logs(RuleBasedStateMachine):
         self.rewrite([*self.lines[dropped:], *added], in_place=in_place)
         self.follow(then)
 
-    @precondition(lambda self: self.lines and not self.ambiguous)
+    @precondition(
+        lambda self: self.lines and not (self.ambiguous or self.again or (self.cut and self.lost))
+    )
     @rule(dropped=st.integers(1, TAIL), in_place=st.booleans(), then=THEN)
     def lose_the_end(self, dropped: int, in_place: bool, then: bool) -> None:
         """Lose the last lines, as a machine that dies does; whoever wrote them may do so again.
@@ -328,12 +340,13 @@ class Logs(RuleBasedStateMachine):
         self.rewrite(self.lines[:-dropped], in_place=in_place)
         if self.stamped:
             self.lost = lost
+            self.cut = True
         else:
             self.fail(0)
             self.append(lost)
         self.follow(then)
 
-    @precondition(lambda self: self.lost)
+    @precondition(lambda self: self.lost and self.placed)
     @rule(then=THEN)
     def write_the_end_again(self, then: bool) -> None:
         """Write what the log has lost, behind what came meanwhile; not what is long forgotten."""
@@ -409,22 +422,29 @@ class Logs(RuleBasedStateMachine):
         """Let the kernel's stamps begin again."""
         self.uptime = 0
 
-    @rule(hours=st.sampled_from([-30, -5, -1, 1, 5, 30]))
-    def change_the_clock(self, hours: int) -> None:
+    @rule(hours=st.sampled_from([-30, -5, -1, 1, 5, 30]), then=THEN)
+    def change_the_clock(self, hours: int, then: bool) -> None:
         """Let it jump."""
         self.now += hours * HOUR
+        self.follow(then)
 
-    @rule(seconds=st.sampled_from([60, HOUR]))
-    def wait(self, seconds: int) -> None:
+    @rule(seconds=st.sampled_from([60, HOUR]), then=THEN)
+    def wait(self, seconds: int, then: bool) -> None:
         """Let time pass."""
         self.now += seconds
         self.uptime += seconds
+        self.follow(then)
 
-    @rule(peer=st.sampled_from(PEERS))
-    def unban(self, peer: Network) -> None:
-        """Lift a ban by hand."""
-        if self.store.bans.lift([peer], self.now):
+    @rule(which=st.integers(0, 2), unread=st.booleans(), then=THEN)
+    def unban(self, which: int, unread: bool, then: bool) -> None:
+        """Lift a ban by hand, and with ``unread`` just after another record of that peer came."""
+        if banned := sorted(self.active()):
+            peer = banned[which % len(banned)]
+            if unread:
+                self.append([self.line(PEERS.index(peer))])
+            self.store.bans.lift([peer], self.now)
             self.lifts[peer].append(Lift(self.now, self.number + 1))
+        self.follow(then)
 
     @precondition(lambda self: not self.again)
     @rule(kept=st.sampled_from([0, HOUR, 24 * HOUR]))
@@ -509,6 +529,6 @@ BOUNDS: Final = settings(
     suppress_health_check=[HealthCheck.too_slow],
 )
 Logs.TestCase.settings = settings(BOUNDS, max_examples=300, stateful_step_count=25)
-ManyLogs.TestCase.settings = settings(BOUNDS, max_examples=5000, stateful_step_count=50)
+ManyLogs.TestCase.settings = settings(BOUNDS, max_examples=1500, stateful_step_count=40)
 TestLogs = Logs.TestCase
 TestManyLogs = pytest.mark.slow(ManyLogs.TestCase)
