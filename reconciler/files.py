@@ -1,7 +1,76 @@
-"""Replace files as a whole: a reader sees the old content or the new one, never a part."""
+"""Whole files: read, but never without end; and replaced, so that nobody ever reads a part."""
 
+import errno
 import os
+import select
+import stat
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+_PIECE: Final = 1 << 20
+_NULL: Final = os.makedev(1, 3)
+"""The number of /dev/null (Documentation/admin-guide/devices.txt), which is as good as a file."""
+
+_WRITER: Final = 10.0
+_WRITTEN: Final = 120.0
+"""Seconds in which somebody must write to a pipe, and in which all must be written."""
+
+
+def content(path: Path, most: int) -> bytes:
+    """Return all that a file or a pipe holds.
+
+    Raise OSError, with a ``strerror`` for people, also where it holds more than ``most`` bytes, or
+    is neither; and where nobody writes to the pipe, or nobody closes it.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return _content(descriptor, most)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _content(descriptor: int, most: int) -> bytes:
+    status = os.fstat(descriptor)
+    mode, null = status.st_mode, status.st_rdev == _NULL
+    if stat.S_ISBLK(mode) or (stat.S_ISCHR(mode) and not null):
+        raise OSError(errno.EINVAL, "it is a device, not a file")
+    held, size = bytearray(), status.st_size if stat.S_ISREG(mode) else 0
+    pieces = _pieces(descriptor, waiting=stat.S_ISFIFO(mode))
+    while size <= most and (piece := next(pieces, None)) is not None:
+        held += piece
+        size = len(held)
+    if size > most:
+        raise OSError(errno.EFBIG, f"it holds more than {most >> 20} MiB")
+    return bytes(held)
+
+
+def _pieces(descriptor: int, *, waiting: bool) -> Iterator[bytes]:
+    """Yield what can be read, up to the end; ``waiting`` is for what a pipe is still to bring."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    end = time.monotonic() + _WRITTEN
+    if waiting and not poll.poll(_WRITER * 1000):
+        if (piece := _read(descriptor)) == b"":
+            raise OSError(errno.ETIMEDOUT, "no program writes to this pipe")
+        yield piece or b""
+    while not waiting or ((left := end - time.monotonic()) > 0 and poll.poll(left * 1000)):
+        if (piece := _read(descriptor)) == b"":
+            return
+        yield piece or b""
+    raise OSError(errno.ETIMEDOUT, f"it had no end within {_WRITTEN:g} s")
+
+
+def _read(descriptor: int) -> bytes | None:
+    """Return a piece, empty at the end; None where a pipe's writer has written nothing yet."""
+    try:
+        return os.read(descriptor, _PIECE)
+    except BlockingIOError:
+        return None
 
 
 def replace(path: Path, content: str, *, mode: int) -> None:

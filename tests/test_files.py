@@ -1,15 +1,152 @@
-"""Replacing a file as a whole."""
+"""Reading a file as a whole, with an end; and replacing it."""
 
 import errno
 import os
 import stat
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from harness import REAL_ROOT
+from harness import REAL_ROOT, Place
 from pytest_mock import MockerFixture
 
-from reconciler import files
+from reconciler import TreasonError, files
+from reconciler.planning.protection import Protect, protected
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A named pipe that nobody writes to."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+@pytest.mark.parametrize("size", [0, 1, (1 << 20) + 1, 3 << 20])
+def test_a_file_is_read_whole(size: int, tmp_path: Path) -> None:
+    """Up to the limit, and not a byte more."""
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(size))
+    assert files.content(path, size) == path.read_bytes()
+    with path.open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(OSError, match=rf"it holds more than {size >> 20} MiB") as told:
+        files.content(path, size)
+    assert told.value.filename == str(path)
+
+
+def test_a_file_that_does_not_say_how_long_it_is_has_the_same_limit() -> None:
+    """As those of proc(5) do, whose size is 0."""
+    path = Path("/proc/self/maps")
+    assert files.content(path, 1 << 24).count(b"\n") > 10
+    with pytest.raises(OSError, match="it holds more than 0 MiB"):
+        files.content(path, 100)
+
+
+@pytest.mark.parametrize("device", ["zero", "random", "full"])
+def test_a_device_is_no_file(device: str) -> None:
+    """Nothing is read of it."""
+    with pytest.raises(OSError, match="it is a device, not a file"):
+        files.content(Path("/dev", device), 1 << 20)
+
+
+def test_a_directory_is_no_file_and_the_bit_bucket_an_empty_one(tmp_path: Path) -> None:
+    """As for every program."""
+    with pytest.raises(IsADirectoryError):
+        files.content(tmp_path, 1)
+    with pytest.raises(FileNotFoundError):
+        files.content(tmp_path / "absent", 1)
+    assert files.content(Path("/dev/null"), 1) == b""
+
+
+def test_a_pipe_is_read_to_its_end(pipe: Path) -> None:
+    """In the pieces that its writer gives, however late."""
+
+    def write() -> None:
+        with pipe.open("wb", buffering=0) as file:
+            for piece in (b"one ", b"two ", b"three"):
+                time.sleep(0.02)
+                file.write(piece)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert files.content(pipe, 100) == b"one two three"
+    thread.join()
+
+
+def test_a_pipe_without_end_has_the_limit(pipe: Path) -> None:
+    """Its writer is not waited for."""
+
+    def write() -> None:
+        with suppress(BrokenPipeError), pipe.open("wb") as file:
+            while True:
+                file.write(bytes(1 << 16))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    with pytest.raises(OSError, match="it holds more than 2 MiB"):
+        files.content(pipe, 2 << 20)
+    thread.join()
+
+
+def test_a_pipe_that_nobody_writes_to_is_told(pipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for, but not for ever."""
+    monkeypatch.setattr(files, "_WRITER", 0.02)
+    with pytest.raises(OSError, match="no program writes to this pipe"):
+        files.content(pipe, 100)
+
+
+@pytest.mark.parametrize("first", [b"", b"something"])
+def test_a_pipe_that_nobody_closes_is_told(
+    first: bytes, pipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether anything was written or not."""
+    monkeypatch.setattr(files, "_WRITER", 0.02)
+    monkeypatch.setattr(files, "_WRITTEN", 0.1)
+    writer = os.open(pipe, os.O_RDWR)
+    os.write(writer, first)
+    with pytest.raises(OSError, match=r"it had no end within 0\.1 s"):
+        files.content(pipe, 100)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("name", ["treason.toml", "whitelist.toml", "observed.json", "list"])
+@pytest.mark.parametrize("what", ["zero", "directory", "pipe", "hole"])
+def test_every_file_that_people_name_is_bounded(
+    name: str, what: str, place: Place, pipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told in a line which one and what is wrong with it, and nothing is done."""
+    monkeypatch.setattr(files, "_WRITER", 0.02)
+    path = place.path / name
+    path.unlink(missing_ok=True)
+    match what:
+        case "zero":
+            path.symlink_to("/dev/zero")
+        case "directory":
+            path.mkdir()
+        case "pipe":
+            path.symlink_to(pipe)
+        case _:
+            path.touch()
+            os.truncate(path, 1 << 40)
+    observed = ("--observed", str(path)) if name == "observed.json" else ()
+    backend = ("--backend", f"file:{place.path}/list")
+    result = place.treason("reconcile", "--check", "--no-scan", *backend, *observed)
+    assert (result.code, len(result.err.splitlines()) <= 2) == (1, True)
+    assert str(path) in result.err or str(path.resolve()) in result.err
+    said = {"zero": "device", "directory": "directory", "pipe": "pipe", "hole": "it holds more"}
+    assert said[what] in result.err or (name, "not a regular file" in result.err) == ("list", True)
+
+
+def test_a_resolver_file_without_end_is_told(tmp_path: Path) -> None:
+    """What is to be protected is not known then."""
+    path = tmp_path / "resolv.conf"
+    path.touch()
+    os.truncate(path, 1 << 40)
+    with pytest.raises(TreasonError, match=r"resolv\.conf: cannot find out .* more than 1 MiB"):
+        protected(Protect(), (), resolvers=path)
 
 
 def test_a_new_file_gets_the_mode_and_an_old_one_keeps_its_own(tmp_path: Path) -> None:

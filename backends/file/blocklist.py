@@ -25,6 +25,9 @@ from reconciler import (
 _MAPPED: Final = Network.exact("::ffff:0:0/96")
 """IPv6 that stands for IPv4, and is read as what it stands for."""
 
+_MOST: Final = 1 << 28
+"""Bytes of a list: more than ten million networks."""
+
 
 class File:
     """One canonical network in a line, in address order, and nothing else.
@@ -109,7 +112,7 @@ class File:
                     f"{self._path}: is not a regular file",
                     "set [backend.file] path to another file",
                 )
-            return self._path.read_bytes().decode(errors="replace")
+            return files.content(self._path, _MOST).decode(errors="replace")
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
+from reconciler import files
 from reconciler.errors import (
     BackendError,
     BackendUnreadable,
@@ -21,6 +22,8 @@ from reconciler.model import BOTH, Damage, Observed, Plan
 from reconciler.network import Network
 
 FORMAT_VERSION = 1
+_MOST: Final = 1 << 27
+"""Bytes of a snapshot: six million networks, which take 2 GB of memory."""
 
 
 @frozen
@@ -62,7 +65,7 @@ def take(backends: Mapping[str, Callable[[], Backend]]) -> tuple[str, list[str]]
 def backends(path: Path, chosen: Iterable[str]) -> dict[str, Callable[[], Backend]]:
     """Return makers of the recorded backends for the chosen names. Raise `ConfigError`."""
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(files.content(path, _MOST))
         version = data["format_version"]
         held = {name: _loaded(entry) for name, entry in data["backends"].items()}
     except OSError as error:

@@ -12,6 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
+from reconciler import files
 from reconciler.errors import InvalidNetwork, TreasonError
 from reconciler.network import Network
 from reconciler.planning.whitelist import Exemption
@@ -21,6 +22,9 @@ CLIENT_KEPT: Final = 12 * 3600
 
 _NET: Final = Path("/proc/thread-self/net")
 _RESOLVERS: Final = Path("/etc/resolv.conf")
+_MOST: Final = 1 << 20
+"""Bytes of resolv.conf; a resolver is asked for three of its lines."""
+
 _LOOPBACK: Final = tuple(map(Network.parse, ("127.0.0.0/8", "::1")))
 _LINK_LOCAL: Final = tuple(map(Network.parse, ("169.254.0.0/16", "fe80::/10")))
 _RTF_GATEWAY: Final = 0x2  # linux/route.h
@@ -120,7 +124,11 @@ def _gateways(net: Path) -> Iterator[Network]:
 
 
 def _resolvers(path: Path) -> Iterator[Network]:
-    for line in _lines(path):
+    try:
+        text = files.content(path, _MOST).decode(errors="replace")
+    except FileNotFoundError:
+        return
+    for line in text.splitlines():
         words = line.split()
         if words[:1] == ["nameserver"] and len(words) > 1:
             network = _network(words[1].partition("%")[0])
@@ -129,7 +137,7 @@ def _resolvers(path: Path) -> Iterator[Network]:
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the lines of a file; a missing one (no IPv6, no resolver) has none."""
+    """Return the lines of a file of proc(5); a missing one (no IPv6) has none."""
     try:
         return path.read_text(errors="replace").splitlines()
     except FileNotFoundError:

@@ -5,12 +5,16 @@ import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import field, frozen
 
+from reconciler import files
 from reconciler.errors import ConfigError
 from reconciler.toml.schema import Problem
+
+_MOST: Final = 1 << 24
+"""Bytes of a file: a quarter of a million whitelist entries with their comments."""
 
 
 @frozen
@@ -33,7 +37,7 @@ class TomlFile:
 def read(path: Path, *, required: bool) -> TomlFile:
     """Read the file; an absent one is empty unless it is ``required``. Raise `ConfigError`."""
     try:
-        text = path.read_bytes().decode()
+        text = files.content(path, _MOST).decode()
         return TomlFile(path, text, tomllib.loads(text))
     except FileNotFoundError:
         if path.is_symlink():
