@@ -46,7 +46,7 @@ def chunks(stream: Stream) -> Iterator[tuple[int, bytes, int]]:
     """Yield chunks, each with its place in the log and the end of its last whole line.
 
     The line that a chunk cuts follows by itself, and so does a last one without its newline; of
-    one that is too long only its beginning.
+    one that is too long only its beginning. Of one in which no more may be read, nothing does.
     """
     _skip_hole(stream)
     offset = stream.at
@@ -55,6 +55,9 @@ def chunks(stream: Stream) -> Iterator[tuple[int, bytes, int]]:
         yield offset, chunk, end
         offset += end
         line = chunk[end:] + stream.readline(LONGEST)
+        if line and not line.endswith(b"\n") and stream.cut:
+            yield offset, b"", 0  # half an address is another one
+            return
         length = len(line)
         yield offset, line, length
         while length >= LONGEST and line and not line.endswith(b"\n"):
@@ -69,7 +72,8 @@ def _skip_hole(stream: Stream) -> None:
     A writer that does not append leaves as many as the file was long when it was truncated.
     """
     while (ahead := stream.ahead()).startswith(b"\0"):
-        stream.read(len(ahead) - len(ahead.lstrip(b"\0")))
+        size = len(ahead)  # compared at once, as it is NUL for gigabytes or not at all
+        stream.read(size if ahead == bytes(size) else size - len(ahead.lstrip(b"\0")))
 
 
 def lines(chunk: bytes, end: int) -> Iterator[tuple[int, bytes]]:

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from typing import Final
 
 from reconciler import Record, SourceUnreadable
@@ -26,6 +26,12 @@ _WRITER: Final = 10
 
 _GLIMPSE: Final = 80
 """Characters of a strange line that are shown."""
+
+_BUFFER: Final = 1 << 18
+"""Bytes that are read at once of what is no plain file."""
+
+_NULL: Final = os.makedev(1, 3)
+"""The number of /dev/null (Documentation/admin-guide/devices.txt): a log that holds nothing."""
 
 _LAST: Final = 1 << 20
 """Bytes at the end of a log among which a line of the kernel is looked for."""
@@ -97,6 +103,8 @@ class File:
                 )
             if stream.broken:
                 self._notes.append(f"{path!r} is damaged; its end was not read: {stream.broken}")
+            if stream.cut:
+                self._notes.append(f"{path!r} {stream.cut}")
             if found.resumable:
                 self._cursor = str(Position.of(stream, reading.offset, found.before, reading.known))
 
@@ -105,7 +113,7 @@ class File:
         if self._path == "-":
             if sys.stdin is None:
                 raise SourceUnreadable("standard input is closed", "pipe a log into the command")
-            file = os.fdopen(os.dup(0), "rb")
+            file: BufferedReader = BufferedReader(FileIO(os.dup(0)), _BUFFER)
         elif _is_log(self._path):
             return unread(
                 self._path, position, rotated=self._rotated, stack=stack, olddir=self._olddir
@@ -113,8 +121,9 @@ class File:
         else:
             file = _opened(self._path)
         stream = stack.enter_context(closing(Stream(file)))
-        mode = stream.status.st_mode
-        if self._path != "-" and not stat.S_ISFIFO(mode):
+        mode, device = stream.status.st_mode, stream.status.st_rdev
+        null = stat.S_ISCHR(mode) and device == _NULL
+        if self._path != "-" and not stat.S_ISFIFO(mode) and not null:
             raise SourceUnreadable(
                 f"{self._path!r} is not a file", "name a log file, or - for standard input"
             )
@@ -124,7 +133,8 @@ class File:
         elif position and not position.within(stream):
             moved = position.moved(stream)
             position = moved and moved[1]
-        return Unread([(self._path, stream)], position, None, (), resumable=regular)
+        logs = [(self._path, stream)]
+        return Unread(logs, position, None, (), resumable=regular or null)
 
 
 def _is_log(path: str) -> bool:
@@ -138,7 +148,7 @@ def _is_log(path: str) -> bool:
 def _opened(path: str) -> BufferedReader:
     """Open what is no plain file; of a named pipe, wait for somebody to write, but not for ever."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    file = os.fdopen(descriptor, "rb")
+    file: BufferedReader = BufferedReader(FileIO(descriptor), _BUFFER)
     if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)

@@ -1,7 +1,11 @@
-"""The bytes of a log, plain or packed, and what was read of them last."""
+"""The bytes of a log, plain or packed, and what was read of them last.
+
+None is read without end: not a bomb, nor what is written faster than it is read.
+"""
 
 import io
 import os
+import stat
 import zlib
 from contextlib import suppress
 from typing import Final
@@ -14,7 +18,10 @@ MARK: Final = 1024
 _STEP: Final = 1 << 16
 _BUFFER: Final = 1 << 18
 _MOST: Final = 1 << 33
-"""Bytes that a packed log may hold: one that holds more is no log, but a bomb."""
+"""Bytes that are read of a packed log, or of a pipe: more is no log, but a bomb, or has no end."""
+
+_GROWTH: Final = 1 << 28
+"""Bytes that are read of a plain log beyond those that it had when it was opened."""
 
 
 class Stream:
@@ -32,6 +39,9 @@ class Stream:
         self._unpacked: _Unpacked | None = None
         self.at = 0
         self.first = self.last = b""
+        status = self.status
+        self._plain = stat.S_ISREG(status.st_mode)
+        self._end = status.st_size + _GROWTH if self._plain else _MOST
         if self.packed:
             self._restart()
 
@@ -41,17 +51,26 @@ class Stream:
         return self._unpacked.error if self._unpacked else ""
 
     @property
+    def cut(self) -> str:
+        """Return why no more is read of a log that goes on here; mostly it does not."""
+        if self.packed or self.at < self._end or not self._file.peek(1):
+            return ""
+        if self._plain:
+            return f"grew by more than {_GROWTH >> 20} MiB while it was read; the rest is for later"
+        return f"holds more than {_MOST >> 30} GiB; what follows was not read"
+
+    @property
     def status(self) -> os.stat_result:
         """Return what the system says of the file."""
         return os.fstat(self._raw.fileno())
 
     def read(self, size: int) -> bytes:
         """Read so many bytes; less only at the end."""
-        return self._passed(self._file.read(size))
+        return self._passed(self._file.read(self._allowed(size)))
 
     def readline(self, size: int) -> bytes:
         """Read to the end of the line, but so many bytes at most."""
-        return self._passed(self._file.readline(size))
+        return self._passed(self._file.readline(self._allowed(size)))
 
     def go(self, place: int) -> bool:
         """Go to a place in the log; False if the log does not reach so far."""
@@ -69,11 +88,15 @@ class Stream:
 
     def ahead(self) -> bytes:
         """Return some of what stands behind the place; nothing only at the end."""
-        return self._file.peek(1)
+        return self._file.peek(1)[: self._allowed(_BUFFER)]
 
     def close(self) -> None:
         """Close the file."""
         self._raw.close()
+
+    def _allowed(self, size: int) -> int:
+        """Return how many of so many bytes may be read."""
+        return size if self.packed else max(0, min(size, self._end - self.at))
 
     def _passed(self, piece: bytes) -> bytes:
         if not self.at and len(self.first) < MARK:
