@@ -52,7 +52,8 @@ class MinPrefix:
 class Main:
     """``[treason]``.
 
-    ``max_removals`` is a share of what is enforced, ``resync_interval`` is in seconds.
+    ``max_removals`` is a share of what is enforced, ``resync_interval`` and ``pass_timeout``
+    are in seconds.
     """
 
     database: Path = setting(Path("/var/lib/treason/treason.db"), _path, str)
@@ -62,6 +63,7 @@ class Main:
     max_removals: float = field(default=0.3, validator=and_(ge(0), le(1)))
     min_prefix: MinPrefix = Factory(MinPrefix)
     resync_interval: int = setting(3600, duration.finite, duration.render)
+    pass_timeout: int = setting(600, duration.finite, duration.render)
 
 
 @frozen

@@ -31,6 +31,9 @@ _TEXT: Final = """\
 # A backend that reports no change is not read again until this time has passed.
 # {treason.resync_interval}
 
+# A source that takes longer than this in a pass is ended, and fails; all else goes on.
+# {treason.pass_timeout}
+
 # The widest networks that `treason ban` accepts without --force.
 # {treason.min_prefix}
 

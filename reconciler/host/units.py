@@ -74,7 +74,7 @@ ConditionPathExists={condition}
 [Service]
 Type=oneshot
 ExecStart={command} --config {config} reconcile
-TimeoutStartSec=5min
+TimeoutStartSec=15min
 """
     + _SANDBOX
 )

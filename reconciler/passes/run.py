@@ -159,6 +159,7 @@ class Pass:
             force=self.options.force,
             rules=self.setup.rules,
             exempt=collapse(exempt),
+            timeout=self.setup.config.treason.pass_timeout,
         )
         return list(scanner.scan(self.sources))
 

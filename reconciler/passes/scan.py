@@ -17,6 +17,7 @@ from reconciler.detection.detect import RULES, Rule, detect
 from reconciler.detection.policy import Policy
 from reconciler.errors import TreasonError, describe, guarded, trace
 from reconciler.host import listeners
+from reconciler.host.deadline import Run, limited
 from reconciler.interfaces import NotingSource, Source, Spec
 from reconciler.lines import counted, first_few
 from reconciler.log import Log
@@ -73,6 +74,7 @@ class Scanner:
     ``max_new_bans``: a source that would bring the pass over it is refused as a whole, and read
     again next time. ``exempt`` (collapsed) are never dropped. ``listening`` gives the ports that
     count with ``listeners_only``, ``own`` this machine's addresses, which can be no peer's.
+    ``timeout`` are the seconds that one source may take.
     """
 
     store: Store
@@ -85,6 +87,7 @@ class Scanner:
     exempt: Networks = NOTHING
     listening: Callable[[], Collection[int]] = listeners.ports
     own: Callable[[], Collection[Network]] = _own
+    timeout: float | None = None
     _counting: Counting = field(init=False)
     _made: int = field(default=0, init=False)
 
@@ -94,28 +97,31 @@ class Scanner:
     def scan(self, sources: Mapping[str, Callable[[], Source]]) -> Iterator[Reading]:
         """Read every source."""
         for name, make in sources.items():
-            reading = guarded(partial(self._read, name, make), partial(_failed, name), name)
+            read = partial(limited, self.timeout, name, partial(self._read, name, make))
+            reading: Reading = guarded(read, partial(_failed, name), name)
             _log.debug("%s: %d offences, %d new bans", name, reading.offences, reading.new)
             yield reading
 
-    def _read(self, name: str, make: Callable[[], Source]) -> Reading:
+    def _read(self, name: str, make: Callable[[], Source], run: Run) -> Reading:
         """Read a source, in batches: however much it brings, no more than one is held."""
-        source = make()
+        source = run(make)
         rules = [rule for rule in self.rules if _is_for(rule, name)]
         if not rules:
             return Reading(name, notes=("not read: no rule applies to this source",))
         tally = _Tally()
-        coming = self._recognised(source, name, rules, tally)
-        batch = [*islice(coming, _BATCH)]  # often all: the database is not locked meanwhile
+        cursor = self.store.cursors.get(name)
+        coming = self._recognised(source, cursor, rules, tally)
+        more = partial(run, lambda: [*islice(coming, _BATCH)])
+        batch = more()  # often all: the database is not locked meanwhile
         before = dict(self._counting.bans)
         try:
             with self.store.transaction() if self.write else nullcontext():
                 while batch:
                     self._take(name, batch, tally)
-                    batch = [*islice(coming, _BATCH)]
-                notes = (*_notes(name, source), *tally.notes())
+                    batch = more()
+                notes = (*run(partial(_notes, name, source)), *tally.notes())
                 if self.write:
-                    self.store.cursors.move(name, source.cursor())
+                    self.store.cursors.move(name, run(source.cursor))
         except BaseException:
             self._counting.forget(name, before)
             raise
@@ -123,12 +129,12 @@ class Scanner:
         return tally.reading(name, notes)
 
     def _recognised(
-        self, source: Source, name: str, rules: Sequence[Rule], tally: "_Tally"
+        self, source: Source, cursor: str | None, rules: Sequence[Rule], tally: "_Tally"
     ) -> Iterator[Offence]:
         """Read the source; yield what counts, and tally what does not."""
         ports = self.listening() if self.policy.listeners_only else None
         own: Collection[Network] | None = None  # asked for once something is recognised
-        for record in source.read(self.store.cursors.get(name), [rule.needle for rule in rules]):
+        for record in source.read(cursor, [rule.needle for rule in rules]):
             offence = detect(record, rules)
             if offence is None:
                 continue

@@ -47,7 +47,7 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
         whitelisted=len(check.setup.whitelist),
         protected=len(prepared.protected),
         desired=len(prepared.goal.whole().banned),
-        silent=silent(sources),
+        silent=silent(sources, check.setup.config.treason.pass_timeout),
         kernel_message=kernel_message.look(kernel_message.HERE),
         outcomes=tuple(outcomes),
     )

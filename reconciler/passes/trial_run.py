@@ -1,7 +1,8 @@
 """A trial of rules on a whole log: which rules, what is known already, and the verdicts."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 from attrs import evolve
@@ -11,7 +12,8 @@ from reconciler.detection import pattern, rules
 from reconciler.detection.detect import Rule
 from reconciler.errors import ConfigError, StoreError
 from reconciler.host import listeners
-from reconciler.interfaces import NotingSource
+from reconciler.host.deadline import Run, limited
+from reconciler.interfaces import NotingSource, Source
 from reconciler.passes import access
 from reconciler.passes.trial import Trial
 from reconciler.passes.verdicts import Facts, TrialResult, remarks, verdicts
@@ -21,19 +23,35 @@ from reconciler.planning.whitelist import Exemption
 _TRIED: Final = "command line"
 """The name of a rule that ``--pattern`` makes; no rule of a configuration can have it."""
 
+_MOST: Final = 2_000_000
+"""Offences that are kept, in half a gigabyte of memory, to judge who would be banned."""
+
 
 def run(setup: Setup, trial: Trial, name: str) -> TrialResult:
     """Try the rules on all that a source has, and judge what they found."""
-    source, policy = setup.sources((name,))[name](), setup.config.policy
+    make, policy = setup.sources((name,))[name], setup.config.policy
     begun = time.perf_counter()
-    for record in source.read(None, [""]):
-        trial.take(record)
+    reading = partial(_read, make, trial)
+    notes = limited(setup.config.treason.pass_timeout, name, reading)
     seconds = time.perf_counter() - begun
-    notes = [*source.notes()] if isinstance(source, NotingSource) else []
     notes += [doubt for rule in trial.rules for doubt in rules.doubts(rule)]
     now = int(time.time())
     found = verdicts(trial, policy, _facts(setup, trial, now, notes), now)
     return TrialResult(trial, found, policy, seconds, [*notes, *remarks(trial, policy)])
+
+
+def _read(make: Callable[[], Source], trial: Trial, run: Run) -> list[str]:
+    """Try each record that the source has; return its notes."""
+
+    def read() -> list[str]:
+        source = make()
+        for record in source.read(None, [""]):
+            trial.take(record)
+            if len(trial.offences) >= _MOST:
+                return [f"{_MOST:,} records matched; what follows was not read"]
+        return [*source.notes()] if isinstance(source, NotingSource) else []
+
+    return run(read)
 
 
 def choose(setup: Setup, tried: str | None, names: Sequence[str], most: int | None) -> Trial:

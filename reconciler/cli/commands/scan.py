@@ -48,17 +48,18 @@ def scan(
     ):
         options = Options(force=force)
         result = Pass(current, store, int(time()), sources=sources, options=options).run()
-    unheard = [*_unheard(sources, result.readings)] if verbose() and form == "text" else []
+    unheard = [*_unheard(current, sources, result.readings)] if verbose() and form == "text" else []
     emit(form, lambda: json.scanned(result), chain(scan_lines(result), unheard))
     complain_of(result.readings, [])
     return code_of(result)
 
 
 def _unheard(
-    sources: Mapping[str, Callable[[], Source]], readings: Iterable[Reading]
+    setup: Setup, sources: Mapping[str, Callable[[], Source]], readings: Iterable[Reading]
 ) -> Iterator[str]:
     """Yield why there may be nothing to read; those that cannot be read are told of as it is."""
     read = {reading.source: sources[reading.source] for reading in readings if not reading.error}
-    yield from (f"silent: {line}" for line in text.silence(silent(read)))
+    found = silent(read, setup.config.treason.pass_timeout)
+    yield from (f"silent: {line}" for line in text.silence(found))
     if advice := kernel_message.advice(kernel_message.look(kernel_message.HERE)):
         yield f"kernel message: {advice}"
