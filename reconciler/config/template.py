@@ -94,7 +94,8 @@ _TEXT: Final = """\
 
 # Other kernel messages that name a hostile peer. A ready rule is switched on by its name:
 # ufw-block, netfilter-log, tcp-md5, tcp-ao, martian-source. The built-in rules can be switched off
-# in the same way: treason-uncloaked, unexpectedly-shrunk, probing-zero-window. To try rules:
+# in the same way: treason-uncloaked, unexpectedly-shrunk, probing-zero-window, shrinks-window.
+# To try rules:
 # treason test-rule.
 # [[rule]]
 # name = "ufw-block"

@@ -1,7 +1,8 @@
 """Recognise the kernel's messages about peers that shrink their window with data in flight.
 
-`net/ipv4/tcp_timer.c` prints them, in these forms:
+`net/ipv4/tcp_timer.c` prints them, and `net/ipv4/tcp_input.c` did the first, in these forms:
 
+- ``TCP: peer A:P/L shrinks window U:W:N. Bad, what else can I say?`` (2.4.0 to 2.4.2)
 - ``TCP: Treason uncloaked! Peer A:P/L shrinks window U:N. Repaired.`` (2.4 to 2.6.28)
 - ``TCP: Peer A:P/L unexpectedly shrunk window U:N (repaired)`` (2.6.29 to 3.3), without
   ``TCP: `` from 3.4 to 6.5, and with ``MPTCP: `` from the out-of-tree MPTCP
@@ -129,6 +130,14 @@ RULES: Final = (
             r"recv [0-9]{1,10}ms ago, lasting [0-9]{1,10}ms"
         ),
         "Probing zero-window",
+    ),
+    Rule(
+        "shrinks-window",
+        LazyPattern(
+            rf"TCP: peer {_PEER} shrinks window {_WINDOW}:[0-9]{{1,10}}\. "
+            r"Bad, what else can I say\?"
+        ),
+        " Bad, what else can I say?",
     ),
 )
 

@@ -31,6 +31,8 @@ def record(text: str, *, trusted: bool = True) -> Record:
          "unexpectedly-shrunk", "192.0.2.1"),
         (f"Probing zero-window on 192.0.2.1:4638/8080, seq={U}, recv 209ms ago, lasting 1209ms",
          "probing-zero-window", "192.0.2.1"),
+        (f"TCP: peer 192.0.2.1:4638/8080 shrinks window {U}:3207522811. Bad, what else can I say?",
+         "shrinks-window", "192.0.2.1"),
         (f"Peer {MAPPED}:4638/8080 unexpectedly shrunk window {U} (repaired)",
          "unexpectedly-shrunk", "192.0.2.1"),
     ],

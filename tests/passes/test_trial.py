@@ -140,7 +140,7 @@ def test_it_tells_matches_refusals_and_what_would_follow(place: Place) -> None:
     result = place.treason("test-rule", path)
     assert (result.code, result.err) == (0, "")
     out = result.out.splitlines()
-    assert out[:14] == [
+    assert out[:15] == [
         "treason-uncloaked: 2 matched, 3 not counted, 1 almost matched",
         f"  + 192.0.2.1 port 1 to 80  {PEER.format('192.0.2.1', 1, 80)}",
         f"  + 192.0.2.9 port 2 to 80  {PEER.format('192.0.2.9', 2, 80)}",
@@ -154,20 +154,21 @@ def test_it_tells_matches_refusals_and_what_would_follow(place: Place) -> None:
         '      almost: the pattern matches only a part of the line: behind that stands " trailing"',
         'unexpectedly-shrunk: no record contains "unexpectedly shrunk window"',
         'probing-zero-window: no record contains "Probing zero-window"',
+        'shrinks-window: no record contains " Bad, what else can I say?"',
         "what would follow (1 connection within 10m: a permanent ban)",
     ]
-    assert out[14:16] == [
+    assert out[15:17] == [
         "  192.0.2.1  1 connection: a permanent ban",
         "  192.0.2.9  1 connection: never dropped, whitelisted: office",
     ]
-    assert out[16] == (
+    assert out[17] == (
         "note: rule 'martian-source' is off, and would match 1: see --rule martian-source"
     )
-    assert out[17].startswith(
+    assert out[18].startswith(
         "note: 2 matches without the kernel's facility: such lines count only"
     )
-    assert out[18].startswith("7 records in ")
-    assert out[18].endswith(" a second): 2 matched, 3 not counted, 1 almost matched")
+    assert out[19].startswith("7 records in ")
+    assert out[19].endswith(" a second): 2 matched, 3 not counted, 1 almost matched")
 
 
 def test_the_policy_decides_what_would_follow(place: Place) -> None:
