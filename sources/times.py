@@ -50,9 +50,10 @@ def epoch(text: str, now: float) -> float | None:
         elif match[2] in time.tzname:
             text = match[1]
     try:
-        return datetime.fromisoformat(text).timestamp()
+        moment = datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         return None
+    return moment if moment >= 0 else None
 
 
 def other(moment: float) -> float | None:
@@ -87,7 +88,7 @@ def _local(minute: tuple[int, int, int, int, int], now: float) -> float | None:
         start = time.mktime((*minute, 0, 0, 0, -1))
     except (OverflowError, ValueError):
         return None
-    if time.localtime(start)[:3] != minute[:3]:
+    if start < 0 or time.localtime(start)[:3] != minute[:3]:
         return None
     first, second = sorted((start, other(start) or start))
     return second if second <= now < second + 2 * _HOUR else first
