@@ -141,10 +141,10 @@ BARS: Final = (
     _start("treason --help", 6),
     _start("treason reconcile --check", 13),
     Bar(
-        "1,000,000 lines of 139 MB to bans in the database, to `grep -oP`",
-        5,
+        "1,000,000 lines of 139 MB to bans in the database, to `grep -oP | sqlite3 .import`",
+        3,
         _SCAN,
-        Key("scan", "grep -oP", 1_000_000),
+        Key("scan", "grep -oP, sqlite3 .import", 1_000_000),
     ),
     Bar("its peak memory", 60, _SCAN, measure="memory", unit=1e6, suffix=" MB"),
     _reading("/dev/kmsg", "dd", ", without the starts"),
