@@ -5,14 +5,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import DATA, REAL_ROOT, Place
+from journals import BOOT, REMOTE, JournalFiles
 
 from reconciler import NotingSource, Record, SilenceAwareSource, SourceUnreadable
 from reconciler.detection.detect import RULES, detect
@@ -21,9 +21,8 @@ from sources.journal import Settings
 from sources.journal.journalctl import Journalctl
 from sources.journal.source import Journal
 
-REMOTE = "/lib/systemd/systemd-journal-remote"
 NEEDLES = [rule.needle for rule in RULES]
-BOOT, LATER_BOOT = "1" * 32, "2" * 32
+LATER_BOOT = "2" * 32
 SAMPLES = [
     sample
     for line in (DATA / "kernel-messages.jsonl").read_text().splitlines()
@@ -31,50 +30,12 @@ SAMPLES = [
 ]
 
 
-class Files:
-    """A directory of journal files."""
+class Files(JournalFiles):
+    """A directory of journal files, and the source that reads it."""
 
     def __init__(self, path: Path, command: tuple[str, ...] = ("journalctl",)) -> None:
-        self.path = path
+        super().__init__(path)
         self.command = command
-        self.file = "system.journal"
-        self.boot = BOOT
-        self.micros = time.time_ns() // 1000
-        self.numbers = count(1)
-        path.mkdir(exist_ok=True)
-
-    def write(self, *texts: str) -> None:
-        """Write a record of the kernel for each."""
-        self.entries([{"MESSAGE": text} for text in texts])
-
-    def entries(self, entries: Iterable[Mapping[str, str | bytes]]) -> None:
-        """Write entries; what they do not say is as journald says it of the kernel's."""
-        written = bytearray()
-        for entry, number in zip(entries, self.numbers, strict=False):
-            fields: dict[str, str | bytes] = {
-                "__REALTIME_TIMESTAMP": str(self.micros + number),
-                "__MONOTONIC_TIMESTAMP": str(1_000_000 + number),
-                "_BOOT_ID": self.boot,
-                "_TRANSPORT": "kernel",
-                "PRIORITY": "7",
-                "SYSLOG_FACILITY": "0",
-                "SYSLOG_IDENTIFIER": "kernel",
-                "_SOURCE_MONOTONIC_TIMESTAMP": str(900_000 + number),
-                **entry,
-            }
-            for name, value in fields.items():
-                data = value if isinstance(value, bytes) else value.encode()
-                if data.isascii() and data.decode().isprintable():
-                    written += b"%b=%b\n" % (name.encode(), data)
-                else:
-                    length = len(data).to_bytes(8, "little")
-                    written += b"%b\n%b%b\n" % (name.encode(), length, data)
-            written += b"\n"
-        if written:
-            subprocess.run(
-                [REMOTE, "--output", self.path / self.file, "-"],
-                input=written, capture_output=True, check=True,
-            )  # fmt: skip
 
     def source(self) -> Journal:
         """Read it."""
