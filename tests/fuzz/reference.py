@@ -2,15 +2,18 @@
 
 The messages are written from the kernel's format strings (net/ipv4/tcp_timer.c), the shapes from
 those who print them: printk's device, dmesg(1), journalctl(1), and RFC 3164 and 5424 as rsyslog
-writes them. Times that only say when a line was written are looked at, but not checked.
+writes them. `moments` reads the times in them, and `logs` what stands in several lines.
 """
 
 import ipaddress
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from attrs import evolve, frozen
+from moments import Moment, iso, moment, rounded
+from stamps import is_dated, without_stamp
+from texts import DIGITS, HEX, SMALL, is_like, is_number, is_port, is_word, only
 
 FORMATS: Final = (
     ("TCP: Treason uncloaked! Peer ", " shrinks window ", ":", ". Repaired."),
@@ -21,22 +24,21 @@ FORMATS: Final = (
 )
 """The words of each form; an address, its ports and numbers stand between them."""
 
-NEEDLES: Final = ("Treason uncloaked!", "unexpectedly shrunk", "Probing zero-window")
-"""A line without any of them has no message, as long as it is written without escapes."""
-
-DIGITS: Final = "0123456789"
-HEX: Final = "0123456789abcdef"
-SMALL: Final = "abcdefghijklmnopqrstuvwxyz"
-LARGE: Final = SMALL.upper()
 LEVELS: Final = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
 NATIVE_IPV6: Final = ipaddress.ip_address("127.0.0.6")
 EXACT: Final = 10**6 << 32
 """Microseconds since boot, from which on a number of seconds does not tell them apart."""
 
+NOW: Final = 1_795_900_000.0
+"""When the line is read, unless it is said otherwise: in November 2026."""
+
 
 @frozen
 class Peer:
-    """Whom a line accuses, and who vouches for it; ``micros`` since boot where the line tells."""
+    """Whom a line accuses, and who vouches for it; ``micros`` since boot where the line tells.
+
+    ``when`` is the time that it tells otherwise.
+    """
 
     address: str
     peer_port: int
@@ -44,9 +46,28 @@ class Peer:
     trusted: bool
     count: int = 1
     micros: int | None = None
+    when: Moment = None
 
 
-def message(text: str, *, trusted: bool = True) -> Peer | None:
+@frozen
+class Said:
+    """What the kernel said in a line; ``linewise`` where each line of a record has a prefix."""
+
+    text: str
+    trusted: bool
+    count: int = 1
+    micros: int | None = None
+    when: Moment = None
+    linewise: bool = True
+
+    def peer(self) -> Peer | None:
+        """Return whom it accuses."""
+        found = message(self.text)
+        micros = None if self.micros is None or self.micros >= EXACT else self.micros
+        return found and Peer(*found, self.trusted, self.count, micros, self.when)
+
+
+def message(text: str) -> tuple[str, int, int] | None:
     """Read the kernel's own words; None unless they are all of the text."""
     for first, *words in FORMATS:
         if not text.startswith(first):
@@ -63,12 +84,12 @@ def message(text: str, *, trusted: bool = True) -> Peer | None:
             who = address(host)
             if rest or who is None or not is_port(port) or not is_port(numbers[0]):
                 continue
-            return Peer(who, int(port), int(numbers[0]), trusted)
+            return who, int(port), int(numbers[0])
     return None
 
 
 def address(text: str) -> str | None:
-    """Read what ``%pI4`` or ``%pI6`` printed; give it as everybody writes it."""
+    """Read what ``%pI4`` or ``%pI6`` printed of a peer; give it as everybody writes it."""
     if ":" in text:
         groups = text.split(":")
         if len(groups) != 8 or not all(len(g) == 4 and only(g, HEX) for g in groups):
@@ -80,32 +101,74 @@ def address(text: str) -> str | None:
             host = ipaddress.IPv4Address(text)
         except ValueError:
             return None
-    return None if host == NATIVE_IPV6 else str(host)
+    return str(host) if is_somebody(host) else None
 
 
-def line(text: str, *, trusted: bool) -> Peer | None:
+def is_somebody(host: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Return whether a packet can come from there."""
+    if host.version == 4:
+        first = host.packed[0]
+        return first not in {0, 127} and not 224 <= first <= 239 and str(host) != "255.255.255.255"
+    return int(host) > 1 and host.packed[0] != 0xFF
+
+
+def line(text: str, *, trusted: bool, now: float = NOW) -> Peer | None:
     """Read one line in whatever shape."""
+    found = said(text, trusted=trusted, now=now)
+    return found.peer() if found else None
+
+
+def said(text: str, *, trusted: bool, now: float = NOW) -> Said | None:
+    """Read one line in whatever shape; None if it is none of the kernel's."""
     if text.startswith(" "):
         return None
+    text = without_colours(text)
+    if text.startswith("["):
+        return hosted(text, now, trusted=trusted)
+    text = without_frame(text)
     if text.startswith("{"):
         return json_line(text, trusted=trusted)
     if is_record(text):
-        found = record(text)
-        return found and evolve(found, trusted=found.trusted and trusted)
+        return record(text, trusted=trusted)
+    return worded(text, now, trusted=trusted)
+
+
+def worded(text: str, now: float, *, trusted: bool) -> Said | None:
+    """Read a line that may begin with a priority, and then with a time or a facility."""
     if text.startswith("<"):
         number, closed, rest = text[1:].partition(">")
         if closed and is_number(number, 3):
             text, trusted = rest, trusted and int(number) < 8
-    if without_date(text) != text:
-        return stamped(without_date(text), trusted=trusted)
+    if is_dated(text):
+        return stamped(text[33:], now, trusted=trusted, when=iso(text[:32]))
     if tagged := new_syslog(text) or old_syslog(text):
         name, tag, body = tagged
-        trusted = trusted and name in {"", "kern"}
-        return logged(body, trusted=trusted) if tag == "kernel" else None
+        trusted, when = trusted and name in {"", "kern"}, written(text, now)
+        return logged(body, now, trusted=trusted, when=when) if tag == "kernel" else None
+    if behind_time(text) is not None:
+        return None
     if decoded := facility(text):
         name, text = decoded
         trusted = trusted and name == "kern"
-    return stamped(without_date(text), trusted=trusted)
+    when = iso(text[:32]) if is_dated(text) else None
+    return stamped(text[33:] if is_dated(text) else text, now, trusted=trusted, when=when)
+
+
+def without_colours(text: str) -> str:
+    """Take off what colours text on a terminal: the escape, a bracket, numbers, and a letter."""
+    first, *others = text.split("\x1b[")
+    for other in others:
+        rest = other.lstrip(DIGITS + ";")
+        first += rest[1:] if rest[:1] in {"m", "K"} else f"\x1b[{other}"
+    return first
+
+
+def without_frame(text: str) -> str:
+    """Take off what journalctl's json-seq and json-sse write before an object."""
+    for frame in ("\x1e", "data: "):
+        if text.startswith(frame + "{"):
+            return text[len(frame) :]
+    return text
 
 
 def is_record(text: str) -> bool:
@@ -122,12 +185,11 @@ def is_record(text: str) -> bool:
     )
 
 
-def record(text: str) -> Peer | None:
+def record(text: str, *, trusted: bool) -> Said:
     """Read ``PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;text``."""
     head, _, body = text.partition(";")
     priority, _, micros, _ = head.split(",", 3)
-    found = message(unescaped(body), trusted=int(priority) < 8)
-    return found and evolve(found, micros=exact(int(micros)))
+    return Said(unescaped(body), trusted and int(priority) < 8, micros=int(micros), linewise=False)
 
 
 def unescaped(text: str) -> str:
@@ -228,70 +290,46 @@ def facility(text: str) -> tuple[str, str] | None:
     return name, body[1:]
 
 
-def logged(text: str, *, trusted: bool) -> Peer | None:
+def written(text: str, now: float) -> Moment:
+    """Read the time that a logger or journalctl wrote; which form it is decides where it ends."""
+    if new_syslog(text):
+        word = text.split(" ")[1]
+        return None if word == "-" else iso(word)
+    rest = behind_time(text) or ""
+    return moment(text[: len(text) - len(rest)].rstrip(" "), now)
+
+
+def logged(text: str, now: float, *, trusted: bool, when: Moment) -> Said:
     """Read the body of a line of a log, which may say that it stands for several."""
-    text, micros = without_stamp(text)
-    first, times, rest = text.partition(" times: [")
+    body, micros, own = without_stamp(text, now)
+    count = 1
+    first, times, rest = body.partition(" times: [")
     number = first.removeprefix("message repeated ")
     if times and number != first and is_number(number, 9) and number[0] != "0" and rest[-1:] == "]":
-        text, micros = without_stamp(rest[:-1].removeprefix(" "))
-        found = message(text, trusted=trusted)
-        return found and evolve(found, count=int(number), micros=micros)
-    found = message(text, trusted=trusted)
-    return found and evolve(found, micros=micros)
+        count = int(number)
+        body, micros, own = without_stamp(rest[:-1].removeprefix(" "), now)
+    return Said(body, trusted, count, micros, own if when is None else when)
 
 
-def stamped(text: str, *, trusted: bool) -> Peer | None:
+def stamped(text: str, now: float, *, trusted: bool, when: Moment = None) -> Said:
     """Read a message that may stand behind the kernel's own stamp."""
-    text, micros = without_stamp(text)
-    found = message(text, trusted=trusted)
-    return found and evolve(found, micros=micros)
+    body, micros, own = without_stamp(text, now)
+    return Said(body, trusted, 1, micros, own if when is None else when)
 
 
-def without_date(text: str) -> str:
-    """Take off the date of ``dmesg --time-format iso``."""
-    is_date = is_like(text[:33], "9999-99-99T########,999999~99:99 ")
-    return text[33:] if is_date and text[26] in "+-" else text
+def hosted(text: str, now: float, *, trusted: bool) -> Said:
+    """Read what begins with a stamp; journalctl writes a host and the kernel's name behind it."""
+    found = stamped(text, now, trusted=trusted)
+    if found.micros is None or "\n" in found.text:
+        return found
+    host, blank, behind = found.text.partition(" ")
+    tag = host.endswith(":") and host.count(":") == 1 < len(host)
+    both = blank and is_word(host) and not tag
+    body = behind if both and behind.startswith("kernel: ") else found.text
+    return evolve(found, text=body.removeprefix("kernel: "))
 
 
-def without_stamp(text: str) -> tuple[str, int | None]:
-    """Take off what dmesg prints in brackets; give also the microseconds since boot."""
-    inside, closed, rest = text.partition("]")
-    if not text.startswith("[") or not closed:
-        return text, None
-    if rest.startswith(("[", " [")):
-        caller, closed, behind = rest.lstrip(" ")[1:].partition("]")
-        caller = caller.lstrip(" ")
-        if closed and caller[:1] in {"T", "C"} and is_number(caller[1:], len(caller)):
-            rest = behind if behind.startswith(" ") else rest
-    if not rest.startswith(" "):
-        return text, None
-    time, _, delta = inside[1:].partition(" <")
-    if delta and not is_delta(f"<{delta}"):
-        return text, None
-    if is_delta(time) or is_date(time, delta):
-        return rest[1:], None
-    seconds, _, micros = time.lstrip(" ").partition(".")
-    if not delta and seconds.startswith("+"):
-        seconds = seconds[1:]
-        time = ""
-    if not (is_number(seconds, len(text)) and len(micros) == 6 and only(micros, DIGITS)):
-        return text, None
-    return rest[1:], exact(int(seconds + micros)) if time else None
-
-
-def is_date(text: str, delta: str) -> bool:
-    """Return whether it is the time of day, as ``dmesg -T`` and ``-e`` write it."""
-    short = any(is_like(text, f"Aaa{day} 99:99") for day in ("9", "99", " 9", " 99"))
-    return is_like(text, "Aaa Aaa *9 ######## 9999") or (short and not delta)
-
-
-def is_delta(text: str) -> bool:
-    """Return whether it is ``<    0.000001>``, as ``dmesg -d`` writes it."""
-    return len(text) > 2 and text[0] + text[-1] == "<>" and only(text[1:-1], DIGITS + " .")
-
-
-def json_line(text: str, *, trusted: bool) -> Peer | None:
+def json_line(text: str, *, trusted: bool) -> Said | None:
     """Read an entry of the journal, or a record of ``dmesg --json``, in one line."""
     try:
         entry = json.loads(text)
@@ -302,7 +340,7 @@ def json_line(text: str, *, trusted: bool) -> Peer | None:
     return dmesg(entry, trusted=trusted)
 
 
-def dmesg(entry: Mapping[str, object], *, trusted: bool) -> Peer | None:
+def dmesg(entry: Mapping[str, object], *, trusted: bool) -> Said | None:
     """Read a record of ``dmesg --json``."""
     text, name, priority, time = (entry.get(key) for key in ("msg", "fac", "pri", "time"))
     if not isinstance(text, str):
@@ -312,13 +350,12 @@ def dmesg(entry: Mapping[str, object], *, trusted: bool) -> Peer | None:
     elif isinstance(priority, int) and not isinstance(priority, bool):
         trusted = trusted and priority < 8
     micros = None
-    if isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < EXACT / 10**6:
-        micros = exact(round(time * 1e6))
-    found = message(text, trusted=trusted)
-    return found and evolve(found, micros=micros)
+    if isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < 10**12:
+        micros = round(time * 1e6)
+    return Said(text, trusted, micros=micros)
 
 
-def journal(entry: Mapping[str, object], *, trusted: bool) -> Peer | None:
+def journal(entry: Mapping[str, object], *, trusted: bool) -> Said | None:
     """Read an entry of the journal; values are text, or a list of bytes."""
     text, identifier = entry["MESSAGE"], entry.get("SYSLOG_IDENTIFIER")
     if isinstance(text, list):
@@ -332,96 +369,7 @@ def journal(entry: Mapping[str, object], *, trusted: bool) -> Peer | None:
         text = f"{identifier}: {text}"  # where journald took it from
     own, micros = entry.get("SYSLOG_FACILITY"), entry.get("_SOURCE_MONOTONIC_TIMESTAMP")
     of_kernel = is_number(own, 20) and int(str(own)) == 0 and identifier == "kernel"
-    found = message(text, trusted=trusted and kernel and of_kernel)
-    known = exact(int(str(micros))) if is_number(micros, 20) else None
-    return found and evolve(found, micros=known)
-
-
-def exact(micros: int) -> int | None:
-    """Return microseconds that a number of seconds can tell apart."""
-    return micros if micros < EXACT else None
-
-
-def only(text: str, alphabet: Sequence[str]) -> bool:
-    """Return whether no other characters are in it."""
-    return all(character in alphabet for character in text)
-
-
-def is_number(text: object, longest: int) -> bool:
-    """Return whether it is a row of digits, of some length."""
-    return isinstance(text, str) and 1 <= len(text) <= longest and only(text, DIGITS)
-
-
-def is_port(text: str) -> bool:
-    """Return whether ``%u`` of a port printed it."""
-    return is_number(text, 5) and str(int(text)) == text and int(text) < 65536
-
-
-def is_word(text: str) -> bool:
-    """Return whether it holds something, and no blanks."""
-    return text.split() == [text]
-
-
-def is_like(text: str, picture: str) -> bool:
-    """Compare with a picture: letters A a, a digit 9, that or a blank *, or a colon #, a sign ~."""
-    sets = {"A": LARGE, "a": SMALL, "9": DIGITS, "*": DIGITS + " ", "#": DIGITS + ":", "~": "+-"}
-    return len(text) == len(picture) and all(
-        character in sets.get(place, place) for character, place in zip(text, picture, strict=True)
-    )
-
-
-def document(text: str) -> list[dict[str, object]] | None:
-    """Return the records of what ``dmesg --json`` printed; None if it is not printed so."""
-    try:
-        given = json.loads(text)
-        records = list(given["dmesg"])
-    except (ValueError, RecursionError, TypeError, KeyError):
-        return None
-    printed = ["{", '   "dmesg": [']
-    for number, entry in enumerate(records):
-        if not isinstance(entry, dict) or list(entry)[-1:] != ["msg"]:
-            return None
-        printed.append("      },{" if number else "      {")
-        printed += [f'         "{key}": {json.dumps(entry[key])},' for key in entry]
-        printed[-1] = printed[-1].removesuffix(",")
-    return records if text.split("\n") == [*printed, "      }", "   ]", "}", ""] else None
-
-
-def export(content: bytes) -> list[dict[str, object]] | None:
-    """Return the whole entries in the journal's export format; None if a value has no end."""
-    entries, entry = list[dict[str, object]](), dict[str, object]()
-    while b"\n" in content:
-        line, _, content = content.partition(b"\n")
-        if not line:
-            entries.append(entry)
-            entry = {}
-            continue
-        name, equals, value = line.partition(b"=")
-        if not equals:
-            length = int.from_bytes(content[:8], "little")
-            if len(content) < 8 + length + 1:
-                break
-            if content[8 + length : 9 + length] != b"\n":
-                return None
-            value, content = content[8 : 8 + length], content[8 + length + 1 :]
-        key, told = name.decode(errors="replace"), value.decode(errors="replace")
-        known = entry.get(key)
-        entry[key] = told if known is None else [known, told]
-    return entries
-
-
-def printed(output: str) -> list[str]:
-    """Return the kernel's records of ``dmesg -x``: the further lines of one are indented."""
-    records = list[str]()
-    indent = ""
-    for each in output.split("\n"):
-        decoded = facility(each)
-        if decoded and decoded[0] == "kern":
-            body, _ = without_stamp(decoded[1])
-            indent = " " * (len(each) - len(body))
-            records.append(each)
-        elif indent and each.startswith(indent):
-            records[-1] += "\n" + each
-        else:
-            indent = ""
-    return records
+    known = int(str(micros)) if is_number(micros, 20) else None
+    real = entry.get("__REALTIME_TIMESTAMP")
+    when = rounded(int(str(real)) / 1e6) if is_number(real, 20) else None
+    return Said(text, trusted and kernel and of_kernel, 1, known, when, linewise=False)

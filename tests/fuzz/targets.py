@@ -7,8 +7,9 @@ import ipaddress
 import json
 import os
 import random
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,10 +17,14 @@ from types import SimpleNamespace
 from typing import Final
 from unittest import mock
 
+import logs
+import moments
 import mutations
 import reference
 from attrs import evolve, frozen
-from reference import Peer
+from reference import NOW, Peer
+from stamps import without_stamp
+from texts import is_number
 
 from reconciler import Record
 from reconciler.detection.detect import RULES, detect
@@ -29,7 +34,7 @@ from reconciler.model import Offence
 from reconciler.network import Network
 from sources import export, kmsg, shapes
 from sources.dmesg import source as dmesg
-from sources.file import Settings, lines
+from sources.file import Settings, lines, reading
 from sources.file.source import File
 
 CUT: Final = mutations.CUT.encode()
@@ -38,6 +43,9 @@ BOOT: Final = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 SOUGHT: Final = [rule.needle for rule in RULES]
 LONGEST: Final = 1024
 """Bytes of a line of a log, in place of the 65,536 that inputs do not reach."""
+
+NOWS: Final = (NOW, 1_792_890_000.0, 1_709_215_200.0, 1_798_758_000.5)
+"""When lines are read: also while summer time ends, on February 29, and at the end of a year."""
 
 
 class Disagreement(Exception):
@@ -78,7 +86,28 @@ def _peer(offence: Offence) -> Peer:
         raise Disagreement(f"no port: {offence}")
     host = str(ipaddress.ip_address(str(offence.address)))
     ports = offence.peer_port, offence.local_port
-    return Peer(host, *ports, offence.trusted, offence.count, offence.micros)
+    when = None if offence.time is None else moments.rounded(offence.time)
+    return Peer(host, *ports, offence.trusted, offence.count, offence.micros, when)
+
+
+def untimed(found: Iterable[Peer]) -> list[Peer]:
+    """Leave the time of day out, where it is the clock's."""
+    return [evolve(peer, when=None) for peer in found]
+
+
+@contextmanager
+def in_the_zone() -> Iterator[None]:
+    """Be in the zone of the reference."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = moments.ZONE
+    time.tzset()
+    try:
+        yield
+    finally:
+        os.environ.pop("TZ")
+        if before is not None:
+            os.environ["TZ"] = before
+        time.tzset()
 
 
 def check_network(data: bytes) -> int:
@@ -117,16 +146,18 @@ def check_message(data: bytes) -> int:
     """Compare the built-in rules."""
     text = data.decode(errors="replace")
     found = peers([Record(text, "kmsg", trusted=True)])
-    same(found, _some(reference.message(text)))
+    same(found, _some(reference.Said(text, trusted=True).peer()))
     return len(found)
 
 
 def check_line(data: bytes) -> int:
     """Compare every shape, from a source that is trusted and from one that is not."""
     text, found = data.decode(errors="replace"), list[Peer]()
+    now = NOWS[len(text) % len(NOWS)]
     for trusted in (True, False):
-        found = peers([shapes.parse(text, trusted=trusted)])
-        same(found, _some(reference.line(text, trusted=trusted)))
+        with in_the_zone():
+            found = peers([shapes.parse(text, trusted=trusted, now=now)])
+        same(found, _some(reference.line(text, trusted=trusted, now=now)))
         if not trusted and any(peer.trusted for peer in found):
             raise Disagreement(f"trusted, though the source is not: {found!r}")
     return len(found)
@@ -144,12 +175,12 @@ def check_kmsg(data: bytes) -> int:
     for each in data.split(CUT):
         text = each.partition(b"\n")[0].decode(errors="replace")
         number = [*each.decode(errors="replace").split(","), "", ""][1]
-        if not reference.is_number(number, 20) or int(number) <= last:
+        if not is_number(number, 20) or int(number) <= last:
             continue
         last = int(number)
         if reference.is_record(text):
-            expected += _some(reference.record(text))
-    same(found, expected)
+            expected += _some(reference.record(text, trusted=True).peer())
+    same(untimed(found), expected)
     return len(found)
 
 
@@ -184,26 +215,26 @@ def check_dmesg(data: bytes) -> int:
     """Compare what the command prints."""
     output = data.decode(errors="replace")
     found = _dmesg(output)
-    records = reference.printed(output)
+    records = logs.printed(output)
     expected = list[Peer]()
     for record in records:
         expected += _some(reference.line(record, trusted=True))
     if not any(map(_micros, records)):  # where printk.time is off, there is no time
         expected = [evolve(peer, micros=None) for peer in expected]
-    same(found, expected)
+    same(untimed(found), untimed(expected))
     return len(found)
 
 
 def _micros(record: str) -> int | None:
     """Return the time since boot that stands where dmesg puts it."""
     _, text = reference.facility(record) or ("", "")
-    return reference.without_stamp(text)[1]
+    return without_stamp(text, NOW)[1]
 
 
 def _dmesg(output: str, cursor: str | None = None) -> list[Peer]:
     """Read what the command prints, from a cursor on."""
     command = SimpleNamespace(run=lambda _command: Completed(0, output, ""))
-    with mock.patch.object(dmesg, "execute", command):
+    with mock.patch.multiple(dmesg, execute=command, _refuse_lines=lambda: None):
         return peers(dmesg.Dmesg().read(cursor, SOUGHT))
 
 
@@ -227,59 +258,55 @@ def check_file(data: bytes) -> int:
     """Compare a log that grows by these parts, and is read after each from the last cursor."""
     path = Path(_directory().name, "log")
     path.unlink(missing_ok=True)
-    cursor, content, found, expected = None, b"", list[Peer](), list[Peer]()
-    done, seen = 0, b""
+    cursor, found, expected = None, list[Peer](), list[Peer]()
+    content = seen = b""
     for part in data.split(CUT):
-        content += part
-        with path.open("ab") as log:
-            log.write(part)
+        with path.open("ab") as file:
+            file.write(part)
         some, cursor = _file(path, cursor)
         found += some
-        *whole, last = content[done:].split(b"\n")
-        token = last[len(last.rstrip(DIGITS)) :]
-        if token and not token.endswith(b".") and (b"." in token or b":" in token):
-            last = b""  # its address may go on: it is not read yet
+        begun = content.count(b"\n")
+        content += part
+        log = logs.Log(_without_address(content), LONGEST)
+        *whole, last = log.lines()[begun:]
         if last != seen or whole:
-            for each in [*whole[bool(whole and seen and whole[0] in {seen, seen + b"\r"}) :], last]:
-                expected += _line_of_log(each, ended=each is not last)
-        done, seen = content.rfind(b"\n") + 1, last
-    if b'"dmesg": [' in data:
-        if not set(_named(found)) <= set(_named(_members(data))):
-            same(found, expected)
-    else:
-        same(found, expected)
+            known = whole and seen and whole[0] in {seen, seen + b"\r"}
+            places = range(begun + bool(known), begun + len(whole) + 1)
+            expected += untimed(logs.peers([log.one(at) for at in places]))
+        seen = last
+    _compare(log, found, expected, parts=data.count(CUT) + 1)
     return len(found)
+
+
+def _compare(log: logs.Log, found: list[Peer], expected: list[Peer], *, parts: int) -> None:
+    """Compare with what each line says, or with the whole log where records have several."""
+    if not (log.is_spread() or log.content.startswith(b"__CURSOR=")):
+        same(found, expected)
+    elif (told := log.all()) is not None:
+        if parts == 1:
+            same(found, untimed(logs.peers(told)))
+        elif missing := {*map(str, untimed(logs.peers(told)))} - {*map(str, found)}:
+            raise Disagreement(f"of {found!r}, {missing!r} is not found")
+
+
+def _without_address(content: bytes) -> bytes:
+    """Leave out a last line whose address may go on: it is not read yet."""
+    last = content[content.rfind(b"\n") + 1 :]
+    token = last[len(last.rstrip(DIGITS)) :]
+    goes_on = token and not token.endswith(b".") and (b"." in token or b":" in token)
+    return content.removesuffix(last) if goes_on else content
 
 
 def _file(path: Path, cursor: str | None = None) -> tuple[list[Peer], str | None]:
     """Read a log from a cursor on; give also the new one. It is read in small pieces."""
     source = File(Settings(str(path), trusted=True))
-    with mock.patch.multiple(lines, LONGEST=LONGEST, _CHUNK=64):
-        return peers(source.read(cursor, SOUGHT)), source.cursor()
-
-
-def _line_of_log(line: bytes, *, ended: bool) -> list[Peer]:
-    if len(line) + ended >= LONGEST or not any(needle.encode() in line for needle in SOUGHT):
-        return []
-    text = line.rstrip(b"\r").lstrip(b"\0").decode(errors="replace")
-    return _some(reference.line(text, trusted=True))
-
-
-def _named(found: Iterable[Peer]) -> Iterator[tuple[str, int, int]]:
-    return ((peer.address, peer.peer_port, peer.local_port) for peer in found)
-
-
-def _members(data: bytes) -> list[Peer]:
-    """Return whatever a line names by itself or as the message in a document of dmesg."""
-    found: list[Peer] = []
-    for each in data.replace(CUT, b"").decode(errors="replace").split("\n"):
-        found += _some(reference.line(each, trusted=True))
-        try:
-            entry = json.loads("{" + each.strip().rstrip(",") + "}")
-            found += _some(reference.message(str(entry.get("msg"))))
-        except (ValueError, RecursionError):
-            continue
-    return found
+    clock = SimpleNamespace(time=lambda: NOW)
+    with (
+        in_the_zone(),
+        mock.patch.multiple(lines, LONGEST=LONGEST, _CHUNK=64),
+        mock.patch.object(reading, "time", clock),
+    ):
+        return untimed(peers(source.read(cursor, SOUGHT))), source.cursor()
 
 
 def fresh_log(dice: random.Random) -> str:
@@ -297,15 +324,11 @@ def check_document(data: bytes) -> int:
     path = Path(_directory().name, "document")
     path.write_bytes(data)
     found, _ = _file(path)
-    entries = reference.document(data.decode(errors="replace"))
-    if entries is None:
-        if strange := set(_named(found)) - set(_named(_members(data))):
-            raise Disagreement(f"{strange!r} stands nowhere")
-        return 0
-    expected: list[Peer] = []
-    for entry in entries:
-        expected += _some(reference.dmesg(entry, trusted=True))
-    same(found, expected)
+    log = logs.Log(_without_address(data), LONGEST)
+    entries = logs.document(data.decode(errors="replace"))
+    short = all(len(each) < LONGEST - 1 for each in log.lines())
+    told = log.all() if entries is None or not short else logs.apart(entries)
+    same(found, untimed(logs.peers(told or [])))
     return len(found)
 
 
@@ -332,12 +355,12 @@ def check_journal(data: bytes) -> int:
         if "MESSAGE" in entry
     )
     expected: list[Peer] = []
-    entries = reference.export(data.replace(CUT, b""))
+    entries = logs.export(data.replace(CUT, b""))
     if entries is None:
         return 0
     for entry in entries:
         if "MESSAGE" in entry:
-            expected += _some(reference.journal(entry, trusted=True))
+            expected += logs.peers([reference.journal(entry, trusted=True)])
     same(found, expected)
     return len(found)
 
@@ -377,7 +400,7 @@ def check_cursor(data: bytes) -> int:
     """Whatever the cursor, a source reads all, or what is behind a cursor of its own."""
     cursor = data.decode(errors="replace")
     own, _, number = cursor.partition(":")
-    known = reference.is_number(number, 4000) and own == BOOT
+    known = is_number(number, 4000) and own == BOOT
     behind = max(0, 5 - int(number)) if known and int(number) <= 5 else 5
     same(len(peers(played(_BUFFER.encode()).read(cursor, SOUGHT))), behind)
     found = len(_dmesg(_RECORDS, cursor))
