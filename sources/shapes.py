@@ -53,8 +53,11 @@ _STAMP: Final = re.compile(
     r"|[^][<>]{1,30}[0-9]{1,2} [0-9]{2}:[0-9]{2}"
     r"| *\+[0-9]+[.,][0-9]{6})\](?: ?\[ *[TC][0-9]+\])? "
 )
-_HOSTED: Final = re.compile(r"(?:\S+ )?kernel: (.*)")
-"""What journalctl's short-monotonic and short-delta print behind the stamp."""
+_HOSTED: Final = re.compile(r"(?:(?![^\s:]+: )\S+ )?kernel: (.*)")
+"""What journalctl's short-monotonic and short-delta print behind the stamp.
+
+A word with a colon is no host: the kernel itself says ``usb1: kernel: `` and what a user chose.
+"""
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[mK]")
 """ECMA-48 §5.4: how dmesg and journalctl colour what they print."""
@@ -81,7 +84,8 @@ def parse(line: str, *, trusted: bool, now: float | None = None) -> Record | Non
     if line.startswith("["):
         return _bare(line, now, trusted=trusted)  # no prefix but a stamp begins so
     for frame in _FRAMES:
-        line = line.removeprefix(frame)
+        if line.startswith(f"{frame}{{"):
+            line = line.removeprefix(frame)
     if line.startswith("{"):
         return _json(line, trusted=trusted)
     if record := kmsg(line):
