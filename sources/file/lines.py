@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Final
 
+from sources.file.spread import opens
 from sources.file.stream import Stream
 
 _CHUNK: Final = 1 << 18
@@ -25,13 +26,14 @@ _ADDRESS: Final = re.compile(rb"[.:][0-9A-Fa-f.:]*(?<=[0-9A-Fa-f:])\Z")
 def resume(stream: Stream, offset: int, tail: int) -> int:
     """Go to where a log is to be read on: behind ``offset``, or also behind the tail.
 
-    A tail that has got its newline, and nothing else, is a line that was read already.
+    A tail that has got its newline, and nothing else, is a line that was read already, unless a
+    record begins in it that goes on in the next.
     """
     stream.go(offset)
     if not tail:
         return offset
     first = stream.readline(LONGEST)
-    if first[tail:] in {b"\n", b"\r\n"}:
+    if first[tail:] in {b"\n", b"\r\n"} and not opens(first):
         return offset + len(first)
     stream.go(offset)
     return offset

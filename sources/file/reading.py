@@ -23,7 +23,7 @@ _NUMBERS: Final = re.compile(rb'"MESSAGE"\s*:\s*\[')
 """So begins a message that ``journalctl -o json`` gives as a list of its bytes: it is no UTF-8."""
 
 _EXPORTED: Final = b"__CURSOR="
-"""So begins what ``journalctl -o export`` prints."""
+"""So begins a log that ``journalctl -o export`` printed."""
 
 _PIECE: Final = 1 << 18
 """Bytes of an export that are read at once."""
@@ -33,8 +33,9 @@ _LINEWISE: Final = {"dmesg", "syslog"}
 
 _STAMPED: Final = re.compile(
     rb"(?:(?:<[0-7]>)?"
-    rb"|(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}|[-0-9]{10}T\S{8,30}) [^\s:\[]+ kernel: )"
-    rb"\[ *([0-9]{1,10}\.[0-9]{6})\]"
+    rb"|(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}[-+.:0-9Z]*)"
+    rb" [\w.-]+ kernel: )"
+    rb"\[ *([0-9]{1,10}\.[0-9]{6})\](?: ?\[ *[TC][0-9]+\])? "
 )
 """The stamp in the forms of a line of the kernel that most logs have; the others take longer."""
 
@@ -90,8 +91,8 @@ class Reading:
             if not stream.ahead():
                 return
             self.offset = resume(stream, position.offset, position.tail)
-            self._behind = _whole(stream.last) if stream.at > len(stream.last) else stream.last
-        if stream.ahead().startswith(_EXPORTED):
+            self._behind = _before(stream)
+        if (stream.first or stream.ahead()).startswith(_EXPORTED):
             yield from self._exported(stream)
         else:
             yield from self._lines(stream, growing=growing)
@@ -106,8 +107,9 @@ class Reading:
                 self.offset = place
                 break
             yield from self._chosen(self._records(place, chunk, end))
-            if not too_long(chunk) or chunk.endswith(b"\n", 0, end):
-                self._behind += chunk[max(0, end - _BEHIND) : end]
+            if self._behind and not self._behind.endswith(b"\n"):
+                self._behind += b"\n"  # the rest of a line that was too long is not held
+            self._behind += chunk[max(0, end - _BEHIND) : end]
             if len(self._behind) > _BEHIND:
                 self._behind = _whole(self._behind[-_BEHIND:])
             self.offset = place
@@ -160,7 +162,7 @@ class Reading:
             except StopIteration as stop:
                 rest = stop.value
                 break
-            if record := shapes.journal(entry, trusted=self._trusted):
+            if "MESSAGE" in entry and (record := shapes.journal(entry, trusted=self._trusted)):
                 yield from self._chosen([record])
         self.offset, self._behind = stream.at - len(rest), _whole(stream.last)
 
@@ -208,6 +210,15 @@ class Reading:
             if other is not None and other.monotonic is not None:
                 return other.monotonic == record.monotonic
         return False
+
+
+def _before(stream: Stream) -> bytes:
+    """Return what stands before the place, as far as it is looked at."""
+    place = stream.at
+    stream.go(max(0, place - _BEHIND))
+    cut = stream.at > 0
+    piece = stream.read(place - stream.at)
+    return _whole(piece) if cut else piece
 
 
 def _whole(piece: bytes) -> bytes:

@@ -21,6 +21,11 @@ _MOST: Final = 1 << 20
 """Bytes of an object that is no record of the kernel, and is not held any longer."""
 
 
+def opens(line: bytes) -> bool:
+    """Whether such a record may begin in a line."""
+    return line.rstrip() == b"{" or _HEADER.match(line) is not None
+
+
 class Spread:
     """Puts together the records of one log.
 
@@ -159,7 +164,7 @@ class _Entry:
         """Take a line; the first that is not indented ends the entry."""
         text = line.rstrip(b"\r\n").decode(errors="replace")
         if not text.startswith("    "):
-            self.closed = True
+            self.closed = not b"    ".startswith(line)  # it may be written further
         elif match := _FIELD.fullmatch(text):
             self._last, value = match.groups()
             self._fields.setdefault(self._last, value)

@@ -99,6 +99,29 @@ def test_it_is_the_same_wherever_reading_stopped(whole: int, tmp_path: Path) -> 
     assert first + found(path, cursor)[0] == [TRUE]
 
 
+def test_much_of_others_ends_no_record(tmp_path: Path) -> None:
+    """Also where it was read in the pass before."""
+    path = tmp_path / "kern.log"
+    first, second = (SHAPES["rsyslog"](" 1566.236934", text) + "\n" for text in RECORD[:2])
+    between = "Aug 28 13:16:32 web1 sshd[77]: Invalid user\n" * 100
+    path.write_text(first + between)
+    texts, cursor = found(path)
+    path.write_text(first + between + second)
+    assert texts + found(path, cursor)[0] == []
+
+
+@pytest.mark.parametrize("before", ["x" * 300, "[ 1566.236934]"])
+def test_what_stands_before_a_record_changes_nothing(
+    before: str, tmp_path: Path, mocker: MockerFixture
+) -> None:
+    """A line that is too long is passed over, and a stamp without a text is none."""
+    mocker.patch.multiple(lines, LONGEST=200, _CHUNK=64)
+    path = tmp_path / "kern.log"
+    first, second = (SHAPES["dmesg -S"](" 1566.236934", text) for text in (TRUE, FORGED))
+    path.write_text(f"{before}\n{first}\n{second}\n")
+    assert found(path)[0] == [TRUE]
+
+
 def test_what_dmesg_writes_as_json_has_stamps_too(tmp_path: Path) -> None:
     """Each line of the record is one of its own there."""
     path = tmp_path / "dmesg.json"
