@@ -9,7 +9,17 @@ from contextlib import suppress
 from typing import Final
 
 from attrs import frozen
-from reference import NOW, Peer, Said, dmesg, facility, journal, json_line, said
+from reference import (
+    NOW,
+    Peer,
+    Said,
+    dmesg,
+    facility,
+    journal,
+    json_line,
+    said,
+    without_colours,
+)
 from stamps import without_stamp
 from texts import DIGITS, HEX, LARGE, is_like, only
 
@@ -88,7 +98,7 @@ def spread(rows: Sequence[bytes]) -> tuple[list[Said | None], int]:
             end += 1
         if end < len(rows) and rows[end].startswith(b"}"):
             whole = b"\n".join(rows[: end + 1]).decode(errors="replace")
-            return [json_line(whole, trusted=True)], end + 1
+            return [json_line(without_colours(whole), trusted=True)], end + 1
         return [], end
     micros = header(first)
     if micros is None:

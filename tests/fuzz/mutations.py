@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import carriers
 import reference
+from carriers import Message
 
 CORPUS: Final = Path(__file__).parents[1] / "data" / "kernel-messages.jsonl"
 CUT: Final = "\x1d"
@@ -41,7 +43,12 @@ _PIECES: Final = (
     "message repeated 0 times: [ ", "web1 ", "sshd[77]: ", "usb 1-1: Product: ", " (repaired)",
     ". Repaired.", "Aug 28 13:16:32 ", "- ", '[a@1 b="c"] ', "7,1,1,-;", "15,1,1,-;", "6,2,2,c;",
     "6,2,2,+;", " SUBSYSTEM=net", "kern.info ", "user.info ", "kernel[12]: ", "1188306992.123456 ",
-    "Tue 2007-08-28 13:16:32 UTC ", "[    0.000000 <    0.000000>] ",
+    "Tue 2007-08-28 13:16:32 UTC ", "[    0.000000 <    0.000000>] ", "\x1b[0m", "\x1b[1;31m",
+    "\x1b[K", "\x1b[", "\x1e", "data: ", "[    0.900001                ] ", "web1 kernel: ",
+    "[    0.900003 <    0.000001 >] ", "[土 11月 28 20:52:14 2026] ", "[сен28 20:52] ",
+    "[T7 Thg 11 28 20:52:14 2026 <    0,000093>] ", "[  +0,000093] ", "[<    0,000093>] ",
+    "\n", "{\n", "}\n", "\n    MESSAGE=", '\n   "dmesg": [\n', "[s=1;t=1]", "__CURSOR=", "CEST ",
+    "2026-07-01T10:11:12 ", "\n\n",
 )  # fmt: skip
 
 
@@ -59,33 +66,21 @@ def _number(dice: random.Random) -> str:
 
 def line(dice: random.Random) -> str:
     """Return a message as some carrier writes it."""
-    text, micros = message(dice), dice.randrange(10 ** dice.randrange(1, 18))
-    seconds = f"{micros // 10**6:5}.{micros % 10**6:06}"
-    escaped = json.dumps(text)
-    priority = dice.choice((7, 7, 7, 4, 15))
-    return dice.choice((
-        text,
-        f"{priority},{dice.randrange(99)},{micros},-;{text}",
-        f"{priority},{dice.randrange(99)},{micros},-,caller=T1;{text}",
-        f"[{seconds}] {text}",
-        f"<{priority}>[{seconds}] {text}",
-        f"kern  :debug : [{seconds}] {text}",
-        f"user  :debug : [{seconds}] {text}",
-        f"Aug 28 13:16:32 web1 kernel: [{seconds}] {text}",
-        f"2026-03-01T10:11:12.123456+00:00 web1 kernel: {text}",
-        f"2026-03-01T10:11:12+00:00 web1 kernel: message repeated {_number(dice)} times: [ {text}]",
-        f"<{priority}>1 2026-03-01T10:11:12Z web1 kernel - - - {text}",
-        f'{{"fac": "kern", "pri": "debug", "time": {seconds.strip()}, "msg": {escaped}}}',
-        f'{{"pri": {priority}, "time": {seconds.strip()}, "msg": {escaped}}}',
-        (
-            f'{{"_TRANSPORT": "kernel", "SYSLOG_FACILITY": "{priority // 8}", "SYSLOG_IDENTIFIER":'
-            f' "kernel", "_SOURCE_MONOTONIC_TIMESTAMP": "{micros}", "MESSAGE": {escaped}}}'
-        ),
-        dice.choice(SAMPLES),
-    ))  # fmt: skip
+    told = told_of(message(dice), dice)
+    if dice.random() < 0.1:
+        return dice.choice(SAMPLES)
+    if dice.random() < 0.05:
+        repeated = f"message repeated {_number(dice)} times: [ {told.text}]"
+        return f"2026-03-01T10:11:12+00:00 web1 kernel: {repeated}"
+    return carriers.line(told, dice)
 
 
-SAMPLES: Final = tuple(json.loads(line)["text"] for line in CORPUS.read_text().splitlines())
+def told_of(text: str, dice: random.Random) -> Message:
+    """Return a message of some moment, mostly the kernel's own."""
+    return Message(text, dice.randrange(10 ** dice.randrange(1, 18)), dice.choice((7, 7, 7, 4, 15)))
+
+
+SAMPLES: Final = tuple(str(json.loads(line)["text"]) for line in CORPUS.read_text().splitlines())
 
 
 def mutated(text: str, dice: random.Random, fresh: Callable[[random.Random], str]) -> str:
