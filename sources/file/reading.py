@@ -61,8 +61,7 @@ class Reading:
     def __init__(self, needles: Sequence[str], *, trusted: bool) -> None:
         self._needles = needles
         self._sought = [*(needle.encode() for needle in needles), *_ESCAPES] if needles else []
-        # The journal's fields hold the text before a colon apart from what follows.
-        parts = [needle.rpartition(": ")[2].encode() for needle in needles]
+        parts = [part.encode() for needle in needles for part in _parts(needle)]
         self._braced = [*dict.fromkeys([*self._sought, *parts])] if all(parts) else []
         self._trusted = trusted
         self._spread = Spread(trusted=trusted)
@@ -210,6 +209,19 @@ class Reading:
             if other is not None and other.monotonic is not None:
                 return other.monotonic == record.monotonic
         return False
+
+
+def _parts(needle: str) -> Iterator[str]:
+    """Yield what stands in a field of the journal where the text was divided within the needle.
+
+    Its fields hold the text before a colon and a blank apart from what follows.
+    """
+    for seam in re.finditer(": ", needle):
+        yield max(needle[: seam.start()], needle[seam.end() :], key=len)
+    if needle.endswith(":"):
+        yield needle[:-1]
+    if needle.startswith(" "):
+        yield needle[1:]
 
 
 def _before(stream: Stream) -> bytes:

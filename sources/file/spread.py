@@ -10,7 +10,7 @@ _DOCUMENT: Final = b'"dmesg": ['
 """The second line of what ``dmesg --json`` prints; the first is a brace."""
 
 _HEADER: Final = re.compile(
-    rb"[A-Z][a-z]{2} [0-9]{4}-[0-9]{2}-[0-9]{2} [^\[\n]*\[s=[^]\n]*;t=([0-9a-f]{1,16})[;\]]"
+    rb"[A-Z][a-z]{2} [0-9]{4}-[0-9]{2}-[0-9]{2} [^\[\n]+ \[s=[^]\n]*;t=([0-9a-f]{1,16})[;\]]"
 )
 """The first line of an entry of verbose, with its cursor; ``t`` is its time in microseconds."""
 

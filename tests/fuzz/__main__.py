@@ -29,6 +29,7 @@ PARSERS: Final = [
     "file",
     "document",
     "journal",
+    "paths",
     "cursor",
 ]
 PATIENCE: Final = 1.0

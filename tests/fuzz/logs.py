@@ -148,12 +148,12 @@ def header(row: bytes) -> int | None:
     text = row.decode(errors="replace")
     if not is_like(text[:15], "Aaa 9999-99-99 "):
         return None
-    _, bracket, cursor = text[15:].partition("[")
+    clock, bracket, cursor = text[15:].partition("[")
     inside, closed, _ = cursor.partition("]")
     fields = inside.split(";")[1 : None if closed else -1]
     times = [each[2:] for each in fields if each.startswith("t=")]
     times = [each for each in times if 1 <= len(each) <= 16 and only(each, HEX)]
-    right = bracket and cursor.startswith("s=") and times
+    right = bracket and cursor.startswith("s=") and clock[-1:] == " " and len(clock) > 1 and times
     return int(times[-1], 16) if right else None
 
 

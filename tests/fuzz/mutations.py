@@ -3,7 +3,9 @@
 import json
 import random
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import carriers
@@ -119,3 +121,13 @@ def _renumbered(text: str, start: int, dice: random.Random) -> str:
     while end < len(text) and text[end].isdigit():
         end += 1
     return text[:start] + dice.choice(_NUMBERS) + text[end:]
+
+
+def place(name: str) -> Path:
+    """Return where a log of that name is written: in memory, where there is such a place."""
+    return Path(_directory().name, name)
+
+
+@cache
+def _directory() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Final
 from unittest import mock
@@ -21,6 +20,7 @@ import carriers
 import logs
 import moments
 import mutations
+import paths
 import reference
 from attrs import evolve, frozen
 from reference import NOW, Peer
@@ -251,14 +251,9 @@ def fresh_output(dice: random.Random) -> str:
     return made
 
 
-@cache
-def _directory() -> TemporaryDirectory[str]:
-    return TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
-
-
 def check_file(data: bytes) -> int:
     """Compare a log that grows by these parts, and is read after each from the last cursor."""
-    path = Path(_directory().name, "log")
+    path = mutations.place("log")
     path.unlink(missing_ok=True)
     cursor, found, expected = None, list[Peer](), list[Peer]()
     content = seen = b""
@@ -336,7 +331,7 @@ def _of_log(dice: random.Random) -> str:
 
 def check_document(data: bytes) -> int:
     """Compare what ``dmesg --json`` prints, which spreads a record over lines."""
-    path = Path(_directory().name, "document")
+    path = mutations.place("document")
     path.write_bytes(data)
     found, _ = _file(path)
     log = logs.Log(_without_address(data), LONGEST)
@@ -434,7 +429,7 @@ def check_cursor(data: bytes) -> int:
 @cache
 def _log() -> tuple[Path, Sequence[str]]:
     """Make a log of five lines; give also the cursors behind each."""
-    path, told = Path(_directory().name, "told"), []
+    path, told = mutations.place("told"), []
     for each in _RECORDS.splitlines(keepends=True):
         with path.open("a") as log:
             log.write(each)
@@ -459,5 +454,6 @@ TARGETS: Final = {
     "file": Target(fresh_log, check_file),
     "document": Target(fresh_document, check_document),
     "journal": Target(fresh_export, check_journal),
+    "paths": Target(paths.fresh, paths.check),
     "cursor": Target(fresh_cursor, check_cursor),
 }
