@@ -3,7 +3,10 @@
 The zone has summer time from the last Sunday of March to that of October, at 1:00 UTC.
 """
 
+import os
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from unittest.mock import ANY
@@ -160,3 +163,18 @@ def moment(text: str, now: float) -> Moment:
     if is_like(text[4:5], "-"):
         return iso(text)
     return rounded(float(text)) if only(text.replace(".", "", 1), "0123456789") else None
+
+
+@contextmanager
+def in_the_zone() -> Iterator[None]:
+    """Be in the zone of the reference."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = ZONE
+    time.tzset()
+    try:
+        yield
+    finally:
+        os.environ.pop("TZ")
+        if before is not None:
+            os.environ["TZ"] = before
+        time.tzset()

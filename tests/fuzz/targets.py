@@ -7,9 +7,8 @@ import ipaddress
 import json
 import os
 import random
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -96,21 +95,6 @@ def untimed(found: Iterable[Peer]) -> list[Peer]:
     return [evolve(peer, when=None) for peer in found]
 
 
-@contextmanager
-def in_the_zone() -> Iterator[None]:
-    """Be in the zone of the reference."""
-    before = os.environ.get("TZ")
-    os.environ["TZ"] = moments.ZONE
-    time.tzset()
-    try:
-        yield
-    finally:
-        os.environ.pop("TZ")
-        if before is not None:
-            os.environ["TZ"] = before
-        time.tzset()
-
-
 def check_network(data: bytes) -> int:
     """Compare `Network.parse` with the standard library."""
     text = data.decode(errors="replace")
@@ -156,7 +140,7 @@ def check_line(data: bytes) -> int:
     text, found = data.decode(errors="replace"), list[Peer]()
     now = NOWS[len(text) % len(NOWS)]
     for trusted in (True, False):
-        with in_the_zone():
+        with moments.in_the_zone():
             found = peers([shapes.parse(text, trusted=trusted, now=now)])
         same(found, _some(reference.line(text, trusted=trusted, now=now)))
         if not trusted and any(peer.trusted for peer in found):
@@ -299,7 +283,7 @@ def _file(path: Path, cursor: str | None = None) -> tuple[list[Peer], str | None
     source = File(Settings(str(path), trusted=True))
     clock = SimpleNamespace(time=lambda: NOW)
     with (
-        in_the_zone(),
+        moments.in_the_zone(),
         mock.patch.multiple(lines, LONGEST=LONGEST, _CHUNK=64),
         mock.patch.object(reading, "time", clock),
     ):
