@@ -14,6 +14,7 @@ import mutations
 from attrs import evolve
 from moments import in_the_zone
 from mutations import CUT
+from reference import Disagreement
 
 from reconciler import Record
 from sources import times
@@ -68,7 +69,7 @@ def check(data: bytes) -> int:
 
 
 def compared(path: Path, needles: Sequence[str]) -> list[Record]:
-    """Read a log in all ways; raise AssertionError where they differ."""
+    """Read a log in all ways; raise `Disagreement` where they differ."""
     ways = []
     for size in (64, 1 << 18):
         with in_the_zone(), mock.patch.object(lines, "_CHUNK", size):
@@ -76,7 +77,7 @@ def compared(path: Path, needles: Sequence[str]) -> list[Record]:
             ways += [every, [*_read(path, needles)]]
     for each in ways[1:]:
         if each != ways[0]:
-            raise AssertionError(f"of {needles}, {each!r} is found, or {ways[0]!r}")
+            raise Disagreement(f"of {needles}, {each!r} is found, or {ways[0]!r}")
     return ways[0]
 
 

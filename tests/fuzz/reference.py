@@ -33,6 +33,10 @@ NOW: Final = 1_795_900_000.0
 """When the line is read, unless it is said otherwise: in November 2026."""
 
 
+class Disagreement(Exception):
+    """The product gave something else than what is told here."""
+
+
 @frozen
 class Peer:
     """Whom a line accuses, and who vouches for it; ``micros`` since boot where the line tells.

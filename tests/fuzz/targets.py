@@ -22,7 +22,7 @@ import mutations
 import paths
 import reference
 from attrs import evolve, frozen
-from reference import NOW, Peer
+from reference import NOW, Disagreement, Peer
 from stamps import without_stamp
 from texts import is_number
 
@@ -46,10 +46,6 @@ LONGEST: Final = 1024
 
 NOWS: Final = (NOW, 1_792_890_000.0, 1_709_215_200.0, 1_798_758_000.5)
 """When lines are read: also while summer time ends, on February 29, and at the end of a year."""
-
-
-class Disagreement(Exception):
-    """The product gave something else than the reference."""
 
 
 @frozen

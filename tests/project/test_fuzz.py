@@ -1,6 +1,7 @@
 """The fuzz of the parsers: its reference is right, it reaches offences, and it finds mistakes."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -8,11 +9,13 @@ import pytest
 import reference
 from attrs import evolve
 from harness import DATA, ROOT
-from targets import TARGETS, Disagreement
+from reference import Disagreement
+from targets import TARGETS
 
+from reconciler.detection import detect
 from reconciler.model import Record
 from reconciler.network import Network
-from sources import export, kmsg, shapes
+from sources import export, kmsg, shapes, times
 from sources.file import lines, reading
 
 FUZZ = ROOT / "tests" / "fuzz"
@@ -43,11 +46,38 @@ def test_every_parser_agrees_with_the_reference(name: str) -> None:
     assert fuzz(name, 500) > 10
 
 
+REACHED = {
+    "a colour": ("line", b"\x1b["),
+    "json-seq": ("line", b"\x1e{"),
+    "json-sse": ("line", b"data: {"),
+    "blanks in JSON": ("line", b"\t: "),
+    "a list of bytes": ("line", b'"MESSAGE": ['),
+    "short-monotonic": ("line", b"                ] web1 kernel: "),
+    "short-delta": ("line", b" >] web1 kernel: "),
+    "another language": ("line", "11月 28 20:52:14 2026] ".encode()),
+    "its comma": ("line", b"[  +0,000093] "),
+    "no year": ("line", b"Feb 29 13:16:32 web1 kernel: "),
+    "json-pretty": ("file", b"{\n\t"),
+    "verbose": ("file", b"Sat 2026-11-28 20:52:14.123456 UTC [s=1;"),
+    "export": ("file", b"__CURSOR="),
+    "an equal time": ("document", b'"time": 1.5,'),
+}
+
+
+@pytest.mark.parametrize("shape", REACHED)
+def test_every_shape_is_reached(shape: str) -> None:
+    """An input that has it has an offence, too; a log begins with it."""
+    name, marker = REACHED[shape]
+    inputs = (TARGETS[name].changed(b"", seed, 4096) for seed in range(5000))
+    fits = bytes.startswith if name == "file" else bytes.__contains__
+    assert any(fits(data, marker) and TARGETS[name].check(data) for data in inputs)
+
+
 def _trusting(record: Record | None) -> Record | None:
     return record and evolve(record, trusted=True)
 
 
-KMSG, RESUME, LINE = shapes.kmsg, lines.resume, shapes.parse
+KMSG, RESUME, LINE, EPOCH = shapes.kmsg, lines.resume, shapes.parse, times.epoch
 ANY_FLAG = rb"([0-9]+),([0-9]+),([0-9]+),[^;]*;([^\n]*)"
 MISTAKES: dict[str, tuple[str, object, str, object]] = {
     "mapped addresses": ("network", Network, "parse", Network.exact),
@@ -56,6 +86,14 @@ MISTAKES: dict[str, tuple[str, object, str, object]] = {
     "pieces": ("kmsg", kmsg, "_RECORD", ANY_FLAG),
     "tails": ("file", reading, "resume", lambda stream, offset, _: RESUME(stream, offset, 0)),
     "lengths": ("journal", export, "_LENGTH", 7),
+    "impossible peers": ("message", detect, "_NOBODY", ()),
+    "colours": ("line", shapes, "_COLOUR", re.compile("\x1b")),
+    "hosts": ("line", shapes, "_HOSTED", re.compile(r"(?:\S+ )?kernel: (.*)")),
+    "years": ("line", shapes, "epoch", lambda text, now: EPOCH(text, now + 1e8)),
+    "continuations": ("file", reading, "_LINEWISE", {"dmesg"}),
+    "what was read before": ("file", reading, "_before", lambda stream: stream.last),
+    "times in a document": ("document", shapes, "_seconds", lambda _: None),
+    "seams": ("paths", reading, "_parts", lambda needle: [needle]),
 }
 
 
