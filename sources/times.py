@@ -44,13 +44,15 @@ def epoch(text: str, now: float) -> float | None:
         month, day, hour, minute, second, year = match.groups()
         start = _local((int(year), _MONTHS.get(month, 0), int(day), int(hour), int(minute)), now)
         return None if start is None else start + int(second)
+    second = False
     if match := _FULL.fullmatch(text):
         if match[2] in {"UTC", "GMT"}:
             text = f"{match[1]}+00:00"
         elif match[2] in time.tzname:
             text = match[1]
+            second = match[2] == time.tzname[0] != time.tzname[1]  # summer time has ended
     try:
-        moment = datetime.fromisoformat(text).timestamp()
+        moment = datetime.fromisoformat(text).replace(fold=int(second)).timestamp()
     except (ValueError, OverflowError):
         return None
     return moment if moment >= 0 else None

@@ -66,6 +66,7 @@ def plain(told: Message, dice: random.Random) -> str:
         f"2026-03-01T10:11:12.12{dice.choice(('+00:00', 'Z', '', '-0330'))} web1 kernel: {text}",
         f"2026-07-01T10:11:12 web1 kernel: [{seconds}] {text}",
         f"<{priority}>1 2026-03-01T10:11:12Z web1 kernel - - - {text}",
+        f"Sun 2026-10-25 02:30:00 {dice.choice(('CET', 'CEST'))} web1 kernel: {text}",
         f"Tue 2007-08-28 13:16:32 {dice.choice(('UTC', 'CEST', 'EST'))} web1 kernel: {text}",
     ))  # fmt: skip
 

@@ -146,7 +146,11 @@ def named(text: str) -> Moment:
     _, day, clock, zone = text.split(" ")
     if zone in {"UTC", "GMT"}:
         return iso(f"{day}T{clock}Z")
-    return iso(f"{day}T{clock}") if zone in {"CET", "CEST"} else None
+    ahead = {"CEST": "+02:00", "CET": "+01:00"}.get(zone)
+    if ahead is None:
+        return None
+    twice = iso(f"{day}T{clock}") is ANY and is_like(f"{day}T{clock[:2]}", "9999-10-99T02")
+    return iso(f"{day}T{clock}{ahead if twice else ''}")
 
 
 def rounded(seconds: float) -> float:

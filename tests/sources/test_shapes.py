@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 
+import moments
 import pytest
 from harness import DATA
 from hypothesis import given
@@ -208,6 +209,16 @@ def test_times_are_told_where_the_carrier_tells_them() -> None:
     bare = shapes.parse(yearless, trusted=True, now=time + 86400)
     assert bare is not None
     assert (bare.time, bare.monotonic) == (datetime(2026, 11, 22, 12, 51, 59).timestamp(), 7.5)  # noqa: DTZ001 - of this machine
+
+
+@pytest.mark.parametrize(("zone", "hour"), [("CEST", 0), ("CET", 1)])
+def test_the_name_of_a_zone_tells_which_of_two_hours_it_is(zone: str, hour: int) -> None:
+    """The clock shows the same twice where summer time ends; journalctl prints the name."""
+    with moments.in_the_zone():
+        line = f"Sun 2026-10-25 02:30:00 {zone} h kernel: {TEXT}"
+        record = shapes.parse(line, trusted=True, now=1_795_900_000.0)
+    assert record is not None
+    assert record.time == datetime(2026, 10, 25, hour, 30, tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize(
