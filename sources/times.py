@@ -12,6 +12,9 @@ _DAY: Final = 86400
 _HOUR: Final = 3600
 """Seconds by which summer time is ahead."""
 
+_HALF: Final = 1800
+"""Seconds of half an hour; clocks are set at the full or the half one."""
+
 _UNIX: Final = re.compile(r"[0-9]{9,11}\.[0-9]{6}")
 _MINUTE: Final = r"([01][0-9]|2[0-3]):([0-5][0-9])"
 _SYSLOG: Final = re.compile(
@@ -63,11 +66,17 @@ def other(moment: float) -> float | None:
 
     It does where summer time ends.
     """
+    shift = _twice(int(moment) // _HALF)
+    return moment + shift if shift else None
+
+
+@lru_cache(maxsize=4096)
+def _twice(half: int) -> int:
+    """Return how many seconds from a half hour another one is that looks the same, or 0."""
+    moment = half * _HALF
     shown = time.localtime(moment)[:6]
-    return next(
-        (each for each in (moment - _HOUR, moment + _HOUR) if time.localtime(each)[:6] == shown),
-        None,
-    )
+    shifts = (shift for shift in (-_HOUR, _HOUR) if time.localtime(moment + shift)[:6] == shown)
+    return next(shifts, 0)
 
 
 @lru_cache(maxsize=4096)

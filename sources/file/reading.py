@@ -11,7 +11,7 @@ from attrs import evolve
 
 from reconciler import Record
 from sources import export, shapes, times
-from sources.file.lines import before, chunks, goes_on, holding, lines, resume, too_long
+from sources.file.lines import before, chunks, goes_on, holding, lines, resume
 from sources.file.position import Position, fingerprints
 from sources.file.spread import Spread, is_header
 from sources.file.stream import Stream
@@ -41,14 +41,11 @@ _STAMPED: Final = re.compile(
 
 _BEHIND: Final = 1 << 16
 _LOOK_BACK: Final = 1000
-"""Bytes of the log that are kept for that, and lines that are looked at: those of other programs
-may stand between two of the kernel."""
+"""Bytes of the log that are kept, and lines that are looked at, to find the record before: lines of
+other programs may stand between two of the kernel."""
 
 _SAMPLE: Final = 100
 """Lines of a chunk that are looked at to tell whether the log is one that we understand."""
-
-_CLOSE: Final = 60
-"""Seconds by which two ways to tell a time may differ."""
 
 
 class Reading:
@@ -67,7 +64,6 @@ class Reading:
         self._spread = Spread(trusted=trusted)
         self._now = time.time()
         self._behind = b""
-        self._booted: float | None = None
         self._understood = False
         self.strange: bytes | None = None
         self.offset = 0
@@ -121,9 +117,9 @@ class Reading:
     def _chosen(self, records: Iterable[Record]) -> Iterator[Record]:
         """Yield those that hold a needle."""
         for record in records:
-            self.strange, self._understood = None, True
             if not self._needles or any(needle in record.text for needle in self._needles):
-                yield self._timed(record)
+                self.strange, self._understood = None, True
+                yield record
 
     def _records(self, offset: int, chunk: bytes, end: int) -> Iterator[Record]:
         """Read the lines before ``end``; the chunk stands at ``offset`` in the log.
@@ -140,7 +136,7 @@ class Reading:
                     continue
             record = shapes.parse(text(line), trusted=self._trusted, now=self._now)
             if record and not self._goes_on(record, chunk, start):
-                yield record
+                yield self._timed(record, chunk, start)
 
     def _candidates(self, chunk: bytes, end: int, *, every: bool) -> Iterator[tuple[int, bytes]]:
         """Return the lines that may hold a needle, or all."""
@@ -174,18 +170,25 @@ class Reading:
                 return
             self.strange = self.strange or line
 
-    def _timed(self, record: Record) -> Record:
+    def _timed(self, record: Record, chunk: bytes, start: int) -> Record:
         """Choose between the two times that a clock showed where summer time ended.
 
-        The stamps tell how long after the record before this one came.
+        The stamps tell how long after a record whose time is certain this one came.
         """
         if record.time is None or record.monotonic is None:
             return record
-        if self._booted is not None:
-            told = self._booted + record.monotonic
-            if abs(told - record.time) > _CLOSE and (other := times.other(record.time)) is not None:
-                record = evolve(record, time=min(record.time, other, key=partial(_apart, told)))
-        self._booted = (record.time or 0) - (record.monotonic or 0)
+        other = times.other(record.time)
+        if other is None:
+            return record
+        for line in self._earlier(chunk, start):
+            known = shapes.parse(text(line), trusted=True, now=self._now)
+            if known is None or known.time is None or known.monotonic is None:
+                continue
+            if known.monotonic > record.monotonic:
+                break  # it is of another boot
+            if times.other(known.time) is None:
+                told = known.time + record.monotonic - known.monotonic
+                return evolve(record, time=min(record.time, other, key=partial(_apart, told)))
         return record
 
     def _goes_on(self, record: Record, chunk: bytes, start: int) -> bool:
@@ -201,14 +204,18 @@ class Reading:
         last = chunk.rfind(b"\n", 0, start - 1) + 1 if start else start
         if (match := _STAMPED.match(chunk, last, start)) and (own := _STAMPED.match(chunk, start)):
             return match[1] == own[1]  # as it mostly is, and fast
-        earlier = chain(before(chunk, start), before(self._behind, len(self._behind)))
-        for line in islice(earlier, _LOOK_BACK):
+        for line in self._earlier(chunk, start):
             if match := _STAMPED.match(line):
                 return float(match[1]) == record.monotonic
             other = shapes.parse(text(line), trusted=True)  # None: of another program
             if other is not None and other.monotonic is not None:
                 return other.monotonic == record.monotonic
         return False
+
+    def _earlier(self, chunk: bytes, start: int) -> Iterator[bytes]:
+        """Return the lines before a place in a chunk, the last one first, as far as we look."""
+        earlier = chain(before(chunk, start), before(self._behind, len(self._behind)))
+        return islice(earlier, _LOOK_BACK)
 
 
 def _parts(needle: str) -> Iterator[str]:
