@@ -1,10 +1,10 @@
 """The lines of a log, in constant memory: chunks of many, and those in them that hold a needle."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+from sources.file.search import contains
 from sources.file.spread import opens
 from sources.file.stream import Stream
 
@@ -119,19 +119,3 @@ def holding(
     for start, stop in sorted(found.items()):
         if stop - start < LONGEST:
             yield start, chunk[start:stop]
-
-
-def contains(chunk: bytes, end: int, needle: bytes) -> bool:
-    """Whether a needle stands before ``end``, found as `_memmem` does."""
-    return bool(_memmem()(chunk, end, needle, len(needle)))
-
-
-@cache
-def _memmem() -> Callable[[bytes, int, bytes, int], int | None]:
-    """Return memmem(3), which passes over what is absent faster than `bytes.find` does."""
-    import ctypes  # noqa: PLC0415 - every command imports this module, few read a log
-
-    function = ctypes.CDLL(None).memmem
-    function.argtypes = (ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t)
-    function.restype = ctypes.c_void_p
-    return function

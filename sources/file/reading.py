@@ -13,7 +13,7 @@ from reconciler import Record
 from sources import export, shapes, times
 from sources.file.lines import before, chunks, goes_on, holding, lines, resume
 from sources.file.position import Position, fingerprints
-from sources.file.spread import Spread, is_header
+from sources.file.spread import Spread
 from sources.file.stream import Stream
 
 _ESCAPES: Final = (b"\\", b"\x1b")
@@ -51,8 +51,7 @@ _SAMPLE: Final = 100
 class Reading:
     """Reads one log.
 
-    Behind it, ``offset`` and ``known`` are those of `Position`, and ``strange`` is the first line
-    of a log of which not one was understood.
+    Behind it, ``offset`` and ``known`` are those of `Position`.
     """
 
     def __init__(self, needles: Sequence[str], *, trusted: bool) -> None:
@@ -64,8 +63,8 @@ class Reading:
         self._spread = Spread(trusted=trusted)
         self._now = time.time()
         self._behind = b""
-        self._understood = False
-        self.strange: bytes | None = None
+        self._found = self._understood = False
+        self._first: bytes | None = None
         self.offset = 0
         self.known: tuple[str, ...] = ()
 
@@ -94,6 +93,11 @@ class Reading:
         whole = self._behind.rfind(b"\n") + 1
         self.known = fingerprints(self.known, before(self._behind, whole))
 
+    @property
+    def strange(self) -> bytes | None:
+        """Return the first line of a log of which not one was understood, and none was sought."""
+        return None if self._found or self._understood else self._first
+
     def _lines(self, stream: Stream, *, growing: bool) -> Iterator[Record]:
         """Read to the end what is no export."""
         for place, chunk, end in chunks(stream):
@@ -118,7 +122,7 @@ class Reading:
         """Yield those that hold a needle."""
         for record in records:
             if not self._needles or any(needle in record.text for needle in self._needles):
-                self.strange, self._understood = None, True
+                self._found = True
                 yield record
 
     def _records(self, offset: int, chunk: bytes, end: int) -> Iterator[Record]:
@@ -164,11 +168,10 @@ class Reading:
     def _look(self, chunk: bytes, end: int) -> None:
         """Look whether the log has a line that we understand."""
         for _, line in islice(lines(chunk, end), _SAMPLE):
-            self._spread.verbose = is_header(line)
-            if self._spread.verbose or shapes.is_known(text(line)):
-                self.strange, self._understood = None, True
+            if shapes.is_known(text(line)):
+                self._understood = True
                 return
-            self.strange = self.strange or line
+            self._first = self._first or line
 
     def _timed(self, record: Record, chunk: bytes, start: int) -> Record:
         """Choose between the two times that a clock showed where summer time ended.

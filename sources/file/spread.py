@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from reconciler import Record
 from sources import shapes
+from sources.file.search import contains
 
 _DOCUMENT: Final = b'"dmesg": ['
 """The second line of what ``dmesg --json`` prints; the first is a brace."""
@@ -16,6 +17,11 @@ _HEADER: Final = re.compile(
 
 _FIELD: Final = re.compile(r"    ([A-Z0-9_]+)=(.*)")
 """A field of such an entry. All lines of a value but the first stand farther to the right."""
+
+_MESSAGE: Final = b"\n    MESSAGE="
+_CURSOR: Final = b" [s="
+_LAST: Final = 1 << 16
+"""By these an entry is noticed: its message, or its first line among the last bytes of a chunk."""
 
 _MOST: Final = 1 << 20
 """Bytes of an object that is no record of the kernel, and is not held any longer."""
@@ -29,8 +35,7 @@ def opens(line: bytes) -> bool:
 class Spread:
     """Puts together the records of one log.
 
-    ``verbose`` says that the log is of that form, which its first line tells. ``inside`` tells
-    whether the last line was a part of a record. ``start`` is where the log is to be
+    ``inside`` tells whether the last line was a part of one. ``start`` is where the log is to be
     read again when it has grown: the beginning of what is not complete, or of a whole document of
     ``dmesg --json``.
     """
@@ -40,7 +45,7 @@ class Spread:
         self._block: _Object | _Document | _Entry | None = None
         self._begun = 0
         self._document: int | None = None
-        self.inside = self.verbose = False
+        self.inside = False
 
     @property
     def start(self) -> int | None:
@@ -51,7 +56,10 @@ class Spread:
 
     def begins(self, chunk: bytes, end: int) -> bool:
         """Whether these lines are part of such a record, or one may begin in them."""
-        if self._block is not None or self.verbose:
+        if self._block is not None or contains(chunk, end, _MESSAGE):
+            return True
+        last = chunk[max(0, end - _LAST) : end]
+        if contains(last, len(last), _CURSOR):
             return True
         return b"{" in chunk and (
             b"{\n" in chunk or b"{\r\n" in chunk or chunk[:end].rstrip().endswith(b"{")
@@ -74,7 +82,7 @@ class Spread:
         self.inside = True
         if line.rstrip() == b"{":
             self._block, self._begun = _Object(line, trusted=self._trusted), start
-        elif self.verbose and (match := _HEADER.match(line)):
+        elif match := _HEADER.match(line):
             self._block, self._begun = _Entry(int(match[1], 16), trusted=self._trusted), start
         else:
             self.inside = False
@@ -86,11 +94,6 @@ class Spread:
             self._block.closed = True
             return [*filter(None, [self._block.record()])]
         return []
-
-
-def is_header(line: bytes) -> bool:
-    """Whether a line begins an entry of verbose."""
-    return _HEADER.match(line) is not None
 
 
 class _Object:
