@@ -17,8 +17,11 @@ from attrs import evolve
 from reconciler import Record
 from sources.times import epoch
 
-# The flags c and + (before 4.9) mark a piece of a line that another message cut: no whole message.
-_KMSG: Final = re.compile(r"([0-9]{1,9}),([0-9]{1,20}),([0-9]{1,20}),(?![c+])[^;]*;(.*)", re.DOTALL)
+# The flags c and + (before 4.9) mark a piece of a line that another message cut, and ncfrag one of
+# what netconsole divides (Documentation/networking/netconsole.rst): no whole message.
+_KMSG: Final = re.compile(
+    r"([0-9]{1,9}),([0-9]{1,20}),([0-9]{1,20}),(?![c+])(?![^;]*,ncfrag=)[^;]*;(.*)", re.DOTALL
+)
 _ESCAPED: Final = re.compile(r"(?:\\x[0-9a-f]{2})+")  # the bytes of one character stand together
 _PRI: Final = re.compile(r"<([0-9]{1,3})>")
 _RFC5424: Final = re.compile(

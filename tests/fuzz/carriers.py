@@ -54,6 +54,7 @@ def plain(told: Message, dice: random.Random) -> str:
         text,
         f"{priority},{dice.randrange(99)},{told.micros},-;{escaped(text)}",
         f"{priority},{dice.randrange(99)},{told.micros},-,caller=T1;{escaped(text)}",
+        f"{priority},{dice.randrange(99)},{told.micros},-,ncfrag=0/99;{escaped(text)}",
         f"[{seconds}] {text}",
         f"[{seconds}] {text}",
         f"<{priority}>[{seconds}] {text}",

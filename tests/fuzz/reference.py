@@ -21,6 +21,7 @@ FORMATS: Final = (
     ("MPTCP: Peer ", " unexpectedly shrunk window ", ":", " (repaired)"),
     ("Peer ", " unexpectedly shrunk window ", ":", " (repaired)"),
     ("Probing zero-window on ", ", seq=", ":", ", recv ", "ms ago, lasting ", "ms"),
+    ("TCP: peer ", " shrinks window ", ":", ":", ". Bad, what else can I say?"),
 )
 """The words of each form; an address, its ports and numbers stand between them."""
 
@@ -186,6 +187,7 @@ def is_record(text: str) -> bool:
         and is_number(fields[1], 20)
         and is_number(fields[2], 20)
         and not fields[3].startswith(("c", "+"))
+        and ",ncfrag=" not in fields[3]
     )
 
 

@@ -122,6 +122,8 @@ def test_every_prefix_is_taken_off(prefix: str) -> None:
         f"MESSAGE={TEXT}",
         f"kern  :debug : [    1.234567] usb 1-1: Product: x\n{TEXT}",
         f"7,1,1,-;usb 1-1: Product: x\\x0a{TEXT}",
+        f"7,1,1,-,ncfrag=900/966;{TEXT}",
+        f"7,1,1,-,caller=T1,ncfrag=900/966;{TEXT}",
         f"<7>1 2026-11-22T12:51:59Z web1 sshd - - - {TEXT}",
         f"Nov 22 12:51:59 web1 a tag with spaces: {TEXT}",
         f" {TEXT}",
