@@ -469,3 +469,26 @@ def test_own_addresses_are_asked_for_only_where_they_matter(store: Store) -> Non
     unasked = Scanner(store, Policy(), NOW, write=True, own=lambda: pytest.fail("asked"))
     [reading] = unasked.scan({"kmsg": lambda: Fixed([Record("other", "kmsg", trusted=True)])})
     assert reading.offences == 0
+
+
+def test_records_that_tell_no_time_are_told_and_placed_by_their_stamps(store: Store) -> None:
+    """The last of a log is of now, those before it came earlier; a lower stamp is a later boot."""
+    stamps = [100.0, 160.5, 7.0, 8.0, None]
+    records = [attrs.evolve(stamped(n, each), time=None) for n, each in enumerate(stamps)]
+    records.append(stamped(9, 9.0))
+    reading = scan(store, Fixed(records, position=None), policy=Policy(threshold=9))
+    assert (reading.offences, reading.undated) == (6, 5)
+    times = {o.peer_port: o.time for o in store.offences.of([A], 0)}
+    assert times == {0: NOW - 68.5, 1: NOW - 8, 2: NOW - 1, 3: NOW, 4: NOW, 9: NOW}
+
+
+def test_three_within_the_window_by_their_stamps_are_banned(store: Store) -> None:
+    """Though nobody knows when that was."""
+    for apart, banned in ((301.0, 0), (299.0, 1)):
+        records = [
+            attrs.evolve(shrunk(f"192.0.2.{banned}"), monotonic=n * apart, text=text)
+            for n in range(3)
+            for text in [f"Peer 192.0.2.{banned}:{n}/2 unexpectedly shrunk window 3:4 (repaired)"]
+        ]
+        reading = scan(store, Fixed(records, position=None), policy=THRICE)
+        assert len(reading.bans) == banned

@@ -404,3 +404,48 @@ def test_a_pipe_without_a_writer_is_not_waited_for_for_ever(
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(SourceUnreadable, match="no program writes to the pipe"):
         list(File(Settings(str(tmp_path / "pipe"))).read(None, ()))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'192.0.2.1 - - [28/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 1\n' * 200,
+     "[    1.500000] x\n\n".encode("utf-16-be"), bytes(range(32, 256)) + b"\n", b'{"log": "x"}\n'],
+)  # fmt: skip
+def test_a_log_that_nobody_understands_is_told(log: Path, content: bytes) -> None:
+    """With its first line, so that who named it sees what it is; one known line is enough."""
+    log.write_bytes(content)
+    source = File(Settings(str(log)))
+    assert list(source.read(None, ["window"])) == []
+    [note] = source.notes()
+    assert note.startswith(f"not one line of {str(log)!r} is understood, the first is ")
+    append(log, "Nov 28 10:00:00 web1 sshd[7]: hello\n")
+    again = File(Settings(str(log)))
+    assert list(again.read(source.cursor(), ["window"])) == []
+    assert again.notes() == []
+
+
+def test_a_bare_message_that_is_sought_is_no_strange_line(log: Path) -> None:
+    """As ``dmesg -t`` prints them."""
+    append(log, f"hello\n{LINE.format(1)}\n")
+    source = File(Settings(str(log)))
+    assert [record.text for record in source.read(None, ["window"])] == [LINE.format(1)]
+    assert source.notes() == []
+
+
+def test_stamps_tell_the_hour_that_comes_twice(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where summer time ends, lines without a zone go back by an hour; the kernel does not."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+        time.tzset()
+        clock = [
+            ("01:59:59", 10.0),
+            ("02:59:59", 3610.0),
+            ("02:00:01", 3612.0),
+            ("03:00:01", 7212.0),
+        ]
+        append(log, "".join(f"Oct 25 {at} h kernel: [{stamp:.6f}] {LINE.format(1)}\n"
+                            for at, stamp in clock))  # fmt: skip
+        records = list(File(Settings(str(log))).read(None, ["window"]))
+    time.tzset()
+    first, *others = (record.time or 0 for record in records)
+    assert [each - first for each in others] == [3600, 3602, 7202]
