@@ -18,7 +18,8 @@ class Record:
     ``facility`` and ``level`` are those of syslog (RFC 5424 §6.2.1), None where the carrier does
     not tell. ``sequence`` and ``monotonic`` (seconds since boot) are the kernel's, ``time`` is
     seconds since the epoch. ``trusted`` says that the carrier vouches that the kernel wrote it.
-    ``repeated`` counts how often the carrier says that the message came.
+    ``repeated`` counts how often the carrier says that the message came. ``latest`` is when it was
+    made at the latest (seconds since the epoch), where ``time`` is not told.
     """
 
     text: str
@@ -31,6 +32,7 @@ class Record:
     time: float | None = None
     boot_id: str | None = None
     repeated: int = 1
+    latest: float | None = None
 
 
 @frozen

@@ -36,7 +36,7 @@ _TIME: Final = (
 )
 _TIMED: Final = re.compile(_TIME)
 _SYSLOG: Final = re.compile(
-    _TIME + r"(?:(?![^\s:]+: )\S+ )?"  # `syslogd -S` of busybox writes no host
+    _TIME + r"(?:(?!\S*: )\S+ )?"  # `syslogd -S` of busybox writes no host
     r"(?:(?P<facility>[a-z0-9]{2,10})\.(?P<level>[a-z]{3,7}) )?"  # busybox writes these
     r"(?P<tag>[^\s:\[]+)(?P<process>\[[0-9]+\])?:(?: |(?=\[))(?P<text>.*)"
 )
@@ -56,10 +56,11 @@ _STAMP: Final = re.compile(
     r"|[^][<>]{1,30}[0-9]{1,2} [0-9]{2}:[0-9]{2}"
     r"| *\+[0-9]+[.,][0-9]{6})\](?: ?\[ *[TC][0-9]+\])? "
 )
-_HOSTED: Final = re.compile(r"(?:(?![^\s:]+: )\S+ )?kernel: (.*)")
+_HOSTED: Final = re.compile(r"(?:(?!\S*: )\S+ )?kernel: (.*)")
 """What journalctl's short-monotonic and short-delta print behind the stamp.
 
-A word with a colon is no host: the kernel itself says ``usb1: kernel: `` and what a user chose.
+A word that ends in a colon is no host: the kernel itself says ``usb1: kernel: `` and what a user
+chose.
 """
 
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[mK]")
@@ -200,7 +201,8 @@ def _text(line: str, priority: int | None, now: float, *, trusted: bool) -> Reco
         facility, level = (0 if named["facility"] == "kern" else 1), _level(named["level"])
     line, monotonic, stamped = _unstamped(line, now)
     repeated = 1
-    if carrier == "syslog" and (match := _REPEATED.fullmatch(line)):
+    # The kernel's stamp stands within: where it stands before, somebody made the kernel say this.
+    if carrier == "syslog" and monotonic is None and (match := _REPEATED.fullmatch(line)):
         repeated = int(match[1])
         line, monotonic, stamped = _unstamped(match[2], now)
     return Record(

@@ -41,7 +41,7 @@ def _grep(bench: Bench, log: Path, locale: str) -> Sample:
 def _import(bench: Bench, log: Path) -> Sample:
     with Station(bench.directory) as station:
         argv = ["sh", str(_SCRIPT), _PATTERN, str(log), str(station.path / "found.db")]
-        return station.measure(argv, codes=(0, 1))
+        return station.measure(argv, codes=(0, 1, 19))  # 19: SQLITE_CONSTRAINT
 
 
 def _treason(bench: Bench, log: Path) -> Sample:

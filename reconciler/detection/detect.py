@@ -34,6 +34,8 @@ _EXACT: Final = 2**32
 _MOST: Final = 1_000_000_000
 """Times that a record may say it stands for."""
 _NATIVE_IPV6: Final = Network.parse("127.0.0.6")
+_NAT64: Final = Network.parse("64:ff9b::/96")
+_NAT64_END: Final = _NAT64.end
 _NOBODY: Final = tuple(
     (Network.parse(network), Network.parse(network).end, kind)
     for network, kind in (
@@ -41,8 +43,7 @@ _NOBODY: Final = tuple(
         ("127.0.0.0/8", "loopback"),
         ("224.0.0.0/4", "multicast"),
         ("255.255.255.255", "broadcast"),
-        ("::", "no address (RFC 4291 §2.5.2)"),
-        ("::1", "loopback"),
+        ("::/96", "none, loopback, or of IPv4 (RFC 4291 §2.5)"),
         ("ff00::/8", "multicast"),
     )
 )
@@ -161,8 +162,9 @@ def offence(record: Record, rule: Rule, match: Match) -> Offence:
         raise ValueError(f"{address} is a network, not the address of a peer")
     if address == _NATIVE_IPV6:
         raise ValueError(f"{address} stood for every native IPv6 peer before Linux 2.6.26")
+    subject = within(address)
     for first, last, kind in _NOBODY:
-        if first <= address <= last:
+        if first <= subject <= last:
             raise ValueError(f"{address} can be no peer: {kind}")
     return Offence(
         address=address,
@@ -175,7 +177,15 @@ def offence(record: Record, rule: Rule, match: Match) -> Offence:
         count=record.repeated * (_number(groups.get("count"), "count", _MOST) or 1),
         micros=_micros(record.monotonic),
         boot=record.boot_id and record.boot_id.replace("-", ""),
+        guess=record.latest,
     )
+
+
+def within(address: Network) -> Network:
+    """Return the address of IPv4 that one of NAT64 stands for (RFC 6052 §2.2), or else itself."""
+    if _NAT64 <= address <= _NAT64_END:
+        return Network.of(4, address.address & 0xFFFFFFFF, 32)
+    return address
 
 
 def _micros(monotonic: float | None) -> int | None:

@@ -15,6 +15,9 @@ from reconciler.planning.desired import covered
 from reconciler.store.offences import Sighting
 from reconciler.store.store import Store
 
+_DISORDER: Final = 10_000_000
+"""Microseconds by which the records of several processors may be out of order."""
+
 _CLOCK: Final = 300
 """Seconds that a stored time may lie ahead; one that lies further is of a clock that was wrong."""
 
@@ -42,12 +45,10 @@ class Counting:
         The kernel stamps each record once, and every carrier that keeps the stamp passes it on.
         """
         seen = self.store.offences.stored(offences)
-        for stamp, earlier in self._seen.items():
-            seen.setdefault(stamp, []).extend(earlier)
         fresh = []
         for each in offences:
             if each.stamp is not None:
-                earlier = seen.setdefault(each.stamp, [])
+                earlier = seen.setdefault(each.stamp, [*self._seen.get(each.stamp, ())])
                 if any(sighting.is_of(each, source) for sighting in earlier):
                     continue
                 earlier.append(Sighting(source, each.time, each.count, each.boot))
@@ -149,20 +150,24 @@ class Counting:
 
 
 def guessed(offences: Sequence[Offence], now: int) -> list[Offence]:
-    """Return them with a guess where they tell no time, as far as the stamps of one log say it.
+    """Return them with a guess where nothing else tells a time, as far as their stamps do.
 
     The last of them is of now at the latest, those before it came as much earlier as their stamps
-    say. Where a stamp is higher than the next one, the machine was started in between.
+    say. Where a stamp is far higher than the next one, the machine was started in between;
+    processors may be a little out of order.
     """
     found: list[Offence] = []
     time, stamp = float(now), None
     for offence in reversed(offences):
-        if offence.time is not None or offence.micros is None:
+        if offence.time is not None or offence.guess is not None or offence.micros is None:
             found.append(offence)
             continue
-        if stamp is not None:
-            time -= (stamp - offence.micros if offence.micros <= stamp else stamp) / 1e6
-        stamp = offence.micros
+        if stamp is None or offence.micros > stamp + _DISORDER:
+            time -= (stamp or 0) / 1e6
+            stamp = offence.micros
+        elif offence.micros < stamp:
+            time -= (stamp - offence.micros) / 1e6
+            stamp = offence.micros
         found.append(evolve(offence, guess=time))
     found.reverse()
     return found

@@ -13,7 +13,7 @@ from typing import Final
 from attrs import define, field, frozen
 
 from reconciler import netlink
-from reconciler.detection.detect import RULES, Rule, detect
+from reconciler.detection.detect import RULES, Rule, detect, within
 from reconciler.detection.policy import Policy
 from reconciler.errors import TreasonError, describe, guarded, trace
 from reconciler.host import listeners
@@ -41,7 +41,7 @@ class Reading:
     ``sightings`` are a few of these. ``refused`` counts those that nobody vouches for, and
     ``examples`` are a few. ``known`` counts those that are stored already, by another source most
     often, and ``outbound`` those about connections that this machine made: neither is an offence.
-    ``undated`` of the offences tell no time and count as of now, see `guessed`.
+    ``undated`` of the offences tell no time, nor does anything else: they count as of now.
     ``new`` of the bans are of networks that had none; the others only last longer now. ``notes``
     are what the source has to say besides. ``error`` is empty unless it could not be read.
     """
@@ -144,7 +144,7 @@ class Scanner:
                     tally.examples.append(offence.evidence)
                 continue
             own = self.own() if own is None else own
-            if offence.address in own:
+            if within(offence.address) in own:
                 tally.impossible[offence.address] += offence.count
             elif ports is None or offence.local_port is None or offence.local_port in ports:
                 yield offence
@@ -156,8 +156,10 @@ class Scanner:
         fresh = self._counting.unknown(name, offences)
         counted = sum(offence.count for offence in fresh)
         tally.offences += counted
-        tally.undated += sum(offence.count for offence in fresh if offence.time is None)
         fresh = guessed(fresh, self.now)
+        tally.undated += sum(
+            o.count for o in fresh if o.time is None and o.when(self.now) == self.now
+        )
         if len(fresh) < len(offences):
             tally.known += sum(offence.count for offence in offences) - counted
         if only := {rule.name for rule in self.rules if rule.report_only}:

@@ -74,6 +74,7 @@ class Trial:
     offences: list[Offence] = field(factory=list, init=False)
     idle_matches: Counter[str] = field(factory=Counter, init=False)
     unproven: int = field(default=0, init=False)
+    _seen: set[int] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.results = {
@@ -106,12 +107,22 @@ class Trial:
         elif self.ports is None or found.local_port is None or found.local_port in self.ports:
             result.matches.add(lambda: found)
             self.unproven += record.facility is None
-            self.offences.append(evolve(found, evidence=""))  # it would be most of the memory
+            if self._is_new(found):
+                self.offences.append(evolve(found, evidence=""))  # it would be most of the memory
         else:
             why = (
                 f"nothing listens on port {found.local_port} here, so this machine called the peer"
             )
             self._refuse(result, record.text, why)
+
+    def _is_new(self, found: Offence) -> bool:
+        """Whether it is no record that the log has twice."""
+        if found.stamp is None:
+            return True
+        sign = hash((found.stamp, found.count, found.boot, found.time))
+        known = sign in self._seen
+        self._seen.add(sign)
+        return not known
 
     def _resembles(self, rule: Rule, text: str) -> bool:
         """Whether the text is worth a word, although the rule does not match it."""

@@ -15,6 +15,7 @@ from reconciler.host import listeners
 from reconciler.host.deadline import Run, limited
 from reconciler.interfaces import NotingSource, Source
 from reconciler.passes import access
+from reconciler.passes.counting import guessed
 from reconciler.passes.trial import Trial
 from reconciler.passes.verdicts import Facts, TrialResult, remarks, verdicts
 from reconciler.planning.protection import protected
@@ -36,6 +37,7 @@ def run(setup: Setup, trial: Trial, name: str) -> TrialResult:
     seconds = time.perf_counter() - begun
     notes += [doubt for rule in trial.rules for doubt in rules.doubts(rule)]
     now = int(time.time())
+    trial.offences = guessed(trial.offences, now)
     found = verdicts(trial, policy, _facts(setup, trial, now, notes), now)
     return TrialResult(trial, found, policy, seconds, [*notes, *remarks(trial, policy)])
 

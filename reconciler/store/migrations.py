@@ -169,6 +169,7 @@ _FIFTH: Final = (
 _SIXTH: Final = (
     "ALTER TABLE offences ADD COLUMN boot TEXT",
     "ALTER TABLE offences ADD COLUMN told REAL",
+    "UPDATE offences SET told = time",
 )
 
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")

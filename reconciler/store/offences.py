@@ -15,8 +15,16 @@ MOST: Final = 1_000_000
 """Offences that are kept, however young they are; the oldest go first."""
 
 
-_APART: Final = 3601
-"""Seconds between two lines of equal stamps that are of two boots."""
+_QUARTER: Final = 900
+"""Seconds of which the zones are apart, times a number."""
+
+_WORLD: Final = 26 * 3600
+"""Seconds between the zones that are farthest apart."""
+
+_YEAR: Final = 365 * 86400
+_LEAPS: Final = 2 * 86400
+_YEARS: Final = 8
+"""Years that a date without one may be apart, and seconds of their days more."""
 
 MOST_OF_ONE: Final = 20_000
 """Offences of one network that are looked at; no threshold is higher."""
@@ -35,8 +43,8 @@ class Sighting:
         """Whether a record of this stamp and text that a source brings is the very one.
 
         The stamps of another boot may be equal. The lines of a log that does not tell its boots
-        may have a date: it is the same each time that a line is read, but for summer time.
-        Another source may have another clock.
+        may have a date: it is the same each time that a line is read, but for what it does not
+        tell, zone and year. Another source may have another clock.
         """
         if self.count != offence.count:
             return False  # "message repeated" stands for others
@@ -44,7 +52,17 @@ class Sighting:
             return self.boot == offence.boot
         if self.source != source or self.told is None or offence.time is None:
             return True
-        return abs(self.told - offence.time) < _APART
+        return _may_be_one(abs(self.told - offence.time))
+
+
+def _may_be_one(apart: float) -> bool:
+    """Whether a time that was read twice, of a line without zone or year, may be so far apart."""
+    if (apart + 1) % _QUARTER > 2:
+        return False
+    return any(
+        abs(apart - years * _YEAR) <= _WORLD + (_LEAPS if years else 0)
+        for years in range(_YEARS + 1)
+    )
 
 
 class Offences:
@@ -70,10 +88,18 @@ class Offences:
                 "DELETE FROM offences WHERE id <= (SELECT max(id) FROM offences) - ?", (MOST,)
             )
 
-    def prune(self, before: int) -> None:
-        """Delete those from before this time (epoch seconds)."""
+    def prune(self, before: int, undated: int | None = None) -> None:
+        """Delete those from before this time (epoch seconds).
+
+        What tells no time, but has a stamp, stays until ``undated``: by that alone it is known
+        again, so that what was settled is not counted once more.
+        """
         with self._database.transaction():
-            self._database.execute("DELETE FROM offences WHERE time < ?", (before,))
+            self._database.execute(
+                "DELETE FROM offences WHERE time < ?1"
+                " AND (told IS NOT NULL OR micros IS NULL OR time < ?2)",
+                (before, before if undated is None else undated),
+            )
 
     def of(
         self, networks: Iterable[Network], since: float, until: float = math.inf

@@ -77,7 +77,7 @@ class Store:
         if not some or (last is not None and last <= now < last + _DAY):
             return
         with self._database.transaction():
-            self.offences.prune(now - offences)
+            self.offences.prune(now - offences, now - max(offences, history))
             self.history.prune(now - history)
             self._database.execute("DELETE FROM prunings")
             self._database.execute("INSERT INTO prunings VALUES (?)", (now,))

@@ -90,9 +90,9 @@ class File:
 
     def _records(self, found: Unread, needles: Sequence[str]) -> Iterator[Record]:
         self._notes += found.notes
-        position = found.position
+        position, reading = found.position, None
         for path, stream in found.logs:
-            reading = Reading(needles, trusted=self._trusted)
+            reading = Reading(needles, trusted=self._trusted, before=reading)
             growing = found.resumable and stream is found.logs[-1][1] and _is_young(stream)
             yield from reading.records(stream, position, growing=growing)
             position = None

@@ -23,6 +23,9 @@ _CURSOR: Final = b" [s="
 _LAST: Final = 1 << 16
 """By these an entry is noticed: its message, or its first line among the last bytes of a chunk."""
 
+_COLOUR: Final = re.compile(rb"\x1b\[[0-9;]*[mK]")
+"""As `sources.shapes` takes it off."""
+
 _MOST: Final = 1 << 20
 """Bytes of an object that is no record of the kernel, and is not held any longer."""
 
@@ -58,6 +61,8 @@ class Spread:
         """Whether these lines are part of such a record, or one may begin in them."""
         if self._block is not None or contains(chunk, end, _MESSAGE):
             return True
+        if b"\x1b" in chunk and (b"{" in chunk or b"[s=" in chunk):
+            return True
         last = chunk[max(0, end - _LAST) : end]
         if contains(last, len(last), _CURSOR):
             return True
@@ -68,6 +73,8 @@ class Spread:
     def take(self, start: int, line: bytes) -> list[Record]:
         """Take a line, which stands at ``start``, and return the records that end there."""
         found: list[Record | None] = []
+        if b"\x1b" in line:
+            line = _COLOUR.sub(b"", line)
         if self._block is not None:
             self.inside = self._block.take(line)
             if self.inside and isinstance(self._block, _Object) and self._block.is_document:

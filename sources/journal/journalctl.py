@@ -113,8 +113,8 @@ class Journalctl:
             raise self.unreadable([error.what], error.hint) from None
         if pattern and ended.code and _NO_PATTERNS.search(ended.error):
             return (yield from self.entries(needles, *arguments, grep=False))
-        place = _place(rest.decode(errors="replace"))
-        if rest and not place:
+        place = _place(rest.text.decode(errors="replace"))
+        if rest.text and not place:
             raise self.unreadable(["journalctl printed something that is not an entry"])
         return Run(place, _damage(ended.error))
 
@@ -140,13 +140,13 @@ def told(damage: Sequence[str]) -> list[str]:
 
 
 def _holding(
-    coming: Generator[Entry, None, bytes], needles: Sequence[str]
-) -> Generator[Entry, None, bytes]:
+    coming: Generator[Entry, None, export.Rest], needles: Sequence[str]
+) -> Generator[Entry, None, export.Rest]:
     while True:
         try:
             entry = next(coming)
         except StopIteration as stop:
-            rest: bytes = stop.value
+            rest: export.Rest = stop.value
             return rest
         if any(needle in str(entry.get("MESSAGE")) for needle in needles):
             yield entry

@@ -27,11 +27,11 @@ def written(fields: list[tuple[str, bytes]]) -> bytes:
     return text + b"\n"
 
 
-def read(text: bytes, size: int) -> tuple[list[export.Entry], bytes]:
+def read(text: bytes, size: int) -> tuple[list[export.Entry], export.Rest]:
     """Return the entries of a text that comes in pieces, and the rest."""
     found = []
 
-    def all_of() -> Generator[export.Entry, None, bytes]:
+    def all_of() -> Generator[export.Entry, None, export.Rest]:
         return (yield from export.entries(text[at : at + size] for at in range(0, len(text), size)))
 
     coming = all_of()
@@ -55,7 +55,7 @@ def test_every_value_comes_back_whatever_it_holds(
     assert found == [
         {name: value.decode(errors="replace") for name, value in entry.items()} for entry in entries
     ]
-    assert rest == b"-- cursor: s=1\n"
+    assert rest.text == b"-- cursor: s=1\n"
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))

@@ -409,7 +409,7 @@ def test_a_pipe_without_a_writer_is_not_waited_for_for_ever(
 @pytest.mark.parametrize(
     "content",
     [b'192.0.2.1 - - [28/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 1\n' * 200,
-     "[    1.500000] x\n\n".encode("utf-16-be"), bytes(range(32, 256)) + b"\n", b'{"log": "x"}\n'],
+     "[    1.500000] x\n\n".encode("utf-16-be"), bytes(range(33, 256)) + b"\n", b'{"log": "x"}\n'],
 )  # fmt: skip
 def test_a_log_that_nobody_understands_is_told(log: Path, content: bytes) -> None:
     """With its first line, so that who named it sees what it is; one known line is enough."""
