@@ -61,6 +61,8 @@ def _pieces(descriptor: int, *, waiting: bool) -> Iterator[bytes]:
     while not waiting or ((left := end - time.monotonic()) > 0 and poll.poll(left * 1000)):
         if (piece := _read(descriptor)) == b"":
             return
+        if piece is None and not waiting:  # /proc/kmsg and its kind
+            raise OSError(errno.EINVAL, "it is no file that has an end")
         yield piece or b""
     raise OSError(errno.ETIMEDOUT, f"it had no end within {_WRITTEN:g} s")
 

@@ -53,6 +53,7 @@ def entries(pieces: Iterable[bytes]) -> Generator[Entry, None, Rest]:
         if size > _MOST:
             held, gone = _passed(held, begin, size, coming)
             skipped += gone
+            continue
         piece = next(coming, b"")
         if not piece:
             return Rest(held, len(held) + skipped)

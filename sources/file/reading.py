@@ -34,9 +34,9 @@ _STAMPED: Final = re.compile(
     rb"(?:(?:<[0-7]>)?"
     rb"|(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}[-+.:0-9Z]*)"
     rb" ([\w.-]+) kernel: )"
-    rb"(\[ *[0-9]{1,10}\.[0-9]{6}\](?: ?\[ *[TC][0-9]+\])? )"
+    rb"\[ *([0-9]{1,10}\.[0-9]{6})\](?: ?\[ *([TC][0-9]+)\])? "
 )
-"""Host and stamp in the forms of a line of the kernel that most logs have."""
+"""Host, stamp and caller in the forms of a line of the kernel that most logs have."""
 
 _LINEWISE: Final = {"dmesg", "kmsg", "syslog"}
 """Carriers in which the lines of one record may come as several."""
@@ -244,11 +244,9 @@ class Reading:
         if own is None:
             return record.carrier == "dmesg" and _AT_ONCE.match(line) is not None
         last = chunk.rfind(b"\n", 0, start - 1) + 1 if start else start
-        if (match := _STAMPED.match(chunk, last, start)) and (mine := _STAMPED.match(chunk, start)):
-            if match[2] == mine[2]:
-                return match[1] == mine[1]  # as it mostly is not, and fast
-            if match[1] == mine[1]:
-                return False
+        match, mine = _STAMPED.match(chunk, last, start), _STAMPED.match(chunk, start)
+        if match and mine and (match[1], match[3]) == (mine[1], mine[3]):
+            return match[2] == mine[2]  # as it mostly is not, and fast
         return any(_sign(each) == own for each in self._before(record, line, chunk, start))
 
     def _before(

@@ -33,6 +33,9 @@ _BUFFER: Final = 1 << 18
 _NULL: Final = os.makedev(1, 3)
 """The number of /dev/null (Documentation/admin-guide/devices.txt): a log that holds nothing."""
 
+_STREAM: Final = "/proc/kmsg"
+"""What a logging daemon reads (proc(5)); it looks like a file."""
+
 _LAST: Final = 1 << 20
 """Bytes at the end of a log among which a line of the kernel is looked for."""
 
@@ -114,6 +117,11 @@ class File:
             if sys.stdin is None:
                 raise SourceUnreadable("standard input is closed", "pipe a log into the command")
             file: BufferedReader = BufferedReader(FileIO(os.dup(0)), _BUFFER)
+        elif os.path.realpath(self._path) == _STREAM:
+            raise SourceUnreadable(
+                f"{self._path!r} is no log: each record leaves it when it is read",
+                "use the source kmsg",
+            )
         elif _is_log(self._path):
             return unread(
                 self._path, position, rotated=self._rotated, stack=stack, olddir=self._olddir

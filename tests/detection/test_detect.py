@@ -99,7 +99,18 @@ def test_messages_of_a_million_digits_end_soon() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["0.0.0.0", "0.1.2.3", "127.0.0.1", "127.9.9.9", "224.0.0.1", "239.1.2.3", "255.255.255.255"],
+    [
+        "0.0.0.0",
+        "0.1.2.3",
+        "127.0.0.1",
+        "127.9.9.9",
+        "224.0.0.1",
+        "239.1.2.3",
+        "255.255.255.255",
+        "0064:ff9b:0000:0000:0000:0000:7f00:0001",
+        "0064:ff9b:0000:0000:0000:0000:e000:0001",
+        "0000:0000:0000:0000:0000:0000:7f00:0001",
+    ],
 )
 def test_what_can_be_no_peer_is_no_offence(address: str) -> None:
     """Unspecified, loopback, multicast and broadcast, in IPv4 and in IPv6; others are."""

@@ -492,3 +492,33 @@ def test_three_within_the_window_by_their_stamps_are_banned(store: Store) -> Non
         ]
         reading = scan(store, Fixed(records, position=None), policy=THRICE)
         assert len(reading.bans) == banned
+
+
+@pytest.mark.parametrize(
+    ("apart", "counted"),
+    [(0, 1), (5 * 3600, 1), (365 * 86400, 1), (366 * 86400 + 3600, 1), (61, 2), (86400 * 40, 2)],
+)
+def test_a_line_is_the_same_in_another_zone_and_year(
+    store: Store, apart: int, counted: int
+) -> None:
+    """What it does not tell may be taken otherwise the next time; else it is of another boot."""
+    lines = [attrs.evolve(stamped(1, 7.0), time=NOW - each) for each in (apart, 0)]
+    assert scan(store, Fixed(lines, position=None), now=NOW + apart).offences == counted
+
+
+def test_processors_may_be_out_of_order(store: Store) -> None:
+    """A stamp that is a little higher than the next one is of no earlier boot."""
+    records = [
+        attrs.evolve(stamped(n, stamp), time=None)
+        for n, stamp in enumerate([2592000.000005, 2592000.000003, 2592000.000009])
+    ]
+    assert len(scan(store, Fixed(records, position=None), policy=THRICE).bans) == 1
+
+
+def test_what_a_source_knows_of_the_time_is_used(store: Store) -> None:
+    """A log may have gone on after the last offence."""
+    scan(store, Fixed([stamped(1, 5.0)], position=None))
+    store.bans.lift([A], NOW + 10)
+    old = attrs.evolve(stamped(2, 6.0), time=None, latest=NOW + 1.0)
+    reading = scan(store, Fixed([old], position=None), now=NOW + 20)
+    assert (reading.offences, reading.undated, reading.bans) == (1, 0, ())

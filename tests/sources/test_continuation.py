@@ -34,6 +34,20 @@ SHAPES: dict[str, Shape] = {
     "rsyslog, ISO": lambda stamp, text: f"2026-08-28T13:16:32.1Z web1 kernel: [{stamp}] {text}",
     "RFC 5424": lambda stamp, text: f"<4>1 2026-08-28T13:16:32Z web1 kernel - - - [{stamp}] {text}",
     "with its caller": lambda stamp, text: f"[{stamp}][    T1] {text}",
+    "kmsg": lambda stamp, text: f"4,{stamp.strip().replace('.', '')},{stamp[-6:]},-;{text}",
+    "said to be repeated": lambda stamp, text: (
+        f"Aug 28 13:16:32 web1 kernel: [{stamp}] "
+        + (text if text == TRUE else f"message repeated 500 times: [ {text}]")
+    ),
+    "said to be repeated, with a stamp within": lambda stamp, text: (
+        f"Aug 28 13:16:32 web1 kernel: [{stamp}] "
+        + (text if text == TRUE else f"message repeated 9 times: [ [    9.000001] {text}]")
+    ),
+    "dmesg -S --time-format iso": lambda stamp, text: (
+        f"2026-08-28T13:16:{float(stamp) % 60 // 1:02.0f},{stamp[-6:]}+00:00 {text}"
+    ),
+    "dmesg -S -d": lambda _, text: f"[<    0.00000{int(text not in RECORD[1:])}>] {text}",
+    "dmesg -S -H": lambda _, text: f"[  +0,00000{int(text not in RECORD[1:])}] {text}",
 }
 
 
@@ -77,6 +91,42 @@ def test_lines_of_other_programs_end_no_record(between: str, tmp_path: Path) -> 
     assert found(path)[0] == [TRUE]
 
 
+@pytest.mark.parametrize(
+    "between",
+    [
+        "Aug 28 13:16:32 web2 kernel: [    9.000000] of another machine",
+        "[    9.000000] of another printer",
+        "<14>Aug 28 13:16:32 web1 kernel: [    9.000000] of a user",
+        "Aug 28 13:16:32 web1 user.notice kernel: [    9.000000] of a user",
+        "Aug 28 13:16:32 web1 kernel: [    9.000000][    T7] of another processor",
+    ],
+)
+def test_records_of_others_end_no_record(between: str, tmp_path: Path) -> None:
+    """Of another host, another printer, a user, or another processor."""
+    path = tmp_path / "kern.log"
+    path.write_text(written(SHAPES["rsyslog"], between))
+    assert found(path)[0] == [TRUE]
+
+
+def test_records_of_two_processors_may_have_one_stamp(tmp_path: Path) -> None:
+    """The one who called printk is told behind the stamp."""
+    path = tmp_path / "kern.log"
+    path.write_text(f"[    7.000001][    T1] {TRUE}\n[    7.000001][    T2] {TRUE}\n")
+    assert found(path)[0] == [TRUE] * 2
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_record_goes_on_in_the_next_log(passes: int, tmp_path: Path) -> None:
+    """Where a log is rotated between two lines of it."""
+    path = tmp_path / "kern.log"
+    first, second = (SHAPES["rsyslog"](" 1566.236934", text) + "\n" for text in RECORD[:2])
+    path.write_text(first)
+    cursor = found(path)[1] if passes == 2 else None
+    path.rename(tmp_path / "kern.log.1")
+    path.write_text(second)
+    assert found(path, cursor)[0] == []
+
+
 @pytest.mark.parametrize("size", [64, 100, 200, 300])
 def test_it_is_the_same_wherever_a_log_is_cut(
     size: int, tmp_path: Path, mocker: MockerFixture
@@ -103,7 +153,7 @@ def test_much_of_others_ends_no_record(tmp_path: Path) -> None:
     """Also where it was read in the pass before."""
     path = tmp_path / "kern.log"
     first, second = (SHAPES["rsyslog"](" 1566.236934", text) + "\n" for text in RECORD[:2])
-    between = "Aug 28 13:16:32 web1 sshd[77]: Invalid user\n" * 100
+    between = "Aug 28 13:16:32 web1 sshd[77]: Invalid user\n" * 4000
     path.write_text(first + between)
     texts, cursor = found(path)
     path.write_text(first + between + second)
@@ -129,7 +179,7 @@ def test_what_dmesg_writes_as_json_has_stamps_too(tmp_path: Path) -> None:
     entries.append({"pri": 4, "time": 1566.3, "msg": TRUE})
     whole = json.dumps({"dmesg": entries}, indent=3).replace("\n         ", "\n            ")
     path.write_text(whole)
-    assert FORGED not in found(path)[0]
+    assert found(path)[0] == [TRUE]
 
 
 def test_records_of_other_stamps_count_each(tmp_path: Path) -> None:

@@ -84,3 +84,22 @@ def test_a_field_that_stands_twice_has_both_values() -> None:
     """So that none of them is taken for the only one."""
     text = written([("F", b"0"), ("F", b"1"), ("F", b"2")])
     assert read(text, 100)[0] == [{"F": ["0", "1", "2"]}]
+
+
+@pytest.mark.parametrize("size", [70, 1000, 1 << 18])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_value_that_is_too_large_is_passed_over(
+    size: int, monkeypatch: pytest.MonkeyPatch, *, cut: bool
+) -> None:
+    """Any program may store one; what follows is read, and the rest is told by its length."""
+    monkeypatch.setattr(export, "_MOST", 50)
+    large = written([("A", b"1"), ("CORE", b"x\n\n" * 99), ("B", b"2")])
+    text = large + written([("MESSAGE", b"it")])
+    if cut:
+        text = text[:200]
+    found, rest = read(text, size)
+    if cut:
+        assert (found, rest.length) == ([], 200)
+    else:
+        assert [entry.get("MESSAGE") for entry in found] == [None, "it"]
+        assert (found[0]["A"], found[0]["B"], rest.length) == ("1", "2", 0)

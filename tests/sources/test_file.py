@@ -449,3 +449,21 @@ def test_stamps_tell_the_hour_that_comes_twice(log: Path, monkeypatch: pytest.Mo
     time.tzset()
     first, *others = (record.time or 0 for record in records)
     assert [each - first for each in others] == [3600, 3602, 7202]
+
+
+def test_the_last_stamp_dates_the_lines_of_a_log(log: Path) -> None:
+    """Its last line was written when the file was; those of an earlier boot came before this one."""
+    peer = LINE.format(1)
+    stamps = (70.0, 100.0, 7.0, 130.5)
+    append(log, "".join(f"[{stamp:12.6f}] {peer}\n" for stamp in stamps))
+    append(log, "[  140.500000] x\n")
+    os.utime(log, (1000.0, 1000.0))
+    records = File(Settings(str(log))).read(None, ["window"])
+    assert [record.latest for record in records] == [929.5, 959.5, 866.5, 990.0]
+
+
+def test_the_stream_of_the_logging_daemon_is_no_log() -> None:
+    """What is read from it is gone; it would never end."""
+    with pytest.raises(SourceUnreadable, match="is no log") as refused:
+        list(File(Settings("/proc/kmsg")).read(None, ["window"]))
+    assert "kmsg" in refused.value.hint

@@ -193,3 +193,15 @@ def test_no_more_offences_are_kept_than_the_database_can_bear(
         offence = Offence(A, "rule", "text", trusted=True, time=NOW, peer_port=port)
         store.add_batch("kmsg", [offence], [], NOW)
     assert [offence.peer_port for offence in store.offences.of([A], 0)] == [2, 3, 4]
+
+
+def test_what_tells_no_time_is_kept_for_its_stamp(store: Store) -> None:
+    """As long as the history, since it is known again by the stamp alone."""
+    address = Network.parse("192.0.2.1")
+    told = Offence(address, "r", "told", True, time=1000.0, micros=1)
+    untold, unstamped = (Offence(address, "r", str(n), True, micros=n) for n in (2, None))
+    store.offences.add("it", [told, untold, unstamped], 1000)
+    store.prune(1000 + 90, 60, 100)
+    assert [each.evidence for each in store.offences.of([address], 0)] == ["2"]
+    store.prune(1000 + 86400 + 101, 60, 100)
+    assert store.offences.of([address], 0) == []
