@@ -62,6 +62,9 @@ _RECENT: Final = 3 * 3600
 _PREFIX: Final = 120
 """Bytes at the beginning of a line in which host and caller stand."""
 
+_LOOKED: Final = 20_000
+"""Lines that are looked at to tell whether it is a log that we understand."""
+
 _NO_EVIDENCE: Final = (b" ", b"\t", b"-- ")
 """So begin lines that belong to the one before, and what journalctl says of the boots."""
 
@@ -69,7 +72,8 @@ _NO_EVIDENCE: Final = (b" ", b"\t", b"-- ")
 class Reading:
     """Reads one log.
 
-    Behind it, ``offset`` and ``known`` are those of `Position`. ``before`` is the reading of the
+    Behind it, ``offset`` and ``known`` are those of `Position`, and ``looked`` is how many lines were
+    looked at to tell whether it is a log that we understand. ``before`` is the reading of the
     log before it, which may hold the first lines of a record that goes on here.
     """
 
@@ -89,6 +93,7 @@ class Reading:
         self._certain: Record | None = None
         self._end: tuple[float, float] | None = None
         self._found = self._understood = False
+        self.looked = 0
         self._first: bytes | None = None
         self.offset = 0
         self.known: tuple[str, ...] = ()
@@ -155,7 +160,7 @@ class Reading:
 
         Unless records are spread over lines, only those are looked at that may hold a needle.
         """
-        if not self._understood:
+        if not self._understood and self.looked < _LOOKED:
             self._look(chunk, end)
         spread = self._spread.begins(chunk, end)
         for start, line in self._candidates(chunk, end, every=spread):
@@ -193,7 +198,8 @@ class Reading:
 
     def _look(self, chunk: bytes, end: int) -> None:
         """Look whether the log has a line that we understand."""
-        for _, line in lines(chunk, end):
+        for _, line in islice(lines(chunk, end), _LOOKED - self.looked):
+            self.looked += 1
             if line.startswith(_NO_EVIDENCE):
                 continue
             if line.rstrip() == b"{" or shapes.is_known(text(line)):
@@ -210,7 +216,9 @@ class Reading:
         if record.monotonic is None:
             return record
         if record.time is None:
-            return evolve(record, latest=self._latest(record.monotonic))
+            r, latest = record, self._latest(record.monotonic)  # faster than `attrs.evolve`
+            return Record(r.text, r.carrier, r.trusted, r.facility, r.level, r.sequence,
+                          r.monotonic, None, r.boot_id, r.repeated, latest)  # fmt: skip
         other = times.other(record.time) if line[:1].isalpha() else None  # else the zone is told
         if other is None:
             return record

@@ -417,7 +417,7 @@ def test_a_log_that_nobody_understands_is_told(log: Path, content: bytes) -> Non
     source = File(Settings(str(log)))
     assert list(source.read(None, ["window"])) == []
     [note] = source.notes()
-    assert note.startswith(f"not one line of {str(log)!r} is understood, the first is ")
+    assert note.startswith(f"not one line of {str(log)!r} is understood, of ")
     append(log, "Nov 28 10:00:00 web1 sshd[7]: hello\n")
     again = File(Settings(str(log)))
     assert list(again.read(source.cursor(), ["window"])) == []
@@ -452,7 +452,7 @@ def test_stamps_tell_the_hour_that_comes_twice(log: Path, monkeypatch: pytest.Mo
 
 
 def test_the_last_stamp_dates_the_lines_of_a_log(log: Path) -> None:
-    """Its last line was written when the file was; those of an earlier boot came before this one."""
+    """Its last line was written when the file was; an earlier boot came before this one."""
     peer = LINE.format(1)
     stamps = (70.0, 100.0, 7.0, 130.5)
     append(log, "".join(f"[{stamp:12.6f}] {peer}\n" for stamp in stamps))
