@@ -72,8 +72,8 @@ _NO_EVIDENCE: Final = (b" ", b"\t", b"-- ")
 class Reading:
     """Reads one log.
 
-    Behind it, ``offset`` and ``known`` are those of `Position`, and ``looked`` is how many lines were
-    looked at to tell whether it is a log that we understand. ``before`` is the reading of the
+    Behind it, ``offset`` and ``known`` are those of `Position`, and ``looked`` is how many lines
+    were looked at to tell whether it is a log that we understand. ``before`` is the reading of the
     log before it, which may hold the first lines of a record that goes on here.
     """
 
