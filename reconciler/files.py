@@ -62,7 +62,7 @@ def _pieces(descriptor: int, *, waiting: bool) -> Iterator[bytes]:
         if (piece := _read(descriptor)) == b"":
             return
         if piece is None and not waiting:  # /proc/kmsg and its kind
-            raise OSError(errno.EINVAL, "it is no file that has an end")
+            raise OSError(errno.EINVAL, "it is not a file that has an end")
         yield piece or b""
     raise OSError(errno.ETIMEDOUT, f"it had no end within {_WRITTEN:g} s")
 

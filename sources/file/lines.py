@@ -119,3 +119,8 @@ def holding(
     for start, stop in sorted(found.items()):
         if stop - start < LONGEST:
             yield start, chunk[start:stop]
+
+
+def text(line: bytes) -> str:
+    """Return a line as text; NUL bytes stand before it where a machine died while writing."""
+    return line.rstrip(b"\r\n").lstrip(b"\0").decode(errors="replace")

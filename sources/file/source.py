@@ -13,8 +13,9 @@ from typing import Final
 from reconciler import Record, SourceUnreadable
 from sources import shapes
 from sources.file import Settings
+from sources.file.lines import text
 from sources.file.position import Position
-from sources.file.reading import Reading, text
+from sources.file.reading import Reading
 from sources.file.rotation import Unread, unread
 from sources.file.stream import Stream
 
@@ -95,7 +96,7 @@ class File:
         self._notes += found.notes
         position, reading = found.position, None
         for path, stream in found.logs:
-            reading = Reading(needles, trusted=self._trusted, before=reading)
+            reading = Reading(needles, trusted=self._trusted, older=reading)
             growing = found.resumable and stream is found.logs[-1][1] and _is_young(stream)
             yield from reading.records(stream, position, growing=growing)
             position = None
