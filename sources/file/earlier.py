@@ -30,6 +30,9 @@ _KEPT: Final = 1 << 20
 _LOOK_BACK: Final = 10_000
 """Bytes that are kept for that, and lines that are looked at."""
 
+_PIECES: Final = 8
+"""Pieces of the log before that are kept."""
+
 _PREFIX: Final = 120
 """Bytes at the beginning of a line in which host and caller stand."""
 
@@ -42,7 +45,7 @@ class Earlier:
 
     def __init__(self, now: float, older: "Earlier | None" = None) -> None:
         self._now = now
-        self._older: list[bytes] = older.pieces() if older else []
+        self._older: list[bytes] = older.pieces()[-_PIECES:] if older else []
         self._behind: deque[bytes] = deque()
         self._kept = 0
 
