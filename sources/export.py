@@ -54,16 +54,16 @@ def entries(pieces: Iterable[bytes]) -> Generator[Entry, None, Rest]:
             held, gone = _passed(held, begin, size, coming)
             skipped += gone
             continue
-        piece = next(coming, b"")
-        if not piece:
+        piece = next(coming, None)
+        if piece is None:
             return Rest(held, len(held) + skipped)
-        held += piece
+        held = (held + piece).lstrip(b"\n")
 
 
 def _passed(held: bytes, begin: int, size: int, coming: Iterator[bytes]) -> tuple[bytes, int]:
     """Return what is held without a value that stands at ``begin``, and how many bytes that had."""
     left, rest = size - (len(held) - begin), held[begin + size :]
-    while left > 0 and (piece := next(coming, b"")):
+    while left > 0 and (piece := next(coming, None)) is not None:
         left, rest = left - len(piece), piece[left:]
     head = held[: begin - _LENGTH] + bytes(_LENGTH)
     return head + rest, size - max(0, left)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from attrs import evolve
+from attrs import evolve, field, frozen
 
 from reconciler import Record
 from sources.times import epoch
@@ -25,8 +25,8 @@ _KMSG: Final = re.compile(
 _ESCAPED: Final = re.compile(r"(?:\\x[0-9a-f]{2})+")  # the bytes of one character stand together
 _PRI: Final = re.compile(r"<([0-9]{1,3})>")
 _RFC5424: Final = re.compile(
-    r"1 (?P<time>\S+) \S+ (?P<tag>\S+) (?P<process>\S+) \S+ (?:-|(?:\[[^\]]*\])+) ?\ufeff?"
-    r"(?P<text>.*)"
+    r"1 (?P<time>\S+) (?P<host>\S+) (?P<tag>\S+) (?P<process>\S+) \S+ "
+    r"(?:-|(?:\[[^\]]*\])+) ?\ufeff?(?P<text>.*)"
 )
 _TIME: Final = (
     r"(?P<time>[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}(?:\.[0-9]{1,9})?"
@@ -36,7 +36,7 @@ _TIME: Final = (
 )
 _TIMED: Final = re.compile(_TIME)
 _SYSLOG: Final = re.compile(
-    _TIME + r"(?:(?!\S*: )\S+ )?"  # `syslogd -S` of busybox writes no host
+    _TIME + r"(?:(?!\S*: )(?P<host>\S+) )?"  # `syslogd -S` of busybox writes no host
     r"(?:(?P<facility>[a-z0-9]{2,10})\.(?P<level>[a-z]{3,7}) )?"  # busybox writes these
     r"(?P<tag>[^\s:\[]+)(?P<process>\[[0-9]+\])?:(?: |(?=\[))(?P<text>.*)"
 )
@@ -54,9 +54,9 @@ _STAMP: Final = re.compile(
     r"|(?P<time>[^][<>]{1,40} [0-9]{1,2} [0-9:]{8} [0-9]{4})(?: <[ 0-9.,]+>)?"
     r"|<[ 0-9.,]+>"
     r"|[^][<>]{1,30}[0-9]{1,2} [0-9]{2}:[0-9]{2}"
-    r"| *\+[0-9]+[.,][0-9]{6})\](?: ?\[ *[TC][0-9]+\])? "
+    r"| *\+[0-9]+[.,][0-9]{6})\](?: ?\[ *(?P<caller>[TC][0-9]+)\])? "
 )
-_HOSTED: Final = re.compile(r"(?:(?!\S*: )\S+ )?kernel: (.*)")
+_HOSTED: Final = re.compile(r"(?:(?!\S*: )(?P<host>\S+) )?kernel: (?P<text>.*)")
 """What journalctl's short-monotonic and short-delta print behind the stamp.
 
 A word that ends in a colon is no host: the kernel itself says ``usb1: kernel: `` and what a user
@@ -71,6 +71,7 @@ _FRAMES: Final = ("\x1e", "data: ")
 
 _LEVELS: Final = ("emerg", "alert", "crit", "err", "warn", "notice", "info", "debug")
 _MEMBER: Final = re.compile(r' +"(fac|pri|time|msg)": +(.*?),?')
+_AT_ONCE: Final = re.compile(r"\[[^]]*[<+] *0[.,]000000>?\]")
 _REPEATED: Final = re.compile(r"message repeated ([1-9][0-9]{0,8}) times: \[ ?(.*)\]")
 
 
@@ -99,6 +100,42 @@ def parse(line: str, *, trusted: bool, now: float | None = None) -> Record | Non
         priority, line = int(match[1]), line[match.end() :]
         trusted = trusted and priority < 8
     return _text(line, priority, now, trusted=trusted)
+
+
+@frozen
+class Origin:
+    """Where a line comes from: the host and who called printk there, where they are told.
+
+    ``at_once`` tells that the record came no time after the one before.
+    """
+
+    host: str | None = None
+    caller: str | None = None
+    at_once: bool = field(default=False, eq=False)
+
+
+def origin(line: str) -> Origin:
+    """Return where a line comes from that `parse` reads; what the message says does not count."""
+    host = None
+    line = _COLOUR.sub("", line)
+    bare = line.startswith("[")
+    if match := _PRI.match(line):
+        line = line[match.end() :]
+    if (match := _RFC5424.fullmatch(line)) or (match := _SYSLOG.fullmatch(line)):
+        host, line = match["host"], match["text"]
+        if match := _REPEATED.fullmatch(line):
+            line = match[2]
+    else:
+        for prefix in (_DECODED, _DMESG_ISO):
+            if match := prefix.fullmatch(line):
+                line = match["text"]
+    stamp = _STAMP.match(line)
+    if stamp is None:
+        return Origin(host)
+    if bare and stamp["monotonic"] and (match := _HOSTED.fullmatch(line[stamp.end() :])):
+        host = match["host"]
+    caller = stamp["caller"] if stamp["monotonic"] else None
+    return Origin(host, caller, _AT_ONCE.match(stamp[0]) is not None)
 
 
 def is_known(line: str) -> bool:
@@ -173,7 +210,7 @@ def _bare(line: str, now: float, *, trusted: bool) -> Record:
     text, monotonic, when = _unstamped(line, now)
     carrier = "dmesg"
     if monotonic is not None and (match := _HOSTED.fullmatch(text)):
-        carrier, text = "syslog", match[1]
+        carrier, text = "syslog", match["text"]
     return Record(text=text, carrier=carrier, trusted=trusted, monotonic=monotonic, time=when)
 
 

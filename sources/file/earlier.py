@@ -14,27 +14,25 @@ _STAMPED: Final = re.compile(
     rb"(?:(?:<[0-7]>)?"
     rb"|(?:[A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}[-+.:0-9Z]*)"
     rb" ([\w.-]+) kernel: )"
-    rb"\[ *([0-9]{1,10}\.[0-9]{6})\](?: ?\[ *([TC][0-9]+)\])? "
+    rb"\[ *([0-9]{1,10}\.[0-9]{6})\](?: ?\[ *([TC][0-9]+)\])? (?!(?:\S+ )?kernel: )"
 )
 """Host, stamp and caller in the forms of a line of the kernel that most logs have."""
 
 _LINEWISE: Final = {"dmesg", "kmsg", "syslog"}
 """Carriers in which the lines of one record may come as several."""
 
-_HOST: Final = re.compile(rb"(\S+) (?:[a-z0-9]{2,10}\.[a-z]{3,7} )?kernel:")
-_CALLER: Final = re.compile(rb"\[ *[0-9]+\.[0-9]{6}\] ?\[ *([TC][0-9]+)\]")
-_AT_ONCE: Final = re.compile(rb"[^\[]{0,40}\[[^]]*[<+] *0[.,]000000>?\]")
-"""The host in a line, who called printk, and a record that came no time after the one before."""
-
 _KEPT: Final = 1 << 20
 _LOOK_BACK: Final = 10_000
 """Bytes that are kept for that, and lines that are looked at."""
 
+_NEAR: Final = 40
+"""Lines in which the one before is mostly found, where some callers take turns."""
+
+_PLAIN: Final = (1e-4, 1e9)
+"""Seconds that are written with the same digits everywhere, but for zeros: JSON, too."""
+
 _PIECES: Final = 8
 """Pieces of the log before that are kept."""
-
-_PREFIX: Final = 120
-"""Bytes at the beginning of a line in which host and caller stand."""
 
 
 class Earlier:
@@ -75,12 +73,25 @@ class Earlier:
         """
         own = _sign(record)
         if own is None:
-            return record.carrier == "dmesg" and _AT_ONCE.match(line) is not None
-        last = chunk.rfind(b"\n", 0, start - 1) + 1 if start else start
-        match, mine = _STAMPED.match(chunk, last, start), _STAMPED.match(chunk, start)
-        if match and mine and (match[1], match[3]) == (mine[1], mine[3]):
-            return match[2] == mine[2]  # as it mostly is not, and fast
+            return record.carrier == "dmesg" and shapes.origin(text(line)).at_once
+        if b"\x1b" not in line and (mine := _STAMPED.match(line)):
+            for each in islice(before(chunk, start), _NEAR):
+                match = _STAMPED.match(each)
+                if match is None or b"\x1b" in each:
+                    break
+                if match.group(1, 3) == mine.group(1, 3):
+                    return float(match[2]) == float(mine[2])  # as it mostly is not, and fast
+        if not self._is_behind(record, chunk, start):
+            return False
         return any(_sign(each) == own for each in self._nearest(record, line, chunk, start))
+
+    def _is_behind(self, record: Record, chunk: bytes, start: int) -> bool:
+        """Whether the digits of a stamp stand anywhere before a place; True where none are sure."""
+        stamp = record.monotonic
+        if record.sequence is not None or stamp is None or not _PLAIN[0] <= stamp < _PLAIN[1]:
+            return True
+        digits = f"{stamp:.6f}".strip("0.").encode()
+        return chunk.find(digits, 0, start) >= 0 or any(digits in each for each in self.pieces())
 
     def certain(self, record: Record, line: bytes, chunk: bytes, start: int) -> Record | None:
         """Return the nearest record before one whose time no clock has shown twice."""
@@ -93,13 +104,13 @@ class Earlier:
 
         If ``certain`` it is one whose time is.
         """
-        host, caller = _word(_HOST, line), _word(_CALLER, line)
+        origin = shapes.origin(text(line))
         earlier = chain(before(chunk, start), _backwards(self.pieces()))
         for each in islice(earlier, _LOOK_BACK):
             known = shapes.parse(text(each), trusted=True, now=self._now)
             if known is None or not known.trusted or known.carrier != record.carrier:
                 continue
-            if _sign(known) is None or (_word(_HOST, each), _word(_CALLER, each)) != (host, caller):
+            if _sign(known) is None or shapes.origin(text(each)) != origin:
                 continue
             if not certain or (known.time is not None and times.other(known.time) is None):
                 yield known
@@ -121,8 +132,3 @@ def _sign(record: Record) -> float | None:
         return record.monotonic
     fine = record.carrier == "dmesg" and record.time is not None and record.time % 1
     return record.time if fine else None
-
-
-def _word(pattern: re.Pattern[bytes], line: bytes) -> bytes | None:
-    match = pattern.search(line, 0, _PREFIX)
-    return match and match[1]

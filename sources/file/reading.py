@@ -1,7 +1,6 @@
 """The records in one log."""
 
 import re
-import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -13,7 +12,8 @@ from attrs import evolve
 from reconciler import Record
 from sources import export, shapes, times
 from sources.file.earlier import Earlier
-from sources.file.lines import before, chunks, goes_on, holding, lines, resume, text
+from sources.file.ending import last_stamp
+from sources.file.lines import chunks, goes_on, holding, lines, resume, text
 from sources.file.position import Position, fingerprints
 from sources.file.spread import Spread
 from sources.file.stream import Stream
@@ -32,9 +32,6 @@ _PIECE: Final = 1 << 18
 
 _BEHIND: Final = 1 << 18
 """Bytes before the place where reading goes on that are looked at for the record before."""
-
-_END: Final = 1 << 16
-"""Bytes at the end of a log in which the last stamp is looked for."""
 
 _RECENT: Final = 3 * 3600
 """Seconds in which an hour that comes twice is over."""
@@ -87,12 +84,13 @@ class Reading:
             self.offset, self.known = position.offset, position.lines
             if not stream.go(position.offset + position.tail):
                 raise OSError("it was truncated just now, try again")
-            self.earlier.remember(_before(stream, position.offset + position.tail))
             if not stream.ahead():
+                self.earlier.remember(_before(stream, stream.at))
                 return
             self.offset = resume(stream, position.offset, position.tail)
+            self.earlier.remember(_before(stream, self.offset))
             self._understood = True  # as far as it is new, it may be anything
-        self._end = _end(stream)
+        self._end = last_stamp(stream)
         if (stream.first or stream.ahead()).startswith(_EXPORTED):
             yield from self._exported(stream)
         else:
@@ -231,20 +229,6 @@ def _of(record: Record, latest: float | None) -> Record:
 
 def _since(earlier: Record, later: Record) -> float:
     return (later.monotonic or 0.0) - (earlier.monotonic or 0.0)
-
-
-def _end(stream: Stream) -> tuple[float, float] | None:
-    """Return when a log was written last, and the last stamp in it; None where nothing tells."""
-    status, place = stream.status, stream.at
-    if stream.packed or not stat.S_ISREG(status.st_mode):
-        return None
-    stream.go(max(0, status.st_size - _END))
-    piece = stream.read(_END)
-    stream.go(place)
-    records = (shapes.parse(text(line), trusted=True) for line in before(piece, len(piece)))
-    stamps = (each.monotonic for each in records if each and each.monotonic is not None)
-    last = next(stamps, None)
-    return None if last is None else (min(time.time(), status.st_mtime), last)
 
 
 def _parts(needle: str) -> Iterator[str]:

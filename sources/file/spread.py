@@ -23,8 +23,8 @@ _CURSOR: Final = b" [s="
 _LAST: Final = 1 << 16
 """By these an entry is noticed: its message, or its first line among the last bytes of a chunk."""
 
-_COLOUR: Final = re.compile(rb"\x1b\[[0-9;]*[mK]")
-"""As `sources.shapes` takes it off."""
+_COLOUR: Final = re.compile(rb"\A(?:[ }]|\x1b\[[0-9;]*[mK])*\x1b(?:\[[0-9;]*)?\Z|\x1b\[[0-9;]*[mK]")
+"""As `sources.shapes` takes it off; a line may be written no further than within one."""
 
 _MOST: Final = 1 << 20
 """Bytes of an object that is no record of the kernel, and is not held any longer."""
@@ -32,6 +32,7 @@ _MOST: Final = 1 << 20
 
 def opens(line: bytes) -> bool:
     """Whether such a record may begin in a line."""
+    line = _COLOUR.sub(b"", line)
     return line.rstrip() == b"{" or _HEADER.match(line) is not None
 
 
@@ -59,9 +60,10 @@ class Spread:
 
     def begins(self, chunk: bytes, end: int) -> bool:
         """Whether these lines are part of such a record, or one may begin in them."""
+        if b"\x1b" in chunk:
+            chunk = _COLOUR.sub(b"", chunk[:end])
+            end = len(chunk)
         if self._block is not None or contains(chunk, end, _MESSAGE):
-            return True
-        if b"\x1b" in chunk and (b"{" in chunk or b"[s=" in chunk):
             return True
         last = chunk[max(0, end - _LAST) : end]
         if contains(last, len(last), _CURSOR):

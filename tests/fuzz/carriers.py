@@ -63,6 +63,9 @@ def plain(told: Message, dice: random.Random) -> str:
         f"Aug 28 13:16:32 web1 kernel: [{seconds}] {text}",
         f"Oct 25 02:{dice.randrange(60):02}:32 web1 kernel: [{seconds}] {text}",
         f"Feb 29 13:16:32 web1 kernel: {text}",
+        f"Aug 28 13:16:32 web1 kernel: [{seconds}] message repeated 3 times: [ {text}]",
+        f"Aug 28 13:16:32 a:b[1]: kernel: [{seconds}] {text}",
+        f"Aug 28 13:16:32 web1 kern.debug kernel: [{seconds}][ T1] {text}",
         f"{dice.choice(('Dec 31', 'Jan  1'))} 00:16:32.5 web1 kernel: {text}",
         f"2026-03-01T10:11:12.12{dice.choice(('+00:00', 'Z', '', '-0330'))} web1 kernel: {text}",
         f"2026-07-01T10:11:12 web1 kernel: [{seconds}] {text}",
@@ -82,6 +85,9 @@ def localized(told: Message, dice: random.Random) -> str:
         f"[  +0{comma}000093] {text}",
         f"[<    0{comma}000093>] {text}",
         f"[{told.seconds} <    0{comma}000093>] {text}",
+        f"[{dice.choice(LOCALES)} <    0{comma}000000>] {text}",
+        f"[  +0{comma}000000] {text}",
+        f"[<    0{comma}000000>] {text}",
         f"2026-11-28T20:52:14,123456+01:00 {text}",
     ))  # fmt: skip
 
@@ -118,7 +124,15 @@ def escaped(text: str) -> str:
 
 
 def pretty(told: Message, dice: random.Random) -> str:
-    """Write an entry over lines: as json-pretty, or verbose."""
+    """Write an entry over lines: as json-pretty, or verbose; sometimes in colours."""
+    made, chance = over_lines(told, dice), dice.random()
+    if chance < 0.2:
+        return "\n".join(f"\x1b[0;1;39m{each}\x1b[0m" for each in made.split("\n"))
+    return coloured(made, dice) if chance < 0.3 else made
+
+
+def over_lines(told: Message, dice: random.Random) -> str:
+    """Write an entry as json-pretty, or verbose."""
     if dice.random() < 0.5:
         return json.dumps(told.journal, indent="\t", ensure_ascii=False)
     head = f"Sat 2026-11-28 20:52:14.123456 UTC [s=1;i=2;b=3;m=4;t={told.micros + 16:x};x=5]"
@@ -134,6 +148,27 @@ def coloured(line: str, dice: random.Random) -> str:
     return line
 
 
+LINEWISE: Final = (
+    ("[{}] {}", "[{}][ T1] {}", "[{}] [C2] {}"),
+    ("<4>[{}] {}", "<4>[{}][   T1] {}", "<15>[{}] {}"),
+    ("kern  :debug : [{}] {}", "kern  :debug : [{}][ T1] {}", "user  :info  : [{}] {}"),
+    ("Aug 28 13:16:32 web1 kernel: [{}] {}", "Aug 28 13:16:32 web2 kernel: [{}] {}"),
+    ("Aug 28 13:16:32 kernel: [{}] {}", "Aug 28 13:16:33 kernel: [{}] {}"),
+    ("Aug 28 13:16:32 web1 kernel: [{}] {}", "Aug 28 13:16:32 web1 kernel: [{}][ T12] {}"),
+    ("Aug 28 13:16:32 web1 kern.warn kernel: [{}] {}", "Aug 28 13:16:33 web1 kernel: [{}] {}"),
+    ("<4>1 2026-03-01T10:11:12Z web1 kernel - - - [{}] {}",
+     "<4>1 2026-03-01T10:11:12Z web2 kernel - - - [{}] {}"),
+    ("[{}] web1 kernel: {}", "[{}] web2 kernel: {}", "[{}] kernel: {}", "[{}] {}"),
+    ("2026-11-28T20:52:14,123456+01:00 {1}", "2026-11-28T19:52:14,123456+00:00 {1}",
+     "2026-11-28T20:52:14,000000+01:00 {1}", "2026-11-28T20:52:14,123457+01:00 {1}"),
+    ("7,5,1500000,-;{1}", "7,5,1500001,-;{1}", "7,6,1500000,-;{1}"),
+    ("[    1.500000] {1}", "[1.500000] {1}", '{{"pri": 7, "time": 1.5, "msg": "{1}"}}'),
+)  # fmt: skip
+"""How each line of a record is written: in two ways, and then in those of others.
+
+The second way may be that of another host, caller or moment.
+"""
+
 ONE_LINE: Final[tuple[Callable[[Message, random.Random], str], ...]] = (
     plain, plain, plain, localized, journalctl, journalctl, printed,
 )  # fmt: skip
@@ -146,8 +181,18 @@ def line(told: Message, dice: random.Random) -> str:
 
 
 def continued(told: Message, further: str, dice: random.Random) -> str:
-    """Write a record of two lines, each with the record's stamp; others may come in between."""
-    shape = dice.choice(("[{}] {}", "<4>[{}] {}", "Aug 28 13:16:32 web1 kernel: [{}] {}"))
-    between = "Aug 28 13:16:32 web1 sshd[77]: [    1.000000] no\n" * dice.choice((0, 0, 1, 30))
-    first, second = (shape.format(told.seconds, text) for text in (told.text, further))
-    return f"{first}\n{between}{second}"
+    """Write a record of two lines, each with the record's sign; others may come in between.
+
+    Where these are of another host, caller or program, they do not part it.
+    """
+    shapes = dice.choice(LINEWISE)
+    others = (shapes[0], "Aug 28 13:16:32 web1 sshd[77]: [{}] {}")
+    between = [
+        dice.choice((*shapes, *others)).format(dice.choice((told.seconds, "    1.000000")), "no")
+        for _ in range(dice.choice((0, 0, 1, 2, 30)))
+    ]
+    first, second = (dice.choice(shapes[:2]) for _ in range(2))
+    if dice.random() < 0.8:
+        second = first
+    lines = [first.format(told.seconds, told.text), *between, second.format(told.seconds, further)]
+    return "\n".join(lines)

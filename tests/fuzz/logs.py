@@ -23,7 +23,7 @@ from reference import (
 from stamps import without_stamp
 from texts import DIGITS, HEX, LARGE, is_like, only
 
-BACK: Final = 1000
+BACK: Final = 10_000
 """Lines of others that may stand between two lines of one record."""
 
 
@@ -44,11 +44,12 @@ class Log:
         if not self.is_kept(lines, at):
             return None
         found = said(as_text(lines[at]), trusted=True)
-        if found and found.linewise and found.micros is not None:
-            for earlier in lines[max(0, at - BACK) : at][::-1]:
-                before = said(as_text(earlier), trusted=True)
-                if before and before.micros is not None:
-                    return None if before.micros == found.micros else found
+        if found is None or found.sign is None:
+            return None if found and found.at_once else found
+        for earlier in lines[max(0, at - BACK) : at][::-1]:
+            before = said(as_text(earlier), trusted=True)
+            if before and before.trusted and before.sign is not None and is_beside(before, found):
+                return None if before.sign == found.sign else found
         return found
 
     def is_kept(self, lines: Sequence[bytes], at: int) -> bool:
@@ -76,7 +77,8 @@ class Log:
 
     def is_spread(self) -> bool:
         """Return whether records may be spread over lines in it."""
-        return b" [s=" in self.content or any(each.rstrip() == b"{" for each in self.lines())
+        rows = [uncoloured(each) for each in self.lines()]
+        return any(b" [s=" in each or each.rstrip() == b"{" for each in rows)
 
 
 def as_text(line: bytes) -> str:
@@ -84,8 +86,19 @@ def as_text(line: bytes) -> str:
     return line.rstrip(b"\r").lstrip(b"\0").decode(errors="replace")
 
 
-def spread(rows: Sequence[bytes]) -> tuple[list[Said | None], int]:
+def is_beside(one: Said, other: Said) -> bool:
+    """Return whether both come the same way, from the same host and caller."""
+    return (one.carrier, one.host, one.caller) == (other.carrier, other.host, other.caller)
+
+
+def uncoloured(row: bytes) -> bytes:
+    """Take off what colours it on a terminal."""
+    return without_colours(row.decode("latin-1")).encode("latin-1")
+
+
+def spread(coloured: Sequence[bytes]) -> tuple[list[Said | None], int]:
     """Read what begins in the first row and goes on in others; give also how many rows it has."""
+    rows = [uncoloured(each) for each in coloured]
     first = rows[0]
     if first.rstrip() == b"{":
         if rows[1:] and rows[1][:1] in {b" ", b"\t"} and rows[1].strip() == b'"dmesg": [':

@@ -82,7 +82,10 @@ def compared(path: Path, needles: Sequence[str]) -> list[Record]:
 
 
 def _read(path: Path, needles: Sequence[str]) -> Iterator[Record]:
-    """Read a log; of two times that a clock showed the record before decides, if it is yielded."""
+    """Read a log; of two times that a clock showed the record before decides, if it is yielded.
+
+    When a record was made at the latest, the clock decides, too.
+    """
     for each in File(Settings(str(path), trusted=True)).read(None, needles):
         twice = each.time is not None and times.other(each.time) is not None
-        yield evolve(each, time=None) if twice else each
+        yield evolve(each, time=None if twice else each.time, latest=None)

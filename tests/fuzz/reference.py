@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 from moments import Moment, iso, moment, rounded
-from stamps import is_dated, without_stamp
+from stamps import called, is_at_once, is_dated, without_stamp
 from texts import DIGITS, HEX, SMALL, is_like, is_number, is_port, is_word, only
 
 FORMATS: Final = (
@@ -56,14 +56,22 @@ class Peer:
 
 @frozen
 class Said:
-    """What the kernel said in a line; ``linewise`` where each line of a record has a prefix."""
+    """What the kernel said in a line, and where.
+
+    All lines of a record have one ``sign``, if any, of the same carrier, host and caller. One that
+    is ``at_once`` says itself that it came no time after the record before.
+    """
 
     text: str
     trusted: bool
     count: int = 1
     micros: int | None = None
     when: Moment = None
-    linewise: bool = True
+    carrier: str = ""
+    sign: float | None = None
+    host: str = ""
+    caller: str = ""
+    at_once: bool = False
 
     def peer(self) -> Peer | None:
         """Return whom it accuses."""
@@ -110,11 +118,14 @@ def address(text: str) -> str | None:
 
 
 def is_somebody(host: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Return whether a packet can come from there."""
+    """Return whether a packet can come from there, or from behind a translator (NAT64)."""
     if host.version == 4:
         first = host.packed[0]
         return first not in {0, 127} and not 224 <= first <= 239 and str(host) != "255.255.255.255"
-    return int(host) > 1 and host.packed[0] != 0xFF
+    network, last = host.packed[:12], host.packed[12:]
+    if network == bytes.fromhex("0064ff9b") + bytes(8):
+        return is_somebody(ipaddress.IPv4Address(last))
+    return network != bytes(12) and network[0] != 0xFF
 
 
 def line(text: str, *, trusted: bool, now: float = NOW) -> Peer | None:
@@ -147,9 +158,11 @@ def worded(text: str, now: float, *, trusted: bool) -> Said | None:
     if is_dated(text):
         return stamped(text[33:], now, trusted=trusted, when=iso(text[:32]))
     if tagged := new_syslog(text) or old_syslog(text):
-        name, tag, body = tagged
-        trusted, when = trusted and name in {"", "kern"}, written(text, now)
-        return logged(body, now, trusted=trusted, when=when) if tag == "kernel" else None
+        name, tag, body, host = tagged
+        if tag != "kernel":
+            return None
+        found = logged(body, now, trusted=trusted and name in {"", "kern"}, when=written(text, now))
+        return evolve(found, host=host)
     if behind_time(text) is not None:
         return None
     if decoded := facility(text):
@@ -194,8 +207,9 @@ def is_record(text: str) -> bool:
 def record(text: str, *, trusted: bool) -> Said:
     """Read ``PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;text``."""
     head, _, body = text.partition(";")
-    priority, _, micros, _ = head.split(",", 3)
-    return Said(unescaped(body), trusted and int(priority) < 8, micros=int(micros), linewise=False)
+    priority, number, micros, _ = head.split(",", 3)
+    trusted = trusted and int(priority) < 8
+    return Said(unescaped(body), trusted, 1, int(micros), carrier="kmsg", sign=int(number))
 
 
 def unescaped(text: str) -> str:
@@ -211,8 +225,8 @@ def unescaped(text: str) -> str:
     return made.decode(errors="replace")
 
 
-def new_syslog(text: str) -> tuple[str, str, str] | None:
-    """Return tag and body of RFC 5424, behind its priority; a process is not the kernel."""
+def new_syslog(text: str) -> tuple[str, str, str, str] | None:
+    """Return tag, body and host of RFC 5424, behind its priority; a process is not the kernel."""
     words = text.split(" ", 6)
     if len(words) < 7 or words[0] != "1" or not all(map(is_word, words[1:6])):
         return None
@@ -230,17 +244,24 @@ def new_syslog(text: str) -> tuple[str, str, str] | None:
     else:
         return None
     tag = words[3] if words[4] == "-" else f"{words[3]}[{words[4]}]"
-    return "", tag, rest.removeprefix(" ").removeprefix("\ufeff")
+    return "", tag, rest.removeprefix(" ").removeprefix("\ufeff"), words[2]
 
 
-def old_syslog(text: str) -> tuple[str, str, str] | None:
-    """Return facility, tag with process, and body of a line as a logger or journalctl writes it."""
+def old_syslog(text: str) -> tuple[str, str, str, str] | None:
+    """Return facility, tag with process, body and host of what a logger or journalctl writes."""
     rest = behind_time(text)
     if rest is None:
         return None
     first, _, others = rest.partition(" ")
-    named = is_word(first) and not (first.endswith(":") and first.count(":") == 1 < len(first))
-    return (named and behind_host(others)) or behind_host(rest) or None
+    if is_host(first) and (tagged := behind_host(others)):
+        return *tagged, first
+    tagged = behind_host(rest)
+    return tagged and (*tagged, "")
+
+
+def is_host(text: str) -> bool:
+    """Return whether a word may name a host: a tag ends in a colon."""
+    return is_word(text) and not text.endswith(":")
 
 
 def behind_host(text: str) -> tuple[str, str, str] | None:
@@ -307,20 +328,42 @@ def written(text: str, now: float) -> Moment:
 
 def logged(text: str, now: float, *, trusted: bool, when: Moment) -> Said:
     """Read the body of a line of a log, which may say that it stands for several."""
-    body, micros, own = without_stamp(text, now)
-    count = 1
-    first, times, rest = body.partition(" times: [")
+    found = logged_once(text, now, trusted=trusted, when=when)
+    first, times, rest = found.text.partition(" times: [")
     number = first.removeprefix("message repeated ")
-    if times and number != first and is_number(number, 9) and number[0] != "0" and rest[-1:] == "]":
-        count = int(number)
-        body, micros, own = without_stamp(rest[:-1].removeprefix(" "), now)
-    return Said(body, trusted, count, micros, own if when is None else when)
+    folded = times and number != first and is_number(number, 9) and number[0] != "0"
+    if folded and rest[-1:] == "]" and found.micros is None:
+        return evolve(
+            logged_once(rest[:-1].removeprefix(" "), now, trusted=trusted, when=when),
+            count=int(number),
+        )
+    return found
+
+
+def logged_once(text: str, now: float, *, trusted: bool, when: Moment) -> Said:
+    """Read a message in a log; only the kernel's own stamp is a sign there."""
+    found = stamped(text, now, trusted=trusted, when=when)
+    sign = None if found.micros is None else found.sign
+    return evolve(found, carrier="syslog", sign=sign, at_once=False)
 
 
 def stamped(text: str, now: float, *, trusted: bool, when: Moment = None) -> Said:
     """Read a message that may stand behind the kernel's own stamp."""
     body, micros, own = without_stamp(text, now)
-    return Said(body, trusted, 1, micros, own if when is None else when)
+    sign = None if micros is None else float(f"{micros}e-6")
+    if micros is None and isinstance(when, float) and when % 1 > 0:
+        sign = when
+    return Said(
+        body,
+        trusted,
+        1,
+        micros,
+        own if when is None else when,
+        "dmesg",
+        sign,
+        caller=called(text),
+        at_once=is_at_once(text),
+    )
 
 
 def hosted(text: str, now: float, *, trusted: bool) -> Said:
@@ -329,10 +372,11 @@ def hosted(text: str, now: float, *, trusted: bool) -> Said:
     if found.micros is None or "\n" in found.text:
         return found
     host, blank, behind = found.text.partition(" ")
-    tag = host.endswith(":") and host.count(":") == 1 < len(host)
-    both = blank and is_word(host) and not tag
-    body = behind if both and behind.startswith("kernel: ") else found.text
-    return evolve(found, text=body.removeprefix("kernel: "))
+    if not (blank and is_host(host) and behind.startswith("kernel: ")):
+        host, behind = "", found.text
+    if not behind.startswith("kernel: "):
+        return found
+    return evolve(found, text=behind.removeprefix("kernel: "), carrier="syslog", host=host)
 
 
 def json_line(text: str, *, trusted: bool) -> Said | None:
@@ -355,10 +399,10 @@ def dmesg(entry: Mapping[str, object], *, trusted: bool) -> Said | None:
         trusted = trusted and name == "kern"
     elif isinstance(priority, int) and not isinstance(priority, bool):
         trusted = trusted and priority < 8
-    micros = None
+    micros = sign = None
     if isinstance(time, int | float) and not isinstance(time, bool) and 0 <= time < 10**12:
-        micros = round(time * 1e6)
-    return Said(text, trusted, micros=micros)
+        micros, sign = round(time * 1e6), float(time)
+    return Said(text, trusted, micros=micros, carrier="dmesg", sign=sign)
 
 
 def journal(entry: Mapping[str, object], *, trusted: bool) -> Said | None:
@@ -378,4 +422,4 @@ def journal(entry: Mapping[str, object], *, trusted: bool) -> Said | None:
     known = int(str(micros)) if is_number(micros, 20) else None
     real = entry.get("__REALTIME_TIMESTAMP")
     when = rounded(int(str(real)) / 1e6) if is_number(real, 20) else None
-    return Said(text, trusted and kernel and of_kernel, 1, known, when, linewise=False)
+    return Said(text, trusted and kernel and of_kernel, 1, known, when, "journal")

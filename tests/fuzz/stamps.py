@@ -33,14 +33,38 @@ def without_stamp(text: str, now: float) -> tuple[str, int | None, Moment]:
 def in_brackets(text: str) -> tuple[str, str]:
     """Return what stands in brackets, and what behind it, without the caller; nothing if none."""
     inside, closed, rest = text.partition("]")
-    if rest.startswith(("[", " [")):
-        caller, ended, behind = rest.lstrip(" ")[1:].partition("]")
-        caller = caller.lstrip(" ")
-        if ended and caller[:1] in {"T", "C"} and is_number(caller[1:], len(caller)):
-            rest = behind if behind.startswith(" ") else rest
+    rest = behind_caller(rest)[1]
     if text.startswith("[") and closed and rest.startswith(" "):
         return inside[1:], rest[1:]
     return "", ""
+
+
+def behind_caller(text: str) -> tuple[str, str]:
+    """Return who called printk, if that stands here in brackets, and what stands behind it."""
+    if text.startswith(("[", " [")):
+        caller, ended, behind = text.lstrip(" ")[1:].partition("]")
+        caller = caller.lstrip(" ")
+        if ended and caller[:1] in {"T", "C"} and is_number(caller[1:], len(caller)):
+            return (caller, behind) if behind.startswith(" ") else ("", text)
+    return "", text
+
+
+def called(text: str) -> str:
+    """Return who called printk, where a stamp with seconds stands before a message."""
+    _, micros, _ = without_stamp(text, 0)
+    return "" if micros is None else behind_caller(text.partition("]")[2])[0]
+
+
+def is_at_once(text: str) -> bool:
+    """Return whether it says that it came no time after the record before."""
+    if without_stamp(text, 0)[0] == text:
+        return False
+    inside, _ = in_brackets(text)
+    for sign, end in (("<", ">"), ("+", "")):
+        _, found, delta = inside.rpartition(sign)
+        if found and delta.lstrip(" ") in {f"0.000000{end}", f"0,000000{end}"}:
+            return True
+    return False
 
 
 def is_ahead(text: str) -> bool:

@@ -16,7 +16,7 @@ from reconciler.detection import detect
 from reconciler.model import Record
 from reconciler.network import Network
 from sources import export, kmsg, shapes, times
-from sources.file import lines, reading
+from sources.file import earlier, lines, reading, spread
 
 FUZZ = ROOT / "tests" / "fuzz"
 SAMPLES = [json.loads(line) for line in (DATA / "kernel-messages.jsonl").read_text().splitlines()]
@@ -59,6 +59,13 @@ REACHED = {
     "no year": ("line", b"Feb 29 13:16:32 web1 kernel: "),
     "json-pretty": ("file", b"{\n\t"),
     "verbose": ("file", b"Sat 2026-11-28 20:52:14.123456 UTC [s=1;"),
+    "verbose in colours": ("file", b"\x1b[0;1;39m    MESSAGE="),
+    "another host": ("file", b"Aug 28 13:16:32 web2 kernel: "),
+    "no host": ("file", b"Aug 28 13:16:33 kernel: ["),
+    "a caller": ("file", b"][   T1] "),
+    "an equal number": ("file", b"7,5,1500001,-;"),
+    "an equal time of day": ("file", b"2026-11-28T19:52:14,123456+00:00 "),
+    "no time after the one before": ("line", b"[<    0.000000>] "),
     "export": ("file", b"__CURSOR="),
     "an equal time": ("document", b'"time": 1.5,'),
 }
@@ -66,10 +73,11 @@ REACHED = {
 
 @pytest.mark.parametrize("shape", REACHED)
 def test_every_shape_is_reached(shape: str) -> None:
-    """An input that has it has an offence, too; a log begins with it."""
+    """An input that has it has an offence, too; a log of several lines begins with it."""
     name, marker = REACHED[shape]
     inputs = (TARGETS[name].changed(b"", seed, 4096) for seed in range(5000))
-    fits = bytes.startswith if name == "file" else bytes.__contains__
+    begins = name == "file" and marker[:1] not in {b"\x1b", b"]"}
+    fits = bytes.startswith if begins else bytes.__contains__
     assert any(fits(data, marker) and TARGETS[name].check(data) for data in inputs)
 
 
@@ -77,7 +85,13 @@ def _trusting(record: Record | None) -> Record | None:
     return record and evolve(record, trusted=True)
 
 
+def _unstamped(line: str) -> str:
+    """Leave out the stamp before ``message repeated``."""
+    return re.sub(r"\[ *[0-9.]+\] (?=message repeated)", "", line)
+
+
 KMSG, RESUME, LINE, EPOCH = shapes.kmsg, lines.resume, shapes.parse, times.epoch
+ORIGIN = shapes.origin
 ANY_FLAG = rb"([0-9]+),([0-9]+),([0-9]+),[^;]*;([^\n]*)"
 MISTAKES: dict[str, tuple[str, object, str, object]] = {
     "mapped addresses": ("network", Network, "parse", Network.exact),
@@ -88,10 +102,23 @@ MISTAKES: dict[str, tuple[str, object, str, object]] = {
     "lengths": ("journal", export, "_LENGTH", 7),
     "impossible peers": ("message", detect, "_NOBODY", ()),
     "colours": ("line", shapes, "_COLOUR", re.compile("\x1b")),
-    "hosts": ("line", shapes, "_HOSTED", re.compile(r"(?:\S+ )?kernel: (.*)")),
+    "hosts": ("line", shapes, "_HOSTED", re.compile(r"(?:(?P<host>\S+) )?kernel: (?P<text>.*)")),
     "years": ("line", shapes, "epoch", lambda text, now: EPOCH(text, now + 1e8)),
-    "continuations": ("file", reading, "_LINEWISE", {"dmesg"}),
-    "what was read before": ("file", reading, "_before", lambda stream: stream.last),
+    "continuations": ("file", earlier, "_LINEWISE", {"dmesg"}),
+    "continuations of dmesg": ("file", earlier, "_LINEWISE", {"kmsg", "syslog"}),
+    "numbers of records": ("file", earlier, "_LINEWISE", {"dmesg", "syslog"}),
+    "no time between": ("file", shapes, "_AT_ONCE", re.compile("$")),
+    "hosts of records": ("file", shapes, "origin", lambda line: evolve(ORIGIN(line), host=None)),
+    "callers": ("file", shapes, "origin", lambda line: evolve(ORIGIN(line), caller=None)),
+    "colours over lines": ("file", spread, "_COLOUR", re.compile(b"$")),
+    "repetitions": ("line", shapes, "parse", lambda line, **how: LINE(_unstamped(line), **how)),
+    "translated peers": ("message", detect, "within", lambda address: address),
+    "what was read before": (
+        "file",
+        reading,
+        "_before",
+        lambda stream, place: (stream.go(place), b"")[1],
+    ),
     "times in a document": ("document", shapes, "_seconds", lambda _: None),
     "seams": ("paths", reading, "_parts", lambda needle: [needle]),
 }

@@ -86,20 +86,16 @@ def test_a_field_that_stands_twice_has_both_values() -> None:
     assert read(text, 100)[0] == [{"F": ["0", "1", "2"]}]
 
 
-@pytest.mark.parametrize("size", [70, 1000, 1 << 18])
-@pytest.mark.parametrize("cut", [False, True])
-def test_a_value_that_is_too_large_is_passed_over(
-    size: int, monkeypatch: pytest.MonkeyPatch, *, cut: bool
-) -> None:
-    """Any program may store one; what follows is read, and the rest is told by its length."""
-    monkeypatch.setattr(export, "_MOST", 50)
-    large = written([("A", b"1"), ("CORE", b"x\n\n" * 99), ("B", b"2")])
-    text = large + written([("MESSAGE", b"it")])
-    if cut:
-        text = text[:200]
-    found, rest = read(text, size)
-    if cut:
-        assert (found, rest.length) == ([], 200)
-    else:
-        assert [entry.get("MESSAGE") for entry in found] == [None, "it"]
-        assert (found[0]["A"], found[0]["B"], rest.length) == ("1", "2", 0)
+@pytest.mark.parametrize("size", [1 << 16, 1 << 20])
+def test_what_follows_a_value_that_is_passed_over_is_read(size: int) -> None:
+    """Also where both came in the last piece."""
+    large = written([("A", b"\n" * (1 << 20) + b"x")])
+    found, rest = read(large + written([("B", b"b")]) + b"C=", size)
+    assert found == [{"A": ""}, {"B": "b"}]
+    assert rest == export.Rest(b"C=", 2)
+
+
+def test_pieces_may_be_empty_or_begin_with_an_empty_line() -> None:
+    """Neither is an end, nor an entry."""
+    pieces = [b"", b"\nA=a\n\n", b"", b"\n", b"B=b\n\n"]
+    assert [*export.entries(pieces)] == [{"A": "a"}, {"B": "b"}]

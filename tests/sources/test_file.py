@@ -110,6 +110,45 @@ def test_a_line_that_was_cut_is_read_when_it_is_whole(log: Path) -> None:
     assert read(log, cursor)[0] == ["third"]
 
 
+def test_a_line_that_was_cut_does_not_continue_itself(log: Path) -> None:
+    """Its beginning, which has the same stamp, is no record before it."""
+    append(log, "[    1.000000] Pe")
+    _, cursor = read(log)
+    append(log, "er\n")
+    assert read(log, cursor)[0] == ["Peer"]
+
+
+HOST = "Aug 28 13:16:32 {} kernel: [    5.000000]{} {}"
+DECODED = "kern  :info  : [    5.000000] {}"
+ISO = "2026-11-28T20:52:14,{}+01:00 {}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "texts"),
+    [
+        ([HOST.format("a", "", "1"), HOST.format("b", "", "2"), HOST.format("a", "", "3")], "12"),
+        ([HOST.format("a", "[ T1]", "1"), HOST.format("a", "[ T2]", "2"),
+          HOST.format("a", "[ T1]", "3")], "12"),
+        ([HOST.format("a", "[ T1]", "1"), HOST.format("a", "[T1]", "2")], "1"),
+        (["[    5.000000] 1", "[5.000000] 2"], "1"),
+        (["[    5.000000] 1", "[    5.000000] a kernel: 2", "[    5.000000] a kernel: 3"], "12"),
+        ([DECODED.format("1"), DECODED.format("a kernel: 2"), DECODED.format("3")], "1"),
+        ([DECODED.format("[    1.000000] [T1] 1"), DECODED.format("2")], "1"),
+        (["Aug 28 13:16:32 kernel: [    5.000000] 1", "Aug 28 13:16:33 kernel: [    5.000000] 2"],
+         "1"),
+        ([ISO.format("000001", "1"), ISO.format("000001", "2"), ISO.format("000000", "3")], "13"),
+        (["[<    0.000001>] 1", "[<    0.000000>] 2", "a [+0.000000] 3"], "13"),
+        (["\x1b[32m[    5.000000] \x1b[0m1", "[    5.000000] 2"], "1"),
+    ],
+)  # fmt: skip
+def test_a_line_continues_the_record_before_of_its_host_and_caller(
+    log: Path, lines: list[str], texts: str
+) -> None:
+    """These are what the carrier says, nothing in a message; how a stamp is padded says nothing."""
+    log.write_text("".join(f"{line}\n" for line in lines))
+    assert "".join(text[-1] for text in read(log)[0]) == texts
+
+
 def test_another_file_under_the_name_is_read_from_its_beginning(log: Path) -> None:
     """After a rotation nothing of the new file is skipped."""
     _, cursor = read(log)

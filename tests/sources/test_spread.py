@@ -37,6 +37,10 @@ LOGS = {
         "".join(f"{key}={value}\n" for key, value in entry(text).items()) + "\n" for text in TEXTS
     ),
 }
+LOGS |= {
+    f"{shape} in colours": "".join(f"\x1b[1m{line}\x1b[0m\n" for line in LOGS[shape].splitlines())
+    for shape in ("json-pretty", "verbose")
+}
 
 
 def read(log: Path, cursor: str | None = None) -> tuple[list[str], str | None]:
