@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from reconciler import Record
 from sources.times import epoch
@@ -111,7 +111,13 @@ class Origin:
 
     host: str | None = None
     caller: str | None = None
-    at_once: bool = field(default=False, eq=False)
+    at_once: bool = False
+
+    def may_be(self, other: "Origin") -> bool:
+        """Whether both may be the same; what one does not tell separates nothing."""
+        return (None in {self.host, other.host} or self.host == other.host) and (
+            None in {self.caller, other.caller} or self.caller == other.caller
+        )
 
 
 def origin(line: str) -> Origin:
@@ -216,11 +222,12 @@ def _bare(line: str, now: float, *, trusted: bool) -> Record:
 
 def _text(line: str, priority: int | None, now: float, *, trusted: bool) -> Record | None:
     """Read a line without its ``<PRIORITY>``; that of 0 to 7 is the kernel's in RFC 5424 only."""
+    match: re.Match[str] | None
     carrier, when = "dmesg", None
     facility, level = (None, None) if priority is None else divmod(priority, 8)
     facility = facility or None
-    if match := _DMESG_ISO.fullmatch(line):
-        when, line = epoch(match["time"], now), match["text"]
+    if iso := _DMESG_ISO.fullmatch(line):
+        match, when, line = iso, epoch(iso["time"], now), iso["text"]
     elif (match := _RFC5424.fullmatch(line)) or (match := _SYSLOG.fullmatch(line)):
         if match["tag"] != "kernel" or match["process"] not in {None, "-"}:
             return None  # the kernel has no number: a process called itself so
@@ -236,7 +243,8 @@ def _text(line: str, priority: int | None, now: float, *, trusted: bool) -> Reco
     named = match.groupdict() if match else {}
     if named.get("facility"):
         facility, level = (0 if named["facility"] == "kern" else 1), _level(named["level"])
-    line, monotonic, stamped = _unstamped(line, now)
+    # Behind an ISO time dmesg writes no stamp: what looks like one is of the message.
+    line, monotonic, stamped = (line, None, None) if iso else _unstamped(line, now)
     repeated = 1
     # The kernel's stamp stands within: where it stands before, somebody made the kernel say this.
     if carrier == "syslog" and monotonic is None and (match := _REPEATED.fullmatch(line)):

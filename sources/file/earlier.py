@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Final
 
@@ -22,14 +22,22 @@ _LINEWISE: Final = {"dmesg", "kmsg", "syslog"}
 """Carriers in which the lines of one record may come as several."""
 
 _KEPT: Final = 1 << 20
-_LOOK_BACK: Final = 10_000
-"""Bytes that are kept for that, and lines that are looked at."""
+"""Bytes that are kept of a log."""
 
 _NEAR: Final = 40
-"""Lines in which the one before is mostly found, where some callers take turns."""
+"""Lines in which the nearest record decides; farther back only one with the same sign does."""
 
-_PLAIN: Final = (1e-4, 1e9)
-"""Seconds that are written with the same digits everywhere, but for zeros: JSON, too."""
+_FAR: Final = 10_000
+"""Lines in which a record is looked for whose time is certain."""
+
+_EQUAL: Final = 50
+"""Lines farther back with the digits of a sign that are looked at."""
+
+_ISO: Final = re.compile(rb"T[0-9:]{8},[0-9]{6}[-+]")
+"""A time of ``dmesg --time-format iso``, to the microsecond."""
+
+_PREFIX: Final = 80
+"""Bytes at the beginning of a line in which that stands."""
 
 _PIECES: Final = 8
 """Pieces of the log before that are kept."""
@@ -69,52 +77,58 @@ class Earlier:
         and netconsole write the prefix of a record before each of its lines (print_prefix in
         kernel/printk/printk.c), so these have one stamp; records of /dev/kmsg have one number.
         Whoever gets a line break into a message, by the name of a file for instance, would write a
-        message of his own otherwise.
+        message of his own otherwise. What the message says of host and caller he writes, too.
         """
-        own = _sign(record)
-        if own is None:
-            return record.carrier == "dmesg" and shapes.origin(text(line)).at_once
+        sign = _sign(record, line)
+        if sign is None:
+            return self._comes_at_once(record, line, chunk, start)
         if b"\x1b" not in line and (mine := _STAMPED.match(line)):
-            for each in islice(before(chunk, start), _NEAR):
-                match = _STAMPED.match(each)
-                if match is None or b"\x1b" in each:
-                    break
-                if match.group(1, 3) == mine.group(1, 3):
-                    return float(match[2]) == float(mine[2])  # as it mostly is not, and fast
-        if not self._is_behind(record, chunk, start):
+            last = chunk.rfind(b"\n", 0, start - 1) + 1 if start else start
+            match = _STAMPED.match(chunk, last, start)
+            if match and match[1] == mine[1] and match[3] == mine[3]:
+                return float(match[2]) == float(mine[2])  # as it mostly is not, and fast
+        near = islice(self._before(chunk, start), _NEAR)
+        for known, each in self._related(record, line, near):
+            return _sign(known, each) == sign
+        digits = _digits(record, line)
+        if chunk.find(digits, 0, start) < 0 and not any(digits in each for each in self.pieces()):
             return False
-        return any(_sign(each) == own for each in self._nearest(record, line, chunk, start))
+        holding = (each for each in self._before(chunk, start) if digits in each)
+        far = self._related(record, line, islice(holding, _EQUAL))
+        return any(_sign(known, each) == sign for known, each in far)
 
-    def _is_behind(self, record: Record, chunk: bytes, start: int) -> bool:
-        """Whether the digits of a stamp stand anywhere before a place; True where none are sure."""
-        stamp = record.monotonic
-        if record.sequence is not None or stamp is None or not _PLAIN[0] <= stamp < _PLAIN[1]:
-            return True
-        digits = f"{stamp:.6f}".strip("0.").encode()
-        return chunk.find(digits, 0, start) >= 0 or any(digits in each for each in self.pieces())
+    def _comes_at_once(self, record: Record, line: bytes, chunk: bytes, start: int) -> bool:
+        """Whether dmesg says that a record came no time after the one before, if there is one."""
+        if record.carrier != "dmesg" or not shapes.origin(text(line)).at_once:
+            return False
+        for each in islice(self._before(chunk, start), 1):
+            known = shapes.parse(text(each), trusted=True, now=self._now)
+            return known is not None and known.time == record.time
+        return False
 
     def certain(self, record: Record, line: bytes, chunk: bytes, start: int) -> Record | None:
         """Return the nearest record before one whose time no clock has shown twice."""
-        return next(self._nearest(record, line, chunk, start, certain=True), None)
+        related = self._related(record, line, islice(self._before(chunk, start), _FAR))
+        known = (
+            each for each, _ in related if each.monotonic is not None and each.time is not None
+        )
+        return next((each for each in known if times.other(each.time or 0.0) is None), None)
 
-    def _nearest(
-        self, record: Record, line: bytes, chunk: bytes, start: int, *, certain: bool = False
-    ) -> Iterator[Record]:
-        """Yield the record before one, as the same program wrote it about the same host and caller.
+    def _before(self, chunk: bytes, start: int) -> Iterator[bytes]:
+        """Return the lines before a place in a chunk, the last one first."""
+        return chain(before(chunk, start), _backwards(self.pieces()))
 
-        If ``certain`` it is one whose time is.
-        """
-        origin = shapes.origin(text(line))
-        earlier = chain(before(chunk, start), _backwards(self.pieces()))
-        for each in islice(earlier, _LOOK_BACK):
+    def _related(
+        self, record: Record, line: bytes, earlier: Iterable[bytes]
+    ) -> Iterator[tuple[Record, bytes]]:
+        """Yield the records of the kernel among lines that may be of the same printer and host."""
+        origin, kind = shapes.origin(text(line)), _kind(record, line)
+        for each in earlier:
             known = shapes.parse(text(each), trusted=True, now=self._now)
-            if known is None or not known.trusted or known.carrier != record.carrier:
+            if known is None or not known.trusted or _sign(known, each) is None:
                 continue
-            if _sign(known) is None or shapes.origin(text(each)) != origin:
-                continue
-            if not certain or (known.time is not None and times.other(known.time) is None):
-                yield known
-                return
+            if _kind(known, each) == kind and shapes.origin(text(each)).may_be(origin):
+                yield known, each
 
 
 def _backwards(pieces: Sequence[bytes]) -> Iterator[bytes]:
@@ -122,13 +136,30 @@ def _backwards(pieces: Sequence[bytes]) -> Iterator[bytes]:
     return chain.from_iterable(before(each, len(each)) for each in reversed(pieces))
 
 
-def _sign(record: Record) -> float | None:
+def _sign(record: Record, line: bytes) -> object:
     """Return what all lines of a record have in common; None where they have nothing."""
     if record.carrier not in _LINEWISE:
         return None
     if record.sequence is not None:
-        return record.sequence
+        return record.sequence, record.monotonic
     if record.monotonic is not None:
         return record.monotonic
-    fine = record.carrier == "dmesg" and record.time is not None and record.time % 1
-    return record.time if fine else None
+    return record.time if record.carrier == "dmesg" and _ISO.search(line, 0, _PREFIX) else None
+
+
+def _digits(record: Record, line: bytes) -> bytes:
+    """Return what of the sign stands in each line that has it."""
+    if record.sequence is not None:
+        return b",%d," % record.sequence
+    if record.monotonic is None:
+        match = _ISO.search(line, 0, _PREFIX)
+        return match[0] if match else b""
+    digits = f"{record.monotonic:.6f}"
+    return (digits.rstrip("0").rstrip(".") if line.startswith(b"{") else digits).encode()
+
+
+def _kind(record: Record, line: bytes) -> str:
+    """Return who writes such lines: the kernel's own form, dmesg and its like, or a daemon."""
+    if record.carrier == "syslog" and not line.startswith(b"["):
+        return "dated"
+    return "kmsg" if record.carrier == "kmsg" else "bare"

@@ -63,6 +63,7 @@ class Reading:
         self._now = time.time()
         self.earlier: Earlier = Earlier(self._now, older.earlier if older else None)
         self._certain: Record | None = None
+        self._sought_at: float | None = None
         self._end: tuple[float, float] | None = None
         self._found = self._understood = False
         self.looked = 0
@@ -196,8 +197,9 @@ class Reading:
         if other is None:
             return record
         certain = self._certain
-        if certain is None or not 0 <= _since(certain, record) < _RECENT:
+        if self._sought_at is None or not 0 <= record.monotonic - self._sought_at < _RECENT:
             certain = self._certain = self.earlier.certain(record, line, chunk, start)
+            self._sought_at = record.monotonic
         if certain is None or certain.time is None or _since(certain, record) < 0:
             return record
         told = certain.time + _since(certain, record)
@@ -208,7 +210,7 @@ class Reading:
         if self._end is None:
             return None
         changed, last = self._end
-        return changed - (last - stamp if stamp <= last else last)
+        return changed - (last - stamp) if stamp <= last else None
 
 
 def _of(record: Record, latest: float | None) -> Record:

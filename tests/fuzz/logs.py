@@ -23,6 +23,9 @@ from reference import (
 from stamps import without_stamp
 from texts import DIGITS, HEX, LARGE, is_like, only
 
+NEAR: Final = 40
+"""Lines in which the nearest one decides; farther back one with an equal sign does."""
+
 BACK: Final = 10_000
 """Lines of others that may stand between two lines of one record."""
 
@@ -44,13 +47,18 @@ class Log:
         if not self.is_kept(lines, at):
             return None
         found = said(as_text(lines[at]), trusted=True)
-        if found is None or found.sign is None:
-            return None if found and found.at_once else found
-        for earlier in lines[max(0, at - BACK) : at][::-1]:
-            before = said(as_text(earlier), trusted=True)
-            if before and before.trusted and before.sign is not None and is_beside(before, found):
-                return None if before.sign == found.sign else found
-        return found
+        if found is None:
+            return None
+        if found.sign is None:
+            last = said(as_text(lines[at - 1]), trusted=True) if at and found.at_once else None
+            return None if last and last.when == found.when else found
+        earlier = [said(as_text(each), trusted=True) for each in lines[max(0, at - BACK) : at]]
+        near, far = earlier[-NEAR:], earlier[:-NEAR]
+        nearest = [
+            each for each in near if each and each.sign is not None and is_beside(each, found)
+        ]
+        beside = nearest[-1:] or [each for each in far if each and is_beside(each, found)]
+        return None if any(each.sign == found.sign for each in beside) else found
 
     def is_kept(self, lines: Sequence[bytes], at: int) -> bool:
         """Return whether it is a line that is looked at."""
@@ -87,8 +95,10 @@ def as_text(line: bytes) -> str:
 
 
 def is_beside(one: Said, other: Said) -> bool:
-    """Return whether both come the same way, from the same host and caller."""
-    return (one.carrier, one.host, one.caller) == (other.carrier, other.host, other.caller)
+    """Return whether both come the same way, and neither host nor caller tells them apart."""
+    told = [(one.host, other.host), (one.caller, other.caller)]
+    same = all(first == second or "" in {first, second} for first, second in told)
+    return one.trusted and one.carrier == other.carrier and same
 
 
 def uncoloured(row: bytes) -> bytes:

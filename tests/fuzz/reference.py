@@ -58,8 +58,8 @@ class Peer:
 class Said:
     """What the kernel said in a line, and where.
 
-    All lines of a record have one ``sign``, if any, of the same carrier, host and caller. One that
-    is ``at_once`` says itself that it came no time after the record before.
+    All lines of a record have one ``sign``, if any, of the same carrier, host and caller (empty:
+    not told). One that is ``at_once`` says itself that it came no time after the record before.
     """
 
     text: str
@@ -68,7 +68,7 @@ class Said:
     micros: int | None = None
     when: Moment = None
     carrier: str = ""
-    sign: float | None = None
+    sign: object = None
     host: str = ""
     caller: str = ""
     at_once: bool = False
@@ -156,7 +156,7 @@ def worded(text: str, now: float, *, trusted: bool) -> Said | None:
         if closed and is_number(number, 3):
             text, trusted = rest, trusted and int(number) < 8
     if is_dated(text):
-        return stamped(text[33:], now, trusted=trusted, when=iso(text[:32]))
+        return by_dmesg(text, trusted=trusted)
     if tagged := new_syslog(text) or old_syslog(text):
         name, tag, body, host = tagged
         if tag != "kernel":
@@ -168,8 +168,16 @@ def worded(text: str, now: float, *, trusted: bool) -> Said | None:
     if decoded := facility(text):
         name, text = decoded
         trusted = trusted and name == "kern"
-    when = iso(text[:32]) if is_dated(text) else None
-    return stamped(text[33:] if is_dated(text) else text, now, trusted=trusted, when=when)
+    return (
+        by_dmesg(text, trusted=trusted) if is_dated(text) else stamped(text, now, trusted=trusted)
+    )
+
+
+def by_dmesg(text: str, *, trusted: bool) -> Said:
+    """Read a line with the time of ``dmesg --time-format iso``, behind which no stamp stands."""
+    when = iso(text[:32])
+    sign = when if isinstance(when, float) else None
+    return Said(text[33:], trusted, 1, None, when, "dmesg", sign)
 
 
 def without_colours(text: str) -> str:
@@ -209,7 +217,9 @@ def record(text: str, *, trusted: bool) -> Said:
     head, _, body = text.partition(";")
     priority, number, micros, _ = head.split(",", 3)
     trusted = trusted and int(priority) < 8
-    return Said(unescaped(body), trusted, 1, int(micros), carrier="kmsg", sign=int(number))
+    return Said(
+        unescaped(body), trusted, 1, int(micros), carrier="kmsg", sign=(int(number), int(micros))
+    )
 
 
 def unescaped(text: str) -> str:
@@ -351,8 +361,6 @@ def stamped(text: str, now: float, *, trusted: bool, when: Moment = None) -> Sai
     """Read a message that may stand behind the kernel's own stamp."""
     body, micros, own = without_stamp(text, now)
     sign = None if micros is None else float(f"{micros}e-6")
-    if micros is None and isinstance(when, float) and when % 1 > 0:
-        sign = when
     return Said(
         body,
         trusted,
@@ -376,7 +384,7 @@ def hosted(text: str, now: float, *, trusted: bool) -> Said:
         host, behind = "", found.text
     if not behind.startswith("kernel: "):
         return found
-    return evolve(found, text=behind.removeprefix("kernel: "), carrier="syslog", host=host)
+    return evolve(found, text=behind.removeprefix("kernel: "), host=host)
 
 
 def json_line(text: str, *, trusted: bool) -> Said | None:

@@ -98,7 +98,6 @@ def test_lines_of_other_programs_end_no_record(between: str, tmp_path: Path) -> 
         "[    9.000000] of another printer",
         "<14>Aug 28 13:16:32 web1 kernel: [    9.000000] of a user",
         "Aug 28 13:16:32 web1 user.notice kernel: [    9.000000] of a user",
-        "Aug 28 13:16:32 web1 kernel: [    9.000000][    T7] of another processor",
     ],
 )
 def test_records_of_others_end_no_record(between: str, tmp_path: Path) -> None:

@@ -131,7 +131,14 @@ ISO = "2026-11-28T20:52:14,{}+01:00 {}"
           HOST.format("a", "[ T1]", "3")], "12"),
         ([HOST.format("a", "[ T1]", "1"), HOST.format("a", "[T1]", "2")], "1"),
         (["[    5.000000] 1", "[5.000000] 2"], "1"),
-        (["[    5.000000] 1", "[    5.000000] a kernel: 2", "[    5.000000] a kernel: 3"], "12"),
+        (["[    5.000000] 1", "[    5.000000] a kernel: 2", "[    5.000000] a kernel: 3"], "1"),
+        (["[    5.000000] 1", "[    5.000000] [T9] 2", "[    5.000000][T9] 3"], "1"),
+        ([HOST.format("a", "", "1"), HOST.format("a", "", "[C1] 2")], "1"),
+        ([ISO.format("000000", "1"), ISO.format("000000", "[    7.000000] 2")], "1"),
+        (["4,5,1000000,-;1", "4,5,9000000,-;2", "4,5,9000000,-;3"], "12"),
+        (["[<    0.000000>] 1", "[<    0.000000>] 2"], "1"),
+        (["[Sat Nov 28 20:52:14 2026 <    0.000000>] 1",
+          "[Sat Nov 28 21:52:14 2026 <    0.000000>] 2"], "12"),
         ([DECODED.format("1"), DECODED.format("a kernel: 2"), DECODED.format("3")], "1"),
         ([DECODED.format("[    1.000000] [T1] 1"), DECODED.format("2")], "1"),
         (["Aug 28 13:16:32 kernel: [    5.000000] 1", "Aug 28 13:16:33 kernel: [    5.000000] 2"],
@@ -493,12 +500,16 @@ def test_stamps_tell_the_hour_that_comes_twice(log: Path, monkeypatch: pytest.Mo
 def test_the_last_stamp_dates_the_lines_of_a_log(log: Path) -> None:
     """Its last line was written when the file was; an earlier boot came before this one."""
     peer = LINE.format(1)
-    stamps = (70.0, 100.0, 7.0, 130.5)
+    stamps = (70.0, 100.0, 100.000005, 130.5, 140.500003)
     append(log, "".join(f"[{stamp:12.6f}] {peer}\n" for stamp in stamps))
     append(log, "[  140.500000] x\n")
     os.utime(log, (1000.0, 1000.0))
     records = File(Settings(str(log))).read(None, ["window"])
-    assert [record.latest for record in records] == [929.5, 959.5, 866.5, 990.0]
+    known = [record.latest for record in records]
+    assert known == pytest.approx([929.499997, 959.499997, 959.500002, 989.999997, 1000.0])
+    append(log, "[    1.000000] another boot\n")
+    records = File(Settings(str(log))).read(None, ["window"])
+    assert {record.latest for record in records} == {None}
 
 
 def test_the_stream_of_the_logging_daemon_is_no_log() -> None:
