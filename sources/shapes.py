@@ -106,12 +106,14 @@ def parse(line: str, *, trusted: bool, now: float | None = None) -> Record | Non
 class Origin:
     """Where a line comes from: the host and who called printk there, where they are told.
 
-    ``at_once`` tells that the record came no time after the one before.
+    ``at_once`` tells that the record came no time after the one before, and ``date`` is what dmesg
+    writes of its time.
     """
 
     host: str | None = None
     caller: str | None = None
     at_once: bool = False
+    date: str | None = None
 
     def may_be(self, other: "Origin") -> bool:
         """Whether both may be the same; what one does not tell separates nothing."""
@@ -141,7 +143,7 @@ def origin(line: str) -> Origin:
     if bare and stamp["monotonic"] and (match := _HOSTED.fullmatch(line[stamp.end() :])):
         host = match["host"]
     caller = stamp["caller"] if stamp["monotonic"] else None
-    return Origin(host, caller, _AT_ONCE.match(stamp[0]) is not None)
+    return Origin(host, caller, _AT_ONCE.match(stamp[0]) is not None, stamp["time"])
 
 
 def is_known(line: str) -> bool:

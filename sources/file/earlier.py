@@ -99,12 +99,14 @@ class Earlier:
 
     def _comes_at_once(self, record: Record, line: bytes, chunk: bytes, start: int) -> bool:
         """Whether dmesg says that a record came no time after the one before, if there is one."""
-        if record.carrier != "dmesg" or not shapes.origin(text(line)).at_once:
+        own, last = shapes.origin(text(line)), next(self._before(chunk, start), None)
+        if record.carrier != "dmesg" or not own.at_once or last is None:
             return False
-        for each in islice(self._before(chunk, start), 1):
-            known = shapes.parse(text(each), trusted=True, now=self._now)
-            return known is not None and known.time == record.time
-        return False
+        known = shapes.parse(text(last), trusted=True, now=self._now)
+        if known is None or _kind(known, last) != "bare":
+            return False
+        date = shapes.origin(text(last)).date
+        return date is None or own.date is None or date == own.date
 
     def certain(self, record: Record, line: bytes, chunk: bytes, start: int) -> Record | None:
         """Return the nearest record before one whose time no clock has shown twice."""
@@ -162,4 +164,4 @@ def _kind(record: Record, line: bytes) -> str:
     """Return who writes such lines: the kernel's own form, dmesg and its like, or a daemon."""
     if record.carrier == "syslog" and not line.startswith(b"["):
         return "dated"
-    return "kmsg" if record.carrier == "kmsg" else "bare"
+    return "bare" if record.carrier in {"dmesg", "syslog"} else record.carrier

@@ -51,7 +51,9 @@ class Log:
             return None
         if found.sign is None:
             last = said(as_text(lines[at - 1]), trusted=True) if at and found.at_once else None
-            return None if last and last.when == found.when else found
+            if last is None or last.carrier != "dmesg":
+                return found
+            return found if "" not in {last.date, found.date} and last.date != found.date else None
         earlier = [said(as_text(each), trusted=True) for each in lines[max(0, at - BACK) : at]]
         near, far = earlier[-NEAR:], earlier[:-NEAR]
         nearest = [

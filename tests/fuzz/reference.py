@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 from moments import Moment, iso, moment, rounded
-from stamps import called, is_at_once, is_dated, without_stamp
+from stamps import called, date_of, is_at_once, is_dated, without_stamp
 from texts import DIGITS, HEX, SMALL, is_like, is_number, is_port, is_word, only
 
 FORMATS: Final = (
@@ -72,6 +72,7 @@ class Said:
     host: str = ""
     caller: str = ""
     at_once: bool = False
+    date: str = ""
 
     def peer(self) -> Peer | None:
         """Return whom it accuses."""
@@ -371,6 +372,7 @@ def stamped(text: str, now: float, *, trusted: bool, when: Moment = None) -> Sai
         sign,
         caller=called(text),
         at_once=is_at_once(text),
+        date=date_of(text),
     )
 
 

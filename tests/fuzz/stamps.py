@@ -97,3 +97,9 @@ def is_plain(text: str) -> bool:
 def is_delta(text: str) -> bool:
     """Return whether it is ``<    0.000001>``, as ``dmesg -d`` writes it."""
     return len(text) > 2 and text[0] + text[-1] == "<>" and only(text[1:-1], DIGITS + " .,")
+
+
+def date_of(text: str) -> str:
+    """Return the day, time and year that dmesg prints before a message, as it prints them."""
+    time, _, _ = in_brackets(text)[0].partition(" <")
+    return time if is_date(time) else ""
