@@ -1,5 +1,6 @@
 """Which offences of a pass count, and the bans that follow, given what is stored."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Final
@@ -136,7 +137,7 @@ class Counting:
         return [
             offence
             for offence in offences
-            if offence.when(self.now) > lifts.get(self.policy.subject(offence.address), -1)
+            if offence.when(self.now) > lifts.get(self.policy.subject(offence.address), -math.inf)
         ]
 
     @property

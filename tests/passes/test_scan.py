@@ -522,3 +522,20 @@ def test_what_a_source_knows_of_the_time_is_used(store: Store) -> None:
     old = attrs.evolve(stamped(2, 6.0), time=None, latest=NOW + 1.0)
     reading = scan(store, Fixed([old], position=None), now=NOW + 20)
     assert (reading.offences, reading.undated, reading.bans) == (1, 0, ())
+
+
+@pytest.mark.parametrize(
+    ("now", "stamps", "latest"), [(NOW, (5.0, 6.0), -200.0), (50, (100.0, 300.0), None)]
+)
+def test_a_time_before_1970_is_settled_by_no_ban_of_another(
+    store: Store, now: int, stamps: tuple[float, float], latest: float | None
+) -> None:
+    """A file may say that it was changed in 1970; a machine without a clock begins there."""
+    scan(store, Fixed([shrunk("192.0.2.1")], position=None), now=now)
+    store.bans.lift([A], now + 1)
+    records = [
+        attrs.evolve(shrunk(f"192.0.2.{n}"), monotonic=stamp, latest=latest)
+        for n, stamp in zip((2, 1), stamps, strict=True)
+    ]
+    reading = scan(store, Fixed(records, position=None), now=now + 2)
+    assert B in [ban.network for ban in reading.bans]
