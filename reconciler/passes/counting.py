@@ -151,11 +151,11 @@ class Counting:
 
 
 def guessed(offences: Sequence[Offence], now: int) -> list[Offence]:
-    """Return them with a guess where nothing else tells a time, as far as their stamps do.
+    """Return the offences; those without any time get a guess, made from their stamps.
 
-    The last of them is of now at the latest, those before it came as much earlier as their stamps
-    say. Where a stamp is far higher than the next one, the machine was started in between;
-    processors may be a little out of order.
+    The last one is taken for now. Those before it came as much earlier as their stamps say. Where
+    a stamp is far higher than the next one, the machine was started in between; the stamps of
+    several processors may be a little out of order.
     """
     found: list[Offence] = []
     time, stamp = float(now), None

@@ -14,7 +14,6 @@ from reconciler.store.database import Database
 MOST: Final = 1_000_000
 """Offences that are kept, however young they are; the oldest go first."""
 
-
 _QUARTER: Final = 900
 """Seconds of which the zones are apart, times a number."""
 
@@ -32,7 +31,7 @@ MOST_OF_ONE: Final = 20_000
 
 @frozen
 class Sighting:
-    """Which source brought a record, what time it told (epoch seconds), and what else tells it."""
+    """One time that a record came: from which source, with what time (epoch seconds) and boot."""
 
     source: str | None
     told: float | None
@@ -56,7 +55,7 @@ class Sighting:
 
 
 def _may_be_one(apart: float) -> bool:
-    """Whether a time that was read twice, of a line without zone or year, may be so far apart."""
+    """Whether one line may be read as two times so far apart, since it tells no zone or year."""
     if (apart + 1) % _QUARTER > 2:
         return False
     return any(

@@ -129,10 +129,10 @@ class Position:
     def moved(self, stream: Stream) -> "tuple[Rank, Position] | None":
         """Look for the place in a log that was written anew; None if it is not there.
 
-        It is behind the last row of the lines that were read last which reaches back to the
-        log's first line, or as far as we know them: then it is sure. Of other such lines, which
-        may have come again, it is behind the longest row; where lines have the kernel's stamp, by
-        which records are known again, at the beginning.
+        The lines that were read last are looked for, in their order. A row of them is sure if it
+        begins with the log's first line, or with the first one that we know. The place is behind
+        the last sure row. Without one it is behind the longest row; but if the lines have the
+        kernel's stamp, the whole log is read again, since its records are known by that.
         """
         if not self.lines or not stream.go(0):
             return None

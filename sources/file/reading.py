@@ -184,10 +184,10 @@ class Reading:
             self._first = self._first or line
 
     def _timed(self, record: Record, line: bytes, chunk: bytes, start: int) -> Record:
-        """Return it with what the stamps say of its time: none may be told, and one may come twice.
+        """Return the record with the time that its stamp tells, if the line does not.
 
-        Where summer time ends a clock shows an hour twice; the stamps tell how long after a record
-        whose time is certain this one came.
+        A line may tell no time. And where summer time ends, a clock shows an hour twice: then the
+        stamps tell how long after a record whose time is certain this one came.
         """
         if record.monotonic is None:
             return record

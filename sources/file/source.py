@@ -102,9 +102,9 @@ class File:
             position = None
             if reading.strange:
                 self._notes.append(
-                    f"not one line of {path!r} is understood, of {reading.looked:,} that were"
-                    f" looked at; the first is {text(reading.strange)[:_GLIMPSE]!r}: name a log of"
-                    " the kernel's messages"
+                    f"not one line of {path!r} is understood ({reading.looked:,} looked at); the"
+                    f" first is {text(reading.strange)[:_GLIMPSE]!r}: name a log of the kernel's"
+                    " messages"
                 )
             if stream.broken:
                 self._notes.append(f"{path!r} is damaged; its end was not read: {stream.broken}")

@@ -463,7 +463,7 @@ def test_a_log_that_nobody_understands_is_told(log: Path, content: bytes) -> Non
     source = File(Settings(str(log)))
     assert list(source.read(None, ["window"])) == []
     [note] = source.notes()
-    assert note.startswith(f"not one line of {str(log)!r} is understood, of ")
+    assert note.startswith(f"not one line of {str(log)!r} is understood (")
     append(log, "Nov 28 10:00:00 web1 sshd[7]: hello\n")
     again = File(Settings(str(log)))
     assert list(again.read(source.cursor(), ["window"])) == []
