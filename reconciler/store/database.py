@@ -1,7 +1,8 @@
 """The one place that opens the database file, and says what is wrong with it.
 
 A rollback journal is used, because a WAL database cannot be opened without creating files, and a
-check must create none.
+check must create none. What a write left that was interrupted is undone in memory, where it may not
+be undone in the file.
 """
 
 import json
@@ -18,8 +19,10 @@ from attrs import frozen
 
 from reconciler.errors import StoreError
 from reconciler.network import Network
+from reconciler.store import image
 from reconciler.store.adoption import APPLICATION_ID, adoptable, collisions
-from reconciler.store.migrations import NAMES, VERSION, migrate
+from reconciler.store.migrations import IDENTIFIED, NAMES, VERSION, migrate
+from reconciler.store.refusals import as_store_error
 
 
 @frozen(eq=False)
@@ -92,63 +95,39 @@ def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
         return _writable(path, timeout) if write else _readable(path, timeout)
 
 
-@contextmanager
-def as_store_error(path: Path) -> Iterator[None]:
-    """Turn what SQLite or the system say into a `StoreError` that says what to do."""
+def connect_to_enforce(
+    path: Path, *, timeout: float
+) -> tuple[sqlite3.Connection, StoreError | None]:
+    """Open for writing or, where that fails, for reading what is stored; return also why it failed.
+
+    Nothing is read where there is nothing: what is missing or empty would lift every ban. Raise
+    `StoreError` then, or where it cannot be read.
+    """
     try:
-        yield
-    except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            raise StoreError(
-                f"{path}: the database's directory does not exist",
-                f"create it: install -d -m 0700 {path.parent}",
-            ) from None
-        raise StoreError(
-            f"{path}: cannot open the database: {error.strerror}",
-            "allow reading and writing it, or set [treason] database to another file",
-        ) from None
-    except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", 0)
-        what, hint = _SAID.get(code) or _SAID.get(code & 0xFF, (str(error), ""))
-        raise StoreError(f"{path}: {what}", hint) from None
+        return connect(path, write=True, timeout=timeout), None
+    except StoreError as error:
+        refused = error
+    try:
+        with as_store_error(path):
+            _distrust_around(path)
+            if _exists(path):
+                return _stored(path, min(timeout, _BRIEF), _EVADED), refused
+    except StoreError:
+        pass  # what keeps it from being written says more
+    raise refused
 
 
-_SAID: Final = {
-    sqlite3.SQLITE_BUSY: (
-        "the database is locked by another program",
-        "try again when it has finished; the database was not changed",
-    ),
-    sqlite3.SQLITE_READONLY: (
-        "the database is read-only",
-        "allow writing to the file and to its directory; the database was not changed",
-    ),
-    sqlite3.SQLITE_READONLY_ROLLBACK: (
-        "an interrupted write must be rolled back first",
-        "run a command that writes, such as `treason reconcile`: it rolls the write back",
-    ),
-    sqlite3.SQLITE_CANTOPEN: (
-        "cannot open the database",
-        "check that the file and its directory exist, and that you may read and write them",
-    ),
-    sqlite3.SQLITE_NOTADB: (
-        "this is not an SQLite database",
-        "restore it from a backup, or move it away to start with an empty one",
-    ),
-    sqlite3.SQLITE_CORRUPT: (
-        "the database is damaged",
-        "restore it from a backup, or move it away to start with an empty one",
-    ),
-    sqlite3.SQLITE_FULL: (
-        "the disk is full",
-        "free some space, then run it again; the database was not changed",
-    ),
-}
+_BRIEF: Final = 0.5
+"""Seconds to wait for a lock once more, where it was waited for in vain."""
+
+_INTERRUPTED: Final = frozenset({sqlite3.SQLITE_READONLY_ROLLBACK})
+_EVADED: Final = _INTERRUPTED | {sqlite3.SQLITE_BUSY}
+"""For what the bytes are read without SQLite: an interrupted write, a lock."""
 
 
 def _writable(path: Path, timeout: float) -> sqlite3.Connection:
     """Open for writing; create what is missing, and bring an older schema up to date."""
-    for directory in {path.parent, path.resolve().parent}:
-        _distrust(directory)
+    _distrust_around(path)
     if not _exists(path):
         _create(path)
     with ExitStack() as stack:
@@ -156,7 +135,7 @@ def _writable(path: Path, timeout: float) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         version = _version(connection, path)
         if _is_wal(path):
-            connection.execute("PRAGMA journal_mode = DELETE")
+            _leave_wal(connection)
         if version < VERSION:
             connection.execute("BEGIN IMMEDIATE")  # and look again: another may have been faster
             migrate(connection, _version(connection, path))
@@ -165,20 +144,74 @@ def _writable(path: Path, timeout: float) -> sqlite3.Connection:
         return connection
 
 
+def _leave_wal(connection: sqlite3.Connection) -> None:
+    """Switch to a rollback journal; while another program reads, WAL mode does as well."""
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+            raise
+
+
 def _readable(path: Path, timeout: float) -> sqlite3.Connection:
-    """Open for reading; an older schema is read as it would migrate, from a copy in memory."""
+    """Open for reading; what is missing or was never written is empty."""
     if not _exists(path):
         return _migrated(None, 0)
-    if _is_wal(path):
-        raise StoreError(
-            f"{path}: the database is in WAL mode, which cannot be read without writing",
-            "run `treason reconcile`: it switches the mode back",
-        )
+    try:
+        return _stored(path, timeout, _INTERRUPTED)
+    except _NothingStored:
+        return _migrated(None, 0)
+
+
+class _NothingStored(StoreError):
+    """The file was never written."""
+
+
+def _stored(path: Path, timeout: float, evaded: frozenset[int]) -> sqlite3.Connection:
+    """Open for reading; an older schema is read as it would migrate, from a copy in memory.
+
+    So is what SQLite refuses to read with one of the codes in ``evaded``.
+    """
     with ExitStack() as stack:
-        connection = stack.enter_context(closing(_open(path, "ro", timeout)))
-        version = _version(connection, path)
+        connection = stack.enter_context(closing(_read_only(path, timeout)))
+        try:
+            version = _version(connection, path)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode not in evaded:
+                raise
+            connection = stack.enter_context(closing(_in_memory(path, error)))
+            version = _version(connection, path)
+        if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            raise _NothingStored(f"{path}: the database is empty")
         if version < VERSION:
             return _migrated(connection, version)
+        stack.pop_all()
+        return connection
+
+
+def _read_only(path: Path, timeout: float) -> sqlite3.Connection:
+    """Open for reading, and create nothing beside it in WAL mode either."""
+    if not _is_wal(path):
+        return _open(path, "ro", timeout)
+    refused = StoreError(
+        f"{path}: the database is in WAL mode, which cannot be read without writing",
+        "run `treason reconcile`: it switches the mode back",
+    )
+    if not image.is_filled(image.beside(path, "-wal")):
+        return _in_memory(path, refused)
+    if not image.is_filled(image.beside(path, "-shm")):
+        raise refused
+    return _open(path, "ro&readonly_shm=1", timeout)
+
+
+def _in_memory(path: Path, refused: Exception) -> sqlite3.Connection:
+    """Open a copy of what was committed last; raise what is given where that cannot be told."""
+    if not (data := image.committed(path)):
+        raise refused
+    with ExitStack() as stack:
+        connection = stack.enter_context(closing(_memory()))
+        connection.deserialize(data)
+        connection.execute("PRAGMA query_only = ON")
         stack.pop_all()
         return connection
 
@@ -186,12 +219,13 @@ def _readable(path: Path, timeout: float) -> sqlite3.Connection:
 def _migrated(original: sqlite3.Connection | None, version: int) -> sqlite3.Connection:
     """Copy a database, or nothing, into memory, and bring the copy up to date."""
     with ExitStack() as stack:
-        copy = stack.enter_context(closing(sqlite3.connect(":memory:", isolation_level=None)))
-        copy.text_factory = _text
+        copy = stack.enter_context(closing(_memory()))
         if original is not None:
             original.backup(copy)
         migrate(copy, version)
-        copy.execute("DELETE FROM treason_identity")  # the file has none as yet
+        if version < IDENTIFIED:
+            copy.execute("DELETE FROM treason_identity")  # the file has none as yet
+        copy.execute("PRAGMA query_only = ON")  # what is written here would be lost
         stack.pop_all()
         return copy
 
@@ -220,6 +254,12 @@ def _is_wal(path: Path) -> bool:
         return file.read(20)[18:] == b"\x02\x02"
 
 
+def _distrust_around(path: Path) -> None:
+    """Refuse the directory of the file, and that of the file that a link points to."""
+    for directory in {path.parent, path.resolve().parent}:
+        _distrust(directory)
+
+
 def _distrust(directory: Path) -> None:
     """Refuse, as root, a directory where anybody can put another file in the database's place."""
     if os.geteuid() == 0 and directory.stat().st_mode & stat.S_IWOTH:
@@ -241,6 +281,12 @@ def _create(path: Path) -> None:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
     finally:
         os.close(descriptor)
+
+
+def _memory() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.text_factory = _text
+    return connection
 
 
 def _open(path: Path, mode: str, timeout: float) -> sqlite3.Connection:

@@ -182,6 +182,8 @@ NAMES: Final = {
 }
 _STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
 VERSION: Final = len(_STEPS)
+IDENTIFIED: Final = 5
+"""The version from which on a database has an identity."""
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:

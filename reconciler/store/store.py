@@ -1,18 +1,19 @@
 """The store: all that is remembered, opened as one, and what concerns several parts of it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
+from reconciler.errors import StoreError
 from reconciler.model import Ban, Offence
 from reconciler.store.bans import Bans
 from reconciler.store.changes import Changes
 from reconciler.store.clients import Clients
 from reconciler.store.cursors import Cursors
-from reconciler.store.database import Database, connect
+from reconciler.store.database import Database, connect, connect_to_enforce
 from reconciler.store.history import History
 from reconciler.store.offences import Offences
 
@@ -31,10 +32,15 @@ class Counts:
 
 
 class Store:
-    """An open database, by its parts."""
+    """An open database, by its parts.
 
-    def __init__(self, database: Database) -> None:
+    ``unwritten`` is why something could not be written that enforcement does not need; then no more
+    of that is written, so that a pass does not wait for a lock again and again.
+    """
+
+    def __init__(self, database: Database, unwritten: StoreError | None = None) -> None:
         self._database = database
+        self.unwritten = unwritten
         self.bans = Bans(database)
         self.offences = Offences(database)
         self.history = History(database)
@@ -56,6 +62,14 @@ class Store:
     def transaction(self) -> AbstractContextManager[object]:
         """Keep together what is written inside: all of it is stored, or nothing."""
         return self._database.transaction()
+
+    def attempt(self, write: Callable[[], object]) -> None:
+        """Write what enforcement does not need; keep in ``unwritten`` why that failed."""
+        if self.unwritten is None:
+            try:
+                write()
+            except StoreError as error:
+                self.unwritten = error
 
     def add_batch(
         self, source: str, offences: Iterable[Offence], bans: Iterable[Ban], now: int
@@ -101,6 +115,22 @@ def open_store(path: Path, *, write: bool, timeout: float = 5.0) -> Iterator[Sto
         store = Store(database)
         if write:
             store.bans.tidy()
+        yield store
+    finally:
+        database.close()
+
+
+@contextmanager
+def open_to_enforce(path: Path, *, timeout: float = 5.0) -> Iterator[Store]:
+    """Open the database for writing or, where that fails, what can be read of it.
+
+    See `database.connect_to_enforce`, and `Store.unwritten`.
+    """
+    connection, unwritten = connect_to_enforce(path, timeout=timeout)
+    database = Database(connection, path)
+    try:
+        store = Store(database, unwritten)
+        store.attempt(store.bans.tidy)
         yield store
     finally:
         database.close()

@@ -4,10 +4,12 @@ import os
 import shutil
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from harness import REAL_ROOT
+from pytest_mock import MockerFixture
 
 from reconciler import Network, Networks
 from reconciler.errors import StoreError
@@ -16,7 +18,7 @@ from reconciler.model import Ban
 from reconciler.store import migrations
 from reconciler.store.adoption import APPLICATION_ID
 from reconciler.store.database import connect
-from reconciler.store.store import open_store
+from reconciler.store.store import open_store, open_to_enforce
 
 
 def refusal(path: Path, *, write: bool, timeout: float = 1) -> str:
@@ -89,18 +91,56 @@ def test_what_is_no_file_is_not_an_empty_database(tmp_path: Path, write: bool) -
         assert "not a regular file" in refusal(tmp_path / name, write=write)
 
 
-def test_a_wal_database_is_not_read_by_writing(path: Path) -> None:
-    """A check would have to create files beside it; a command that writes sets it back."""
-    with sqlite3.connect(path) as database:
+def test_a_wal_database_is_read_without_writing(path: Path) -> None:
+    """A check creates nothing beside it; a command that writes sets the mode back."""
+    with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = WAL")
-    database.close()
-    names = sorted(path.parent.iterdir())
-    assert "WAL mode" in refusal(path, write=False)
-    assert sorted(path.parent.iterdir()) == names
-    with open_store(path, write=True) as store:
-        assert store.bans.networks(0)[0] == {BAN.network}
+    before = {each: each.read_bytes() for each in path.parent.iterdir()}
     with open_store(path, write=False) as store:
         assert store.bans.networks(0)[0] == {BAN.network}
+    assert {each: each.read_bytes() for each in path.parent.iterdir()} == before
+    with open_store(path, write=True) as store:
+        assert store.bans.networks(0)[0] == {BAN.network}
+    assert path.read_bytes()[18:20] == b"\x01\x01"
+
+
+OTHER = Ban(Network.parse("192.0.2.2"), 1, None, "manual")
+
+
+def test_a_wal_database_that_another_program_reads_is_read_and_written(path: Path) -> None:
+    """With what lies in the log alone; the mode stays as it is until the other one has finished."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("BEGIN")
+        assert other.execute("SELECT count(*) FROM bans").fetchone() == (1,)
+        with open_store(path, write=True) as store:
+            store.bans.add([OTHER])
+        names = sorted(path.parent.iterdir())
+        with open_store(path, write=False) as store:
+            assert store.bans.networks(0)[0] == {BAN.network, OTHER.network}
+        assert sorted(path.parent.iterdir()) == names
+        assert other.execute("SELECT count(*) FROM bans").fetchone() == (1,)
+    with open_store(path, write=True) as store:
+        assert store.bans.networks(0)[0] == {BAN.network, OTHER.network}
+    assert [each.name for each in path.parent.iterdir()] == ["treason.db"]
+
+
+@pytest.mark.parametrize("enforced", [False, True])
+def test_a_log_of_wal_mode_without_its_index_is_not_overlooked(
+    path: Path, tmp_path: Path, enforced: bool
+) -> None:
+    """Such as in a copy: what is in it cannot be read by itself, so nothing is."""
+    (tmp_path / "copy").mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("DELETE FROM bans")
+        for name in ("treason.db", "treason.db-wal"):
+            shutil.copy(tmp_path / name, tmp_path / "copy" / name)
+    copy = tmp_path / "copy" / "treason.db"
+    assert "WAL mode" in refusal(copy, write=False)
+    if enforced:  # which may write: so it is not overlooked either
+        with open_to_enforce(copy) as store:
+            assert (list(store.bans.active(0)), store.unwritten) == ([], None)
 
 
 def test_an_empty_file_is_an_empty_database(tmp_path: Path) -> None:
@@ -177,23 +217,100 @@ def test_a_newer_schema_is_refused(path: Path) -> None:
 
 
 def test_an_interrupted_write_is_not_read_as_if_complete(path: Path, tmp_path: Path) -> None:
-    """A check cannot roll back what a killed program left; it says so. A write does it."""
+    """A check undoes in memory what a killed program left; a command that writes in the file."""
+    crashed = interrupted(path, tmp_path)
+    before = {each: each.read_bytes() for each in crashed.parent.iterdir()}
+    with open_store(crashed, write=False) as store:
+        assert list(store.bans.active(0)) == [BAN]
+        with pytest.raises(StoreError, match="read-only"):
+            store.bans.add([OTHER])
+    assert {each: each.read_bytes() for each in crashed.parent.iterdir()} == before
+    with open_store(crashed, write=True) as store:
+        assert list(store.bans.active(0)) == [BAN]
+    assert [each.name for each in crashed.parent.iterdir()] == ["treason.db"]
+
+
+def test_an_interrupted_write_of_several_databases_is_not_read(path: Path, tmp_path: Path) -> None:
+    """Whether it is to be undone is told by another file."""
+    crashed = interrupted(path, tmp_path)
+    with crashed.with_name("treason.db-journal").open("ab") as journal:
+        journal.write(b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7")
+    assert refusal(crashed, write=False) == "an interrupted write must be rolled back first"
+
+
+def interrupted(path: Path, tmp_path: Path) -> Path:
+    """Return a copy of the database as a writer left it that was killed while it wrote."""
     copy = tmp_path / "copy"
     copy.mkdir()
-    writer = sqlite3.connect(path, isolation_level=None)
-    writer.execute("PRAGMA cache_size = 1")
-    writer.execute("BEGIN IMMEDIATE")
-    rows = ((f"10.0.{i >> 8}.{i & 255}",) for i in range(9999))
-    writer.executemany(
-        "INSERT INTO bans (network, since, origin, reason) VALUES (?, 1, 'x', '')", rows
-    )
-    for name in ("treason.db", "treason.db-journal"):
-        shutil.copy(tmp_path / name, copy / name)
-    writer.close()
-    crashed = copy / "treason.db"
-    assert refusal(crashed, write=False) == "an interrupted write must be rolled back first"
-    with open_store(crashed, write=True) as store:
-        assert store.bans.networks(0) == (Networks.of([BAN.network]), [])
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA cache_size = 1")
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE bans SET network = '203.0.113.9'")
+        rows = ((f"10.0.{i >> 8}.{i & 255}",) for i in range(9999))
+        writer.executemany(
+            "INSERT INTO bans (network, since, origin, reason) VALUES (?, 1, 'x', '')", rows
+        )
+        for name in ("treason.db", "treason.db-journal"):
+            shutil.copy(tmp_path / name, copy / name)
+    return copy / "treason.db"
+
+
+@pytest.mark.parametrize("begin", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_a_locked_database_is_read_to_enforce(path: Path, begin: str) -> None:
+    """What was committed last, without what the other program has changed since."""
+    with closing(sqlite3.connect(path)) as script:
+        script.execute("INSERT INTO badips VALUES (datetime('now'), '192.0.2.2')")
+        script.commit()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA cache_size = 1")
+        other.execute(begin)
+        if "EXCLUSIVE" in begin:
+            other.execute("UPDATE bans SET network = '203.0.113.9' WHERE network = '192.0.2.1'")
+        with open_to_enforce(path, timeout=0.05) as store:
+            assert {str(ban.network) for ban in store.bans.active(0)} == {"192.0.2.1", "192.0.2.2"}
+            assert "locked by another program" in str(store.unwritten)
+            store.attempt(lambda: pytest.fail("it was written all the same"))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a database at all" * 99])
+def test_nothing_is_enforced_of_what_cannot_be_read(
+    tmp_path: Path, content: bytes | None, mocker: MockerFixture
+) -> None:
+    """What is missing, empty or no database is no reason to lift a ban."""
+    path = tmp_path / "treason.db"
+    if content is not None:
+        path.write_bytes(content)
+    full = sqlite3.OperationalError("full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    mocker.patch("reconciler.store.database.migrate", side_effect=full)
+    mocker.patch("reconciler.store.database._create", side_effect=full)
+    with pytest.raises(StoreError, match=r"disk is full|not an SQLite"), open_to_enforce(path):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="it is refused to root")
+def test_a_directory_open_to_everybody_is_not_read_to_enforce(path: Path) -> None:
+    """That the file cannot be written for that reason does not make it one to be believed."""
+    path.parent.chmod(0o777)
+    with pytest.raises(StoreError, match="every user may write"), open_to_enforce(path):
+        pass
+
+
+def test_an_older_schema_keeps_its_identity_when_it_is_read(path: Path) -> None:
+    """The objects of the firewall belong to it as before; one from before that has none."""
+    with open_store(path, write=True) as store:
+        identity = store.identity
+    for version, found in ((5, identity), (4, "")):
+        with closing(sqlite3.connect(path)) as database:
+            database.execute(f"PRAGMA user_version = {version}")
+            if version == 5:
+                database.execute("ALTER TABLE offences DROP COLUMN boot")
+                database.execute("ALTER TABLE offences DROP COLUMN told")
+            else:
+                database.execute("DROP TABLE treason_identity")
+                database.execute("ALTER TABLE verified DROP COLUMN token")
+        with open_store(path, write=False) as store:
+            assert (store.identity, len(list(store.bans.active(0)))) == (found, 1)
 
 
 @pytest.mark.skipif(not REAL_ROOT, reason="mounting a small file system needs root")

@@ -1,0 +1,66 @@
+"""What SQLite and the system say of the database, in words that say what to do."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from reconciler.errors import StoreError
+
+
+@contextmanager
+def as_store_error(path: Path) -> Iterator[None]:
+    """Turn what SQLite or the system say into a `StoreError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FileNotFoundError):
+            raise StoreError(
+                f"{path}: the database's directory does not exist",
+                f"create it: install -d -m 0700 {path.parent}",
+            ) from None
+        raise StoreError(
+            f"{path}: cannot open the database: {error.strerror}",
+            "allow reading and writing it, or set [treason] database to another file",
+        ) from None
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", 0)
+        what, hint = _SAID.get(code) or _SAID.get(code & 0xFF, (str(error), ""))
+        raise StoreError(f"{path}: {what}", hint) from None
+
+
+_SAID: Final = {
+    sqlite3.SQLITE_BUSY: (
+        "the database is locked by another program",
+        "try again when it has finished; the database was not changed",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "the database is read-only",
+        "allow writing to the file and to its directory; the database was not changed",
+    ),
+    sqlite3.SQLITE_READONLY_ROLLBACK: (
+        "an interrupted write must be rolled back first",
+        "allow writing to the file and to its directory: the next command that writes does that",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "cannot open the database",
+        "check that the file and its directory exist, and that you may read and write them",
+    ),
+    sqlite3.SQLITE_NOTADB: (
+        "this is not an SQLite database",
+        "restore it from a backup, or move it away to start with an empty one",
+    ),
+    sqlite3.SQLITE_CORRUPT: (
+        "the database is damaged",
+        "restore it from a backup, or move it away to start with an empty one",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "the disk cannot be read or written",
+        "free some space, and see what the kernel says of the disk: dmesg",
+    ),
+    sqlite3.SQLITE_FULL: (
+        "the disk is full",
+        "free some space, then run it again; the database was not changed",
+    ),
+}
