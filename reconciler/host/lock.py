@@ -1,5 +1,6 @@
 """One lock keeps two passes apart."""
 
+import errno
 import fcntl
 import os
 import time
@@ -23,7 +24,7 @@ def held(path: Path, timeout: float, like: Path | None = None) -> Iterator[None]
         made = [] if path.parent.is_dir() else [path.parent]
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         made += [] if os.path.lexists(path) else [path]
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = _opened(path)
     except OSError as error:
         raise LockError(
             f"{path}: cannot create the lock: {error.strerror}",
@@ -37,6 +38,17 @@ def held(path: Path, timeout: float, like: Path | None = None) -> Iterator[None]
     finally:
         fcntl.flock(descriptor, fcntl.LOCK_UN)  # for a program that is left running, too
         os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    """Open the lock, and create it if it is missing; on a read-only disk one that there is does."""
+    flags = os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)
+    except OSError as error:
+        if error.errno != errno.EROFS or not os.path.lexists(path):
+            raise
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
 
 
 def _give(made: list[Path], like: Path | None) -> None:

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness import REAL_ROOT
 
 from reconciler.errors import LockError
+from reconciler.execute import run
 from reconciler.host.lock import held
 
 
@@ -21,6 +23,23 @@ def test_a_second_holder_waits_and_is_then_refused(tmp_path: Path) -> None:
     assert "0.05 s" in refused.value.hint
     with held(path, 0):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(not REAL_ROOT, reason="mounting a file system needs root")
+def test_a_lock_on_a_read_only_disk_keeps_passes_apart(tmp_path: Path) -> None:
+    """Where it is there already; where it is missing, the refusal says why."""
+    run(["mount", "-t", "tmpfs", "tmpfs", str(tmp_path)])
+    try:
+        with held(tmp_path / "lock", 0):
+            pass
+        run(["mount", "-o", "remount,ro", str(tmp_path)])
+        lock = tmp_path / "lock"
+        with held(lock, 0), pytest.raises(LockError, match="another pass"), held(lock, 0):
+            pass
+        with pytest.raises(LockError, match="Read-only file system"), held(tmp_path / "no", 0):
+            pass
+    finally:
+        run(["umount", str(tmp_path)])
 
 
 HOLDER = """\
