@@ -23,7 +23,9 @@ def code_of(result: PassResult) -> int:
     return DRIFT if result.drifted else OK
 
 
-def complain_of(readings: Iterable[Reading], outcomes: Iterable[Outcome]) -> None:
+def complain_of(
+    readings: Iterable[Reading], outcomes: Iterable[Outcome], unwritten: str = ""
+) -> None:
     """Print what went wrong in a pass."""
     failures = [(each.error, each.trace) for each in readings]
     failures += [(each.failure, each.trace) for each in outcomes]
@@ -32,6 +34,8 @@ def complain_of(readings: Iterable[Reading], outcomes: Iterable[Outcome]) -> Non
             complain(error)
         if where and verbose():
             trace(where)
+    if unwritten:
+        complain(unwritten)
 
 
 def warn_of(refused: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
 from reconciler.config.setup import Setup
@@ -13,7 +13,7 @@ from reconciler.log import Log
 from reconciler.network import Network
 from reconciler.planning.protection import CLIENT_KEPT, protected, ssh_client
 from reconciler.planning.whitelist import Exemption
-from reconciler.store.store import Store, open_store
+from reconciler.store.store import Store, open_store, open_to_enforce
 
 T = TypeVar("T")
 
@@ -46,9 +46,20 @@ def locked(setup: Setup, timeout: float, made: Callable[[Setup], T]) -> Iterator
 def opened(setup: Setup, *, write: bool) -> Iterator[Store]:
     """Open the database; who came through ssh to write is remembered. Raise `StoreError`."""
     with open_store(setup.config.treason.database, write=write) as store:
-        if write and (client := _client(setup)):
-            now = int(time.time())
-            store.clients.remember(client, now + CLIENT_KEPT, now)
+        if write:
+            _remember(setup, store)
+        yield store
+
+
+@contextmanager
+def opened_to_enforce(setup: Setup) -> Iterator[Store]:
+    """Open the database for a pass, which enforces also where nothing can be written.
+
+    Why something could not be written stands in `Store.unwritten`. Raise `StoreError` where the
+    database cannot be read.
+    """
+    with open_to_enforce(setup.config.treason.database) as store:
+        store.attempt(partial(_remember, setup, store))
         yield store
 
 
@@ -58,6 +69,13 @@ def protection(setup: Setup, store: Store, now: int) -> list[Exemption]:
     if client := _client(setup):
         clients.append(client)
     return protected(setup.config.protect, clients)
+
+
+def _remember(setup: Setup, store: Store) -> None:
+    """Remember who came through ssh."""
+    if client := _client(setup):
+        now = int(time.time())
+        store.clients.remember(client, now + CLIENT_KEPT, now)
 
 
 def _client(setup: Setup) -> Network | None:

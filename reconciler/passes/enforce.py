@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from attrs import define, evolve, field, frozen
 
-from reconciler.errors import BackendError, BackendFailed, StoreError, describe, guarded, trace
+from reconciler.errors import BackendError, BackendFailed, describe, guarded, trace
 from reconciler.interfaces import Backend, ConfirmingBackend, FingerprintedBackend
 from reconciler.log import Log
 from reconciler.model import BOTH, Change, Desired, Plan
@@ -225,7 +225,7 @@ class _Convergence:
 
     def outcome(self) -> Outcome:
         """Return how the backend stands."""
-        notes, errors = self.view.notes, [self.refusal]
+        errors = [self.refusal]
         if self.view.needed is not None:
             errors.append(
                 self.failure
@@ -235,7 +235,7 @@ class _Convergence:
         elif self.stopped:
             errors.append(self.failure)
         else:
-            notes = (*notes, *_kept(self.name, self.goal, self.view))
+            _keep(self.name, self.goal, self.view)
         error = "\n".join(filter(None, errors))
         failed = bool(error or self.view.problems)
         return Outcome(
@@ -244,7 +244,7 @@ class _Convergence:
             self.first,
             self.script,
             error,
-            notes=notes,
+            notes=self.view.notes,
             partly=bool(failed and self.first and self.view.needed is None),
             problems=self.view.problems,
         )
@@ -305,18 +305,12 @@ def _confirmed(view: _View, backend: Backend) -> _View | None:
     return evolve(view, needed=None, enforced=enforced, fingerprint=fingerprint)
 
 
-def _kept(name: str, goal: Goal, view: _View) -> list[str]:
-    """Remember what was verified; say why that failed, which takes nothing from the pass."""
+def _keep(name: str, goal: Goal, view: _View) -> None:
+    """Remember what was verified, unless it is to be looked at each time."""
     if view.problems or view.partial or view.foreign:
-        return []  # that is looked at each time
+        return
     if goal.knowledge and view.fingerprint:
-        try:
-            goal.knowledge.keep(name, view.fingerprint, view.enforced, read=view.read)
-        except StoreError as error:
-            return [
-                f"could not save the verified state; the next pass reads everything: {error.what}"
-            ]
-    return []
+        goal.knowledge.keep(name, view.fingerprint, view.enforced, read=view.read)
 
 
 def _fingerprint(backend: Backend) -> str | None:

@@ -6,12 +6,11 @@ as there are bans.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from attrs import evolve, field, frozen
 
-from reconciler.errors import StoreError
 from reconciler.model import Change, Desired, Plan
 from reconciler.network import Network
 from reconciler.networks import Networks
@@ -59,8 +58,7 @@ class Recall:
         """Return the plan from what was verified; None when it is not known what that was."""
         verified = self.store.changes.verified(backend)
         if verified is None and self.write:
-            with suppress(StoreError):  # then nothing is remembered, and that is all
-                self.store.changes.begin(backend, self.now)
+            self.store.attempt(partial(self.store.changes.begin, backend, self.now))
         if verified is None or not self._holds(verified, fingerprint):
             return None
         if self._revision - verified.revision > KEPT:
@@ -73,10 +71,11 @@ class Recall:
         return Recalled(needed, verified.enforced)
 
     def keep(self, backend: str, fingerprint: str, enforced: int, *, read: bool) -> None:
-        """Remember what was verified in this pass.
+        """Remember what was verified in this pass; `Store.unwritten` says why that failed."""
+        self.store.attempt(partial(self._keep, backend, fingerprint, enforced, read=read))
 
-        Not when bans came or went meanwhile: then it is of no revision.
-        """
+    def _keep(self, backend: str, fingerprint: str, enforced: int, *, read: bool) -> None:
+        """Remember it, but not when bans came or went meanwhile: then it is of no revision."""
         changes = self.store.changes
         if changes.revision != self._revision:
             return

@@ -1,8 +1,7 @@
 """One pass, whole: settle what has ended, read the sources, desire, and bring backends in line."""
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 from attrs import field, frozen
@@ -11,7 +10,6 @@ from reconciler import __version__
 from reconciler.config.setup import Setup
 from reconciler.errors import StoreError
 from reconciler.interfaces import Backend, Source
-from reconciler.log import Log
 from reconciler.model import Desired
 from reconciler.network import Network
 from reconciler.networks import Networks
@@ -28,7 +26,6 @@ from reconciler.store.store import Store
 if TYPE_CHECKING:
     from reconciler.passes.scan import Reading
 
-_log = Log("pass")
 _LONG: Final = 1000
 """Characters from which on a list of networks is digested."""
 
@@ -54,7 +51,8 @@ class PassResult:
 
     ``ended`` are the networks of bans that ended since the last pass. The rest is empty where no
     backend was asked for: ``refused`` are the stored bans that are not enforced, ``protected`` is
-    what is never dropped besides the whitelist.
+    what is never dropped besides the whitelist. ``unwritten`` is why something was not stored that
+    should have been, and is empty otherwise.
     """
 
     now: int
@@ -63,12 +61,14 @@ class PassResult:
     outcomes: list[Outcome]
     refused: list[str]
     protected: list[Exemption]
+    unwritten: str = ""
 
     @property
     def failed(self) -> bool:
-        """Whether a source or a backend could not do its work."""
+        """Whether a source or a backend could not do its work, or something was not stored."""
         readings = any(reading.error for reading in self.readings)
-        return readings or any(outcome.failure for outcome in self.outcomes)
+        backends = any(outcome.failure for outcome in self.outcomes)
+        return readings or backends or bool(self.unwritten)
 
     @property
     def drifted(self) -> bool:
@@ -118,6 +118,7 @@ class Pass:
             outcomes=outcomes,
             refused=refused,
             protected=protected,
+            unwritten=self._unwritten,
         )
 
     def prepare(self) -> Prepared:
@@ -127,7 +128,8 @@ class Pass:
     def _settle(self) -> list[str]:
         """Move the bans that have ended to the history, and prune; return their networks.
 
-        A full disk does not keep a pass from enforcing: they do not count any more, moved or not.
+        What cannot be written keeps no pass from enforcing: they do not count any more, moved or
+        not.
         """
         ended = self.store.bans.ended(self.now)
         policy, tables = self.setup.config.policy, self.setup.config.rule
@@ -135,14 +137,11 @@ class Pass:
         if not self.options.write:
             return ended
         windows = [rule.policy.window for rule in rules if rule.policy is not None]
-        try:
-            self.store.bans.expire(self.now)
-            kept = max(policy.keep_offences, policy.window, *windows)
-            self.store.prune(self.now, kept, policy.keep_history)
-        except StoreError as error:
-            _log.warning("%s", error)
-        with suppress(StoreError):  # then more is remembered than is needed, and that is all
-            self.store.changes.forget(self.now - self.setup.config.treason.resync_interval)
+        kept = max(policy.keep_offences, policy.window, *windows)
+        resync = self.setup.config.treason.resync_interval
+        self.store.attempt(partial(self.store.bans.expire, self.now))
+        self.store.attempt(partial(self.store.prune, self.now, kept, policy.keep_history))
+        self.store.attempt(partial(self.store.changes.forget, self.now - resync))
         return ended
 
     def _scan(self, protected: Iterable[Exemption]) -> "list[Reading]":
@@ -160,6 +159,7 @@ class Pass:
             rules=self.setup.rules,
             exempt=collapse(exempt),
             timeout=self.setup.config.treason.pass_timeout,
+            enforced=bool(self.backends),
         )
         return list(scanner.scan(self.sources))
 
@@ -202,9 +202,19 @@ class Pass:
         return Prepared(goal, exceptions.refused, protected)
 
     @property
+    def _unwritten(self) -> str:
+        """Return why not everything was stored."""
+        error = self.store.unwritten
+        if error is None:
+            return ""
+        what = f"{error.what}; the pass went on, but not all was stored"
+        return str(StoreError(what, error.hint))
+
+    @property
     def _owner(self) -> Owner | None:
         identity = self.store.identity
-        return Owner(identity, self.store.path.resolve()) if identity else None
+        known = identity or self.store.unwritten  # it would have one by now
+        return Owner(identity, self.store.path.resolve()) if known else None
 
     def _digest(self, exempt: Networks) -> str:
         """Return a text that stands for all that a plan depends on besides the bans.

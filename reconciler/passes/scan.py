@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from reconciler import netlink
 from reconciler.detection.detect import RULES, Rule, detect, within
 from reconciler.detection.policy import Policy
-from reconciler.errors import TreasonError, describe, guarded, trace
+from reconciler.errors import StoreError, TreasonError, describe, guarded, trace
 from reconciler.host import listeners
 from reconciler.host.deadline import Run, limited
 from reconciler.interfaces import NotingSource, Source, Spec
@@ -74,7 +74,8 @@ class Scanner:
     ``max_new_bans``: a source that would bring the pass over it is refused as a whole, and read
     again next time. ``exempt`` (collapsed) are never dropped. ``listening`` gives the ports that
     count with ``listeners_only``, ``own`` this machine's addresses, which can be no peer's.
-    ``timeout`` are the seconds that one source may take.
+    ``timeout`` are the seconds that one source may take. Where nothing can be stored, and what the
+    sources bring is ``enforced`` in this pass, it is decided on as without ``write``.
     """
 
     store: Store
@@ -88,10 +89,12 @@ class Scanner:
     listening: Callable[[], Collection[int]] = listeners.ports
     own: Callable[[], Collection[Network]] = _own
     timeout: float | None = None
+    enforced: bool = False
     _counting: Counting = field(init=False)
     _made: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._give_up()
         self._counting = Counting(self.store, self.policy, self.rules, self.now, self.exempt)
 
     def scan(self, sources: Mapping[str, Callable[[], Source]]) -> Iterator[Reading]:
@@ -103,6 +106,21 @@ class Scanner:
             yield reading
 
     def _read(self, name: str, make: Callable[[], Source], run: Run) -> Reading:
+        """Read a source; once more where it could not be stored, and is enforced all the same."""
+        try:
+            return self._read_once(name, make, run)
+        except StoreError as error:
+            if not (self.write and self.enforced):
+                raise
+            self.store.unwritten = error
+            self._give_up()
+            return self._read_once(name, make, run)
+
+    def _give_up(self) -> None:
+        """Write no more, where something that a pass can spare could not be written."""
+        self.write = self.write and not (self.enforced and self.store.unwritten)
+
+    def _read_once(self, name: str, make: Callable[[], Source], run: Run) -> Reading:
         """Read a source, in batches: however much it brings, no more than one is held."""
         source = run(make)
         rules = [rule for rule in self.rules if _is_for(rule, name)]

@@ -18,7 +18,11 @@ _LONGEST: Final = 120
 
 @frozen
 class Owner:
-    """A database: what tells it from every other one, even if that has its path; and its path."""
+    """A database: what tells it from every other one, even if that has its path; and its path.
+
+    One of an older schema has no identity until it can be migrated: nothing is noted of it, and
+    what is noted is another one's.
+    """
 
     identity: str
     path: Path
@@ -26,6 +30,8 @@ class Owner:
     @property
     def note(self) -> str:
         """What is noted: identity, digest of the path, and the path as far as it is plain."""
+        if not self.identity:
+            return ""
         return f"{self.identity} {_digest(str(self.path))} {_plain(self.path)}"[:_LONGEST]
 
     def contested(self, backend: str, noted: str) -> BackendError | None:

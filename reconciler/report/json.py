@@ -36,12 +36,17 @@ def reconciled(result: PassResult, *, check: bool) -> dict[str, Any]:
         "sources": readings(result.readings),
         "ended": result.ended,
         "backends": outcomes(result.outcomes),
+        "unwritten": result.unwritten or None,
     }
 
 
 def scanned(result: PassResult) -> dict[str, Any]:
     """Return what a pass over sources alone found and stored."""
-    return {"sources": readings(result.readings), "ended": result.ended}
+    return {
+        "sources": readings(result.readings),
+        "ended": result.ended,
+        "unwritten": result.unwritten or None,
+    }
 
 
 def readings(readings: Iterable[Reading]) -> list[dict[str, Any]]:

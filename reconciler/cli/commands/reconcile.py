@@ -92,7 +92,7 @@ def reconcile(
         lambda: json.reconciled(result, check=check),
         chain(scan_lines(result), text.outcomes(result.outcomes, diff=diff)),
     )
-    complain_of(result.readings, result.outcomes)
+    complain_of(result.readings, result.outcomes, result.unwritten)
     return code_of(result)
 
 
@@ -126,6 +126,7 @@ def _reconciled(setup: Setup, chosen: _Chosen, options: Options, timeout: float)
 
 def _run(setup: Setup, made: tuple[Sources, Backends], options: Options) -> PassResult:
     sources, backends = made
-    with access.opened(setup, write=options.write) as store:
+    opened = access.opened_to_enforce(setup) if options.write else access.opened(setup, write=False)
+    with opened as store:
         now = int(time())
         return Pass(setup, store, now, sources=sources, backends=backends, options=options).run()

@@ -50,7 +50,7 @@ def scan(
         result = Pass(current, store, int(time()), sources=sources, options=options).run()
     unheard = [*_unheard(current, sources, result.readings)] if verbose() and form == "text" else []
     emit(form, lambda: json.scanned(result), chain(scan_lines(result), unheard))
-    complain_of(result.readings, [])
+    complain_of(result.readings, [], result.unwritten)
     return code_of(result)
 
 
