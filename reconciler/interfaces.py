@@ -93,6 +93,27 @@ class ConfirmingBackend(Backend, Protocol):
         """
 
 
+@runtime_checkable
+class DigestedBackend(Backend, Protocol):
+    """A backend of a thing that cannot tell who wrote it, such as a file.
+
+    The database keeps the digest of what is written, before it is. What has another one is
+    somebody else's: it is neither changed nor removed.
+    """
+
+    def subject(self) -> str:
+        """Return the thing's name, which is the same however people name it: a resolved path."""
+
+    def digest(self) -> str | None:
+        """Return a digest of all that is there now; None where there is nothing to lose.
+
+        Raise `BackendUnreadable` as `observe` does.
+        """
+
+    def digest_of(self, plan: Plan) -> str:
+        """Return the digest of what will be there when `apply` has carried out the plan."""
+
+
 Noting, Listening = NotingSource, SilenceAwareSource
 Marked, Confirming = FingerprintedBackend, ConfirmingBackend
 """Their earlier names, which plugins go on using."""

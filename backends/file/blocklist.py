@@ -2,6 +2,7 @@
 
 import stat
 from bisect import bisect_left
+from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +33,8 @@ _MOST: Final = 1 << 28
 class File:
     """One canonical network in a line, in address order, and nothing else.
 
-    A file of which more lines are something else is somebody else's, and left alone.
+    A file of which more lines are something else is no list, and never overwritten. Of what looks
+    like one, the digest tells whether it is ours.
 
     A list cannot pass anybody ahead of it: the whitelist is cut out of its networks.
     """
@@ -44,7 +46,7 @@ class File:
 
     def observe(self) -> Observed:
         """Read the list; a missing one, or one with other lines or another order, is damaged."""
-        subject = str(self._path)
+        subject = self.subject()
         text = self._read()
         if text is None:
             return Observed(passed=None, damage=[Damage(subject, "is missing")])
@@ -70,6 +72,22 @@ class File:
     def render(self, plan: Plan) -> str:
         """Return the whole new content."""
         return "".join(lines.written(plan.desired.banned))
+
+    def subject(self) -> str:
+        """Return the path, with links followed."""
+        return str(self._path)
+
+    def digest(self) -> str | None:
+        """Return that of the list's bytes; None of one that is missing, or has blank lines only."""
+        content = self._content()
+        return None if content is None or not content.strip() else _new(content).hexdigest()
+
+    def digest_of(self, plan: Plan) -> str:
+        """Return that of the whole new content."""
+        digest = _new()
+        for piece in lines.written(plan.desired.banned):
+            digest.update(piece.encode())
+        return digest.hexdigest()
 
     def apply(self, plan: Plan) -> None:
         """Replace the file at once, and run the command.
@@ -106,13 +124,17 @@ class File:
             ) from None
 
     def _read(self) -> str | None:
+        content = self._content()
+        return None if content is None else content.decode(errors="replace")
+
+    def _content(self) -> bytes | None:
         try:
             if not stat.S_ISREG(self._path.stat().st_mode):
                 raise BackendUnreadable(
                     f"{self._path}: is not a regular file",
                     "set [backend.file] path to another file",
                 )
-            return files.content(self._path, _MOST).decode(errors="replace")
+            return files.content(self._path, _MOST)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -142,6 +164,10 @@ def _read(text: str) -> tuple[Networks, list[str]]:
         except InvalidNetwork:
             bad += [f"line {number} is not a network: {line[:40]!r}"] if line.strip() else []
     return Networks.of(networks), bad
+
+
+def _new(content: bytes = b"") -> blake2b:
+    return blake2b(content, digest_size=16)
 
 
 def _is(text: str, networks: Networks) -> bool:

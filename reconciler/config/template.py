@@ -128,7 +128,8 @@ _TEXT: Final = """\
 # hooks = ["INPUT", "FORWARD"]
 # persist = false
 
-# The list, one network per line, and the command to run after a change.
+# The list, one network per line, and the command to run after a change. A list that treason did not
+# write is left alone: treason reconcile --adopt takes it over.
 # [backend.file]
 # path = "/etc/nginx/treason.list"
 # command = ["systemctl", "reload", "nginx"]

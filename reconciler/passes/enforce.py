@@ -7,12 +7,12 @@ verified; it is never deduced from what was sent. One that fails does not stop t
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import define, evolve, field, frozen
 
 from reconciler.errors import BackendError, BackendFailed, describe, guarded, trace
-from reconciler.interfaces import Backend, ConfirmingBackend, FingerprintedBackend
+from reconciler.interfaces import Backend, ConfirmingBackend, DigestedBackend, FingerprintedBackend
 from reconciler.log import Log
 from reconciler.model import BOTH, Change, Desired, Plan
 from reconciler.networks import NOTHING, Networks
@@ -20,6 +20,9 @@ from reconciler.planning.desired import keeping
 from reconciler.planning.guard import Guard, refusal
 from reconciler.planning.ownership import Owner
 from reconciler.planning.plan import plan
+
+if TYPE_CHECKING:
+    from reconciler.passes.marking import Marking
 
 ROUNDS: Final = 3
 """How often a backend is read and corrected in one pass before it counts as not converging."""
@@ -90,7 +93,8 @@ class Goal:
     ``whole`` is asked only when a backend must be read or made anew. ``full`` reads everything,
     before and after a change, whatever is known. ``render`` asks for the script of each plan.
     ``owner`` is the database that the backends' objects are changed for; what was changed for
-    another one last is changed only with ``takes_over``.
+    another one last is changed only with ``takes_over``. ``marking`` tells whose those are that
+    cannot tell it.
     """
 
     whole: Callable[[], Desired]
@@ -100,6 +104,7 @@ class Goal:
     render: bool = False
     owner: Owner | None = None
     takes_over: bool = False
+    marking: "Marking | None" = None
 
 
 def enforce(
@@ -114,10 +119,16 @@ def enforce(
         yield guarded(partial(_with, make, partial(step, name, goal)), partial(_failed, name), name)
 
 
-def teardown(backends: Mapping[str, Callable[[], Backend]]) -> Iterator[Outcome]:
-    """Let every backend remove what it owns."""
+def teardown(
+    backends: Mapping[str, Callable[[], Backend]], goal: Callable[[], Goal] | None = None
+) -> Iterator[Outcome]:
+    """Let every backend remove what it owns.
+
+    The goal is asked for where a thing cannot tell whose it is: then somebody else's stays.
+    """
     for name, make in backends.items():
-        yield guarded(partial(_with, make, partial(_remove, name)), partial(_failed, name), name)
+        step = partial(_remove, name, goal)
+        yield guarded(partial(_with, make, step), partial(_failed, name), name)
 
 
 def _with(make: Callable[[], Backend], step: Callable[[Backend], Outcome]) -> Outcome:
@@ -128,7 +139,9 @@ def _failed(name: str, error: BaseException) -> Outcome:
     return Outcome(name, State.FAILED, error=describe(error, name), trace=trace(error))
 
 
-def _remove(name: str, backend: Backend) -> Outcome:
+def _remove(name: str, goal: Callable[[], Goal] | None, backend: Backend) -> Outcome:
+    if goal is not None and isinstance(backend, DigestedBackend) and backend.digest() is not None:
+        _read(name, goal(), backend)
     return Outcome(name, State.REMOVED, notes=tuple(backend.teardown() or ()))
 
 
@@ -168,6 +181,8 @@ def _converge(name: str, goal: Goal, backend: Backend) -> Outcome:
     work = _Convergence(name, goal, backend, _look(name, goal, backend))
     work.hold_back()
     work.take_over()
+    if goal.marking and work.view.needed is None:
+        goal.marking.settle(backend)
     for _ in range(ROUNDS):
         if work.view.needed is None or work.stopped:
             break
@@ -214,6 +229,8 @@ class _Convergence:
         _log.debug("%s: to correct: %s", self.name, needed)
         confirmed = None
         try:
+            if self.goal.marking:
+                self.goal.marking.announce(self.name, self.backend, needed)
             self.backend.apply(needed)
             self.failure = ""
             confirmed = None if self.goal.full else _confirmed(self.view, self.backend)
@@ -277,6 +294,8 @@ def _read(name: str, goal: Goal, backend: Backend) -> _View:
     other = goal.owner.contested(name, observed.owner) if goal.owner else None
     if needed and other and not goal.takes_over:
         raise other
+    if goal.marking:
+        goal.marking.check(name, backend, needed)
     return _View(
         needed,
         len(observed.banned),

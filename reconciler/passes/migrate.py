@@ -26,7 +26,7 @@ def move(old: Maker, new: Maker, goal: Goal) -> Iterator[Outcome]:
     yield made
     if made.failure:
         return
-    [removed] = teardown(dict([old]))
+    [removed] = teardown(dict([old]), lambda: evolve(goal, guard=None))
     yield removed
     unguarded = evolve(goal, guard=None)
     [after] = enforce(dict([new]), unguarded, check=True)

@@ -15,6 +15,7 @@ from reconciler.network import Network
 from reconciler.networks import Networks
 from reconciler.passes.access import protection
 from reconciler.passes.enforce import Goal, Outcome, State, enforce
+from reconciler.passes.marking import Marking
 from reconciler.passes.recall import Recall
 from reconciler.planning.desired import collapse, desired
 from reconciler.planning.guard import Guard
@@ -35,7 +36,8 @@ class Options:
     """How a pass is made.
 
     With ``check`` backends are only compared; without ``write`` nothing is stored. ``force`` skips
-    the limits on new bans and on removals. ``full`` and ``render`` are those of `Goal`.
+    the limits on new bans and on removals. ``full`` and ``render`` are those of `Goal`, ``adopt``
+    is that of `Marking`.
     """
 
     check: bool = False
@@ -43,6 +45,7 @@ class Options:
     force: bool = False
     full: bool = False
     render: bool = False
+    adopt: bool = False
 
 
 @frozen(eq=False)
@@ -198,6 +201,9 @@ class Pass:
             render=self.options.render,
             owner=self._owner,
             takes_over=self.options.force,
+            marking=Marking(
+                self.store, causes, adopt=self.options.adopt, writable=self.options.write
+            ),
         )
         return Prepared(goal, exceptions.refused, protected)
 

@@ -130,6 +130,17 @@ class Bans:
         rows = self._database.rows("SELECT network FROM bans WHERE until <= ?", (now,))
         return [text for (text,) in rows]
 
+    def are_newest(self, networks: Iterable[Network]) -> bool:
+        """Return whether each of these has a ban, and every other ban began before them."""
+        names = texts(networks)
+        [(others, first, known)] = self._database.rows(
+            "SELECT (SELECT max(since) FROM bans WHERE network NOT IN"
+            " (SELECT value FROM json_each(?1))), min(since), count(*)"
+            " FROM bans WHERE network IN (SELECT value FROM json_each(?1))",
+            (names,),
+        )
+        return known == len(json.loads(names)) and (not known or others is None or others < first)
+
     def add(self, bans: Iterable[Ban]) -> None:
         """Store the bans; one of the same network is replaced."""
         rows = [

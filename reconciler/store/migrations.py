@@ -172,15 +172,27 @@ _SIXTH: Final = (
     "UPDATE offences SET told = time",
 )
 
+# The digest of what was last written to a file, and of what it held before. A store that wrote
+# before there were marks notes that, under no name: what it has written is still to be adopted.
+_SEVENTH: Final = (
+    """CREATE TABLE marks (
+        object TEXT NOT NULL PRIMARY KEY,
+        written TEXT NOT NULL,
+        before TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """INSERT INTO marks SELECT '', '', ''
+        WHERE EXISTS (SELECT 1 FROM history) OR EXISTS (SELECT 1 FROM bans)""",
+)
+
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
 """Those that note each change of a ban."""
 
 NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
-    *("prunings", "treason_identity"),
+    *("prunings", "treason_identity", "marks"),
     *("badips_insert", "bans_renamed", *TRIGGERS),
 }
-_STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH)
+_STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
 VERSION: Final = len(_STEPS)
 IDENTIFIED: Final = 5
 """The version from which on a database has an identity."""

@@ -15,6 +15,7 @@ from reconciler.store.clients import Clients
 from reconciler.store.cursors import Cursors
 from reconciler.store.database import Database, connect, connect_to_enforce
 from reconciler.store.history import History
+from reconciler.store.marks import Marks
 from reconciler.store.offences import Offences
 
 _DAY: Final = 86400
@@ -47,6 +48,7 @@ class Store:
         self.cursors = Cursors(database)
         self.clients = Clients(database)
         self.changes = Changes(database)
+        self.marks = Marks(database)
 
     @property
     def identity(self) -> str:

@@ -14,6 +14,7 @@ from reconciler.testing.backend import EXAMPLE, BackendContract  # noqa: E402 - 
 from reconciler.testing.memory import Memory, Table  # noqa: E402
 from reconciler.testing.optional import (  # noqa: E402
     ConfirmingContract,
+    DigestedContract,
     FingerprintedContract,
     MarkedContract,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "EXAMPLE",
     "BackendContract",
     "ConfirmingContract",
+    "DigestedContract",
     "FingerprintedContract",
     "MarkedContract",
     "Memory",

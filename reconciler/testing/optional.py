@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from reconciler.interfaces import ConfirmingBackend, FingerprintedBackend
+from reconciler.interfaces import ConfirmingBackend, DigestedBackend, FingerprintedBackend
 from reconciler.testing.backend import EXAMPLE
 from reconciler.testing.steps import Cases, given, needed, reach, state
 
@@ -63,6 +63,25 @@ class ConfirmingContract(Cases):
         backend.apply(made)
         self.damages[damage](self)
         assert not backend.confirm(made)
+
+
+class DigestedContract(Cases):
+    """For a backend with `digest`; a class beside `BackendContract`, with its ``damages``."""
+
+    damages: ClassVar[Mapping[str, Callable[[Any], object]]] = {}
+
+    def test_digest(self, damage: str, backend: DigestedBackend) -> None:
+        """It is what was announced, and another one after damage, or none."""
+        assert backend.digest() is None
+        made = needed(backend, EXAMPLE)
+        assert made is not None
+        announced = backend.digest_of(made)
+        assert backend.digest() is None
+        backend.apply(made)
+        assert backend.digest() == announced
+        assert backend.subject() == copy(backend).subject()
+        self.damages[damage](self)
+        assert backend.digest() != announced
 
 
 MarkedContract = FingerprintedContract

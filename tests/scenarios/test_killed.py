@@ -71,18 +71,19 @@ def test_one_pass_mends_what_a_killed_one_left(backend: str, place: Place, nft: 
         log.write_text("".join(line.format(11 + number, i >> 8, i & 255) for i in range(ENTRIES)))
         place.treason("scan", "--source", f"file:{log}")
         place.database.rename(log.with_suffix(".db"))
+    taking = ("--force", "--adopt") if backend == "file" else ("--force",)
     _use(place, 0)
     start = time.monotonic()
-    _killed(place, 60, group=True)
+    _killed(place, 60, *taking, group=True)
     whole = time.monotonic() - start
     for turn in range(MOMENTS):
         if turn % 3 == 0:
             assert place.treason("teardown").code == 0
         _use(place, turn % 2)
         moment = moments.uniform(0.1, whole * 1.5)
-        _killed(place, moment, group=turn % 4 < 2)
+        _killed(place, moment, *taking, group=turn % 4 < 2)
         told = f"seed {seed}, turn {turn}, after {moment:.3f} s of {whole:.3f} s"
-        result = place.treason("reconcile", "--no-scan", "--force")
+        result = place.treason("reconcile", "--no-scan", *taking)
         assert result.code == 0, (told, result.err)
         check = place.treason("reconcile", "--check", "--no-scan")
         assert (check.code, check.err) == (0, ""), told
@@ -97,9 +98,9 @@ def _use(place: Place, number: int) -> None:
     place.database.chmod(0o600)
 
 
-def _killed(place: Place, moment: float, *, group: bool) -> None:
+def _killed(place: Place, moment: float, *taking: str, group: bool) -> None:
     """Kill a pass after some seconds, with the programs that it runs or without them."""
-    process = place.start("reconcile", "--no-scan", "--force")
+    process = place.start("reconcile", "--no-scan", *taking)
     try:
         process.wait(moment)
     except subprocess.TimeoutExpired:

@@ -57,6 +57,9 @@ Backends = Mapping[str, Callable[[], Backend]]
 @click.option(
     "--force", is_flag=True, help="Skip the safety limits, and take over from another database."
 )
+@click.option(
+    "--adopt", is_flag=True, help="Take over a list of the backend file, whoever wrote it."
+)
 @lock_timeout
 @output_format
 @verbosity
@@ -71,6 +74,7 @@ def reconcile(
     no_scan: bool,
     full: bool,
     force: bool,
+    adopt: bool,
     lock_timeout: float,
     form: str,
 ) -> int:
@@ -83,7 +87,12 @@ def reconcile(
         raise click.UsageError("--observed goes with --check")
     chosen = _Chosen(None if no_scan else source_names, backend_names, observed)
     options = Options(
-        check=check, write=not check, force=force, full=full or diff, render=verbose()
+        check=check,
+        write=not check,
+        force=force,
+        full=full or diff,
+        render=verbose(),
+        adopt=adopt,
     )
     result = _reconciled(setup, chosen, options, lock_timeout)
     warn_of(result.refused)

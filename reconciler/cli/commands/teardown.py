@@ -1,6 +1,8 @@
 """The command that removes everything: ``teardown``."""
 
-from functools import partial
+from contextlib import ExitStack
+from functools import cache, partial
+from time import time
 
 import click
 
@@ -9,6 +11,8 @@ from reconciler.cli.ending import complain_of
 from reconciler.cli.options import backend_names, examples, lock_timeout, verbosity
 from reconciler.config.setup import Setup
 from reconciler.passes import access, enforce
+from reconciler.passes.enforce import Goal
+from reconciler.passes.run import Options, Pass
 from reconciler.report import text
 
 
@@ -18,14 +22,19 @@ from reconciler.report import text
 @verbosity
 @click.pass_obj
 def teardown(setup: Setup, backend_names: tuple[str, ...], lock_timeout: float) -> int:
-    """Remove everything that treason created in the firewalls; keep the stored bans."""
-    with (
-        access.locked(setup, lock_timeout, partial(Setup.backends, named=backend_names)) as (
-            _,
-            backends,
-        ),
-    ):
-        outcomes = list(enforce.teardown(backends))
+    """Remove everything that treason created in the firewalls; keep the stored bans.
+
+    A list that this database did not write stays.
+    """
+    made = partial(Setup.backends, named=backend_names)
+    with access.locked(setup, lock_timeout, made) as (current, backends), ExitStack() as stack:
+
+        @cache
+        def goal() -> Goal:  # only a few backends need the database, which may be gone
+            store = stack.enter_context(access.opened(current, write=False))
+            return Pass(current, store, int(time()), options=Options(write=False)).prepare().goal
+
+        outcomes = list(enforce.teardown(backends, goal))
     show(text.outcomes(outcomes, diff=False))
     complain_of([], outcomes)
     return ERROR if any(outcome.failure for outcome in outcomes) else OK
