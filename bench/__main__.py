@@ -18,6 +18,7 @@ from bench.works import (
     passes,
     profiling,
     scanning,
+    size,
     sources,
     startup,
 )
@@ -36,10 +37,11 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "passes": passes.measure,
     "neighbours": neighbours.measure,
     "from-log": from_log.measure,
+    "size": size.measure,
     "packets": packets.measure,
     "profile": profiling.measure,
 }
-QUICK: Final = ("start-up", "scan", "first-apply", "passes", "neighbours")
+QUICK: Final = ("start-up", "scan", "first-apply", "passes", "neighbours", "size")
 
 
 def main() -> int:

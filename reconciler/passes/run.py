@@ -114,6 +114,8 @@ class Pass:
             prepared = self._prepared(protected, new)
             outcomes = list(enforce(self.backends, prepared.goal, check=self.options.check))
             refused = prepared.refused
+        if self.options.write:
+            self.store.attempt(self.store.compact)  # when all that matters is done
         return PassResult(
             now=self.now,
             ended=ended,

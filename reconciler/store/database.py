@@ -55,6 +55,11 @@ class Database:
         with as_store_error(self.path):
             self.connection.execute(statement, values)
 
+    def run(self, statement: str) -> None:
+        """Carry out a statement that takes many steps (`execute` takes one of a PRAGMA)."""
+        with as_store_error(self.path):
+            self.connection.executescript(statement)
+
     def execute_many(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
         """Carry out a statement for each of the rows."""
         with as_store_error(self.path):
@@ -137,6 +142,7 @@ def _writable(path: Path, timeout: float) -> sqlite3.Connection:
         if _is_wal(path):
             _leave_wal(connection)
         if version < VERSION:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heard while there is no table
             connection.execute("BEGIN IMMEDIATE")  # and look again: another may have been faster
             migrate(connection, _version(connection, path))
             connection.execute("COMMIT")

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from reconciler.errors import StoreError
 from reconciler.model import Ban, Offence
+from reconciler.store import space
 from reconciler.store.bans import Bans
 from reconciler.store.changes import Changes
 from reconciler.store.clients import Clients
@@ -49,6 +50,7 @@ class Store:
         self.clients = Clients(database)
         self.changes = Changes(database)
         self.marks = Marks(database)
+        self._pruned = False
 
     @property
     def identity(self) -> str:
@@ -81,6 +83,13 @@ class Store:
             self.offences.add(source, offences, now)
             self.bans.add(bans)
 
+    def compact(self) -> None:
+        """Return to the disk what was deleted; see `reconciler.store.space`.
+
+        All of an older file is written anew when the day has come to prune it, and not more often.
+        """
+        space.compact(self._database, whole=self._pruned)
+
     def prune(self, now: int, offences: int, history: int) -> None:
         """Delete, once a day, older offences, and the history of what was lifted longer ago.
 
@@ -97,6 +106,7 @@ class Store:
             self.history.prune(now - history)
             self._database.execute("DELETE FROM prunings")
             self._database.execute("INSERT INTO prunings VALUES (?)", (now,))
+        self._pruned = True
 
     def counts(self, now: int) -> Counts:
         """Return how much is stored."""
