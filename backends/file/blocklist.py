@@ -59,7 +59,7 @@ class File:
         bad = lines.shortened(bad)
         if not bad and not _is(text, held):
             bad.append("is not in canonical form")
-        if self._pending.exists():
+        if self._is_pending():
             bad.append("has changed, and its command has not been run yet")
         return Observed(held, None, [Damage(subject, what) for what in bad])
 
@@ -67,7 +67,7 @@ class File:
         """Whether the list is what the plan demands, to the byte, and its command has been run."""
         text = self._read()
         held = text is not None and _is(text, plan.desired.banned)
-        return held and not self._pending.exists()
+        return held and not self._is_pending()
 
     def render(self, plan: Plan) -> str:
         """Return the whole new content."""
@@ -95,7 +95,7 @@ class File:
         A mark beside the list says that the command is to be run. It goes away when that was
         done, so a pass that was interrupted, or whose command failed, is made up for.
         """
-        if self._command:
+        if self._command and not self._is_pending():
             self._write(self._pending, "")
         self._write(self._path, self.render(plan))
         if not self._command:
@@ -114,6 +114,21 @@ class File:
         self.observe()
         self._remove(self._pending)
         self._remove(self._path)
+
+    def _is_pending(self) -> bool:
+        """Whether the mark is there: an empty file. Any other one of its name is not ours."""
+        try:
+            status = self._pending.lstat()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise BackendUnreadable(f"{self._pending}: cannot read it: {error.strerror}") from None
+        if stat.S_ISREG(status.st_mode) and not status.st_size:
+            return True
+        raise BackendUnreadable(
+            f"{self._pending}: not the empty file that treason makes while a command is due",
+            "move it away",
+        )
 
     def _remove(self, path: Path) -> None:
         try:

@@ -240,3 +240,20 @@ def test_an_empty_list_is_in_sync_with_nothing(path: Path) -> None:
     assert made is not None
     backend.apply(made)
     assert backend.observe() == Observed(passed=None)
+
+
+def test_another_file_beside_the_list_is_left_alone(path: Path) -> None:
+    """Where the mark of a command that is due would stand: it is told, and neither goes."""
+    enforce(path, "true")
+    beside = path.with_name(".list.pending")
+    beside.write_text("mine")
+    backend = File(Settings(str(path), ("true",)))
+    for touch in (backend.observe, backend.teardown):
+        with pytest.raises(BackendUnreadable, match="not the empty file that treason"):
+            touch()
+    assert (beside.read_text(), path.exists()) == ("mine", True)
+    beside.unlink()
+    beside.symlink_to(path)
+    with pytest.raises(BackendUnreadable, match="not the empty file that treason"):
+        backend.observe()
+    assert path.read_text()
