@@ -15,9 +15,11 @@ from attrs import field, frozen
 
 from reconciler import files
 from reconciler.errors import TreasonError
+from reconciler.host.written import others
 
 COMMAND: Final = "treason init --kernel-message"
 _SOURCE: Final = "net/ipv4/tcp_timer.c"
+_ORDER: Final = f"file {_SOURCE} =p"
 _QUIET_SINCE: Final = (3, 19)
 _IN_PROC_SINCE: Final = (5, 7)  # before, the control file was in debugfs alone, for root alone
 _SITE: Final = re.compile(
@@ -130,19 +132,17 @@ def check(kernel: Kernel) -> None:
 def turn_on(kernel: Kernel) -> Iterator[str]:
     """Let it print the message, now and after every boot; tell each step."""
     check(kernel)
+    _spare(kernel)
     if look(kernel) is State.ALWAYS:
         yield "the kernel's message: this kernel always prints it"
         return
-    order = f"file {_SOURCE} =p"
-    _switch(kernel, order, State.ON)
+    _switch(kernel, _ORDER, State.ON)
     yield "the kernel's message: on"
     if not kernel.tmpfiles.is_dir():
         yield f'without systemd, keep it on by the kernel parameter dyndbg="file {_SOURCE} +p"'
         return
-    why = "# Lets the kernel print the message that treason looks for."
-    text = f"{why}\nw {kernel.control} - - - - {order}\n"
     try:
-        files.replace(kernel.persistent, text, mode=0o644)
+        files.replace(kernel.persistent, _text(kernel.control), mode=0o644)
     except OSError as error:
         raise _refused(kernel.persistent, "cannot write it", error) from None
     yield f"{kernel.persistent}: written"
@@ -151,6 +151,7 @@ def turn_on(kernel: Kernel) -> Iterator[str]:
 def turn_off(kernel: Kernel) -> Iterator[str]:
     """Let it print the message no more, neither now nor after a boot; tell each step."""
     _need_root("turn off")
+    _spare(kernel)
     if os.path.lexists(kernel.persistent):
         try:
             kernel.persistent.unlink()
@@ -161,6 +162,25 @@ def turn_off(kernel: Kernel) -> Iterator[str]:
         _switch(kernel, f"file {_SOURCE} -p", State.OFF)
         state = State.OFF
     yield f"the kernel's message: {state.value}"
+
+
+def _text(control: Path) -> str:
+    """Return what systemd-tmpfiles is to do at each boot."""
+    why = "# Lets the kernel print the message that treason looks for."
+    return f"{why}\nw {control} - - - - {_ORDER}\n"
+
+
+def _spare(kernel: Kernel) -> None:
+    """Refuse to replace or remove what somebody else wrote. Raise `TreasonError`.
+
+    Another kernel may have been controlled elsewhere.
+    """
+    places = (place / "dynamic_debug" / "control" for place in (kernel.proc, kernel.debugfs))
+    if others(kernel.persistent, map(_text, places)):
+        raise TreasonError(
+            f"{kernel.persistent}: it was not written by `treason init`, so it is left as it is",
+            "move it away, then run this again",
+        )
 
 
 def _need_root(what: str) -> None:

@@ -16,6 +16,7 @@ from attrs import evolve, frozen
 from reconciler import files
 from reconciler.errors import TreasonError
 from reconciler.execute import CommandFailed, run
+from reconciler.host.written import Written
 from reconciler.interfaces import BackendPlugin, SourcePlugin
 
 DIRECTORY: Final = Path("/etc/systemd/system")
@@ -236,13 +237,16 @@ def check(database: Path, lock: Path, configuration: Path) -> None:
                 )
 
 
-def install(configuration: Path, needs: Needs) -> Iterator[str]:
-    """Write and enable the units; tell each step."""
+def install(configuration: Path, needs: Needs, written: Written) -> Iterator[str]:
+    """Write and enable the units; tell each step. Raise `TreasonError`: what is not ours stays."""
     known = frozenset(filter(_is_group, needs.groups))  # or systemd would not start the service
-    written = texts(_command(), configuration.absolute(), evolve(needs, groups=known))
-    for name, text in written.items():
-        _write(DIRECTORY / name, text)
-        yield f"{DIRECTORY / name}: written"
+    named = texts(_command(), configuration.absolute(), evolve(needs, groups=known))
+    rendered: dict[Path, str] = {DIRECTORY / name: text for name, text in named.items()}
+    written.check({DIRECTORY / _EARLY: None, **rendered}, "treason init --systemd")
+    for path, text in rendered.items():
+        written.announce(path, text)
+        _write(path, text)
+        yield f"{path}: written"
     if not needs.early and (DIRECTORY / _EARLY).is_file():
         _systemctl("disable", _EARLY)
         (DIRECTORY / _EARLY).unlink()
@@ -254,10 +258,12 @@ def install(configuration: Path, needs: Needs) -> Iterator[str]:
     yield f"treason.timer: enabled and started; {', '.join(at_boot)}: enabled"
 
 
-def uninstall() -> Iterator[str]:
-    """Disable and remove the units; the bans stay enforced."""
-    written = texts(COMMAND, Path(), Needs(early=True))
-    present = [name for name in written if (DIRECTORY / name).is_file()]
+def uninstall(written: Written) -> Iterator[str]:
+    """Disable and remove the units; the bans stay enforced. What is not ours stays, too."""
+    named = texts(COMMAND, Path(), Needs(early=True))
+    present = [name for name in named if (DIRECTORY / name).is_file()]
+    command = "treason init --systemd --undo"
+    written.check({DIRECTORY / name: None for name in present}, command)
     for name in present:
         stop = ["--now"] if name.endswith(".timer") else []
         if name in {"treason.timer", "treason-restore.service", _EARLY}:

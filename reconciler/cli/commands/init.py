@@ -14,7 +14,10 @@ from reconciler.config.setup import Setup
 from reconciler.config.tables import Main
 from reconciler.errors import ConfigError, StoreError
 from reconciler.host import kernel_message, units
+from reconciler.host.written import Written
 from reconciler.passes import access
+from reconciler.store.marks import Mark
+from reconciler.store.store import Store
 
 
 @click.command(epilog=examples("init", "init --systemd --kernel-message", "init --undo --systemd"))
@@ -23,21 +26,24 @@ from reconciler.passes import access
     "--kernel-message", "message", is_flag=True, help="Also turn on the kernel's message."
 )
 @click.option("--undo", is_flag=True, help="Undo what --systemd or --kernel-message did.")
+@click.option("--adopt", is_flag=True, help="Replace units that somebody else wrote or changed.")
 @verbosity
 @click.pass_obj
-def init(setup: Setup, systemd: bool, message: bool, undo: bool) -> int:
+def init(setup: Setup, systemd: bool, message: bool, undo: bool, adopt: bool) -> int:
     """Create the configuration, the database and their directories; overwrite nothing.
 
     --systemd also installs the timer that runs a pass each minute, and the unit that enforces the
     stored bans early at boot. --kernel-message also lets the kernel print its message about hostile
     peers, now and after every boot: Linux 3.19 and later do not by default. --undo reverts only
-    what these two options did; bans stay enforced.
+    what these two options did; bans stay enforced. What somebody else wrote, or has changed since,
+    is neither replaced nor removed; of units --adopt does so.
     """
     if undo:
         if not (systemd or message):
             raise click.UsageError("--undo goes with --systemd or --kernel-message")
         if systemd:
-            _tell(units.uninstall())
+            with access.opened(setup, write=False) as store:
+                _tell(units.uninstall(_written(store, adopt=adopt)))
         if message:
             _tell(kernel_message.turn_off(kernel_message.HERE))
         return OK
@@ -50,7 +56,8 @@ def init(setup: Setup, systemd: bool, message: bool, undo: bool) -> int:
     _database(setup)
     if systemd:
         needs = units.Needs.of(setup.backend_plugins, setup.source_plugins)
-        _tell(units.install(setup.path, needs))
+        with access.opened(setup, write=True) as store:
+            _tell(units.install(setup.path, needs, _written(store, adopt=adopt)))
     if message:
         _tell(kernel_message.turn_on(kernel_message.HERE))
     return OK
@@ -63,6 +70,19 @@ def demo() -> int:
     from reconciler.cli import demo as story  # noqa: PLC0415 - no other command needs it
 
     return story.tell()
+
+
+def _written(store: Store, *, adopt: bool) -> Written:
+    """Return what the database knows of the files that it wrote."""
+
+    def known(subject: str) -> list[str]:
+        mark = store.marks.get(subject)
+        return [mark.written, mark.before] if mark else []
+
+    def note(subject: str, written: str, before: str) -> None:
+        store.marks.keep(subject, Mark(written, before))
+
+    return Written(known, note, adopt=adopt)
 
 
 def _tell(steps: Iterable[str]) -> None:
