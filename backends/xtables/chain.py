@@ -160,6 +160,16 @@ def read(rules: Sequence[str], version: int, fixed: Fixed = NO_SETS) -> Content:
     return Content(banned, passed, summarise(said))
 
 
+def is_foreign(rules: Sequence[str], version: int, fixed: Fixed = NO_SETS) -> bool:
+    """Whether a chain of our name was never ours: no rule that ours begins with, and strange ones.
+
+    What has a note is ours, whatever became of it.
+    """
+    ours = {*_HEAD[version], *fixed.passing, *fixed.dropping}
+    begun = any(rule in ours or "--match-set treason" in rule for rule in rules)
+    return not begun and not all(map(_RULE.fullmatch, rules))
+
+
 def contents(
     listing: Listing, version: int, tables: Iterable[str], fixed: Fixed = NO_SETS
 ) -> dict[str, Content]:

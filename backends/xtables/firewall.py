@@ -19,6 +19,7 @@ from backends.xtables.chain import (
     changes,
     contents,
     count,
+    is_foreign,
     networks,
     noting,
     owners,
@@ -137,6 +138,7 @@ class Firewall:
 
     def observe(self, state: State) -> Observed:
         """Return what the chains hold, what is wrong with them, and notes on the other variant."""
+        self._spare(state)
         banned = passed = Networks()
         flaws: list[Damage] = []
         for version, listing in state.listings.items():
@@ -221,6 +223,7 @@ class Firewall:
 
         Chains that are not ``owned``, judged by the rules of them all, stay.
         """
+        self._spare(state)
         tables = [chains for listing in state.listings.values() for chains in listing.values()]
         if not owned([rule for chains in tables for rule in chains.get(CHAIN, ())]):
             return
@@ -235,6 +238,20 @@ class Firewall:
         for version, error in state.unread.items():
             if reach.has_addresses(version):
                 raise BackendError(error.what, error.hint)
+
+    def _spare(self, state: State) -> None:
+        """Refuse a chain of our name that somebody else made. Raise `BackendUnreadable`."""
+        if owners(state.listings.values()):
+            return
+        for version, listing in state.listings.items():
+            for table, chains in listing.items():
+                rules = chains.get(CHAIN, ())
+                if is_foreign(rules, version, self.fixed.get(version, NO_SETS)):
+                    raise BackendUnreadable(
+                        f"iptables: the chain {CHAIN} of IPv{version} {table} was not made by"
+                        f" treason, so it is left as it is: it has {rules[0]!r}",
+                        f"give it another name: iptables -t {table} -E {CHAIN} NAME",
+                    )
 
     @cached_property
     def _resolved(self) -> str:

@@ -302,3 +302,31 @@ def test_the_script_notes_it_as_the_messages_do(host: None, nft: Nft, place: Pla
     assert script
     run(["nft", "-f", "-"], given="\n".join(script) + "\n")
     assert nft("list table inet treason") == made
+
+
+@pytest.mark.parametrize("backend", ["ipset", "iptables"])
+@pytest.mark.parametrize("variant", ["nft", "legacy"])
+def test_a_chain_of_our_name_that_somebody_else_made_stays(
+    backend: str, variant: str, host: None, place: Place
+) -> None:
+    """It is neither filled nor torn down, in either family; once it has another name, we go on."""
+    place.configure(f'[backend.{backend}]\nvariant = "{variant}"', main=f'backends = ["{backend}"]')
+    place.treason("ban", "192.0.2.7")
+    for rule in ("-N TREASON", "-A TREASON -p tcp --dport 22 -j ACCEPT", "-A OUTPUT -j TREASON"):
+        run([f"ip6tables-{variant}", *rule.split()])
+    before = listed(variant).count("\n-")
+    for command in (
+        ["reconcile", "--no-scan"],
+        ["reconcile", "--no-scan", "--check"],
+        ["teardown"],
+    ):
+        refused = place.treason(*command)
+        assert refused.code == 1
+        assert "the chain TREASON of IPv6 filter was not made by treason" in refused.err
+        assert listed(variant).count("\n-") == before
+    run([f"ip6tables-{variant}", "-E", "TREASON", "MINE"])
+    assert place.treason("reconcile", "--no-scan").code == 0
+    run([f"iptables-{variant}", "-F", "TREASON"])
+    run([f"iptables-{variant}", "-A", "TREASON", "-p", "tcp", "-j", "ACCEPT"])
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert "-A MINE -p tcp" in listed(variant)
