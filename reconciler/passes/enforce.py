@@ -4,7 +4,7 @@ Level-triggered: what a backend holds is read, or known because it has not chang
 verified; it is never deduced from what was sent. One that fails does not stop the others.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
@@ -15,6 +15,7 @@ from reconciler.errors import BackendError, BackendFailed, describe, guarded, tr
 from reconciler.interfaces import Backend, ConfirmingBackend, DigestedBackend, FingerprintedBackend
 from reconciler.log import Log
 from reconciler.model import BOTH, Change, Desired, Plan
+from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
 from reconciler.planning.desired import keeping
 from reconciler.planning.guard import Guard, refusal
@@ -92,6 +93,7 @@ class Goal:
 
     ``whole`` is asked only when a backend must be read or made anew. ``full`` reads everything,
     before and after a change, whatever is known. ``render`` asks for the script of each plan.
+    ``protected`` is never dropped, also where the guard keeps what else it holds enforced.
     ``owner`` is the database that the backends' objects are changed for; what was changed for
     another one last is changed only with ``takes_over``. ``marking`` tells whose those are that
     cannot tell it.
@@ -102,6 +104,7 @@ class Goal:
     knowledge: Knowledge | None = None
     full: bool = False
     render: bool = False
+    protected: Sequence[Network] = ()
     owner: Owner | None = None
     takes_over: bool = False
     marking: "Marking | None" = None
@@ -211,7 +214,7 @@ class _Convergence:
             return
         self.refusal = refusal(self.name, removals, self.view.enforced)
         _log.debug("%s: %d removals are held back", self.name, len(removals))
-        whole = partial(keeping, self.goal.whole(), removals)
+        whole = partial(keeping, self.goal.whole(), removals, self.goal.protected)
         self.goal = evolve(self.goal, whole=whole, guard=None, knowledge=None)
         self.view = _read(self.name, self.goal, self.backend)
 

@@ -111,9 +111,11 @@ class Pass:
         refused: list[str] = []
         if self.backends:
             new = [ban.network for reading in readings for ban in reading.bans]
+            event = self.store.carried.last_event
             prepared = self._prepared(protected, new)
             outcomes = list(enforce(self.backends, prepared.goal, check=self.options.check))
             refused = prepared.refused
+            self._carried_out(outcomes, event)
         if self.options.write:
             self.store.attempt(self.store.compact)  # when all that matters is done
         return PassResult(
@@ -143,11 +145,19 @@ class Pass:
             return ended
         windows = [rule.policy.window for rule in rules if rule.policy is not None]
         kept = max(policy.keep_offences, policy.window, *windows)
-        resync = self.setup.config.treason.resync_interval
-        self.store.attempt(partial(self.store.bans.expire, self.now))
-        self.store.attempt(partial(self.store.prune, self.now, kept, policy.keep_history))
-        self.store.attempt(partial(self.store.changes.forget, self.now - resync))
+        main = self.setup.config.treason
+        attempt, prune = self.store.attempt, self.store.prune
+        attempt(partial(self.store.carried.begin, self.backends, self.now))
+        attempt(partial(self.store.bans.expire, self.now))
+        attempt(partial(prune, self.now, kept, policy.keep_history, main.backends))
+        attempt(partial(self.store.changes.forget, self.now - main.resync_interval))
         return ended
+
+    def _carried_out(self, outcomes: Iterable[Outcome], event: int) -> None:
+        """Remember which backends have carried out all that the history told."""
+        done = [each.backend for each in outcomes if not each.failure]
+        if self.options.write and not self.options.check:
+            self.store.attempt(partial(self.store.carried.verify, done, event, self.now))
 
     def _scan(self, protected: Iterable[Exemption]) -> "list[Reading]":
         """Read the sources into the store."""
@@ -182,7 +192,9 @@ class Pass:
             return desired(banned | extra, self.setup.whitelisted, kept)
 
         def causes() -> Causes:
-            return Causes(*self.store.history.last_events(self.now), kept)
+            lifted, banned = self.store.history.last_events(self.now)
+            refused = Networks.of(exceptions.skipped)  # by min_prefix, which may be new
+            return Causes(lifted | refused, banned - refused, kept)
 
         exempt = collapse([*self.setup.whitelisted, *kept])
         goal = Goal(
@@ -199,6 +211,7 @@ class Pass:
                 whole=whole,
                 write=self.options.write,
             ),
+            protected=kept,
             full=self.options.full,
             render=self.options.render,
             owner=self._owner,

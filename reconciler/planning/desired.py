@@ -17,9 +17,11 @@ def desired(
     return Desired(subtract(collapse(bans), exempt), passed)
 
 
-def keeping(state: Desired, networks: Iterable[Network]) -> Desired:
-    """Add networks to what is to be dropped; the whitelist still comes first."""
-    return desired(state.banned | Networks.of(networks), state.passed)
+def keeping(
+    state: Desired, networks: Iterable[Network], protected: Iterable[Network] = ()
+) -> Desired:
+    """Add networks to what is to be dropped; the whitelist and what is protected come first."""
+    return desired(state.banned | Networks.of(networks), state.passed, protected)
 
 
 def collapse(networks: Iterable[Network]) -> Networks:

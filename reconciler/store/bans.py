@@ -5,7 +5,7 @@ network with all inside it. Times are seconds since the epoch.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from attrs import frozen
@@ -163,11 +163,19 @@ class Bans:
             )
 
     def lift(self, networks: Iterable[Network], now: int) -> set[Network]:
-        """Remove the bans of exactly these networks; return those that had one."""
+        """Remove the bans of exactly these networks; return those that had one.
+
+        Of those that had none it is noted as well: what a firewall still drops of them is not to
+        be dropped any more.
+        """
         wanted = set(networks)
         with self._database.transaction():
             known = set(self.ends(wanted, now))
             self._move_to_history([str(network) for network in known], "unban", now)
+            self._database.execute_many(
+                "INSERT INTO history (time, action, network, reason) VALUES (?, 'unban', ?, ?)",
+                [(now, str(network), "was not banned") for network in sorted(wanted - known)],
+            )
         return known
 
     def expire(self, now: int) -> None:
@@ -181,6 +189,7 @@ class Bans:
         rows = self._database.rows("SELECT network FROM bans WHERE key IS NULL")
         if not rows:
             return
+        renamed: dict[str, str] = {}
         with self._database.transaction():
             for (text,) in rows:
                 network = _network(text)
@@ -195,6 +204,24 @@ class Bans:
                 )
                 if name != text:
                     self._database.execute("DELETE FROM bans WHERE network = ?", (text,))
+                    renamed[text] = name
+            self._rename_in_history(renamed)
+
+    def _rename_in_history(self, names: Mapping[str, str]) -> None:
+        """Let the history name networks as the bans do: a lift is told of the one that was banned.
+
+        Else the ban of another spelling would seem to have no end.
+        """
+        if not names:
+            return
+        rows = self._database.rows(
+            "SELECT network, id FROM history WHERE network IN (SELECT value FROM json_each(?))",
+            (json.dumps([*names]),),
+        )
+        self._database.execute_many(
+            "UPDATE history SET network = ? WHERE id = ?",
+            [(names[text], id_) for text, id_ in rows],
+        )
 
     def _move_to_history(self, rows: Sequence[str], action: str, now: int) -> None:
         names = json.dumps(rows)

@@ -67,16 +67,20 @@ class History:
         )
         return {Network.parse(text): number for text, number in rows}
 
-    def prune(self, before: int) -> None:
-        """Delete the history of what was lifted before this time; that of what is banned stays."""
+    def prune(self, before: int, carried: int) -> None:
+        """Delete the history of what was lifted before this time; that of what is banned stays.
+
+        So do the events after ``carried``.
+        """
         old = "SELECT network FROM history WHERE action != 'ban' AND time < ?1"
         if not self._database.rows(f"{old} LIMIT 1", (before,)):
             return
         with self._database.transaction():
             self._database.execute(
                 f"DELETE FROM history WHERE time < ?1 AND network IN ({old})"  # noqa: S608 - as above
+                " AND id <= ?2"
                 " AND NOT EXISTS (SELECT 1 FROM bans WHERE bans.network = history.network)",
-                (before,),
+                (before, carried),
             )
 
     def _last(self, *, banned: bool) -> Networks:

@@ -174,6 +174,9 @@ _SIXTH: Final = (
 
 # The digest of what was last written to a file, and of what it held before. A store that wrote
 # before there were marks notes that, under no name: what it has written is still to be adopted.
+# Up to which event of the history each backend was last verified, so that a lift is not forgotten
+# before it is carried out. What is remembered of the clock, and the times of bans that an earlier
+# clock made, while a later one is behind them (reconciler.store.clock).
 _SEVENTH: Final = (
     """CREATE TABLE marks (
         object TEXT NOT NULL PRIMARY KEY,
@@ -182,6 +185,26 @@ _SEVENTH: Final = (
     ) STRICT, WITHOUT ROWID""",
     """INSERT INTO marks SELECT '', '', ''
         WHERE EXISTS (SELECT 1 FROM history) OR EXISTS (SELECT 1 FROM bans)""",
+    """CREATE TABLE carried_out (
+        backend TEXT NOT NULL PRIMARY KEY,
+        event INTEGER NOT NULL,
+        time INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE treason_clock (
+        boot TEXT NOT NULL,
+        uptime REAL NOT NULL,
+        time REAL NOT NULL,
+        told REAL NOT NULL,
+        steady REAL,
+        doubted REAL,
+        frame REAL
+    ) STRICT""",
+    """CREATE TABLE bans_set_back (
+        network TEXT NOT NULL PRIMARY KEY,
+        since INTEGER NOT NULL,
+        until INTEGER NOT NULL,
+        moved INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
 )
 
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
@@ -189,7 +212,7 @@ TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced",
 
 NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
-    *("prunings", "treason_identity", "marks"),
+    *("prunings", "treason_identity", "marks", "carried_out", "treason_clock", "bans_set_back"),
     *("badips_insert", "bans_renamed", *TRIGGERS),
 }
 _STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)

@@ -1,6 +1,6 @@
 """The store: all that is remembered, opened as one, and what concerns several parts of it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ from reconciler.errors import StoreError
 from reconciler.model import Ban, Offence
 from reconciler.store import space
 from reconciler.store.bans import Bans
+from reconciler.store.carried import Carried
 from reconciler.store.changes import Changes
 from reconciler.store.clients import Clients
 from reconciler.store.cursors import Cursors
@@ -48,6 +49,7 @@ class Store:
         self.history = History(database)
         self.cursors = Cursors(database)
         self.clients = Clients(database)
+        self.carried = Carried(database)
         self.changes = Changes(database)
         self.marks = Marks(database)
         self._pruned = False
@@ -90,10 +92,14 @@ class Store:
         """
         space.compact(self._database, whole=self._pruned)
 
-    def prune(self, now: int, offences: int, history: int) -> None:
+    def prune(
+        self, now: int, offences: int, history: int, configured: Collection[str] = ()
+    ) -> None:
         """Delete, once a day, older offences, and the history of what was lifted longer ago.
 
-        Both are in seconds. The history of a network that is banned stays whole.
+        Both are in seconds. The history of a network that is banned stays whole, and so does what
+        a backend has not carried out yet: one that was ever verified, and is ``configured`` or was
+        verified since.
         """
         [(last, some)] = self._database.rows(
             "SELECT (SELECT max(time) FROM prunings),"
@@ -103,7 +109,9 @@ class Store:
             return
         with self._database.transaction():
             self.offences.prune(now - offences, now - max(offences, history))
-            self.history.prune(now - history)
+            carried = self.carried.everywhere(configured, now - history)
+            self.history.prune(now - history, carried)
+            self.carried.lower()
             self._database.execute("DELETE FROM prunings")
             self._database.execute("INSERT INTO prunings VALUES (?)", (now,))
         self._pruned = True

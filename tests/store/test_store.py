@@ -51,7 +51,7 @@ def test_lifting_one_of_two_overlapping_bans_keeps_the_other(store: Store) -> No
     store.bans.add([ban(A), ban(NET)])
     assert store.bans.lift([A, B], NOW) == {A}
     assert store.bans.networks(NOW)[0] == {NET}
-    assert store.history.last_events(NOW) == (Networks.of([A]), Networks.of([NET]))
+    assert store.history.last_events(NOW) == (Networks.of([A, B]), Networks.of([NET]))
 
 
 def test_a_wider_ban_holds_unless_it_is_not_enforced(store: Store) -> None:

@@ -14,6 +14,8 @@ from reconciler.report import json, text
 from reconciler.report.times import ahead, iso
 from reconciler.toml import duration
 
+_NOT_BANNED = "was not banned; a firewall that still drops it stops with the next pass"
+
 _networks = click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
 
 
@@ -61,7 +63,7 @@ def unban(setup: Setup, networks: tuple[str, ...]) -> int:
         allows = setup.config.treason.min_prefix.allows
         held = {each for each in wanted if store.bans.holds(each, now, allows)}
     for network in wanted:
-        note = "unbanned" if network in lifted else "was not banned"
+        note = "unbanned" if network in lifted else _NOT_BANNED
         still = "; still banned as part of a wider network" if network in held else ""
         say(f"{network}: {note}{still}")
     return OK
