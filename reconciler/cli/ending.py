@@ -49,6 +49,12 @@ def warn_of(refused: Sequence[str]) -> None:
         )
 
 
+def doubt_of(result: PassResult) -> None:
+    """Print why the clock is not believed."""
+    if result.doubt:
+        warn(result.doubt)
+
+
 def scan_lines(result: PassResult) -> Iterator[str]:
     """Yield what ended, and what the sources brought."""
     yield from text.ended(result.ended, verbose=verbose())

@@ -8,7 +8,7 @@ from functools import cache, partial
 from typing import TypeVar
 
 from reconciler.config.setup import Setup
-from reconciler.host import lock
+from reconciler.host import clock, lock
 from reconciler.log import Log
 from reconciler.network import Network
 from reconciler.planning.protection import CLIENT_KEPT, protected, ssh_client
@@ -44,7 +44,10 @@ def locked(setup: Setup, timeout: float, made: Callable[[Setup], T]) -> Iterator
 
 @contextmanager
 def opened(setup: Setup, *, write: bool) -> Iterator[Store]:
-    """Open the database; who came through ssh to write is remembered. Raise `StoreError`."""
+    """Open the database. Raise `StoreError`.
+
+    Whoever writes has a look at the clock remembered, and the ssh client that it came through.
+    """
     with open_store(setup.config.treason.database, write=write) as store:
         if write:
             _remember(setup, store)
@@ -63,6 +66,11 @@ def opened_to_enforce(setup: Setup) -> Iterator[Store]:
         yield store
 
 
+def told(store: Store) -> clock.Clock:
+    """Return the time to go by, which is not always what the wall clock tells."""
+    return store.clock.believe(clock.look())
+
+
 def protection(setup: Setup, store: Store, now: int) -> list[Exemption]:
     """Return what is protected without being listed."""
     clients = store.clients.active(now)
@@ -72,9 +80,10 @@ def protection(setup: Setup, store: Store, now: int) -> list[Exemption]:
 
 
 def _remember(setup: Setup, store: Store) -> None:
-    """Remember who came through ssh."""
+    """Remember a look at the clock, and who came through ssh."""
+    store.clock.remember(clock.look())
     if client := _client(setup):
-        now = int(time.time())
+        now = told(store).now
         store.clients.remember(client, now + CLIENT_KEPT, now)
 
 

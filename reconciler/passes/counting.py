@@ -66,7 +66,8 @@ class Counting:
         own = {rule.name: rule.policy for rule in self.rules if rule.policy is not None}
         counting = self._counting(offences)
         subjects = {self.policy.subject(each.address) for each in counting}
-        lifts = self.store.history.lifts(subjects, self.now)
+        found = self.store.history.lifts(subjects, self.now)
+        lifts = {network: time for network, time in found.items() if time <= self.now + _CLOCK}
         counting = self._unsettled(counting, lifts)
         known = self.store.bans.ends(subjects, self.now) | self.bans
         if for_good := {network for network, until in known.items() if until is None}:

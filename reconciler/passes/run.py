@@ -9,6 +9,7 @@ from attrs import field, frozen
 from reconciler import __version__
 from reconciler.config.setup import Setup
 from reconciler.errors import StoreError
+from reconciler.host.clock import SURE, Clock
 from reconciler.interfaces import Backend, Source
 from reconciler.model import Desired
 from reconciler.network import Network
@@ -54,8 +55,8 @@ class PassResult:
 
     ``ended`` are the networks of bans that ended since the last pass. The rest is empty where no
     backend was asked for: ``refused`` are the stored bans that are not enforced, ``protected`` is
-    what is never dropped besides the whitelist. ``unwritten`` is why something was not stored that
-    should have been, and is empty otherwise.
+    what is never dropped besides the whitelist. ``doubt`` tells why the clock is not believed.
+    ``unwritten`` is why something was not stored that should have been, and is empty otherwise.
     """
 
     now: int
@@ -64,6 +65,7 @@ class PassResult:
     outcomes: list[Outcome]
     refused: list[str]
     protected: list[Exemption]
+    doubt: str = ""
     unwritten: str = ""
 
     @property
@@ -92,7 +94,8 @@ class Prepared:
 class Pass:
     """A pass at ``now`` (epoch seconds) over the named sources and backends.
 
-    It is made behind the lock, and run once.
+    It is made behind the lock, and run once. While the ``clock`` is in doubt, nothing that ended
+    is moved or forgotten.
     """
 
     setup: Setup
@@ -101,6 +104,7 @@ class Pass:
     sources: Mapping[str, Callable[[], Source]] = field(factory=dict)
     backends: Mapping[str, Callable[[], Backend]] = field(factory=dict)
     options: Options = Options()
+    clock: Clock = SURE
 
     def run(self) -> PassResult:
         """Make the pass. Raise `TreasonError` for what it cannot do without."""
@@ -125,6 +129,7 @@ class Pass:
             outcomes=outcomes,
             refused=refused,
             protected=protected,
+            doubt=self.clock.doubt,
             unwritten=self._unwritten,
         )
 
@@ -141,6 +146,8 @@ class Pass:
         ended = self.store.bans.ended(self.now)
         policy, tables = self.setup.config.policy, self.setup.config.rule
         rules = self.setup.rules if tables else ()  # only those can have policies of their own
+        if self.clock.doubt:
+            return []  # they do not count any more, and count again should that be wrong
         if not self.options.write:
             return ended
         windows = [rule.policy.window for rule in rules if rule.policy is not None]
@@ -174,6 +181,7 @@ class Pass:
             rules=self.setup.rules,
             exempt=collapse(exempt),
             timeout=self.setup.config.treason.pass_timeout,
+            clock=self.clock,
             enforced=bool(self.backends),
         )
         return list(scanner.scan(self.sources))

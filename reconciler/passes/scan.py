@@ -10,13 +10,14 @@ from functools import partial
 from itertools import islice
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from reconciler import netlink
 from reconciler.detection.detect import RULES, Rule, detect, within
 from reconciler.detection.policy import Policy
 from reconciler.errors import StoreError, TreasonError, describe, guarded, trace
 from reconciler.host import listeners
+from reconciler.host.clock import SURE, Clock
 from reconciler.host.deadline import Run, limited
 from reconciler.interfaces import NotingSource, Source, Spec
 from reconciler.lines import counted, first_few
@@ -74,8 +75,9 @@ class Scanner:
     ``max_new_bans``: a source that would bring the pass over it is refused as a whole, and read
     again next time. ``exempt`` (collapsed) are never dropped. ``listening`` gives the ports that
     count with ``listeners_only``, ``own`` this machine's addresses, which can be no peer's.
-    ``timeout`` are the seconds that one source may take. Where nothing can be stored, and what the
-    sources bring is ``enforced`` in this pass, it is decided on as without ``write``.
+    ``timeout`` are the seconds that one source may take. Times that a ``clock`` in doubt told are
+    not believed. Where nothing can be stored, and what the sources bring is ``enforced`` in this
+    pass, it is decided on as without ``write``.
     """
 
     store: Store
@@ -89,6 +91,7 @@ class Scanner:
     listening: Callable[[], Collection[int]] = listeners.ports
     own: Callable[[], Collection[Network]] = _own
     timeout: float | None = None
+    clock: Clock = SURE
     enforced: bool = False
     _counting: Counting = field(init=False)
     _made: int = field(default=0, init=False)
@@ -174,9 +177,12 @@ class Scanner:
         fresh = self._counting.unknown(name, offences)
         counted = sum(offence.count for offence in fresh)
         tally.offences += counted
-        fresh = guessed(fresh, self.now)
+        told = [offence.time is not None for offence in fresh]
+        fresh = guessed([self._believed(offence) for offence in fresh], self.now)
         tally.undated += sum(
-            o.count for o in fresh if o.time is None and o.when(self.now) == self.now
+            o.count
+            for o, dated in zip(fresh, told, strict=True)
+            if not dated and o.when(self.now) == self.now
         )
         if len(fresh) < len(offences):
             tally.known += sum(offence.count for offence in offences) - counted
@@ -195,6 +201,12 @@ class Scanner:
             self.store.add_batch(name, fresh, bans, self.now)
         else:
             self._counting.keep(name, fresh)
+
+    def _believed(self, offence: Offence) -> Offence:
+        """Return it without the time that a clock told which is not believed."""
+        if self.clock.told_wrong(offence.time) or self.clock.told_wrong(offence.guess):
+            return evolve(offence, time=None, guess=None)
+        return offence
 
     def _limit(self, name: str, tally: "_Tally") -> None:
         """Refuse a source that brings the pass over ``max_new_bans``."""

@@ -18,7 +18,7 @@ class Status:
     """Counts of networks, the backends' outcomes of a check, and why sources hear nothing.
 
     ``exists`` says whether there is a database. ``invalid`` are stored bans that are not enforced,
-    ``desired`` networks that are to be dropped.
+    ``desired`` networks that are to be dropped. ``clock`` tells why it is not believed.
     """
 
     database: Path
@@ -30,6 +30,7 @@ class Status:
     desired: int
     silent: Mapping[str, str]
     kernel_message: kernel_message.State
+    clock: str
     outcomes: tuple[Outcome, ...]
 
 
@@ -49,5 +50,6 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
         desired=len(prepared.goal.whole().banned),
         silent=silent(sources, check.setup.config.treason.pass_timeout),
         kernel_message=kernel_message.look(kernel_message.HERE),
+        clock=check.clock.doubt,
         outcomes=tuple(outcomes),
     )

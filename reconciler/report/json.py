@@ -35,6 +35,7 @@ def reconciled(result: PassResult, *, check: bool) -> dict[str, Any]:
         "result": "error" if result.failed else "drift" if result.drifted else good,
         "sources": readings(result.readings),
         "ended": result.ended,
+        "clock": result.doubt or None,
         "backends": outcomes(result.outcomes),
         "unwritten": result.unwritten or None,
     }
@@ -45,6 +46,7 @@ def scanned(result: PassResult) -> dict[str, Any]:
     return {
         "sources": readings(result.readings),
         "ended": result.ended,
+        "clock": result.doubt or None,
         "unwritten": result.unwritten or None,
     }
 
@@ -138,6 +140,7 @@ def status(found: Status) -> dict[str, Any]:
         "sources": list(found.counts.sources),
         "silent": dict(found.silent),
         "kernel_message": found.kernel_message.value,
+        "clock": found.clock or None,
         "backends": [
             {"backend": each.backend, "state": each.state.value, "error": each.failure or None}
             for each in found.outcomes

@@ -30,6 +30,18 @@ def as_store_error(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {what}", hint) from None
 
 
+def is_damage(error: StoreError) -> bool:
+    """Whether it says that something cannot be read, or is not there, that was stored."""
+    code = getattr(error.__context__, "sqlite_errorcode", 0)
+    return bool(_DAMAGE & {code, code & 0xFF})
+
+
+_DAMAGE: Final = {
+    *(sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR),
+    *(sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ),
+}
+"""What SQLite says of a damaged page, of a disk that cannot read it, and of a missing table."""
+
 _SAID: Final = {
     sqlite3.SQLITE_BUSY: (
         "the database is locked by another program",

@@ -1,12 +1,12 @@
 """The file's size: what was deleted is given back to the disk, a piece at a time."""
 
-import sqlite3
 import time
 from typing import Final
 
 from reconciler.errors import StoreError
 from reconciler.log import Log
 from reconciler.store.database import Database
+from reconciler.store.refusals import is_damage
 
 _INCREMENTAL: Final = 2
 """As `PRAGMA auto_vacuum` tells it; a database from before has 0 until it was written anew."""
@@ -26,12 +26,6 @@ _WHOLE: Final = 5.0
 
 _STEPS: Final = 10_000
 """Instructions of SQLite's between two looks at the clock."""
-
-_DAMAGE: Final = {
-    sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR_READ,
-    sqlite3.SQLITE_IOERR_SHORT_READ,
-}  # fmt: skip
-"""What SQLite says of pages that cannot be read; all else is of writing, and passes."""
 
 _log = Log("space")
 
@@ -56,8 +50,7 @@ def compact(database: Database, *, whole: bool) -> None:
         elif whole:
             _write_anew(database)
     except StoreError as error:
-        said = getattr(error.__context__, "sqlite_errorcode", 0)
-        if _DAMAGE & {said, said & 0xFF}:
+        if is_damage(error):
             raise
         _log.debug("the file stays as large as it is: %s", error.what)
 

@@ -14,6 +14,7 @@ from reconciler.store.bans import Bans
 from reconciler.store.carried import Carried
 from reconciler.store.changes import Changes
 from reconciler.store.clients import Clients
+from reconciler.store.clock import Clock
 from reconciler.store.cursors import Cursors
 from reconciler.store.database import Database, connect, connect_to_enforce
 from reconciler.store.history import History
@@ -49,6 +50,7 @@ class Store:
         self.history = History(database)
         self.cursors = Cursors(database)
         self.clients = Clients(database)
+        self.clock = Clock(database)
         self.carried = Carried(database)
         self.changes = Changes(database)
         self.marks = Marks(database)

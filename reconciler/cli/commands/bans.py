@@ -1,7 +1,5 @@
 """The commands about bans: ban, unban, list, history."""
 
-from time import time
-
 import click
 
 from reconciler.cli.console import OK, emit, say
@@ -35,15 +33,16 @@ _networks = click.argument("networks", nargs=-1, required=True, metavar="NETWORK
 @click.pass_obj
 def ban(setup: Setup, networks: tuple[str, ...], length: str, reason: str, force: bool) -> int:
     """Store bans of addresses or networks; the next pass enforces them."""
-    seconds, now = duration.parse(length), int(time())
-    until = None if seconds is None else now + seconds
-    bans = [Ban(Network.parse(each), now, until, "manual", reason) for each in networks]
+    seconds, wanted = duration.parse(length), [Network.parse(each) for each in networks]
     with access.opened(setup, write=False) as store:
-        exempt = [*setup.whitelist, *access.protection(setup, store, now)]
+        exempt = [*setup.whitelist, *access.protection(setup, store, access.told(store).now)]
     if not force:
-        for each in bans:
-            banning.refuse(setup, each.network, exempt)
+        for network in wanted:
+            banning.refuse(setup, network, exempt)
     with access.opened(setup, write=True) as store:
+        now = access.told(store).now
+        until = None if seconds is None else now + seconds
+        bans = [Ban(network, now, until, "manual", reason) for network in wanted]
         store.bans.add(bans)
     end = "permanently" if until is None else f"until {iso(until)} ({ahead(until, now)})"
     for each in bans:
@@ -57,8 +56,9 @@ def ban(setup: Setup, networks: tuple[str, ...], length: str, reason: str, force
 @click.pass_obj
 def unban(setup: Setup, networks: tuple[str, ...]) -> int:
     """Remove bans; the next pass removes them from the firewalls. Overlapping bans stay."""
-    wanted, now = [Network.parse(each) for each in networks], int(time())
+    wanted = [Network.parse(each) for each in networks]
     with access.opened(setup, write=True) as store:
+        now = access.told(store).now
         lifted = store.bans.lift(wanted, now)
         allows = setup.config.treason.min_prefix.allows
         held = {each for each in wanted if store.bans.holds(each, now, allows)}
@@ -75,8 +75,8 @@ def unban(setup: Setup, networks: tuple[str, ...]) -> int:
 @click.pass_obj
 def list_(setup: Setup, form: str) -> int:
     """List the active bans."""
-    now = int(time())
     with access.opened(setup, write=False) as store:
+        now = access.told(store).now
         bans = store.bans.active(now)
         emit(form, lambda: {"bans": json.bans(bans)}, text.bans(bans, now))
     return OK

@@ -2,7 +2,6 @@
 
 from functools import partial
 from json import dumps
-from time import time
 
 import click
 from attrs import evolve
@@ -44,7 +43,7 @@ def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) 
         access.opened(current, write=False) as store,
     ):
         options = Options(write=False, force=force)
-        prepared = Pass(current, store, int(time()), options=options).prepare()
+        prepared = Pass(current, store, access.told(store).now, options=options).prepare()
         leaving, coming = made
         outcomes = list(move(leaving, coming, evolve(prepared.goal, knowledge=None)))
     warn_of(prepared.refused)

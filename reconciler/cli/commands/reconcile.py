@@ -3,13 +3,12 @@
 from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
-from time import time
 
 import click
 from attrs import frozen
 
 from reconciler.cli.console import emit
-from reconciler.cli.ending import code_of, complain_of, scan_lines, warn_of
+from reconciler.cli.ending import code_of, complain_of, doubt_of, scan_lines, warn_of
 from reconciler.cli.options import (
     backend_names,
     examples,
@@ -95,6 +94,7 @@ def reconcile(
         adopt=adopt,
     )
     result = _reconciled(setup, chosen, options, lock_timeout)
+    doubt_of(result)
     warn_of(result.refused)
     emit(
         form,
@@ -137,5 +137,14 @@ def _run(setup: Setup, made: tuple[Sources, Backends], options: Options) -> Pass
     sources, backends = made
     opened = access.opened_to_enforce(setup) if options.write else access.opened(setup, write=False)
     with opened as store:
-        now = int(time())
-        return Pass(setup, store, now, sources=sources, backends=backends, options=options).run()
+        clock = access.told(store)
+        this = Pass(
+            setup,
+            store,
+            clock.now,
+            sources=sources,
+            backends=backends,
+            options=options,
+            clock=clock,
+        )
+        return this.run()

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
-from time import time
 
 import click
 
 from reconciler.cli.console import emit
-from reconciler.cli.ending import code_of, complain_of, scan_lines
+from reconciler.cli.ending import code_of, complain_of, doubt_of, scan_lines
 from reconciler.cli.options import (
     examples,
     lock_timeout,
@@ -47,7 +46,10 @@ def scan(
         access.opened(current, write=True) as store,
     ):
         options = Options(force=force)
-        result = Pass(current, store, int(time()), sources=sources, options=options).run()
+        clock = access.told(store)
+        made = Pass(current, store, clock.now, sources=sources, options=options, clock=clock)
+        result = made.run()
+    doubt_of(result)
     unheard = [*_unheard(current, sources, result.readings)] if verbose() and form == "text" else []
     emit(form, lambda: json.scanned(result), chain(scan_lines(result), unheard))
     complain_of(result.readings, [], result.unwritten)

@@ -1,7 +1,5 @@
 """The command that tells how things stand."""
 
-from time import time
-
 import click
 
 from reconciler.cli.console import ERROR, OK, emit
@@ -24,15 +22,16 @@ def status(setup: Setup, protection: bool, form: str) -> int:
     Also name the sources that see no kernel message, and whether the kernel prints its message at
     all.
     """
-    now = int(time())
     backends, sources = setup.backends(), setup.sources()
     if protection:
         with access.opened(setup, write=False) as store:
-            protected = access.protection(setup, store, now)
+            protected = access.protection(setup, store, access.told(store).now)
         emit(form, lambda: {"protection": json.exemptions(protected)}, text.exemptions(protected))
         return OK
     with access.opened(setup, write=False) as store:
         options = Options(check=True, write=False)
-        found = look(Pass(setup, store, now, backends=backends, options=options), sources)
+        clock = access.told(store)
+        check = Pass(setup, store, clock.now, backends=backends, options=options, clock=clock)
+        found = look(check, sources)
     emit(form, lambda: json.status(found), text.status(found))
     return ERROR if any(outcome.failure for outcome in found.outcomes) else OK

@@ -2,7 +2,6 @@
 
 from contextlib import ExitStack
 from functools import cache, partial
-from time import time
 
 import click
 
@@ -32,7 +31,8 @@ def teardown(setup: Setup, backend_names: tuple[str, ...], lock_timeout: float) 
         @cache
         def goal() -> Goal:  # only a few backends need the database, which may be gone
             store = stack.enter_context(access.opened(current, write=False))
-            return Pass(current, store, int(time()), options=Options(write=False)).prepare().goal
+            now = access.told(store).now
+            return Pass(current, store, now, options=Options(write=False)).prepare().goal
 
         outcomes = list(enforce.teardown(backends, goal))
     show(text.outcomes(outcomes, diff=False))
