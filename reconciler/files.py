@@ -5,7 +5,7 @@ import os
 import select
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -18,14 +18,18 @@ _WRITTEN: Final = 120.0
 """Seconds in which somebody must write to a pipe, and in which all must be written."""
 
 
-def content(path: Path, most: int) -> bytes:
+def content(
+    path: Path, most: int, judge: Callable[[os.stat_result], object] = lambda _status: None
+) -> bytes:
     """Return all that a file or a pipe holds.
 
     Raise OSError, with a ``strerror`` for people, also where it holds more than ``most`` bytes, or
-    is neither; and where nobody writes to the pipe, or nobody closes it.
+    is neither; and where nobody writes to the pipe, or nobody closes it. ``judge`` gets the status
+    of what was opened, and may refuse it before it is read.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        judge(os.fstat(descriptor))
         return _content(descriptor, most)
     except OSError as error:
         error.filename = str(path)

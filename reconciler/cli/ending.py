@@ -38,6 +38,12 @@ def complain_of(
         complain(unwritten)
 
 
+def complain_of_damage(damage: Iterable[str]) -> None:
+    """Print what of the database cannot be read."""
+    for each in damage:
+        complain(each)
+
+
 def warn_of(refused: Sequence[str]) -> None:
     """Print which stored bans are not enforced."""
     if refused:

@@ -84,9 +84,14 @@ class Setup:
         return found
 
     @cached_property
+    def whitelist_file(self) -> TomlFile:
+        """What the file that commands write says."""
+        return whitelist.read(self.path)
+
+    @cached_property
     def whitelist(self) -> list[Exemption]:
         """The entries of both files."""
-        written = whitelist.load(whitelist.beside(self.path))
+        written = whitelist.entries(self.whitelist_file)
         return [*self.config.whitelist.networks, *written.networks]
 
     @cached_property

@@ -51,6 +51,16 @@ def _opened(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags)
 
 
+def leave(path: Path, text: str, like: Path | None = None) -> None:
+    """Leave a small file beside the lock, which whoever has that may read. Raise OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        _give([path], like)
+        os.write(descriptor, text.encode(errors="surrogateescape"))
+    finally:
+        os.close(descriptor)
+
+
 def _give(made: list[Path], like: Path | None) -> None:
     if os.geteuid() != 0 or like is None:
         return

@@ -11,6 +11,7 @@ from reconciler.config.setup import Setup
 from reconciler.host import clock, lock
 from reconciler.log import Log
 from reconciler.network import Network
+from reconciler.passes import traces
 from reconciler.planning.protection import CLIENT_KEPT, protected, ssh_client
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.store import Store, open_store, open_to_enforce
@@ -43,11 +44,15 @@ def locked(setup: Setup, timeout: float, made: Callable[[Setup], T]) -> Iterator
 
 
 @contextmanager
-def opened(setup: Setup, *, write: bool) -> Iterator[Store]:
+def opened(
+    setup: Setup, *, write: bool, backends: traces.Backends | None = None, create: bool = True
+) -> Iterator[Store]:
     """Open the database. Raise `StoreError`.
 
-    Whoever writes has a look at the clock remembered, and the ssh client that it came through.
+    One that is gone is not begun anew (`reconciler.passes.traces.check`). Whoever writes has a look
+    at the clock remembered, and the ssh client that it came through.
     """
+    traces.check(setup, backends, create=create)
     with open_store(setup.config.treason.database, write=write) as store:
         if write:
             _remember(setup, store)
@@ -55,12 +60,15 @@ def opened(setup: Setup, *, write: bool) -> Iterator[Store]:
 
 
 @contextmanager
-def opened_to_enforce(setup: Setup) -> Iterator[Store]:
+def opened_to_enforce(
+    setup: Setup, backends: traces.Backends | None = None, *, create: bool = True
+) -> Iterator[Store]:
     """Open the database for a pass, which enforces also where nothing can be written.
 
     Why something could not be written stands in `Store.unwritten`. Raise `StoreError` where the
-    database cannot be read.
+    database cannot be read, or is gone, as `opened` does.
     """
+    traces.check(setup, backends, create=create)
     with open_to_enforce(setup.config.treason.database) as store:
         store.attempt(partial(_remember, setup, store))
         yield store

@@ -173,7 +173,7 @@ def _compare(name: str, goal: Goal, backend: Backend) -> Outcome:
         state = State.FAILED if view.problems else State.IN_SYNC
         return Outcome(name, state, notes=view.notes, problems=view.problems)
     removals = _refused(goal, view)
-    error = refusal(name, removals, view.enforced) if removals else ""
+    error = _refusal(name, goal, view, removals) if removals else ""
     script = backend.render(view.needed) if goal.render else ""
     outcome = Outcome(name, State.DRIFT, view.needed, script, error=error, notes=view.notes)
     return evolve(outcome, problems=view.problems)
@@ -212,7 +212,7 @@ class _Convergence:
         """Keep enforced what the guard refuses to remove; all else goes ahead."""
         if not (removals := _refused(self.goal, self.view)):
             return
-        self.refusal = refusal(self.name, removals, self.view.enforced)
+        self.refusal = _refusal(self.name, self.goal, self.view, removals)
         _log.debug("%s: %d removals are held back", self.name, len(removals))
         whole = partial(keeping, self.goal.whole(), removals, self.goal.protected)
         self.goal = evolve(self.goal, whole=whole, guard=None, knowledge=None)
@@ -277,6 +277,11 @@ def _refused(goal: Goal, view: _View) -> Networks:
     return goal.guard.refused_removals(view.needed, view.enforced)
 
 
+def _refusal(name: str, goal: Goal, view: _View, removals: Networks) -> str:
+    damaged = goal.guard is not None and goal.guard.damaged()
+    return refusal(name, removals, view.enforced, damaged=damaged)
+
+
 def _look(name: str, goal: Goal, backend: Backend) -> _View:
     """Return what the backend holds, without reading it if that is known."""
     if goal.knowledge is not None and not goal.full:
@@ -329,7 +334,7 @@ def _confirmed(view: _View, backend: Backend) -> _View | None:
 
 def _keep(name: str, goal: Goal, view: _View) -> None:
     """Remember what was verified, unless it is to be looked at each time."""
-    if view.problems or view.partial or view.foreign:
+    if view.problems or view.partial or view.foreign or (goal.guard and goal.guard.damaged()):
         return
     if goal.knowledge and view.fingerprint:
         goal.knowledge.keep(name, view.fingerprint, view.enforced, read=view.read)

@@ -1,35 +1,25 @@
 """One pass, whole: settle what has ended, read the sources, desire, and bring backends in line."""
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache, partial
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from reconciler import __version__
 from reconciler.config.setup import Setup
 from reconciler.errors import StoreError
 from reconciler.host.clock import SURE, Clock
 from reconciler.interfaces import Backend, Source
-from reconciler.model import Desired
-from reconciler.network import Network
-from reconciler.networks import Networks
+from reconciler.passes import traces
 from reconciler.passes.access import protection
-from reconciler.passes.enforce import Goal, Outcome, State, enforce
-from reconciler.passes.marking import Marking
-from reconciler.passes.recall import Recall
-from reconciler.planning.desired import collapse, desired
-from reconciler.planning.guard import Guard
-from reconciler.planning.ownership import Owner
-from reconciler.planning.plan import Causes
+from reconciler.passes.enforce import Outcome, State, enforce
+from reconciler.passes.prepared import Preparation, Prepared
+from reconciler.planning.desired import collapse
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.store import Store
 
 if TYPE_CHECKING:
     from reconciler.passes.scan import Reading
-
-_LONG: Final = 1000
-"""Characters from which on a list of networks is digested."""
 
 
 @frozen(eq=False)
@@ -53,10 +43,11 @@ class Options:
 class PassResult:
     """What a pass found and did, at ``now`` (epoch seconds).
 
-    ``ended`` are the networks of bans that ended since the last pass. The rest is empty where no
-    backend was asked for: ``refused`` are the stored bans that are not enforced, ``protected`` is
-    what is never dropped besides the whitelist. ``doubt`` tells why the clock is not believed.
-    ``unwritten`` is why something was not stored that should have been, and is empty otherwise.
+    ``ended`` are the networks of bans that ended since the last pass, ``damage`` is what of the
+    database cannot be read. The rest is empty where no backend was asked for: ``refused`` are the
+    stored bans that are not enforced, ``protected`` is what is never dropped besides the whitelist.
+    ``doubt`` tells why the clock is not believed. ``unwritten`` is why something was not stored
+    that should have been, and is empty otherwise.
     """
 
     now: int
@@ -66,28 +57,21 @@ class PassResult:
     refused: list[str]
     protected: list[Exemption]
     doubt: str = ""
+    damage: list[str] = field(factory=list)
     unwritten: str = ""
 
     @property
     def failed(self) -> bool:
-        """Whether a source or a backend could not do its work, or something was not stored."""
+        """Whether a source, a backend or the database could not do its work."""
+        if self.damage or self.unwritten:
+            return True
         readings = any(reading.error for reading in self.readings)
-        backends = any(outcome.failure for outcome in self.outcomes)
-        return readings or backends or bool(self.unwritten)
+        return readings or any(outcome.failure for outcome in self.outcomes)
 
     @property
     def drifted(self) -> bool:
         """Whether a backend was found to differ, and was not corrected."""
         return any(outcome.state is State.DRIFT for outcome in self.outcomes)
-
-
-@frozen(eq=False)
-class Prepared:
-    """What the backends of a pass are to hold; it is of use as long as the store is open."""
-
-    goal: Goal
-    refused: list[str]
-    protected: list[Exemption]
 
 
 @frozen(eq=False)
@@ -108,19 +92,23 @@ class Pass:
 
     def run(self) -> PassResult:
         """Make the pass. Raise `TreasonError` for what it cannot do without."""
-        ended = self._settle()
-        protected = protection(self.setup, self.store, self.now)
+        traces.check_whitelist(self.setup, self.store)
+        if self.options.write and self.backends:
+            traces.remember(self.setup, self.store)
+        damage = self.store.integrity.unreadable()
+        ended = [] if damage else self._settle()
+        protected = self._protection(damage)
         readings = self._scan(protected) if self.sources else []
         outcomes: list[Outcome] = []
         refused: list[str] = []
         if self.backends:
             new = [ban.network for reading in readings for ban in reading.bans]
-            event = self.store.carried.last_event
-            prepared = self._prepared(protected, new)
+            event = self._last_event(damage)
+            prepared = self._preparation(damage).prepared(protected, new)
             outcomes = list(enforce(self.backends, prepared.goal, check=self.options.check))
             refused = prepared.refused
-            self._carried_out(outcomes, event)
-        if self.options.write:
+            self._carried_out(outcomes, event, damage)
+        if self.options.write and not damage:
             self.store.attempt(self.store.compact)  # when all that matters is done
         return PassResult(
             now=self.now,
@@ -130,12 +118,28 @@ class Pass:
             refused=refused,
             protected=protected,
             doubt=self.clock.doubt,
+            damage=damage,
             unwritten=self._unwritten,
         )
 
     def prepare(self) -> Prepared:
         """Return what every backend is to hold, from what is stored; read no source."""
-        return self._prepared(protection(self.setup, self.store, self.now), ())
+        traces.check_whitelist(self.setup, self.store)
+        damage = self.store.integrity.unreadable()
+        return self._preparation(damage).prepared(self._protection(damage), ())
+
+    def _preparation(self, damage: list[str]) -> Preparation:
+        return Preparation(self.setup, self.store, self.now, self.options, damage)
+
+    def _protection(self, damage: list[str]) -> list[Exemption]:
+        """Return who is protected. Raise `StoreError` where that is damaged."""
+        try:
+            return protection(self.setup, self.store, self.now)
+        except StoreError as error:
+            told = damage[0] if damage else str(error)
+            raise StoreError(
+                f"it cannot be told who is protected, so nothing was changed: {told}"
+            ) from None
 
     def _settle(self) -> list[str]:
         """Move the bans that have ended to the history, and prune; return their networks.
@@ -160,10 +164,21 @@ class Pass:
         attempt(partial(self.store.changes.forget, self.now - main.resync_interval))
         return ended
 
-    def _carried_out(self, outcomes: Iterable[Outcome], event: int) -> None:
-        """Remember which backends have carried out all that the history told."""
+    def _last_event(self, damage: list[str]) -> int:
+        """Return the number of the last event; what is damaged is added to ``damage``."""
+        try:
+            return self.store.carried.last_event
+        except StoreError as error:
+            damage.append(str(error))
+            return 0
+
+    def _carried_out(self, outcomes: Iterable[Outcome], event: int, damage: list[str]) -> None:
+        """Remember which backends have carried out all that the history told.
+
+        A history that cannot be read may have told more.
+        """
         done = [each.backend for each in outcomes if not each.failure]
-        if self.options.write and not self.options.check:
+        if self.options.write and not self.options.check and not damage:
             self.store.attempt(partial(self.store.carried.verify, done, event, self.now))
 
     def _scan(self, protected: Iterable[Exemption]) -> "list[Reading]":
@@ -186,50 +201,6 @@ class Pass:
         )
         return list(scanner.scan(self.sources))
 
-    def _prepared(self, protected: list[Exemption], new: Iterable[Network]) -> Prepared:
-        """Return what is prepared, with ``new`` bans besides what is stored."""
-        main = self.setup.config.treason
-        allows = main.min_prefix.allows
-        kept = [entry.network for entry in protected]
-        exceptions = self.store.bans.exceptions(self.now, allows)
-        extra = Networks.of([*new, *exceptions.untidy])
-
-        @cache
-        def whole() -> Desired:
-            banned = self.store.bans.enforced(self.now, exceptions)
-            return desired(banned | extra, self.setup.whitelisted, kept)
-
-        def causes() -> Causes:
-            lifted, banned = self.store.history.last_events(self.now)
-            refused = Networks.of(exceptions.skipped)  # by min_prefix, which may be new
-            return Causes(lifted | refused, banned - refused, kept)
-
-        exempt = collapse([*self.setup.whitelisted, *kept])
-        goal = Goal(
-            whole=whole,
-            guard=None if self.options.force else Guard(main.max_removals, causes),
-            knowledge=Recall(
-                store=self.store,
-                now=self.now,
-                digest=self._digest(exempt),
-                resync=main.resync_interval,
-                exempt=exempt,
-                allows=allows,
-                extra=extra,
-                whole=whole,
-                write=self.options.write,
-            ),
-            protected=kept,
-            full=self.options.full,
-            render=self.options.render,
-            owner=self._owner,
-            takes_over=self.options.force,
-            marking=Marking(
-                self.store, causes, adopt=self.options.adopt, writable=self.options.write
-            ),
-        )
-        return Prepared(goal, exceptions.refused, protected)
-
     @property
     def _unwritten(self) -> str:
         """Return why not everything was stored."""
@@ -238,23 +209,3 @@ class Pass:
             return ""
         what = f"{error.what}; the pass went on, but not all was stored"
         return str(StoreError(what, error.hint))
-
-    @property
-    def _owner(self) -> Owner | None:
-        identity = self.store.identity
-        known = identity or self.store.unwritten  # it would have one by now
-        return Owner(identity, self.store.path.resolve()) if known else None
-
-    def _digest(self, exempt: Networks) -> str:
-        """Return a text that stands for all that a plan depends on besides the bans.
-
-        Plugins' settings may hold secrets, and lists may be long: of those it holds a digest.
-        """
-        config = self.setup.config
-        networks = " ".join(map(str, (*collapse(self.setup.whitelisted), "/", *exempt)))
-        settings = repr(config.backend) if config.backend else ""
-        if settings or len(networks) > _LONG:
-            from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, which most passes can spare
-
-            networks = sha256(f"{settings} {networks}".encode()).hexdigest()
-        return f"{__version__} {config.treason.min_prefix} {networks} {self.store.path}"

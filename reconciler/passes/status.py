@@ -17,8 +17,9 @@ from reconciler.store.store import Counts
 class Status:
     """Counts of networks, the backends' outcomes of a check, and why sources hear nothing.
 
-    ``exists`` says whether there is a database. ``invalid`` are stored bans that are not enforced,
-    ``desired`` networks that are to be dropped. ``clock`` tells why it is not believed.
+    ``damage`` is what of the database cannot be read. ``exists`` says whether there is a database.
+    ``invalid`` are stored bans that are not enforced, ``desired`` networks that are to be dropped.
+    ``clock`` tells why it is not believed.
     """
 
     database: Path
@@ -32,13 +33,15 @@ class Status:
     kernel_message: kernel_message.State
     clock: str
     outcomes: tuple[Outcome, ...]
+    damage: tuple[str, ...] = ()
 
 
 def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
     """Compare every backend, and ask the sources whether they hear the kernel."""
     counts, prepared = check.store.counts(check.now), check.prepare()
     goal = evolve(prepared.goal, guard=None)
-    outcomes = enforce(check.backends, goal, check=True)
+    outcomes = [*enforce(check.backends, goal, check=True)]
+    desired = len(prepared.goal.whole().banned)
     database = check.setup.config.treason.database
     return Status(
         database=database,
@@ -47,9 +50,10 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
         invalid=len(prepared.refused),
         whitelisted=len(check.setup.whitelist),
         protected=len(prepared.protected),
-        desired=len(prepared.goal.whole().banned),
+        desired=desired,
         silent=silent(sources, check.setup.config.treason.pass_timeout),
         kernel_message=kernel_message.look(kernel_message.HERE),
         clock=check.clock.doubt,
         outcomes=tuple(outcomes),
+        damage=tuple(prepared.damage),
     )

@@ -67,6 +67,25 @@ class Owner:
             return False
 
 
+def tells_of(noted: str, path: Path) -> bool:
+    """Whether what is noted, or that nothing is, tells of a database that was at this path.
+
+    Not if another one is there that was noted. An identity alone, for which some backends have
+    room, may be of any: whoever changes anything is refused by `Owner.contested`.
+    """
+    _, _, rest = noted.partition(" ")
+    digest, _, other = rest.partition(" ")
+    if not noted or digest == _digest(str(path)):
+        return True
+    return bool(rest) and not (digest == _digest(other) and Path(other).exists())
+
+
+def identity_of(noted: str, path: Path) -> str:
+    """Return the identity of the database that was noted with this path; empty if none was."""
+    identity, _, rest = noted.partition(" ")
+    return identity if rest.partition(" ")[0] == _digest(str(path)) else ""
+
+
 def _plain(path: Path) -> str:
     """Write a path for the comment of an object: quoted text of printable ASCII."""
     told = (each if each.isascii() and each.isprintable() else "?" for each in str(path))

@@ -4,7 +4,9 @@ The latter stand in ``whitelist.toml`` beside the configuration, so that no prog
 file that a person keeps.
 """
 
+import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import frozen
@@ -14,6 +16,7 @@ from reconciler.errors import ConfigError
 from reconciler.network import Network
 from reconciler.toml import file as toml_file
 from reconciler.toml import schema
+from reconciler.toml.file import TomlFile
 from reconciler.toml.schema import setting
 
 
@@ -57,24 +60,50 @@ class Whitelist:
 
 
 def beside(config: Path) -> Path:
-    """Name the file that commands write, for a configuration file."""
-    return config.with_name("whitelist.toml")
+    """Name the file that commands write, beside the configuration file that a link leads to.
+
+    Raise `ConfigError` where there is one beside the link, which was asked for once.
+    """
+    path, other = (each.with_name("whitelist.toml") for each in (config.resolve(), config))
+    if other.parent.resolve() != path.parent and os.path.lexists(other):
+        with suppress(OSError):
+            if other.samefile(path):
+                return path
+        raise ConfigError(
+            f"{other}: {config} is a link, and the whitelist is looked for beside the file that it"
+            f" leads to: {path}",
+            f"move what it holds to {path}, and remove this one",
+        )
+    return path
 
 
-def load(path: Path) -> Whitelist:
-    """Read the file that commands write; a missing one is empty. Raise `ConfigError`.
+def read(config: Path) -> TomlFile:
+    """Read the file that commands write, as it is now; a missing one has no text.
+
+    One that belongs neither to us, nor to root, nor to the owner of the configuration or its
+    directory is not believed. Raise `ConfigError`.
+    """
+    path = beside(config)
+    owners = {0, os.geteuid()}
+    for each in (path.parent, config):
+        with suppress(OSError):
+            owners.add(each.stat().st_uid)
+    return toml_file.read(path, required=False, owners=owners)
+
+
+def entries(file: TomlFile) -> Whitelist:
+    """Return what the file that commands write says; a missing one is empty. Raise `ConfigError`.
 
     What cannot be read is an error: an unknown whitelist is not an empty one.
     """
-    file = toml_file.read(path, required=False)
     try:
         return schema.fill(Whitelist, file.data)
     except schema.Refused as error:
         raise file.refusal(error.problems) from None
 
 
-def save(path: Path, entries: Iterable[Exemption], *, mode: int) -> None:
-    """Replace the file that commands write. Raise `ConfigError`."""
+def save(path: Path, entries: Iterable[Exemption], *, mode: int) -> str:
+    """Replace the file that commands write; return its text. Raise `ConfigError`."""
     import tomli_w  # noqa: PLC0415 - most commands only read
 
     rows = tomli_w.dumps({"networks": _rows(entries)})
@@ -86,3 +115,4 @@ def save(path: Path, entries: Iterable[Exemption], *, mode: int) -> None:
             f"{path}: cannot write the whitelist: {error.strerror}",
             "run as root, or allow writing to its directory",
         ) from None
+    return text

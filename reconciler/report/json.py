@@ -37,6 +37,7 @@ def reconciled(result: PassResult, *, check: bool) -> dict[str, Any]:
         "ended": result.ended,
         "clock": result.doubt or None,
         "backends": outcomes(result.outcomes),
+        "damage": result.damage,
         "unwritten": result.unwritten or None,
     }
 
@@ -47,6 +48,7 @@ def scanned(result: PassResult) -> dict[str, Any]:
         "sources": readings(result.readings),
         "ended": result.ended,
         "clock": result.doubt or None,
+        "damage": result.damage,
         "unwritten": result.unwritten or None,
     }
 
@@ -145,4 +147,5 @@ def status(found: Status) -> dict[str, Any]:
             {"backend": each.backend, "state": each.state.value, "error": each.failure or None}
             for each in found.outcomes
         ],
+        "damage": list(found.damage),
     }

@@ -113,6 +113,10 @@ class Changes:
                 self._database.execute("DELETE FROM changes WHERE revision <= ?", (old,))
                 self._prune()
 
+    def doubt(self) -> None:
+        """Forget what was verified: the bans that it was verified with are not all to be read."""
+        self._database.execute("DELETE FROM verified")
+
     def touched(self, since: Verified, now: int) -> dict[Network, str | None] | None:
         """Return the networks whose bans may have changed, and the origin of the ban there was.
 

@@ -177,6 +177,7 @@ _SIXTH: Final = (
 # Up to which event of the history each backend was last verified, so that a lift is not forgotten
 # before it is carried out. What is remembered of the clock, and the times of bans that an earlier
 # clock made, while a later one is behind them (reconciler.store.clock).
+# What the whitelist that commands write held last, by its path: one that vanished is not empty.
 _SEVENTH: Final = (
     """CREATE TABLE marks (
         object TEXT NOT NULL PRIMARY KEY,
@@ -205,6 +206,10 @@ _SEVENTH: Final = (
         until INTEGER NOT NULL,
         moved INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE whitelists (
+        path TEXT NOT NULL PRIMARY KEY,
+        content TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID""",
 )
 
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
@@ -213,6 +218,7 @@ TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced",
 NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     *("prunings", "treason_identity", "marks", "carried_out", "treason_clock", "bans_set_back"),
+    "whitelists",
     *("badips_insert", "bans_renamed", *TRIGGERS),
 }
 _STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)

@@ -61,11 +61,11 @@ _SAID: Final = {
     ),
     sqlite3.SQLITE_NOTADB: (
         "this is not an SQLite database",
-        "restore it from a backup, or move it away to start with an empty one",
+        "restore it from a backup; to start afresh move it away, then: treason init --new-database",
     ),
     sqlite3.SQLITE_CORRUPT: (
         "the database is damaged",
-        "restore it from a backup, or move it away to start with an empty one",
+        "restore it from a backup; to start afresh move it away, then: treason init --new-database",
     ),
     sqlite3.SQLITE_IOERR: (
         "the disk cannot be read or written",

@@ -16,10 +16,13 @@ from reconciler.store.changes import Changes
 from reconciler.store.clients import Clients
 from reconciler.store.clock import Clock
 from reconciler.store.cursors import Cursors
-from reconciler.store.database import Database, connect, connect_to_enforce
+from reconciler.store.database import Database
 from reconciler.store.history import History
+from reconciler.store.integrity import Integrity
 from reconciler.store.marks import Marks
 from reconciler.store.offences import Offences
+from reconciler.store.opening import connect, connect_to_enforce
+from reconciler.store.whitelists import Whitelists
 
 _DAY: Final = 86400
 
@@ -54,6 +57,8 @@ class Store:
         self.carried = Carried(database)
         self.changes = Changes(database)
         self.marks = Marks(database)
+        self.integrity = Integrity(database, self.bans)
+        self.whitelists = Whitelists(database)
         self._pruned = False
 
     @property
@@ -61,6 +66,10 @@ class Store:
         """What tells this database from every other; empty as long as there is no such file."""
         rows = self._database.rows("SELECT value FROM treason_identity")
         return str(rows[0][0]) if rows else ""
+
+    def take_identity(self, identity: str) -> None:
+        """Stand in the place of a database that was lost: what was its own is ours."""
+        self._database.execute("UPDATE treason_identity SET value = ?", (identity,))
 
     @property
     def path(self) -> Path:
@@ -131,7 +140,7 @@ class Store:
 
 @contextmanager
 def open_store(path: Path, *, write: bool, timeout: float = 5.0) -> Iterator[Store]:
-    """Open the database and close it at the end; see `database.connect`."""
+    """Open the database and close it at the end; see `opening.connect`."""
     database = Database(connect(path, write=write, timeout=timeout), path)
     try:
         store = Store(database)
@@ -146,7 +155,7 @@ def open_store(path: Path, *, write: bool, timeout: float = 5.0) -> Iterator[Sto
 def open_to_enforce(path: Path, *, timeout: float = 5.0) -> Iterator[Store]:
     """Open the database for writing or, where that fails, what can be read of it.
 
-    See `database.connect_to_enforce`, and `Store.unwritten`.
+    See `opening.connect_to_enforce`, and `Store.unwritten`.
     """
     connection, unwritten = connect_to_enforce(path, timeout=timeout)
     database = Database(connection, path)

@@ -1,9 +1,12 @@
 """A TOML file that people write: read as a whole, and every mistake told with its line."""
 
+import os
 import re
+import stat
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,10 +37,14 @@ class TomlFile:
         return f"{self.path}{f':{line}' if line else ''}: {problem}"
 
 
-def read(path: Path, *, required: bool) -> TomlFile:
-    """Read the file; an absent one is empty unless it is ``required``. Raise `ConfigError`."""
+def read(path: Path, *, required: bool, owners: Collection[int] = ()) -> TomlFile:
+    """Read the file; an absent one is empty unless it is ``required``. Raise `ConfigError`.
+
+    One that every user may write is refused as root, and one that belongs to none of the
+    ``owners`` (user ids), if there are some.
+    """
     try:
-        text = files.content(path, _MOST).decode()
+        text = files.content(path, _MOST, partial(_distrust, path, owners)).decode()
         return TomlFile(path, text, tomllib.loads(text))
     except FileNotFoundError:
         if path.is_symlink():
@@ -61,6 +68,21 @@ def read(path: Path, *, required: bool) -> TomlFile:
         raise ConfigError(
             f"{path}: not valid TOML: {error}", "correct it, then run: treason config check"
         ) from None
+
+
+def _distrust(path: Path, owners: Collection[int], status: os.stat_result) -> None:
+    """Refuse a file that somebody else may have written."""
+    if os.geteuid() == 0 and stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IWOTH:
+        raise ConfigError(
+            f"{path}: every user may write to this file, so it is not believed",
+            f"see that it says what it should, and take that right away: chmod o-w {path}",
+        )
+    if owners and status.st_uid not in owners:
+        raise ConfigError(
+            f"{path}: it belongs to user {status.st_uid}, not to the configuration's owner or to"
+            " root, so it is not believed",
+            f"remove it, or see that it says what it should and make it yours: chown root {path}",
+        )
 
 
 def _line(text: str, key: tuple[str, ...]) -> int | None:

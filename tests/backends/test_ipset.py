@@ -355,6 +355,9 @@ def test_a_lost_database_does_not_open_the_gates_by_another_backend(
     place.treason("reconcile", "--no-scan", "--backend", "iptables")
     place.database.unlink()
     refused = place.treason("reconcile", "--no-scan", "--backend", "ipset")
+    assert (refused.code, "but there was one" in refused.err) == (1, True)
+    assert place.treason("init", "--new-database").code == 0
+    refused = place.treason("reconcile", "--no-scan", "--backend", "ipset")
     assert (refused.code, "another database (" in refused.err) == (1, True)
     forget_owner()
     result = place.treason("reconcile", "--no-scan", "--backend", "ipset")

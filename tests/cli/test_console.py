@@ -169,6 +169,7 @@ def test_twice_v_logs_each_step(place: Place, nft: Nft) -> None:
     log.write_text(log.read_text().replace("192.0.2.7", "192.0.2.8"))
     for verbose in (("-vv",), ("-v", "-v")):
         place.database.unlink()
+        treason(place, "init", "--new-database")
         told = treason(place, *arguments, *verbose).stderr
         assert f"treason: debug: file:{log}: ban 192.0.2.8 until None: TCP: " in told
         assert f"treason: debug: file:{log}: 1 offences, 1 new bans\n" in told

@@ -127,7 +127,7 @@ def test_the_command_moves_and_says_what_to_write(place: Place, nft: Nft) -> Non
 def test_a_move_that_fails_says_who_enforces(place: Place, nft: Nft, tmp_path: Path) -> None:
     """The old one does; both names must differ."""
     result = place.treason("migrate", "--from", "nftables", "--to", f"file:{tmp_path}/list")
-    assert (result.code, "the database does not exist" in result.err) == (1, True)
+    assert (result.code, "there is no database" in result.err) == (1, True)
     place.treason("ban", "192.0.2.7")
     place.treason("reconcile", "--no-scan")
     result = place.treason("migrate", "--from", "nftables", "--to", f"file:{tmp_path}/no/list")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.planning.ownership import Owner
+from reconciler.planning.ownership import Owner, identity_of, tells_of
 
 
 @pytest.fixture
@@ -67,3 +67,14 @@ def test_a_note_is_short_and_plain(name: str) -> None:
     assert owner.note.isprintable()
     assert not set('"\\') & set(owner.note)
     assert owner.contested("it", owner.note) is None
+
+
+def test_what_is_noted_tells_of_a_database_that_was_here(files: tuple[Path, Path]) -> None:
+    """Nothing, this path, and one that is gone do; another one that is there, or any, does not."""
+    here, other = files
+    noted = Owner("1", other).note
+    assert [tells_of(each, here) for each in ("", Owner("1", here).note)] == [True, True]
+    assert [tells_of(each, here) for each in (noted, "1")] == [False, False]
+    other.unlink()
+    assert tells_of(noted, here)
+    assert (identity_of(Owner("7", here).note, here), identity_of(noted, here)) == ("7", "")

@@ -248,13 +248,14 @@ def test_a_database_that_was_moved_or_restored_goes_on(
 
 
 def test_a_database_in_the_place_of_another_is_told_apart(
-    host: None, nft: Nft, place: Place
+    host: None, nft: Nft, place: Place, others: Callable[[str], Place]
 ) -> None:
     """Nothing is lifted because a file was lost, however few bans there were."""
     place.treason("ban", "192.0.2.7")
     place.treason("reconcile", "--no-scan")
-    place.database.unlink()
-    place.treason("ban", "203.0.113.9")
+    other = others("other")
+    other.treason("ban", "203.0.113.9")
+    other.database.replace(place.database)
     refused = place.treason("reconcile", "--no-scan")
     assert refused.code == 1
     assert "another database that was at this path before" in refused.err

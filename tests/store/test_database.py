@@ -17,7 +17,7 @@ from reconciler.execute import run
 from reconciler.model import Ban
 from reconciler.store import migrations
 from reconciler.store.adoption import APPLICATION_ID
-from reconciler.store.database import connect
+from reconciler.store.opening import connect
 from reconciler.store.store import open_store, open_to_enforce
 
 
@@ -282,8 +282,8 @@ def test_nothing_is_enforced_of_what_cannot_be_read(
         path.write_bytes(content)
     full = sqlite3.OperationalError("full")
     full.sqlite_errorcode = sqlite3.SQLITE_FULL
-    mocker.patch("reconciler.store.database.migrate", side_effect=full)
-    mocker.patch("reconciler.store.database._create", side_effect=full)
+    mocker.patch("reconciler.store.opening.migrate", side_effect=full)
+    mocker.patch("reconciler.store.opening._create", side_effect=full)
     with pytest.raises(StoreError, match=r"disk is full|not an SQLite"), open_to_enforce(path):
         pass
 

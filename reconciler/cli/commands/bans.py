@@ -7,7 +7,7 @@ from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.model import Ban
 from reconciler.network import Network
-from reconciler.passes import access, banning
+from reconciler.passes import access, banning, traces
 from reconciler.report import json, text
 from reconciler.report.times import ahead, iso
 from reconciler.toml import duration
@@ -35,6 +35,7 @@ def ban(setup: Setup, networks: tuple[str, ...], length: str, reason: str, force
     """Store bans of addresses or networks; the next pass enforces them."""
     seconds, wanted = duration.parse(length), [Network.parse(each) for each in networks]
     with access.opened(setup, write=False) as store:
+        traces.check_whitelist(setup, store)
         exempt = [*setup.whitelist, *access.protection(setup, store, access.told(store).now)]
     if not force:
         for network in wanted:

@@ -7,7 +7,7 @@ import click
 from attrs import evolve
 
 from reconciler.cli.console import ERROR, OK, complain, show, warn
-from reconciler.cli.ending import complain_of, warn_of
+from reconciler.cli.ending import complain_of, complain_of_damage, warn_of
 from reconciler.cli.options import examples, lock_timeout, verbosity
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError
@@ -16,6 +16,7 @@ from reconciler.passes.enforce import State
 from reconciler.passes.migrate import Maker, move
 from reconciler.passes.run import Options, Pass
 from reconciler.report import text
+from reconciler.store.opening import is_blank
 
 
 @click.command(epilog=examples("migrate --from iptables --to nftables"))
@@ -49,7 +50,9 @@ def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) 
     warn_of(prepared.refused)
     show(text.outcomes(outcomes, diff=False))
     complain_of([], outcomes)
-    code = ERROR if any(outcome.failure for outcome in outcomes) else OK
+    complain_of_damage(prepared.damage)
+    failed = prepared.damage or any(outcome.failure for outcome in outcomes)
+    code = ERROR if failed else OK
     listed = current.config.treason.backends
     if code != OK and all(outcome.state is not State.REMOVED for outcome in outcomes):
         complain(f"{old} was not removed; it still drops what it dropped before")
@@ -62,9 +65,9 @@ def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) 
 def _made(setup: Setup, names: tuple[str, str]) -> list[Maker]:
     """Return what makes the two backends. Raise `ConfigError`, also without a database."""
     database = setup.config.treason.database
-    if not database.exists():
+    if is_blank(database):
         raise ConfigError(
-            f"{database}: the database does not exist, so the new backend would drop nobody",
+            f"{database}: there is no database, or an empty one: the new backend would drop nobody",
             "set [treason] database to the right file, or create one: treason init",
         )
     setup.whitelist  # noqa: B018 - nothing is opened if it is wrong

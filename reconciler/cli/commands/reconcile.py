@@ -8,7 +8,14 @@ import click
 from attrs import frozen
 
 from reconciler.cli.console import emit
-from reconciler.cli.ending import code_of, complain_of, doubt_of, scan_lines, warn_of
+from reconciler.cli.ending import (
+    code_of,
+    complain_of,
+    complain_of_damage,
+    doubt_of,
+    scan_lines,
+    warn_of,
+)
 from reconciler.cli.options import (
     backend_names,
     examples,
@@ -47,6 +54,7 @@ Backends = Mapping[str, Callable[[], Backend]]
 @click.option(
     "--observed", metavar="FILE", help="Check against this snapshot, written by `treason export`."
 )
+@click.option("--no-create", is_flag=True, help="Fail where there is no database yet.")
 @click.option("--no-scan", is_flag=True, help="Read no source; enforce what is stored.")
 @click.option(
     "--full",
@@ -70,6 +78,7 @@ def reconcile(
     source_names: tuple[str, ...],
     backend_names: tuple[str, ...],
     observed: str | None,
+    no_create: bool,
     no_scan: bool,
     full: bool,
     force: bool,
@@ -84,7 +93,8 @@ def reconcile(
     """
     if observed is not None and not check:
         raise click.UsageError("--observed goes with --check")
-    chosen = _Chosen(None if no_scan else source_names, backend_names, observed)
+    sources = None if no_scan else source_names
+    chosen = _Chosen(sources, backend_names, observed, create=not no_create)
     options = Options(
         check=check,
         write=not check,
@@ -102,16 +112,21 @@ def reconcile(
         chain(scan_lines(result), text.outcomes(result.outcomes, diff=diff)),
     )
     complain_of(result.readings, result.outcomes, result.unwritten)
+    complain_of_damage(result.damage)
     return code_of(result)
 
 
 @frozen
 class _Chosen:
-    """What the command line names: sources (None: none is read), backends, a snapshot of them."""
+    """What the command line names: sources (None: none is read), backends, a snapshot of them.
+
+    ``create`` allows to begin a database.
+    """
 
     sources: tuple[str, ...] | None
     backends: tuple[str, ...]
     observed: str | None
+    create: bool
 
     def made(self, setup: Setup) -> tuple[Sources, Backends]:
         """Return their makers; refuse what is wrong, in the whitelist too. Raise `ConfigError`."""
@@ -128,14 +143,20 @@ class _Chosen:
 def _reconciled(setup: Setup, chosen: _Chosen, options: Options, timeout: float) -> PassResult:
     """Make the pass, behind the lock if it changes anything."""
     if options.check:
-        return _run(setup, chosen.made(setup), options)
+        return _run(setup, chosen.made(setup), options, create=chosen.create)
     with access.locked(setup, timeout, chosen.made) as (current, made):
-        return _run(current, made, options)
+        return _run(current, made, options, create=chosen.create)
 
 
-def _run(setup: Setup, made: tuple[Sources, Backends], options: Options) -> PassResult:
+def _run(
+    setup: Setup, made: tuple[Sources, Backends], options: Options, *, create: bool
+) -> PassResult:
     sources, backends = made
-    opened = access.opened_to_enforce(setup) if options.write else access.opened(setup, write=False)
+    opened = (
+        access.opened_to_enforce(setup, backends, create=create)
+        if options.write
+        else access.opened(setup, write=False, backends=backends, create=create)
+    )
     with opened as store:
         clock = access.told(store)
         this = Pass(

@@ -7,7 +7,13 @@ from itertools import chain
 import click
 
 from reconciler.cli.console import emit
-from reconciler.cli.ending import code_of, complain_of, doubt_of, scan_lines
+from reconciler.cli.ending import (
+    code_of,
+    complain_of,
+    complain_of_damage,
+    doubt_of,
+    scan_lines,
+)
 from reconciler.cli.options import (
     examples,
     lock_timeout,
@@ -53,6 +59,7 @@ def scan(
     unheard = [*_unheard(current, sources, result.readings)] if verbose() and form == "text" else []
     emit(form, lambda: json.scanned(result), chain(scan_lines(result), unheard))
     complain_of(result.readings, [], result.unwritten)
+    complain_of_damage(result.damage)
     return code_of(result)
 
 

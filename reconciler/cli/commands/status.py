@@ -3,6 +3,7 @@
 import click
 
 from reconciler.cli.console import ERROR, OK, emit
+from reconciler.cli.ending import complain_of_damage
 from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.passes import access
@@ -34,4 +35,6 @@ def status(setup: Setup, protection: bool, form: str) -> int:
         check = Pass(setup, store, clock.now, backends=backends, options=options, clock=clock)
         found = look(check, sources)
     emit(form, lambda: json.status(found), text.status(found))
-    return ERROR if any(outcome.failure for outcome in found.outcomes) else OK
+    complain_of_damage(found.damage)
+    failed = found.damage or any(outcome.failure for outcome in found.outcomes)
+    return ERROR if failed else OK

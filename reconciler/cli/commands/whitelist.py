@@ -1,12 +1,16 @@
 """The commands about the whitelist."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
-from reconciler.cli.console import OK, emit, say
+from reconciler.cli.console import OK, emit, say, warn
 from reconciler.cli.options import examples, lock_timeout, output_format, verbosity
 from reconciler.config.setup import Setup
+from reconciler.errors import StoreError
 from reconciler.network import Network
-from reconciler.passes import access
+from reconciler.passes import access, traces
 from reconciler.planning import whitelist as files
 from reconciler.planning.whitelist import Exemption
 from reconciler.report import json, text
@@ -31,13 +35,10 @@ def whitelist() -> None:
 def add(setup: Setup, networks: tuple[str, ...], comment: str, lock_timeout: float) -> int:
     """Add networks; the next pass stops dropping them."""
     wanted = [Network.parse(text) for text in networks]
-    path = files.beside(setup.path)
-    with access.locked(setup, lock_timeout, _nothing):
-        kept = {entry.network: entry for entry in files.load(path).networks}
+    with _changing(setup, lock_timeout) as (_, kept):
         for network in wanted:
             old = kept.get(network, Exemption(network))
             kept[network] = Exemption(network, comment or old.comment)
-        files.save(path, kept.values(), mode=0o644)
     for network in wanted:
         say(f"{network}: whitelisted")
     return OK
@@ -51,15 +52,11 @@ def add(setup: Setup, networks: tuple[str, ...], comment: str, lock_timeout: flo
 def remove(setup: Setup, networks: tuple[str, ...], lock_timeout: float) -> int:
     """Remove networks that `whitelist add` added."""
     wanted = [Network.parse(text) for text in networks]
-    path = files.beside(setup.path)
-    with access.locked(setup, lock_timeout, _nothing) as (current, _):
-        kept = {entry.network: entry for entry in files.load(path).networks}
+    with _changing(setup, lock_timeout) as (current, kept):
         found = [network for network in wanted if kept.pop(network, None)]
-        if found:
-            files.save(path, kept.values(), mode=0o644)
     by_hand = {entry.network for entry in current.config.whitelist.networks}
     for network in wanted:
-        note = "removed" if network in found else f"is not in {path}"
+        note = "removed" if network in found else f"is not in {current.whitelist_file.path}"
         still = f"; still whitelisted: edit networks in {setup.path}" if network in by_hand else ""
         say(f"{network}: {note}{still}")
     return OK
@@ -71,6 +68,12 @@ def remove(setup: Setup, networks: tuple[str, ...], lock_timeout: float) -> int:
 @click.pass_obj
 def list_(setup: Setup, form: str) -> int:
     """List the whitelist: the entries of treason.toml and of whitelist.toml."""
+    if not setup.whitelist_file.text.strip():
+        try:
+            with access.opened(setup, write=False) as store:
+                traces.check_whitelist(setup, store)
+        except StoreError as error:
+            warn(f"cannot tell whether entries are missing: {error}")
     entries = sorted(setup.whitelist, key=lambda entry: entry.network)
     emit(
         form,
@@ -78,6 +81,21 @@ def list_(setup: Setup, form: str) -> int:
         text.exemptions(entries),
     )
     return OK
+
+
+@contextmanager
+def _changing(
+    setup: Setup, lock_timeout: float
+) -> Iterator[tuple[Setup, dict[Network, Exemption]]]:
+    """Yield what whitelist.toml holds; if that was changed, or the file is gone, write it."""
+    with access.locked(setup, lock_timeout, _nothing) as (current, _):
+        file = current.whitelist_file
+        with traces.opened_whitelist(current) as before:
+            kept = {entry.network: entry for entry in before}
+            yield current, kept
+            if [*kept.values()] != before or (before and not file.text.strip()):
+                written = files.save(file.path, kept.values(), mode=0o644)
+                traces.wrote_whitelist(current, written)
 
 
 def _nothing(_setup: Setup) -> None:

@@ -1,0 +1,133 @@
+"""Damage in the database: found where it would change what is enforced, and read around.
+
+A damaged table, or an index that lacks rows, must not look like bans that were lifted.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from reconciler.errors import InvalidNetwork, StoreError
+from reconciler.network import Network
+from reconciler.networks import Networks
+from reconciler.store.bans import UNGUARDED, Bans, Exceptions
+from reconciler.store.database import Database
+
+_TABLES: Final = (
+    *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
+    *("prunings", "treason_identity", "whitelists", "marks", "carried_out", "treason_clock"),
+    "bans_set_back",
+)
+_DAMAGE: Final = {
+    sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_ERROR,
+}  # fmt: skip
+"""What SQLite says of a damaged page, of a disk that cannot read it, and of a missing table."""
+
+_INDEXES: Final = {
+    "bans_by_key": "",
+    "bans_by_end": "WHERE until IS NOT NULL",
+    "bans_unguarded": "WHERE origin = 'badips' AND instr(network, '/') > 0",
+}
+_ORDERS: Final = (("NOT INDEXED", "network"), ("INDEXED BY bans_by_key", "key"))
+
+
+class Integrity:
+    """A part of the store."""
+
+    def __init__(self, database: Database, bans: Bans) -> None:
+        self._database = database
+        self._bans = bans
+
+    def unreadable(self) -> list[str]:
+        """Return what is wrong with each table of which not even the first page can be read."""
+        return [told for name in _TABLES if (told := self._damage(name))]
+
+    def networks(
+        self, now: int, exceptions: Exceptions | None, allows: Callable[[Network], bool]
+    ) -> tuple[Networks, list[str]]:
+        """Return the networks to be enforced, as far as they can be read, and what is damaged.
+
+        The indexes are compared with their table by the number of their rows. ``exceptions`` are
+        None where they could not be read.
+        """
+        try:
+            if exceptions is not None and not (problems := self._counted()):
+                return self._bans.enforced(now, exceptions), []
+        except StoreError as error:
+            problems = [self._told(error.what)]
+        return self._read_around(now, allows), problems if exceptions is not None else []
+
+    def _damage(self, name: str) -> str:
+        try:
+            self._database.connection.execute(
+                f"SELECT * FROM {name} LIMIT 1"  # noqa: S608 - one of ours; no index holds it all
+            ).fetchall()
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
+                return self._told(f"the table {name} cannot be read: {error}")
+            self._database.rows(f"SELECT * FROM {name} LIMIT 1")  # noqa: S608 - as above
+        return ""
+
+    def _counted(self) -> list[str]:
+        """Return what is wrong with the indexes of the bans, told by the number of their rows."""
+        [counts] = self._database.rows(  # no index holds ``since``, so the table is read
+            "SELECT count(since), count(until), coalesce(sum(origin = 'badips'"
+            " AND instr(network, '/') > 0), 0) FROM bans NOT INDEXED"
+        )
+        problems = []
+        for (name, where), expected in zip(_INDEXES.items(), counts, strict=True):
+            [(held,)] = self._database.rows(
+                f"SELECT count(*) FROM bans INDEXED BY {name} {where}"  # noqa: S608 - constants
+            )
+            if held != expected:
+                what = f"the index {name} has {held:,} rows, but there are {expected:,}"
+                problems.append(f"{self._told(what)}, or: sqlite3 {self._database.path} REINDEX")
+        return problems
+
+    def _read_around(self, now: int, allows: Callable[[Network], bool]) -> Networks:
+        """Return the networks of all rows that can be read: from both ends, by table and index."""
+        found: set[Network] = set()
+        for source, column in _ORDERS:
+            for direction in ("ASC", "DESC"):
+                rows = self._rows(source, f"{column} {direction}")
+                if self._gather(rows, found, now, allows):
+                    break
+        return Networks.of(found)
+
+    def _gather(
+        self,
+        rows: Iterator[tuple[str, int | None, str]],
+        found: set[Network],
+        now: int,
+        allows: Callable[[Network], bool],
+    ) -> bool:
+        """Take what is to be enforced from the rows; return whether they had an end."""
+        try:
+            for text, until, origin in rows:
+                network = _network(text)
+                if network is None or (until is not None and until <= now):
+                    continue
+                if origin != UNGUARDED or allows(network):
+                    found.add(network)
+        except StoreError:
+            return False
+        return True
+
+    def _rows(self, source: str, order: str) -> Iterator[tuple[str, int | None, str]]:
+        return self._database.stream(
+            f"SELECT network, until, origin FROM bans {source} ORDER BY {order}",  # noqa: S608
+            (),
+        )
+
+    def _told(self, what: str) -> str:
+        path = self._database.path
+        where = "" if what.startswith(f"{path}: ") else f"{path}: "
+        hint = "" if "\n" in what else "\n  restore it from a backup"
+        return f"{where}{what}{hint}"
+
+
+def _network(text: object) -> Network | None:
+    try:
+        return Network.parse(str(text))
+    except InvalidNetwork:
+        return None

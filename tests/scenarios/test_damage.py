@@ -1,0 +1,157 @@
+"""A database that is damaged in part: what can be read is enforced, nothing else is removed."""
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from harness import Place
+
+Nft = Callable[..., str]
+BANS = [f"198.51.100.{number}" for number in range(1, 10)]
+
+
+def page(database: Path, name: str, change: Callable[[bytearray], object]) -> None:
+    """Change the first page of a table or an index in the file itself."""
+    with closing(sqlite3.connect(database)) as connection:
+        [(root,)] = connection.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)
+        ).fetchall()
+        [(size,)] = connection.execute("PRAGMA page_size").fetchall()
+    with database.open("r+b") as file:
+        file.seek((root - 1) * size)
+        content = bytearray(file.read(size))
+        change(content)
+        file.seek((root - 1) * size)
+        file.write(content)
+
+
+def wipe(content: bytearray) -> None:
+    """Let nothing of it be readable."""
+    content[:] = b"\xff" * len(content)
+
+
+def forget_three(content: bytearray) -> None:
+    """Let the last three rows of a leaf be gone, as in a page that was never written."""
+    cells = int.from_bytes(content[3:5])
+    content[3:5] = (cells - 3).to_bytes(2)
+
+
+def held(nft: Nft) -> list[str]:
+    """Return which of the bans are enforced."""
+    listed = nft("list set inet treason banned4").replace(",", " ").split()
+    return [each for each in BANS if each in listed]
+
+
+@pytest.fixture
+def enforced(place: Place, nft: Nft) -> Place:
+    """Nine bans are enforced."""
+    place.treason("ban", *BANS)
+    assert place.treason("reconcile", "--no-scan").code == 0
+    return place
+
+
+@pytest.mark.parametrize("options", [(), ("--full",), ("--full", "--force")])
+@pytest.mark.parametrize(
+    "table",
+    [
+        *("bans", "offences", "history", "cursors", "verified", "changes", "prunings"),
+        *("treason_identity", "whitelists"),
+    ],
+)
+def test_a_page_of_any_table_is_found_by_each_pass(
+    table: str, options: tuple[str, ...], enforced: Place, nft: Nft
+) -> None:
+    """It fails once all is done, also without a change, and is told to programs."""
+    page(enforced.database, table, wipe)
+    for _ in range(2):
+        result = enforced.treason("reconcile", "--no-scan", *options, "-o", "json")
+        assert result.code == 1
+        told = result.json["damage"][0]
+        assert f"the table {table} cannot be read" in told
+        assert told in result.err
+        assert result.json["backends"][0]["state"] == "in sync"
+    assert held(nft) == BANS
+
+
+def test_bans_of_a_damaged_table_are_made_again(enforced: Place, nft: Nft) -> None:
+    """By the index, which holds them as well; a ban that ended is not."""
+    enforced.treason("ban", "203.0.113.9", "--for", "1h")
+    with closing(sqlite3.connect(enforced.database)) as connection:
+        connection.execute("UPDATE bans SET until = 1 WHERE until IS NOT NULL")
+        connection.commit()
+    page(enforced.database, "bans", wipe)
+    nft("flush ruleset")
+    assert enforced.treason("reconcile", "--no-scan").code == 1
+    assert held(nft) == BANS
+    assert "203.0.113.9" not in nft("list set inet treason banned4")
+
+
+def test_who_is_protected_must_be_known(enforced: Place, nft: Nft) -> None:
+    """Where that is damaged, nothing is changed."""
+    page(enforced.database, "clients", wipe)
+    nft("add element inet treason banned4 { 203.0.113.9 }")
+    result = enforced.treason("reconcile", "--no-scan")
+    assert result.code == 1
+    assert "cannot be told who is protected" in result.err
+    assert "the table clients cannot be read" in result.err
+    assert "203.0.113.9" in nft("list set inet treason banned4")
+
+
+@pytest.mark.parametrize("index", ["bans_by_key", "bans_by_end", "bans_unguarded"])
+def test_an_index_that_lacks_rows_removes_nothing(index: str, place: Place, nft: Nft) -> None:
+    """Also the next pass finds it; `REINDEX` mends it."""
+    place.treason("ban", *BANS[:4], "--for", "30d")
+    place.treason("ban", *BANS[4:])
+    with closing(sqlite3.connect(place.database)) as connection:
+        rows = ((f"10.{number}.0.0/24",) for number in range(4))
+        connection.executemany("INSERT INTO badips (ip) VALUES (?)", rows)
+        connection.commit()
+    assert place.treason("reconcile", "--no-scan").code == 0
+    page(place.database, index, forget_three)
+    told = f"the index {index} has "
+    for options in (["--full"], [], ["--check"]):
+        result = place.treason("reconcile", "--no-scan", *options)
+        assert (result.code, told in result.err, held(nft)) == (1, True, BANS), options
+    status = place.treason("status")
+    assert (status.code, told in status.err) == (1, True)
+    with closing(sqlite3.connect(place.database)) as connection:
+        connection.execute("REINDEX")
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert held(nft) == BANS
+
+
+def test_what_cannot_be_read_is_kept_however_few_are_enforced(enforced: Place, nft: Nft) -> None:
+    """Table and index lost the same rows; the ban that is new is enforced all the same."""
+    enforced.treason("ban", "203.0.113.9")
+    page(enforced.database, "bans", wipe)
+    page(enforced.database, "bans_by_key", wipe)
+    nft("add element inet treason banned4 { 203.0.113.7 }")
+    result = enforced.treason("reconcile", "--no-scan", "--force")
+    assert result.code == 1
+    assert (
+        "keeping 10 of 10 enforced bans that cannot be read in the damaged database" in result.err
+    )
+    assert held(nft) == BANS
+
+
+def test_a_large_damaged_table_is_read_from_both_ends(place: Place, nft: Nft) -> None:
+    """What lies between is kept, and what is missing in the firewall comes back."""
+    hosts = [f"10.1.{number >> 8}.{number & 255}" for number in range(4000)]
+    place.treason("ban", *hosts)
+    assert place.treason("reconcile", "--no-scan").code == 0
+    with closing(sqlite3.connect(place.database)) as connection:
+        [(size,)] = connection.execute("PRAGMA page_size").fetchall()
+    content = bytearray(place.database.read_bytes())
+    for network in ("10.1.7.100", "10.1.7.200"):  # the pages that hold them, in table and indexes
+        at = 0
+        while (at := content.find(network.encode(), at)) >= 0:
+            start = at // size * size
+            content[start : start + size] = b"\xff" * size
+    place.database.write_bytes(content)
+    nft("delete element inet treason banned4 { 10.1.0.1, 10.1.15.1 }")
+    result = place.treason("reconcile", "--no-scan")
+    assert result.code == 1
+    listed = nft("list set inet treason banned4").replace(",", " ").split()
+    assert {*hosts} <= {*listed}
