@@ -70,11 +70,12 @@ _SERVICE: Final = (
 Description=Reconcile the firewall with treason's bans
 Documentation=https://pypi.org/project/treason/
 After=nftables.service treason-restore.service
+RequiresMountsFor={mounts}
 ConditionPathExists={condition}
 
 [Service]
 Type=oneshot
-ExecStart={command} --config {config} reconcile
+ExecStart={command} --config {config} reconcile --no-create
 TimeoutStartSec=15min
 """
     + _SANDBOX
@@ -126,12 +127,13 @@ _RESTORE: Final = (
 Wants=network-pre.target
 Conflicts=shutdown.target
 StartLimitIntervalSec=0
+RequiresMountsFor={mounts}
 ConditionPathExists={condition}
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart={command} --config {config} reconcile --no-scan
+ExecStart={command} --config {config} reconcile --no-create --no-scan
 TimeoutStartSec=5min
 """
     + _SANDBOX
@@ -179,8 +181,17 @@ class Needs:
         )
 
 
-def texts(command: str, configuration: Path, needs: Needs = Needs()) -> dict[str, str]:
-    """Return the units' texts by their paths below the directory of units."""
+def texts(
+    command: str,
+    configuration: Path,
+    needs: Needs = Needs(),
+    mounts: Sequence[Path] = (STATE,),
+) -> dict[str, str]:
+    """Return the units' texts by their paths below the directory of units.
+
+    What holds the configuration and ``mounts`` is mounted before they run, and they begin no
+    database.
+    """
     enforcing = sorted(needs.backends)
     both = [*dict.fromkeys([*sorted(needs.sources), *enforcing])]
     groups = sorted(needs.groups)
@@ -190,6 +201,7 @@ def texts(command: str, configuration: Path, needs: Needs = Needs()) -> dict[str
         "command": command,
         "config": _word(str(configuration)),
         "condition": str(configuration).replace("%", "%%"),
+        "mounts": " ".join(_word(str(each)) for each in dict.fromkeys([configuration, *mounts])),
     }
     return {
         "treason.service": _SERVICE.format(
@@ -237,10 +249,12 @@ def check(database: Path, lock: Path, configuration: Path) -> None:
                 )
 
 
-def install(configuration: Path, needs: Needs, written: Written) -> Iterator[str]:
+def install(configuration: Path, needs: Needs, database: Path, written: Written) -> Iterator[str]:
     """Write and enable the units; tell each step. Raise `TreasonError`: what is not ours stays."""
     known = frozenset(filter(_is_group, needs.groups))  # or systemd would not start the service
-    named = texts(_command(), configuration.absolute(), evolve(needs, groups=known))
+    known_needs = evolve(needs, groups=known)
+    mounts = [database.parent, configuration.resolve(), database.resolve()]  # links followed
+    named = texts(_command(), configuration.absolute(), known_needs, mounts)
     rendered: dict[Path, str] = {DIRECTORY / name: text for name, text in named.items()}
     written.check({DIRECTORY / _EARLY: None, **rendered}, "treason init --systemd")
     for path, text in rendered.items():

@@ -88,7 +88,7 @@ def test_init_installs_and_undo_removes(place: Place, systemctl: list[list[str]]
     result = place.treason("init", "--systemd")
     assert result.code == 0, result.err
     service = (units.DIRECTORY / "treason.service").read_text()
-    assert f"-m reconciler --config {place.config} reconcile\n" in service
+    assert f"-m reconciler --config {place.config} reconcile --no-create\n" in service
     assert (units.DIRECTORY / "nftables.service.d" / "treason.conf").is_file()
     assert ["systemctl", "enable", "--now", "treason.timer"] in systemctl
     undone = place.treason("init", "--systemd", "--undo")
@@ -109,7 +109,7 @@ def test_what_saved_rules_need_is_made_before_them(
     text = early.read_text()
     assert "Before=netfilter-persistent.service iptables.service ip6tables.service\n" in text
     assert "ConditionPathExists=!/etc/iptables/ipsets\n" in text
-    assert "reconcile --no-scan\n" in text
+    assert "reconcile --no-create --no-scan\n" in text
     assert ["systemctl", "enable", "treason-restore.service", early.name] in systemctl
     place.configure(main='backends = ["iptables"]')
     result = place.treason("init", "--systemd")
@@ -141,7 +141,7 @@ def test_odd_paths_are_quoted() -> None:
     """As systemd reads them: spaces, quotes and per cent signs."""
     texts = units.texts("/bin/true", Path('/etc/a b%/"c".toml'))
     assert (
-        'ExecStart=/bin/true --config "/etc/a b%%/\\"c\\".toml" reconcile\n'
+        'ExecStart=/bin/true --config "/etc/a b%%/\\"c\\".toml" reconcile --no-create\n'
         in texts["treason.service"]
     )
     assert 'ConditionPathExists=/etc/a b%%/"c".toml\n' in texts["treason.service"]

@@ -15,7 +15,7 @@ from reconciler.config.tables import Main
 from reconciler.errors import ConfigError, StoreError
 from reconciler.host import kernel_message, units
 from reconciler.host.written import Written
-from reconciler.passes import access
+from reconciler.passes import access, traces
 from reconciler.store.marks import Mark
 from reconciler.store.store import Store
 
@@ -25,18 +25,23 @@ from reconciler.store.store import Store
 @click.option(
     "--kernel-message", "message", is_flag=True, help="Also turn on the kernel's message."
 )
+@click.option(
+    "--new-database", "anew", is_flag=True,
+    help="Begin with an empty database, though there was one.",
+)  # fmt: skip
 @click.option("--undo", is_flag=True, help="Undo what --systemd or --kernel-message did.")
 @click.option("--adopt", is_flag=True, help="Replace units that somebody else wrote or changed.")
 @verbosity
 @click.pass_obj
-def init(setup: Setup, systemd: bool, message: bool, undo: bool, adopt: bool) -> int:
+def init(setup: Setup, systemd: bool, message: bool, anew: bool, undo: bool, adopt: bool) -> int:
     """Create the configuration, the database and their directories; overwrite nothing.
 
     --systemd also installs the timer that runs a pass each minute, and the unit that enforces the
     stored bans early at boot. --kernel-message also lets the kernel print its message about hostile
     peers, now and after every boot: Linux 3.19 and later do not by default. --undo reverts only
     what these two options did; bans stay enforced. What somebody else wrote, or has changed since,
-    is neither replaced nor removed; of units --adopt does so.
+    is neither replaced nor removed; of units --adopt does so. --new-database is for a database that
+    is lost: what it enforced ends with the next pass.
     """
     if undo:
         if not (systemd or message):
@@ -53,11 +58,12 @@ def init(setup: Setup, systemd: bool, message: bool, undo: bool, adopt: bool) ->
     if message:
         kernel_message.check(kernel_message.HERE)
     write_configuration(setup.path)
-    _database(setup)
+    _database(setup, anew=anew)
     if systemd:
         needs = units.Needs.of(setup.backend_plugins, setup.source_plugins)
+        database = setup.config.treason.database
         with access.opened(setup, write=True) as store:
-            _tell(units.install(setup.path, needs, _written(store, adopt=adopt)))
+            _tell(units.install(setup.path, needs, database, _written(store, adopt=adopt)))
     if message:
         _tell(kernel_message.turn_on(kernel_message.HERE))
     return OK
@@ -108,7 +114,7 @@ def write_configuration(path: Path) -> None:
         ) from None
 
 
-def _database(setup: Setup) -> None:
+def _database(setup: Setup, *, anew: bool) -> None:
     path = setup.config.treason.database
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -117,6 +123,10 @@ def _database(setup: Setup) -> None:
             f"{path.parent}: cannot create the database's directory: {error.strerror}",
             "run as root, or set [treason] database to another file",
         ) from None
+    if anew:
+        traces.begin(setup)
+        say(f"{path}: created; the next pass removes what only the old one held (much: by --force)")
+        return
     kept = os.path.lexists(path)
     with access.opened(setup, write=True):
         say(f"{path}: {'already exists, unchanged' if kept else 'created'}")
