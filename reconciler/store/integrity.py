@@ -69,20 +69,22 @@ class Integrity:
         return ""
 
     def _counted(self) -> list[str]:
-        """Return what is wrong with the indexes of the bans, told by the number of their rows."""
-        [counts] = self._database.rows(  # no index holds ``since``, so the table is read
-            "SELECT count(since), count(until), coalesce(sum(origin = 'badips'"
-            " AND instr(network, '/') > 0), 0) FROM bans NOT INDEXED"
-        )
-        problems = []
-        for (name, where), expected in zip(_INDEXES.items(), counts, strict=True):
+        """Return what is wrong with an index of the bans, told by the number of its rows.
+
+        The first is compared with the table, which is read because no index holds ``since``. If it
+        is whole, the others, which hold a part of the bans, are compared with it: that is faster.
+        """
+        asked = "SELECT count(since) FROM bans"
+        for name, where in _INDEXES.items():
+            [(expected,)] = self._database.rows(f"{asked} {where}")
             [(held,)] = self._database.rows(
                 f"SELECT count(*) FROM bans INDEXED BY {name} {where}"  # noqa: S608 - constants
             )
             if held != expected:
                 what = f"the index {name} has {held:,} rows, but there are {expected:,}"
-                problems.append(f"{self._told(what)}, or: sqlite3 {self._database.path} REINDEX")
-        return problems
+                return [f"{self._told(what)}, or: sqlite3 {self._database.path} REINDEX"]
+            asked = "SELECT count(*) FROM bans INDEXED BY bans_by_key"
+        return []
 
     def _read_around(self, now: int, allows: Callable[[Network], bool]) -> Networks:
         """Return the networks of all rows that can be read: from both ends, by table and index."""
