@@ -99,6 +99,25 @@ def test_init_installs_and_undo_removes(place: Place, systemctl: list[list[str]]
     assert place.treason("list").out.startswith("192.0.2.7\t")
 
 
+def test_they_wait_for_the_mounts_and_create_no_database(
+    place: Place, systemctl: list[list[str]]
+) -> None:
+    """Of what links lead to as well; each unit that reconciles."""
+    real = place.path / "real"
+    real.mkdir()
+    place.config.rename(real / "treason.toml")
+    place.config.symlink_to(real / "treason.toml")
+    result = place.treason("init", "--systemd")
+    assert result.code == 0, result.err
+    for name in ("treason.service", "treason-restore.service"):
+        text = (units.DIRECTORY / name).read_text()
+        [mounts] = re.findall(r"^RequiresMountsFor=(.*)$", text, re.MULTILINE)
+        assert mounts.split() == [
+            *map(str, (place.config, place.path, real / "treason.toml", place.database))
+        ]
+        assert " reconcile --no-create" in text
+
+
 def test_what_saved_rules_need_is_made_before_them(
     place: Place, systemctl: list[list[str]]
 ) -> None:
