@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,13 @@ TCP: Treason uncloaked! Peer 218.14.17.182:4771/8080 shrinks window 2946511037:2
 TCP: Treason uncloaked! Peer 218.14.17.182:4771/8080 shrinks window 2946511037:2946513358. Repaired.
 TCP: Treason uncloaked! Peer 218.14.17.182:4771/8080 shrinks window 2946511037:2946513358. Repaired.
 """
+
+
+def take_back_seventh(database: sqlite3.Connection) -> None:
+    """Let the schema be the sixth again."""
+    for table in ("marks", "carried_out", "treason_clock", "bans_set_back", "whitelists"):
+        database.execute(f"DROP TABLE {table}")
+    database.execute("PRAGMA user_version = 6")
 
 
 @attrs.frozen

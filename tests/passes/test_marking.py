@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from harness import Place
+from harness import Place, take_back_seventh
 from pytest_mock import MockerFixture
 
 from reconciler.errors import StoreError
@@ -51,8 +51,7 @@ def made(place: Place, *arguments: str) -> int:
 def aged(place: Place, *, pause: bool = True) -> None:
     """Let the database be as the version before marks left it; bans began at different times."""
     with sqlite3.connect(place.database) as database:
-        database.execute("DROP TABLE marks")
-        database.execute("PRAGMA user_version = 6")
+        take_back_seventh(database)
         if pause:
             database.execute("UPDATE bans SET since = since - 100")
     database.close()

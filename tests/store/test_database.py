@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from harness import REAL_ROOT
+from harness import REAL_ROOT, take_back_seventh
 from pytest_mock import MockerFixture
 
 from reconciler import Network, Networks
@@ -302,13 +302,14 @@ def test_an_older_schema_keeps_its_identity_when_it_is_read(path: Path) -> None:
         identity = store.identity
     for version, found in ((5, identity), (4, "")):
         with closing(sqlite3.connect(path)) as database:
-            database.execute(f"PRAGMA user_version = {version}")
             if version == 5:
+                take_back_seventh(database)
                 database.execute("ALTER TABLE offences DROP COLUMN boot")
                 database.execute("ALTER TABLE offences DROP COLUMN told")
             else:
                 database.execute("DROP TABLE treason_identity")
                 database.execute("ALTER TABLE verified DROP COLUMN token")
+            database.execute(f"PRAGMA user_version = {version}")
         with open_store(path, write=False) as store:
             assert (store.identity, len(list(store.bans.active(0)))) == (found, 1)
 
