@@ -15,7 +15,7 @@ from typing import Final
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError, StoreError, TreasonError, guarded
 from reconciler.host import lock
-from reconciler.interfaces import Backend
+from reconciler.interfaces import Backend, DigestedBackend
 from reconciler.lines import counted
 from reconciler.model import Observed
 from reconciler.planning import ownership, whitelist
@@ -163,7 +163,10 @@ def _trace(setup: Setup, backends: Backends | None) -> str:
 
 
 def _held(setup: Setup, backends: Backends | None) -> Iterator[tuple[str, Observed]]:
-    """Yield what backends hold; one that cannot be read tells nothing, and changes nothing."""
+    """Yield what backends hold; one that cannot be read tells nothing, and changes nothing.
+
+    Neither does a list tell anything that may be somebody else's; it is left alone in any case.
+    """
     try:
         makers = setup.backends() if backends is None else backends
     except TreasonError:
@@ -175,7 +178,11 @@ def _held(setup: Setup, backends: Backends | None) -> Iterator[tuple[str, Observ
 
 
 def _observer(make: Callable[[], Backend]) -> Callable[[], Observed | None]:
-    return lambda: make().observe()
+    def observe() -> Observed | None:
+        backend = make()
+        return None if isinstance(backend, DigestedBackend) else backend.observe()
+
+    return observe
 
 
 def _nothing(_error: BaseException) -> None:

@@ -172,6 +172,19 @@ def test_without_a_mark_nothing_is_written(
     assert (made(place), listed.read_text()) == (0, ONE + TWO)
 
 
+def test_what_was_written_last_needs_no_other_mark(
+    place: Place, listed: Path, mocker: MockerFixture
+) -> None:
+    """A list that got lost is written again though the database cannot be written."""
+    assert made(place) == 0
+    listed.unlink()
+    full = mocker.patch.object(Marks, "keep", side_effect=StoreError("the disk is full", "free"))
+    assert (made(place), listed.read_text()) == (0, ONE)
+    mocker.stop(full)
+    place.treason("ban", TWO.strip())
+    assert (made(place), listed.read_text()) == (0, ONE + TWO)
+
+
 def test_what_an_older_version_wrote_is_adopted(place: Place, listed: Path) -> None:
     """Untouched if it is in sync."""
     made(place)

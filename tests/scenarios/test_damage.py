@@ -57,7 +57,8 @@ def enforced(place: Place, nft: Nft) -> Place:
     "table",
     [
         *("bans", "offences", "history", "cursors", "verified", "changes", "prunings"),
-        *("treason_identity", "whitelists"),
+        *("treason_identity", "whitelists", "marks", "carried_out", "treason_clock"),
+        "bans_set_back",
     ],
 )
 def test_a_page_of_any_table_is_found_by_each_pass(

@@ -93,6 +93,18 @@ def test_a_file_beside_the_lock_tells_of_it_when_the_table_is_gone(place: Place,
     assert place.treason("reconcile", "--no-scan").code == 0
 
 
+def test_a_list_of_somebody_else_is_no_trace(place: Place) -> None:
+    """The first run begins with nothing, and leaves it alone until it is to be adopted."""
+    place.configure(f'[backend.file]\npath = "{place.path}/list"', main='backends = ["file"]')
+    listed = place.path / "list"
+    listed.write_text("192.0.2.1\n192.0.2.2\n")
+    assert place.treason("ban", "203.0.113.9").code == 0
+    assert place.treason("reconcile", "--no-scan").code == 1
+    assert listed.read_text() == "192.0.2.1\n192.0.2.2\n"
+    assert place.treason("reconcile", "--no-scan", "--adopt").code == 0
+    assert listed.read_text() == "203.0.113.9\n"
+
+
 def test_a_first_run_begins_with_nothing_unless_it_is_told_not_to(place: Place, nft: Nft) -> None:
     """As the installed units do, whose disk may not be mounted yet."""
     for empty_one in (False, True):
