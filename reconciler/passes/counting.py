@@ -22,6 +22,9 @@ _DISORDER: Final = 10_000_000
 _CLOCK: Final = 300
 """Seconds that a stored time may lie ahead; one that lies further is of a clock that was wrong."""
 
+_AHEAD: Final = 100 * 86400
+"""Seconds that a lift may lie ahead, and settles what came before it: the clock was set back."""
+
 
 @define(eq=False)
 class Counting:
@@ -67,7 +70,7 @@ class Counting:
         counting = self._counting(offences)
         subjects = {self.policy.subject(each.address) for each in counting}
         found = self.store.history.lifts(subjects, self.now)
-        lifts = {network: time for network, time in found.items() if time <= self.now + _CLOCK}
+        lifts = {network: time for network, time in found.items() if time <= self.now + _AHEAD}
         counting = self._unsettled(counting, lifts)
         known = self.store.bans.ends(subjects, self.now) | self.bans
         if for_good := {network for network, until in known.items() if until is None}:
