@@ -6,13 +6,14 @@ from typing import Final
 from attrs import evolve
 
 from backends.ipset import Settings, layout, programs, saved
-from backends.xtables.chain import Fixed
+from backends.xtables.chain import Fixed, asks_sets
 from backends.xtables.firewall import Firewall, State
 from backends.xtables.hooks import chain_hooks
 from backends.xtables.steps import in_each
 from reconciler import (
     BackendError,
     BackendFailed,
+    BackendUnreadable,
     Damage,
     Desired,
     Network,
@@ -93,8 +94,8 @@ class Ipset:
     def teardown(self) -> list[str]:
         """Remove the jumps, the chain and the sets; the backend iptables' chain stays."""
         state = self._firewall.state()
+        found = self._headers(state)
         self._firewall.teardown(state, owned=_with_sets)
-        found = layout.headers(programs.headers())
         _clear_away(layout.clearance(found, state.listings))
         for version, error in state.unread.items():
             if layout.clearance(found, [version]):
@@ -103,13 +104,27 @@ class Ipset:
 
     def _structure(self) -> tuple[Observed, dict[str, layout.Header], list[Damage]]:
         """Read all but the sets' elements: the chain, the sets' headers, and what is wrong."""
-        chain = self._firewall.observe(self._firewall.state())
-        found = layout.headers(programs.headers())
+        state = self._firewall.state()
+        chain, found = self._firewall.observe(state), self._headers(state)
         flaws = [*layout.damage(found, chain.versions), *chain.damage]
         if ruled := _ruled(chain):
             what = f"has rules for {len(ruled):,} networks that belong into sets"
             flaws.append(Damage("chain TREASON", what))
         return chain, found, flaws
+
+    def _headers(self, state: State) -> dict[str, layout.Header]:
+        """Read the sets' headers. Raise `BackendUnreadable` if somebody else made one of our name.
+
+        They are ours while a note or the chain says so; else, if they are as we make them.
+        """
+        found = layout.headers(programs.headers())
+        for stranger in () if self._firewall.owns_sets(state) else layout.strangers(found):
+            name = stranger.partition(" ")[0]
+            raise BackendUnreadable(
+                f"ipset: the set {stranger} was not made by treason, so it is left as it is",
+                f"give it another name, once no rule uses it: ipset rename {name} NAME",
+            )
+        return found
 
     def _steps(
         self, plan: Plan, state: State, found: Mapping[str, layout.Header], version: int
@@ -146,8 +161,7 @@ def _everything(state: Desired) -> Desired:
 
 def _with_sets(rules: Sequence[str]) -> bool:
     """Whether the chain is ours: not one that has rules for networks, and none for sets."""
-    sets = any("--match-set treason" in rule for rule in rules)
-    return sets or not any(rule.startswith("-s ") for rule in rules)
+    return asks_sets(rules) or not any(rule.startswith("-s ") for rule in rules)
 
 
 def _clear_away(text: str) -> None:

@@ -12,6 +12,9 @@ from reconciler import Damage, Desired, Network, Networks, Plan, lines
 _SMALLEST: Final = 1 << 16
 """The least `maxelem`, which is also what ipset takes when none is told."""
 
+_SPARSE: Final = 8
+"""Elements, at most, for each bucket. Sets that people make by hand have 1,024 buckets at first."""
+
 _OWN_CHOICE: Final = re.compile(r"\b(hashsize|maxelem|bucketsize|initval) \S+ ?")
 """What a header may say in any way: sizes are judged apart, the others change no match."""
 
@@ -96,7 +99,15 @@ class Header:
     @property
     def maxelem(self) -> int:
         """How many elements it may hold."""
-        match = re.search(r"\bmaxelem ([0-9]+)", self.options)
+        return self._number("maxelem")
+
+    @property
+    def hashsize(self) -> int:
+        """How many buckets it has; it never shrinks."""
+        return self._number("hashsize")
+
+    def _number(self, option: str) -> int:
+        match = re.search(rf"\b{option} ([0-9]+)", self.options)
         return int(match[1]) if match else 0
 
     def is_like(self, each: Set) -> bool:
@@ -162,6 +173,14 @@ def _elements(each: Set, saved: Iterable[str]) -> Iterator[str]:
     for piece in saved:
         _, *elements = ("\n" + piece.removesuffix("\n")).split(f"\nadd {each.name} ")
         yield from elements
+
+
+def strangers(found: Mapping[str, Header]) -> Iterator[str]:
+    """Yield the sets of our names that are none as we make them, in words."""
+    for name, header in sorted(found.items()):
+        [each] = (each for each in SETS if each.name == name.partition("_")[0])
+        if _flaw(each, header) or header.hashsize < _SMALLEST // _SPARSE:
+            yield f"{name} ({header.kind} {header.options.strip()})"
 
 
 @frozen
@@ -256,6 +275,6 @@ def _stays(each: Set, header: Header | None, most: int, plan: Plan) -> bool:
 
 def _made(each: Set, name: str, held: Networks) -> tuple[Iterable[str], Iterable[str]]:
     maxelem = max(_SMALLEST, 1 << (2 * len(held) - 1).bit_length())
-    sizes = f"hashsize {maxelem // 8} maxelem {maxelem}"
+    sizes = f"hashsize {maxelem // _SPARSE} maxelem {maxelem}"
     made = f"create {name} {each.kind} family {each.family} {sizes}\n"
     return [made], lines.written(held, f"add {name} ")

@@ -166,8 +166,13 @@ def is_foreign(rules: Sequence[str], version: int, fixed: Fixed = NO_SETS) -> bo
     What has a note is ours, whatever became of it.
     """
     ours = {*_HEAD[version], *fixed.passing, *fixed.dropping}
-    begun = any(rule in ours or "--match-set treason" in rule for rule in rules)
+    begun = asks_sets(rules) or any(rule in ours for rule in rules)
     return not begun and not all(map(_RULE.fullmatch, rules))
+
+
+def asks_sets(rules: Iterable[str]) -> bool:
+    """Whether a rule of the chain refers to sets of the backend ipset."""
+    return any("--match-set treason" in rule for rule in rules)
 
 
 def contents(

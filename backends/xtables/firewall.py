@@ -16,6 +16,7 @@ from backends.xtables.chain import (
     NO_SETS,
     Fixed,
     Listing,
+    asks_sets,
     changes,
     contents,
     count,
@@ -238,6 +239,13 @@ class Firewall:
         for version, error in state.unread.items():
             if reach.has_addresses(version):
                 raise BackendError(error.what, error.hint)
+
+    def owns_sets(self, state: State) -> bool:
+        """Whether what is there tells that sets of our name are ours: a note, or a chain."""
+        tables = [chains for listing in state.listings.values() for chains in listing.values()]
+        return bool(owners(state.listings.values())) or any(
+            asks_sets(chains.get(CHAIN, ())) for chains in tables
+        )
 
     def _spare(self, state: State) -> None:
         """Refuse a chain of our name that somebody else made. Raise `BackendUnreadable`."""

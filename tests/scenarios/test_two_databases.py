@@ -331,3 +331,51 @@ def test_a_chain_of_our_name_that_somebody_else_made_stays(
     run([f"iptables-{variant}", "-A", "TREASON", "-p", "tcp", "-j", "ACCEPT"])
     assert place.treason("reconcile", "--no-scan").code == 0
     assert "-A MINE -p tcp" in listed(variant)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "treason4 hash:net",
+        "treason4 hash:ip",
+        "treason6 hash:ip family inet6 timeout 60",
+        "treason4p list:set",
+        "treason4_new hash:ip",
+    ],
+)
+def test_a_set_of_our_name_that_somebody_else_made_stays(
+    made: str, host: None, place: Place
+) -> None:
+    """It is neither filled nor destroyed; once it has another name, we go on, and leave that."""
+    place.configure(main='backends = ["ipset"]')
+    place.treason("ban", "192.0.2.7", "2001:db8::7")
+    name = made.partition(" ")[0]
+    run(["ipset", "create", *made.split()])
+    before = run(["ipset", "save"]).output
+    for command in (
+        ["reconcile", "--no-scan"],
+        ["reconcile", "--no-scan", "--check"],
+        ["teardown"],
+    ):
+        refused = place.treason(*command)
+        assert refused.code == 1
+        assert f"the set {name} (" in refused.err
+        assert "was not made by treason, so it is left as it is" in refused.err
+        assert run(["ipset", "save"]).output == before
+        assert "TREASON" not in run(["iptables-save"]).output
+    run(["ipset", "rename", name, "MINE"])
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert place.treason("teardown").code == 0
+    assert run(["ipset", "save"]).output == before.replace(name, "MINE")
+
+
+def test_sets_of_ours_are_known_without_a_chain(host: None, place: Place) -> None:
+    """A pass that was killed before it made the chain, or saved sets that came back alone."""
+    place.configure(main='backends = ["ipset"]')
+    place.treason("ban", "192.0.2.7")
+    assert place.treason("reconcile", "--no-scan").code == 0
+    saved = run(["ipset", "save"]).output
+    assert place.treason("teardown").code == 0
+    run(["ipset", "restore"], given=saved)
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert "add treason4 192.0.2.7" in run(["ipset", "save"]).output
