@@ -106,6 +106,22 @@ def check_whitelist(setup: Setup, store: Store) -> None:
         )
 
 
+def look_for_whitelist(setup: Setup) -> str:
+    """Return why it cannot be told whether a whitelist is gone, if so; raise as `check_whitelist`.
+
+    The database is asked only where the file that commands write holds nothing.
+    """
+    if setup.whitelist_file.text.strip():
+        return ""
+    try:
+        check(setup)
+        with open_store(setup.config.treason.database, write=False) as store:
+            check_whitelist(setup, store)
+    except StoreError as error:
+        return f"cannot tell whether whitelist entries are missing: {error}"
+    return ""
+
+
 @contextmanager
 def opened_whitelist(setup: Setup) -> Iterator[list[Exemption]]:
     """Yield what the file that commands write holds: if it is gone, what is remembered of it.

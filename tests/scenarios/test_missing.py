@@ -142,6 +142,7 @@ def test_a_whitelist_that_is_gone_is_not_empty(
             ["reconcile", "--no-scan", "--check"],
             ["ban", "198.51.100.8"],
             ["whitelist", "list"],
+            ["config", "check"],
             ["status"],
         ):
             refused = place.treason(*command)
@@ -154,6 +155,24 @@ def test_a_whitelist_that_is_gone_is_not_empty(
     assert place.treason("reconcile", "--no-scan").code == 0
     path.unlink()
     assert place.treason("reconcile", "--no-scan").code == 0
+
+
+@lost
+def test_with_the_database_gone_too_it_cannot_be_told(
+    lose: Callable[[Path], None], place: Place, host: None
+) -> None:
+    """What only reads the configuration says so; without any trace there is nothing to say."""
+    for command in (["config", "check"], ["whitelist", "list"]):
+        assert place.treason(*command).err == ""
+    place.treason("ban", *BANS)
+    place.treason("reconcile", "--no-scan")
+    lose(place.database)
+    for command in (["config", "check"], ["whitelist", "list"]):
+        told = place.treason(*command)
+        assert (told.code, "cannot tell whether whitelist entries are missing" in told.err) == (
+            0,
+            True,
+        )
 
 
 def test_a_whitelist_that_no_database_knows_is_told_of_beside_the_lock(

@@ -3,9 +3,10 @@
 import click
 import tomli_w
 
-from reconciler.cli.console import ERROR, OK, emit, say, show
+from reconciler.cli.console import ERROR, OK, emit, say, show, warn
 from reconciler.cli.options import examples, output_format, verbose, verbosity
 from reconciler.config.setup import Setup
+from reconciler.passes import traces
 from reconciler.report import columns
 from reconciler.toml import schema
 
@@ -30,9 +31,12 @@ def check(setup: Setup) -> int:
         from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none
 
         show(f"note: {doubt}" for rule in setup.rules for doubt in rules.doubts(rule))
-    if not problems:
-        say(f"{setup.path}: OK")
-    return ERROR if problems else OK
+    if problems:
+        return ERROR
+    if doubt := traces.look_for_whitelist(setup):
+        warn(doubt)
+    say(f"{setup.path}: OK")
+    return OK
 
 
 @config.command("show", epilog=examples("config show"))

@@ -8,7 +8,6 @@ import click
 from reconciler.cli.console import OK, emit, say, warn
 from reconciler.cli.options import examples, lock_timeout, output_format, verbosity
 from reconciler.config.setup import Setup
-from reconciler.errors import StoreError
 from reconciler.network import Network
 from reconciler.passes import access, traces
 from reconciler.planning import whitelist as files
@@ -68,12 +67,8 @@ def remove(setup: Setup, networks: tuple[str, ...], lock_timeout: float) -> int:
 @click.pass_obj
 def list_(setup: Setup, form: str) -> int:
     """List the whitelist: the entries of treason.toml and of whitelist.toml."""
-    if not setup.whitelist_file.text.strip():
-        try:
-            with access.opened(setup, write=False) as store:
-                traces.check_whitelist(setup, store)
-        except StoreError as error:
-            warn(f"cannot tell whether entries are missing: {error}")
+    if doubt := traces.look_for_whitelist(setup):
+        warn(doubt)
     entries = sorted(setup.whitelist, key=lambda entry: entry.network)
     emit(
         form,
