@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import TypeVar
@@ -79,12 +79,10 @@ def told(store: Store) -> clock.Clock:
     return store.clock.believe(clock.look())
 
 
-def protection(setup: Setup, store: Store, now: int) -> list[Exemption]:
-    """Return what is protected without being listed."""
-    clients = store.clients.active(now)
-    if client := _client(setup):
-        clients.append(client)
-    return protected(setup.config.protect, clients)
+def protection(setup: Setup, clients: Iterable[Network]) -> list[Exemption]:
+    """Return what is protected without being listed, with the ssh clients that are remembered."""
+    now = [client] if (client := _client(setup)) else []
+    return protected(setup.config.protect, [*clients, *now])
 
 
 def _remember(setup: Setup, store: Store) -> None:

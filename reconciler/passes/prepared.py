@@ -8,7 +8,6 @@ from attrs import frozen
 
 from reconciler import __version__
 from reconciler.config.setup import Setup
-from reconciler.errors import StoreError
 from reconciler.model import Desired
 from reconciler.network import Network
 from reconciler.networks import Networks
@@ -37,36 +36,34 @@ class Prepared:
     goal: Goal
     refused: list[str]
     protected: list[Exemption]
-    damage: list[str]
 
 
 @frozen(eq=False)
 class Preparation:
     """It is prepared at ``now`` (epoch seconds).
 
-    What is found to be damaged, now or once all is read, is added to ``damage``.
+    What is found to be damaged, now or once all is read, is noted in `Store.damage`.
     """
 
     setup: Setup
     store: Store
     now: int
     options: "Options"
-    damage: list[str]
 
     def prepared(self, protected: list[Exemption], new: Iterable[Network]) -> Prepared:
         """Return what is prepared, with ``new`` bans besides what is stored."""
-        main, damage = self.setup.config.treason, self.damage
+        main, store = self.setup.config.treason, self.store
         allows = main.min_prefix.allows
         kept = [entry.network for entry in protected]
-        exceptions = self._exceptions()
+        exceptions = store.attempt_to_read(partial(store.bans.exceptions, self.now, allows))
         extra = Networks.of([*new, *(exceptions.untidy if exceptions else ())])
 
         @cache
         def whole() -> Desired:
-            banned, found = self.store.integrity.networks(self.now, exceptions, allows)
-            damage.extend(each for each in found if each not in damage)
+            banned, found = store.integrity.networks(self.now, exceptions, allows)
+            store.damage += [each for each in found if each not in store.damage]
             if found and self.options.write:
-                self.store.attempt(self.store.changes.doubt)  # so that the next pass finds it, too
+                store.attempt(store.changes.doubt)  # so that the next pass finds it, too
             return desired(banned | extra, self.setup.whitelisted, kept)
 
         causes = partial(self._causes, kept, exceptions)
@@ -74,11 +71,11 @@ class Preparation:
         share = float("inf") if self.options.force else main.max_removals
         goal = Goal(
             whole=whole,
-            guard=Guard(share, causes, lambda: bool(damage)),
+            guard=Guard(share, causes, lambda: bool(store.damage)),
             knowledge=None
-            if damage
+            if store.damage
             else Recall(
-                store=self.store,
+                store=store,
                 now=self.now,
                 digest=self._digest(exempt),
                 resync=main.resync_interval,
@@ -93,40 +90,26 @@ class Preparation:
             render=self.options.render,
             owner=self._owner,
             takes_over=self.options.force,
-            marking=Marking(
-                self.store, causes, adopt=self.options.adopt, writable=self.options.write
-            ),
+            marking=Marking(store, causes, adopt=self.options.adopt, writable=self.options.write),
         )
-        return Prepared(goal, exceptions.refused if exceptions else [], protected, damage)
-
-    def _exceptions(self) -> Exceptions | None:
-        """Return the bans that are not enforced as they are stored; None if they are damaged."""
-        try:
-            return self.store.bans.exceptions(self.now, self.setup.config.treason.min_prefix.allows)
-        except StoreError as error:
-            self.damage.append(str(error))
-            return None
+        return Prepared(goal, exceptions.refused if exceptions else [], protected)
 
     def _causes(self, kept: list[Network], exceptions: Exceptions | None) -> Causes:
         """Return what may explain removals; where that is damaged, nothing does."""
-        try:
-            lifted, banned = self.store.history.last_events(self.now)
-            refused = Networks.of(exceptions.skipped if exceptions else ())  # by a new min_prefix
-            return Causes(lifted | refused, banned - refused, kept)
-        except StoreError as error:
-            self.damage.append(str(error))
+        events = self.store.attempt_to_read(partial(self.store.history.last_events, self.now))
+        if events is None:
             return Causes(exempt=kept)
+        lifted, banned = events
+        refused = Networks.of(exceptions.skipped if exceptions else ())  # by a new min_prefix
+        return Causes(lifted | refused, banned - refused, kept)
 
     @property
     def _owner(self) -> Owner | None:
         """Return whose the objects are to be; None if that cannot be told, or read."""
-        try:
-            identity = self.store.identity
-        except StoreError as error:
-            self.damage.append(str(error))
+        identity = self.store.attempt_to_read(lambda: self.store.identity)
+        if identity is None or not (identity or self.store.unwritten):  # it would have one by now
             return None
-        known = identity or self.store.unwritten  # it would have one by now
-        return Owner(identity, self.store.path.resolve()) if known else None
+        return Owner(identity, self.store.path.resolve())
 
     def _digest(self, exempt: Networks) -> str:
         """Return a text that stands for all that a plan depends on besides the bans.

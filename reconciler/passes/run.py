@@ -95,20 +95,20 @@ class Pass:
         traces.check_whitelist(self.setup, self.store)
         if self.options.write and self.backends:
             traces.remember(self.setup, self.store)
-        damage = self.store.integrity.unreadable()
-        ended = [] if damage else self._settle()
-        protected = self._protection(damage)
+        self.store.damage = self.store.integrity.unreadable()
+        ended = [] if self.store.damage else self._settle()
+        protected = self._protection()
         readings = self._scan(protected) if self.sources else []
         outcomes: list[Outcome] = []
         refused: list[str] = []
         if self.backends:
             new = [ban.network for reading in readings for ban in reading.bans]
-            event = self._last_event(damage)
-            prepared = self._preparation(damage).prepared(protected, new)
+            event = self.store.attempt_to_read(lambda: self.store.carried.last_event) or 0
+            prepared = self._preparation.prepared(protected, new)
             outcomes = list(enforce(self.backends, prepared.goal, check=self.options.check))
             refused = prepared.refused
-            self._carried_out(outcomes, event, damage)
-        if self.options.write and not damage:
+            self._carried_out(outcomes, event)
+        if self.options.write and not self.store.damage:
             self.store.attempt(self.store.compact)  # when all that matters is done
         return PassResult(
             now=self.now,
@@ -118,28 +118,24 @@ class Pass:
             refused=refused,
             protected=protected,
             doubt=self.clock.doubt,
-            damage=damage,
+            damage=self.store.damage,
             unwritten=self._unwritten,
         )
 
     def prepare(self) -> Prepared:
         """Return what every backend is to hold, from what is stored; read no source."""
         traces.check_whitelist(self.setup, self.store)
-        damage = self.store.integrity.unreadable()
-        return self._preparation(damage).prepared(self._protection(damage), ())
+        self.store.damage = self.store.integrity.unreadable()
+        return self._preparation.prepared(self._protection(), ())
 
-    def _preparation(self, damage: list[str]) -> Preparation:
-        return Preparation(self.setup, self.store, self.now, self.options, damage)
+    @property
+    def _preparation(self) -> Preparation:
+        return Preparation(self.setup, self.store, self.now, self.options)
 
-    def _protection(self, damage: list[str]) -> list[Exemption]:
-        """Return who is protected. Raise `StoreError` where that is damaged."""
-        try:
-            return protection(self.setup, self.store, self.now)
-        except StoreError as error:
-            told = damage[0] if damage else str(error)
-            raise StoreError(
-                f"it cannot be told who is protected, so nothing was changed: {told}"
-            ) from None
+    def _protection(self) -> list[Exemption]:
+        """Return who is protected: of those who came through ssh, the ones that can be read."""
+        clients = self.store.attempt_to_read(partial(self.store.clients.active, self.now))
+        return protection(self.setup, clients or [])
 
     def _settle(self) -> list[str]:
         """Move the bans that have ended to the history, and prune; return their networks.
@@ -164,21 +160,13 @@ class Pass:
         attempt(partial(self.store.changes.forget, self.now - main.resync_interval))
         return ended
 
-    def _last_event(self, damage: list[str]) -> int:
-        """Return the number of the last event; what is damaged is added to ``damage``."""
-        try:
-            return self.store.carried.last_event
-        except StoreError as error:
-            damage.append(str(error))
-            return 0
-
-    def _carried_out(self, outcomes: Iterable[Outcome], event: int, damage: list[str]) -> None:
+    def _carried_out(self, outcomes: Iterable[Outcome], event: int) -> None:
         """Remember which backends have carried out all that the history told.
 
         A history that cannot be read may have told more.
         """
         done = [each.backend for each in outcomes if not each.failure]
-        if self.options.write and not self.options.check and not damage:
+        if self.options.write and not self.options.check and not self.store.damage:
             self.store.attempt(partial(self.store.carried.verify, done, event, self.now))
 
     def _scan(self, protected: Iterable[Exemption]) -> "list[Reading]":

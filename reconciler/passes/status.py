@@ -55,5 +55,5 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
         kernel_message=kernel_message.look(kernel_message.HERE),
         clock=check.clock.doubt,
         outcomes=tuple(outcomes),
-        damage=tuple(prepared.damage),
+        damage=tuple(check.store.damage),
     )

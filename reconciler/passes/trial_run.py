@@ -85,7 +85,7 @@ def _facts(setup: Setup, trial: Trial, now: int, notes: list[str]) -> Facts:
         with access.opened(setup, write=False) as store:
             until = store.bans.ends(subjects, now)
             ended = store.history.endings(subjects, now)
-            exempt = access.protection(setup, store, now)
+            exempt = access.protection(setup, store.clients.active(now))
     except StoreError as error:
         notes.append(f"cannot read who is already banned: {error.what}")
         until, ended, exempt = {}, {}, protected(setup.config.protect, ())

@@ -3,7 +3,6 @@
 A damaged table, or an index that lacks rows, must not look like bans that were lifted.
 """
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -12,22 +11,20 @@ from reconciler.network import Network
 from reconciler.networks import Networks
 from reconciler.store.bans import UNGUARDED, Bans, Exceptions
 from reconciler.store.database import Database
+from reconciler.store.refusals import is_damage
 
 _TABLES: Final = (
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     *("prunings", "treason_identity", "whitelists", "marks", "carried_out", "treason_clock"),
     "bans_set_back",
 )
-_DAMAGE: Final = {
-    sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_ERROR,
-}  # fmt: skip
-"""What SQLite says of a damaged page, of a disk that cannot read it, and of a missing table."""
-
 _INDEXES: Final = {
-    "bans_by_key": "",
-    "bans_by_end": "WHERE until IS NOT NULL",
-    "bans_unguarded": "WHERE origin = 'badips' AND instr(network, '/') > 0",
+    "bans_by_key": "TRUE",
+    "bans_by_end": "until IS NOT NULL",
+    "bans_unguarded": "origin = 'badips' AND instr(network, '/') > 0",
 }
+"""Those of the bans, and which rows are in them."""
+
 _ORDERS: Final = (("NOT INDEXED", "network"), ("INDEXED BY bans_by_key", "key"))
 
 
@@ -39,8 +36,13 @@ class Integrity:
         self._bans = bans
 
     def unreadable(self) -> list[str]:
-        """Return what is wrong with each table of which not even the first page can be read."""
-        return [told for name in _TABLES if (told := self._damage(name))]
+        """Return what is wrong with tables and indexes of which not even the first page is read."""
+        first = {f"table {name}": f"* FROM {name}" for name in _TABLES}  # no index holds all of it
+        first |= {
+            f"index {name}": f"1 FROM bans INDEXED BY {name} WHERE {where}"
+            for name, where in _INDEXES.items()
+        }
+        return [told for what, row in first.items() if (told := self._damage(what, row))]
 
     def networks(
         self, now: int, exceptions: Exceptions | None, allows: Callable[[Network], bool]
@@ -57,34 +59,31 @@ class Integrity:
             problems = [self._told(error.what)]
         return self._read_around(now, allows), problems if exceptions is not None else []
 
-    def _damage(self, name: str) -> str:
+    def _damage(self, what: str, row: str) -> str:
         try:
-            self._database.connection.execute(
-                f"SELECT * FROM {name} LIMIT 1"  # noqa: S608 - one of ours; no index holds it all
-            ).fetchall()
-        except sqlite3.Error as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE:
-                return self._told(f"the table {name} cannot be read: {error}")
-            self._database.rows(f"SELECT * FROM {name} LIMIT 1")  # noqa: S608 - as above
+            self._database.rows(f"SELECT {row} LIMIT 1")
+        except StoreError as error:
+            if not is_damage(error):
+                raise
+            return self._told(f"the {what} cannot be read: {error.__context__}")
         return ""
 
     def _counted(self) -> list[str]:
-        """Return what is wrong with an index of the bans, told by the number of its rows.
+        """Return what is wrong with the indexes of the bans, told by the number of their rows.
 
-        The first is compared with the table, which is read because no index holds ``since``. If it
-        is whole, the others, which hold a part of the bans, are compared with it: that is faster.
+        The table itself is read for what they are to hold: no index holds ``since``.
         """
-        asked = "SELECT count(since) FROM bans"
-        for name, where in _INDEXES.items():
-            [(expected,)] = self._database.rows(f"{asked} {where}")
+        wanted = ", ".join(f"count(since) FILTER (WHERE {where})" for where in _INDEXES.values())
+        [counts] = self._database.rows(f"SELECT {wanted} FROM bans")  # noqa: S608 - constants
+        problems = []
+        for (name, where), expected in zip(_INDEXES.items(), counts, strict=True):
             [(held,)] = self._database.rows(
-                f"SELECT count(*) FROM bans INDEXED BY {name} {where}"  # noqa: S608 - constants
+                f"SELECT count(*) FROM bans INDEXED BY {name} WHERE {where}"  # noqa: S608 - as above
             )
             if held != expected:
                 what = f"the index {name} has {held:,} rows, but there are {expected:,}"
-                return [f"{self._told(what)}, or: sqlite3 {self._database.path} REINDEX"]
-            asked = "SELECT count(*) FROM bans INDEXED BY bans_by_key"
-        return []
+                problems.append(f"{self._told(what)}, or: sqlite3 {self._database.path} REINDEX")
+        return problems
 
     def _read_around(self, now: int, allows: Callable[[Network], bool]) -> Networks:
         """Return the networks of all rows that can be read: from both ends, by table and index."""

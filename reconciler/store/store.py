@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from attrs import frozen
 
@@ -22,7 +22,10 @@ from reconciler.store.integrity import Integrity
 from reconciler.store.marks import Marks
 from reconciler.store.offences import Offences
 from reconciler.store.opening import connect, connect_to_enforce
+from reconciler.store.refusals import is_damage
 from reconciler.store.whitelists import Whitelists
+
+T = TypeVar("T")
 
 _DAY: Final = 86400
 
@@ -42,12 +45,14 @@ class Store:
     """An open database, by its parts.
 
     ``unwritten`` is why something could not be written that enforcement does not need; then no more
-    of that is written, so that a pass does not wait for a lock again and again.
+    of that is written, so that a pass does not wait for a lock again and again. ``damage`` is what
+    was found that cannot be read.
     """
 
     def __init__(self, database: Database, unwritten: StoreError | None = None) -> None:
         self._database = database
         self.unwritten = unwritten
+        self.damage: list[str] = []
         self.bans = Bans(database)
         self.offences = Offences(database)
         self.history = History(database)
@@ -87,6 +92,15 @@ class Store:
                 write()
             except StoreError as error:
                 self.unwritten = error
+
+    def attempt_to_read(self, read: Callable[[], T]) -> T | None:
+        """Return what is read; None where it cannot be, which is noted in ``damage``."""
+        try:
+            return read()
+        except StoreError as error:
+            if not (self.damage and is_damage(error)):  # else no more is told than is noted already
+                self.damage.append(str(error))
+            return None
 
     def add_batch(
         self, source: str, offences: Iterable[Offence], bans: Iterable[Ban], now: int

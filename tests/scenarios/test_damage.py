@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from harness import Place
 
+from reconciler.network import Network
+from reconciler.passes import access
+
 Nft = Callable[..., str]
 BANS = [f"198.51.100.{number}" for number in range(1, 10)]
 
@@ -56,7 +59,7 @@ def enforced(place: Place, nft: Nft) -> Place:
 @pytest.mark.parametrize(
     "table",
     [
-        *("bans", "offences", "history", "cursors", "verified", "changes", "prunings"),
+        *("bans", "offences", "history", "cursors", "verified", "changes", "prunings", "clients"),
         *("treason_identity", "whitelists", "marks", "carried_out", "treason_clock"),
         "bans_set_back",
     ],
@@ -89,15 +92,45 @@ def test_bans_of_a_damaged_table_are_made_again(enforced: Place, nft: Nft) -> No
     assert "203.0.113.9" not in nft("list set inet treason banned4")
 
 
-def test_who_is_protected_must_be_known(enforced: Place, nft: Nft) -> None:
-    """Where that is damaged, nothing is changed."""
+def test_who_came_through_ssh_is_not_needed_to_enforce(
+    enforced: Place, nft: Nft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new ban is enforced, and what is not banned goes on as it is; who comes now is spared."""
+    monkeypatch.setattr(access, "_ssh_client", lambda _pid: Network.parse("198.51.100.77"))
+    enforced.treason("ban", "198.51.100.64/26", "--force")
+    enforced.treason("ban", "203.0.113.9")
     page(enforced.database, "clients", wipe)
-    nft("add element inet treason banned4 { 203.0.113.9 }")
     result = enforced.treason("reconcile", "--no-scan")
     assert result.code == 1
-    assert "cannot be told who is protected" in result.err
     assert "the table clients cannot be read" in result.err
+    assert held(nft) == BANS
     assert "203.0.113.9" in nft("list set inet treason banned4")
+    assert "198.51.100.77" not in nft("list set inet treason banned4")
+    shown = enforced.treason("status", "--protection")
+    assert (shown.code, "the database is damaged" in shown.err) == (1, True)
+
+
+@pytest.mark.parametrize("index", ["bans_by_key", "bans_by_end", "bans_unguarded"])
+def test_an_index_that_is_gone_or_damaged_is_found_without_a_change(
+    index: str, enforced: Place, nft: Nft
+) -> None:
+    """By the next pass, though it reads no bans; the same for one that cannot be read."""
+    with closing(sqlite3.connect(enforced.database)) as connection:
+        [(made,)] = connection.execute(
+            "SELECT sql FROM sqlite_schema WHERE name = ?", (index,)
+        ).fetchall()
+        connection.execute(f"DROP INDEX {index}")
+    for command in (["reconcile", "--no-scan"], ["status"]):
+        result = enforced.treason(*command)
+        told = f"the index {index} cannot be read: no such index"
+        assert (result.code, told in result.err, held(nft)) == (1, True, BANS)
+    with closing(sqlite3.connect(enforced.database)) as connection:
+        connection.execute(made)
+    assert enforced.treason("reconcile", "--no-scan").code == 0
+    page(enforced.database, index, wipe)
+    result = enforced.treason("reconcile", "--no-scan")
+    assert (result.code, f"the index {index} cannot be read" in result.err) == (1, True)
+    assert held(nft) == BANS
 
 
 @pytest.mark.parametrize("index", ["bans_by_key", "bans_by_end", "bans_unguarded"])

@@ -36,7 +36,8 @@ def ban(setup: Setup, networks: tuple[str, ...], length: str, reason: str, force
     seconds, wanted = duration.parse(length), [Network.parse(each) for each in networks]
     with access.opened(setup, write=False) as store:
         traces.check_whitelist(setup, store)
-        exempt = [*setup.whitelist, *access.protection(setup, store, access.told(store).now)]
+        clients = store.clients.active(access.told(store).now)
+        exempt = [*setup.whitelist, *access.protection(setup, clients)]
     if not force:
         for network in wanted:
             banning.refuse(setup, network, exempt)

@@ -50,8 +50,8 @@ def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) 
     warn_of(prepared.refused)
     show(text.outcomes(outcomes, diff=False))
     complain_of([], outcomes)
-    complain_of_damage(prepared.damage)
-    failed = prepared.damage or any(outcome.failure for outcome in outcomes)
+    complain_of_damage(store.damage)
+    failed = store.damage or any(outcome.failure for outcome in outcomes)
     code = ERROR if failed else OK
     listed = current.config.treason.backends
     if code != OK and all(outcome.state is not State.REMOVED for outcome in outcomes):

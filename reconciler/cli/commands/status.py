@@ -26,7 +26,8 @@ def status(setup: Setup, protection: bool, form: str) -> int:
     backends, sources = setup.backends(), setup.sources()
     if protection:
         with access.opened(setup, write=False) as store:
-            protected = access.protection(setup, store, access.told(store).now)
+            clients = store.clients.active(access.told(store).now)
+        protected = access.protection(setup, clients)
         emit(form, lambda: {"protection": json.exemptions(protected)}, text.exemptions(protected))
         return OK
     with access.opened(setup, write=False) as store:
