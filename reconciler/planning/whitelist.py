@@ -64,7 +64,8 @@ def beside(config: Path) -> Path:
 
     Raise `ConfigError` where there is one beside the link, which was asked for once.
     """
-    path, other = (each.with_name("whitelist.toml") for each in (config.resolve(), config))
+    real = Path(os.path.realpath(config))  # which a link to itself does not stop
+    path, other = (each.with_name("whitelist.toml") for each in (real, config))
     if other.parent.resolve() != path.parent and os.path.lexists(other):
         with suppress(OSError):
             if other.samefile(path):

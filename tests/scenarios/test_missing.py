@@ -210,6 +210,22 @@ def test_the_whitelist_stands_beside_the_file_that_a_link_leads_to(
     assert (refused.code, "beside the file that it leads to" in refused.err) == (1, True)
 
 
+@pytest.mark.parametrize("name", ["whitelist.toml", "treason.toml", "treason.db"])
+def test_a_link_that_leads_to_itself_is_an_error(name: str, place: Place, host: None) -> None:
+    """Of whichever file, with every command that looks at it; it is told in words."""
+    path = place.path / name
+    path.unlink(missing_ok=True)
+    path.symlink_to(path)
+    for command in (
+        ["reconcile"],
+        ["config", "check"],
+        ["whitelist", "list"],
+        ["ban", "192.0.2.7"],
+    ):
+        told = place.treason(*command)
+        assert "Too many levels of symbolic links" in told.out + told.err, command
+
+
 @pytest.mark.skipif(not REAL_ROOT, reason="files of other users")
 @pytest.mark.parametrize("name", ["whitelist.toml", "treason.toml", "treason.db"])
 def test_what_every_user_may_write_is_not_believed(name: str, place: Place, nft: Nft) -> None:
