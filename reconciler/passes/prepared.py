@@ -68,23 +68,23 @@ class Preparation:
 
         causes = partial(self._causes, kept, exceptions)
         exempt = collapse([*self.setup.whitelisted, *kept])
+        recall = partial(
+            Recall,
+            store=store,
+            now=self.now,
+            digest=self._digest(exempt),
+            resync=main.resync_interval,
+            exempt=exempt,
+            allows=allows,
+            extra=extra,
+            whole=whole,
+            write=self.options.write,
+        )
         share = float("inf") if self.options.force else main.max_removals
         goal = Goal(
             whole=whole,
             guard=Guard(share, causes, lambda: bool(store.damage)),
-            knowledge=None
-            if store.damage
-            else Recall(
-                store=store,
-                now=self.now,
-                digest=self._digest(exempt),
-                resync=main.resync_interval,
-                exempt=exempt,
-                allows=allows,
-                extra=extra,
-                whole=whole,
-                write=self.options.write,
-            ),
+            knowledge=None if store.damage else store.attempt_to_read(recall),
             protected=kept,
             full=self.options.full,
             render=self.options.render,

@@ -56,6 +56,9 @@ class Recall:
 
     def recall(self, backend: str, fingerprint: str) -> Recalled | None:
         """Return the plan from what was verified; None when it is not known what that was."""
+        return self.store.attempt_to_read(partial(self._recalled, backend, fingerprint))
+
+    def _recalled(self, backend: str, fingerprint: str) -> Recalled | None:
         verified = self.store.changes.verified(backend)
         if verified is None and self.write:
             self.store.attempt(partial(self.store.changes.begin, backend, self.now))

@@ -96,7 +96,7 @@ class Pass:
         if self.options.write and self.backends:
             traces.remember(self.setup, self.store)
         self.store.damage = self.store.integrity.unreadable()
-        ended = [] if self.store.damage else self._settle()
+        ended = self._settle()
         protected = self._protection()
         readings = self._scan(protected) if self.sources else []
         outcomes: list[Outcome] = []
@@ -143,10 +143,10 @@ class Pass:
         What cannot be written keeps no pass from enforcing: they do not count any more, moved or
         not.
         """
-        ended = self.store.bans.ended(self.now)
+        ended = self.store.attempt_to_read(partial(self.store.bans.ended, self.now)) or []
         policy, tables = self.setup.config.policy, self.setup.config.rule
         rules = self.setup.rules if tables else ()  # only those can have policies of their own
-        if self.clock.doubt:
+        if self.clock.doubt or self.store.damage:
             return []  # they do not count any more, and count again should that be wrong
         if not self.options.write:
             return ended

@@ -15,8 +15,10 @@ Nft = Callable[..., str]
 BANS = [f"198.51.100.{number}" for number in range(1, 10)]
 
 
-def page(database: Path, name: str, change: Callable[[bytearray], object]) -> None:
-    """Change the first page of a table or an index in the file itself."""
+def page(
+    database: Path, name: str, change: Callable[[bytearray], object], *, last: bool = False
+) -> None:
+    """Change the first page of a table or an index, or its last leaf, in the file itself."""
     with closing(sqlite3.connect(database)) as connection:
         [(root,)] = connection.execute(
             "SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)
@@ -25,6 +27,10 @@ def page(database: Path, name: str, change: Callable[[bytearray], object]) -> No
     with database.open("r+b") as file:
         file.seek((root - 1) * size)
         content = bytearray(file.read(size))
+        while last and content[0] in {2, 5}:  # not a leaf yet (SQLite's file format, §1.6)
+            root = int.from_bytes(content[8:12])
+            file.seek((root - 1) * size)
+            content = bytearray(file.read(size))
         change(content)
         file.seek((root - 1) * size)
         file.write(content)
@@ -189,3 +195,34 @@ def test_a_large_damaged_table_is_read_from_both_ends(place: Place, nft: Nft) ->
     assert result.code == 1
     listed = nft("list set inet treason banned4").replace(",", " ").split()
     assert {*hosts} <= {*listed}
+
+
+FILLED = {
+    "changes": "INSERT INTO changes (key) SELECT x'04c633640120' FROM n",
+    "clients": "INSERT INTO clients SELECT 'z' || value, 1 FROM n",
+    "history": "INSERT INTO history (time, action, network, reason)"
+    " SELECT 1, 'ban', '203.0.113.8', value FROM n",
+    "verified": "INSERT INTO verified SELECT 'z' || value, '', '', 0, 9e9, 9e9, 0, 0 FROM n",
+    "bans_by_end": "INSERT INTO bans (network, since, until, origin, reason)"
+    " SELECT '10.1.' || (value >> 8) || '.' || (value & 255), 1, 2, 'manual', '' FROM n",
+    "carried_out": "INSERT INTO carried_out SELECT 'z' || value, 0, 9e9 FROM n",
+}
+
+
+@pytest.mark.parametrize("name", FILLED)
+def test_damage_behind_the_first_page_does_not_keep_anybody_open(
+    name: str, enforced: Place, nft: Nft
+) -> None:
+    """Of whatever table or index: the new ban is enforced, nothing is lifted, the pass fails."""
+    enforced.treason("ban", "203.0.113.9")
+    with closing(sqlite3.connect(enforced.database)) as connection:
+        connection.execute("CREATE TEMP TABLE n (value INTEGER)")
+        connection.executemany("INSERT INTO n VALUES (?)", ((each,) for each in range(4000)))
+        connection.execute(FILLED[name])
+        connection.commit()
+    page(enforced.database, name, wipe, last=True)
+    result = enforced.treason("reconcile", "--no-scan", "-o", "json")
+    assert result.code == 1
+    assert "damaged" in result.err or "cannot be read" in result.err
+    assert held(nft) == BANS
+    assert "203.0.113.9" in nft("list set inet treason banned4")
