@@ -25,6 +25,9 @@ _LONGEST_OFF: Final = 366 * 86400
 _REFRESHED: Final = 3600
 """Seconds after which what is remembered is worth writing anew, though nothing else changed."""
 
+_LATEST: Final = 1e10
+"""More seconds than any clock of Linux counts (include/linux/ktime.h, KTIME_SEC_MAX)."""
+
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -54,6 +57,12 @@ class Mark:
     steady: float | None = None
     doubted: float | None = None
     frame: float | None = None
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether clocks can tell such times; somebody may have edited them."""
+        times = (self.uptime, self.time, self.told, self.steady, self.doubted, self.frame)
+        return all(each is None or abs(each) < _LATEST for each in times)
 
     def aged(self, old: "Mark | None") -> bool:
         """Whether it tells more than an old one, so that it is worth writing."""

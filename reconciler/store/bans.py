@@ -52,7 +52,7 @@ class Bans:
             (now,),
         )
         for text, since, until, origin, reason in rows:
-            if (network := _network(text)) is not None:
+            if (network := network_of(text)) is not None:
                 yield Ban(network, since, until, origin, reason)
 
     def networks(
@@ -81,7 +81,7 @@ class Bans:
             " UNION ALL SELECT network, origin, until FROM bans WHERE key = x''"
         )
         for text, origin, until in rows:
-            network = _network(text)
+            network = network_of(text)
             if until is not None and until <= now:
                 continue
             if network is None or (origin == UNGUARDED and not allows(network)):
@@ -192,7 +192,7 @@ class Bans:
         renamed: dict[str, str] = {}
         with self._database.transaction():
             for (text,) in rows:
-                network = _network(text)
+                network = network_of(text)
                 name, key = (text, b"") if network is None else (str(network), network.key)
                 self._database.execute(
                     "INSERT INTO bans (network, since, until, origin, reason, key)"
@@ -274,8 +274,9 @@ class Bans:
         return bytes(packed)
 
 
-def _network(text: str) -> Network | None:
+def network_of(text: object) -> Network | None:
+    """Read a stored network; None of what is none: another program may have written it."""
     try:
-        return Network.parse(text)
+        return Network.parse(str(text))
     except InvalidNetwork:
         return None

@@ -1,6 +1,7 @@
 """The ssh clients from which treason was run: they are protected for some time."""
 
 from reconciler.network import Network
+from reconciler.store.bans import network_of
 from reconciler.store.database import Database
 
 
@@ -11,9 +12,9 @@ class Clients:
         self._database = database
 
     def active(self, now: int) -> list[Network]:
-        """Return the addresses that are remembered."""
+        """Return the addresses that are remembered; what is none, somebody else wrote."""
         rows = self._database.rows("SELECT address FROM clients WHERE until > ?", (now,))
-        return [Network.parse(text) for (text,) in rows]
+        return [network for (text,) in rows if (network := network_of(text))]
 
     def remember(self, client: Network, until: int, now: int) -> None:
         """Remember an ssh client, and forget those whose time has come (epoch seconds)."""

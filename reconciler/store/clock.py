@@ -52,9 +52,9 @@ class Clock:
         rows = self._database.rows(
             "SELECT boot, uptime, time, told, steady, doubted, frame FROM treason_clock"
         )
-        if not rows:
+        mark = Mark(*rows[0]) if rows else None
+        if mark is None or not mark.is_possible:
             return None
-        mark = Mark(*rows[0])
         if mark.boot == seen.boot:
             return mark
         event = self._last_event()

@@ -6,10 +6,10 @@ A damaged table, or an index that lacks rows, must not look like bans that were 
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from reconciler.errors import InvalidNetwork, StoreError
+from reconciler.errors import StoreError
 from reconciler.network import Network
 from reconciler.networks import Networks
-from reconciler.store.bans import UNGUARDED, Bans, Exceptions
+from reconciler.store.bans import UNGUARDED, Bans, Exceptions, network_of
 from reconciler.store.database import Database
 from reconciler.store.refusals import is_damage
 
@@ -105,7 +105,7 @@ class Integrity:
         """Take what is to be enforced from the rows; return whether they had an end."""
         try:
             for text, until, origin in rows:
-                network = _network(text)
+                network = network_of(text)
                 if network is None or (until is not None and until <= now):
                     continue
                 if origin != UNGUARDED or allows(network):
@@ -125,10 +125,3 @@ class Integrity:
         where = "" if what.startswith(f"{path}: ") else f"{path}: "
         hint = "" if "\n" in what else "\n  restore it from a backup"
         return f"{where}{what}{hint}"
-
-
-def _network(text: object) -> Network | None:
-    try:
-        return Network.parse(str(text))
-    except InvalidNetwork:
-        return None

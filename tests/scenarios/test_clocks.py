@@ -1,6 +1,8 @@
 """Clocks that jump, that were never set, and that are set right: nothing is lost, nothing stays."""
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -47,8 +49,8 @@ class Machine:
 
 
 @pytest.fixture
-def machine(mocker: MockerFixture) -> Machine:
-    """The clocks that every command looks at."""
+def machine(mocker: MockerFixture, host: None) -> Machine:
+    """The clocks that every command looks at, on a machine without a gateway that is protected."""
     made = Machine()
     mocker.patch.object(clock, "look", made.look)
     return made
@@ -274,7 +276,7 @@ def test_a_lift_in_the_future_settles_nothing(machine: Machine, place: Place, st
     assert scanned(place, store, machine, T - 60) == [A]
 
 
-def test_a_pass_in_doubt_forgets_nothing(place: Place, store: Store) -> None:
+def test_a_pass_in_doubt_forgets_nothing(place: Place, store: Store, host: None) -> None:
     """What has ended is not enforced, and is still there should that be wrong."""
     backend = Memory()
     store.bans.add([Ban(A, T, T + 60, "manual"), Ban(B, T, None, "manual")])
@@ -392,3 +394,27 @@ def test_no_step_of_a_clock_is_believed_where_it_cannot_be_remembered(
         assert other.unwritten is not None
         assert other.clock.believe(machine.look()).now == T + 701
         assert other.clock.believe(machine.look()).doubt
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "time = -1e300, uptime = 1e300",
+        "time = 9e999",
+        "time = 1e18",
+        "told = -1e18",
+        "steady = 1e300",
+    ],
+)
+def test_times_that_no_clock_tells_are_not_believed(edit: str, place: Place, host: None) -> None:
+    """Somebody edited what is remembered; a ban does not end by it, and the pass mends it."""
+    place.treason("ban", "192.0.2.7", "--for", "1h")
+    with closing(sqlite3.connect(place.database)) as connection, connection:
+        connection.execute(f"UPDATE treason_clock SET {edit}")  # noqa: S608 - constants
+    for _ in range(2):
+        result = place.treason("reconcile", "--no-scan", "--backend", f"file:{place.path}/list")
+        assert (result.code, result.err) == (0, "")
+        assert (place.path / "list").read_text() == "192.0.2.7\n"
+    with closing(sqlite3.connect(place.database)) as connection:
+        [(time, told)] = connection.execute("SELECT time, told FROM treason_clock").fetchall()
+    assert time == told > clock.EARLIEST

@@ -116,6 +116,17 @@ def test_who_came_through_ssh_is_not_needed_to_enforce(
     assert (shown.code, "the database is damaged" in shown.err) == (1, True)
 
 
+def test_a_client_that_is_no_address_is_passed_over(enforced: Place, nft: Nft) -> None:
+    """Another program wrote it; the other clients are protected, and all goes on."""
+    enforced.treason("ban", "203.0.113.8/31")
+    with closing(sqlite3.connect(enforced.database)) as connection, connection:
+        rows = [("nonsense", 9e9), ("203.0.113.9", 9e9)]
+        connection.executemany("INSERT INTO clients VALUES (?, ?)", rows)
+    assert enforced.treason("reconcile", "--no-scan").code == 0
+    listed = nft("list set inet treason banned4")
+    assert ("203.0.113.8" in listed, "203.0.113.9" in listed) == (True, False)
+
+
 @pytest.mark.parametrize("index", ["bans_by_key", "bans_by_end", "bans_unguarded"])
 def test_an_index_that_is_gone_or_damaged_is_found_without_a_change(
     index: str, enforced: Place, nft: Nft
