@@ -72,23 +72,24 @@ def remember(setup: Setup, store: Store) -> None:
     What cannot be written makes a later look less sure, and is no reason to stop.
     """
     main, file = setup.config.treason, setup.whitelist_file
-    seen = {"database": main.database} | ({"whitelist": file.path} if file.text.strip() else {})
+    seen = {"database": main.database} | ({"whitelist": file.path} if file.data else {})
     for kind, path in seen.items():
         trace = _beside_lock(setup, kind, path)
         if not trace.exists():
             with suppress(OSError):
                 lock.leave(trace, f"{path}\n", like=main.database.parent)
-    if file.text.strip():
+    if file.data:
         store.attempt(partial(store.whitelists.remember, file.path, file.text))
 
 
 def check_whitelist(setup: Setup, store: Store) -> None:
     """Raise `ConfigError` if the file that commands write is gone, or emptied, and held something.
 
-    One that says ``networks = []`` is believed.
+    One that has comments alone may have been cut off, and is emptied too; one that says
+    ``networks = []`` is believed.
     """
     file = setup.whitelist_file
-    if file.text.strip():
+    if file.data:
         return
     state = "is empty" if file.path.exists() else "is missing"
     held = _remembered(file, store)
@@ -129,7 +130,7 @@ def opened_whitelist(setup: Setup) -> Iterator[list[Exemption]]:
     Raise `ConfigError`, or `StoreError` if it is not to be told.
     """
     file = setup.whitelist_file
-    if file.text.strip():
+    if file.data:
         yield [*whitelist.entries(file).networks]
         return
     check(setup)

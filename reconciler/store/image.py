@@ -1,7 +1,7 @@
 """The database's bytes as they were committed last, read without SQLite and without writing.
 
 It is for where SQLite refuses to read: an interrupted write that may not be rolled back here, a
-lock that another program keeps, WAL mode without the files that it needs.
+lock that another program keeps, WAL mode without the files that it needs, a file that was cut off.
 """
 
 import struct
@@ -18,6 +18,12 @@ _SAMPLED: Final = 200
 
 _SMALLEST: Final = 32
 """Bytes of the smallest sector; a page is never smaller either."""
+
+_HEAD: Final = 100
+"""Bytes of the header of the file."""
+
+_LONGEST: Final = 1 << 32
+"""Bytes from which on the length is not believed that the header tells."""
 
 _TRIES: Final = 20
 
@@ -39,6 +45,7 @@ def committed(path: Path) -> bytes | None:
             if undone.endswith(_MAGIC) or is_filled(beside(path, "-wal")):
                 return None  # the former is the end of a super-journal's name
             _roll_back(data, undone)
+            _extend(data)
             if data[18:20] == b"\x02\x02":
                 data[18:20] = b"\x01\x01"  # there is no WAL mode in memory
             return bytes(data)
@@ -88,6 +95,18 @@ def _roll_back(data: bytearray, journal: bytes) -> None:
         data.extend(bytes(max(0, start - len(data))))
         data[start : start + size] = page
     del data[pages * size :]
+
+
+def _extend(data: bytearray) -> None:
+    """Let a file that was cut off be as long as its header says (SQLite's file format, §1.3).
+
+    What is missing is damaged pages then, and all other pages can be read.
+    """
+    if len(data) >= _HEAD:
+        size = int.from_bytes(data[16:18])
+        length = int.from_bytes(data[28:32]) * (65536 if size == 1 else size)
+        if length <= _LONGEST:
+            data.extend(bytes(max(0, length - len(data))))
 
 
 def _originals(journal: bytes, sector: int, size: int) -> Iterator[tuple[int, bytes]]:

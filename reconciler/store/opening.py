@@ -74,9 +74,9 @@ def connect_to_enforce(
 _BRIEF: Final = 0.5
 """Seconds to wait for a lock once more, where it was waited for in vain."""
 
-_INTERRUPTED: Final = frozenset({sqlite3.SQLITE_READONLY_ROLLBACK})
+_INTERRUPTED: Final = frozenset({sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_CORRUPT})
 _EVADED: Final = _INTERRUPTED | {sqlite3.SQLITE_BUSY}
-"""For what the bytes are read without SQLite: an interrupted write, a lock."""
+"""For what the bytes are read without SQLite: an interrupted write, a file cut off, a lock."""
 
 
 def _writable(path: Path, timeout: float) -> sqlite3.Connection:
@@ -131,7 +131,7 @@ def _stored(path: Path, timeout: float, evaded: frozenset[int]) -> sqlite3.Conne
         connection = stack.enter_context(closing(_read_only(path, timeout)))
         try:
             version = _version(connection, path)
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode not in evaded:
                 raise
             connection = stack.enter_context(closing(_in_memory(path, error)))

@@ -173,6 +173,35 @@ def test_an_index_that_lacks_rows_removes_nothing(index: str, place: Place, nft:
     assert held(nft) == BANS
 
 
+@pytest.mark.parametrize("pages", [1, 2, 5])
+def test_a_database_that_was_cut_off_is_read_as_far_as_it_goes(
+    pages: int, enforced: Place, nft: Nft
+) -> None:
+    """SQLite itself refuses all of it. Nothing is removed, nothing is written."""
+    enforced.treason("ban", *(f"10.1.{number >> 8}.{number & 255}" for number in range(600)))
+    whole = enforced.database.read_bytes()
+    with closing(sqlite3.connect(enforced.database)) as connection:
+        [(size,)] = connection.execute("PRAGMA page_size").fetchall()
+    cut = whole[: -pages * size]
+    enforced.database.write_bytes(cut)
+    nft("flush ruleset")
+    for _ in range(2):
+        result = enforced.treason("reconcile", "--no-scan")
+        assert (result.code, "the database is damaged" in result.err) == (1, True)
+        assert held(nft) == BANS
+    assert enforced.treason("ban", "203.0.113.9").code == 1
+    assert enforced.database.read_bytes() == cut
+
+
+def test_a_database_of_which_a_few_bytes_are_left_is_not_empty(enforced: Place, nft: Nft) -> None:
+    """Nothing of it can be read, so nothing is changed."""
+    enforced.database.write_bytes(enforced.database.read_bytes()[:50])
+    for command in (["reconcile", "--no-scan"], ["list"], ["ban", "203.0.113.9"]):
+        result = enforced.treason(*command)
+        assert (result.code, "the database is damaged" in result.err) == (1, True), command
+    assert held(nft) == BANS
+
+
 def test_what_cannot_be_read_is_kept_however_few_are_enforced(enforced: Place, nft: Nft) -> None:
     """Table and index lost the same rows; the ban that is new is enforced all the same."""
     enforced.treason("ban", "203.0.113.9")

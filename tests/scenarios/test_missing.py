@@ -124,7 +124,15 @@ def test_an_emptied_one_is_not_moved_to_another_backend(place: Place, nft: Nft) 
     assert (result.code, "there is no database, or an empty one" in result.err) == (1, True)
 
 
-@pytest.mark.parametrize("gone", [Path.unlink, lambda path: path.write_text(" \n")])
+@pytest.mark.parametrize(
+    "gone",
+    [
+        Path.unlink,
+        lambda path: path.write_text(" \n"),
+        lambda path: path.write_text(path.read_text().splitlines(keepends=True)[0]),
+        lambda path: path.write_text("# networks = []"),
+    ],
+)
 def test_a_whitelist_that_is_gone_is_not_empty(
     gone: Callable[[Path], object], place: Place, nft: Nft
 ) -> None:
