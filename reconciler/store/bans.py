@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import frozen
 
-from reconciler.errors import InvalidNetwork
+from reconciler.errors import InvalidNetwork, StoreError
 from reconciler.model import Ban
 from reconciler.network import Network
 from reconciler.networks import Networks
@@ -44,11 +44,14 @@ class Bans:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def active(self, now: int) -> Iterator[Ban]:
-        """Yield the active bans in the order of their networks; those without a key come first."""
+    def active(self, now: int, order: str = "key, network") -> Iterator[Ban]:
+        """Yield the active bans in the order of their networks; those without a key come first.
+
+        By ``network`` alone no index is read; then they come in the order of their texts.
+        """
         rows = self._database.stream(
-            "SELECT network, since, until, origin, reason FROM bans"
-            " WHERE until IS NULL OR until > ? ORDER BY key, network",
+            "SELECT network, since, until, origin, reason FROM bans"  # noqa: S608 - columns
+            f" WHERE until IS NULL OR until > ? ORDER BY {order}",
             (now,),
         )
         for text, since, until, origin, reason in rows:
@@ -269,8 +272,16 @@ class Bans:
             (bytes([version]), bytes([version + 1]), 6 if version == 4 else 18, now),
             _STREAMED,
         )
+        last = b""
         for block in blocks:
-            packed += b"".join([key for (key,) in block])
+            keys = [key for (key,) in block]
+            if keys != sorted(keys) or keys[0] <= last:
+                raise StoreError(
+                    f"{self._database.path}: the index bans_by_key is not in order",
+                    f"restore it from a backup, or: sqlite3 {self._database.path} REINDEX",
+                )
+            last = keys[-1]
+            packed += b"".join(keys)
         return bytes(packed)
 
 

@@ -38,7 +38,9 @@ class History:
     def last_events(self, now: int) -> tuple[Networks, Networks]:
         """Return the networks that were lifted last, and those that were banned last."""
         banned, lifted = (self._last(banned=each) for each in (True, False))
-        rows = self._database.rows("SELECT network FROM bans WHERE until <= ?", (now,))
+        rows = self._database.rows(
+            "SELECT CAST(network AS TEXT) FROM bans WHERE until <= ?", (now,)
+        )
         ended, _ = lines.read(text for (text,) in rows)
         return lifted | ended, banned - ended
 
@@ -85,7 +87,7 @@ class History:
 
     def _last(self, *, banned: bool) -> Networks:
         rows = self._database.rows(  # with max(), SQLite takes action from that very row
-            "SELECT network FROM (SELECT network, action, max(id) FROM history"
+            "SELECT CAST(network AS TEXT) FROM (SELECT network, action, max(id) FROM history"
             " GROUP BY network) WHERE (action = 'ban') = ?",
             (banned,),
         )

@@ -18,13 +18,18 @@ _TABLES: Final = (
     *("prunings", "treason_identity", "whitelists", "marks", "carried_out", "treason_clock"),
     "bans_set_back",
 )
+_KEYS: Final = "bans_by_key"
 _INDEXES: Final = {
-    "bans_by_key": "TRUE",
+    _KEYS: "TRUE",
     "bans_by_end": "until IS NOT NULL",
     "bans_unguarded": "origin = 'badips' AND instr(network, '/') > 0",
 }
 """Those of the bans, and which rows are in them."""
 
+_PARTS: Final = (
+    *("key IS NULL", "key = x''", "key > x'04' AND key < x'05'", "key > x'06' AND key < x'07'"),
+)
+"""What is looked up in the first of them: each ban is in one of these parts."""
 _ORDERS: Final = (("NOT INDEXED", "network"), ("INDEXED BY bans_by_key", "key"))
 
 
@@ -53,10 +58,10 @@ class Integrity:
         None where they could not be read.
         """
         try:
-            if exceptions is not None and not (problems := self._counted()):
+            if exceptions is not None and not (problems := self.indexes()):
                 return self._bans.enforced(now, exceptions), []
         except StoreError as error:
-            problems = [self._told(error.what)]
+            problems = [self._told(str(error))]
         return self._read_around(now, allows), problems if exceptions is not None else []
 
     def _damage(self, what: str, row: str) -> str:
@@ -68,10 +73,11 @@ class Integrity:
             return self._told(f"the {what} cannot be read: {error.__context__}")
         return ""
 
-    def _counted(self) -> list[str]:
+    def indexes(self) -> list[str]:
         """Return what is wrong with the indexes of the bans, told by the number of their rows.
 
-        The table itself is read for what they are to hold: no index holds ``since``.
+        The table itself is read for what they are to hold: no index holds ``since``. Of the first
+        the parts that are looked up are counted as well, as a garbled key leads astray.
         """
         wanted = ", ".join(f"count(since) FILTER (WHERE {where})" for where in _INDEXES.values())
         [counts] = self._database.rows(f"SELECT {wanted} FROM bans")  # noqa: S608 - constants
@@ -80,10 +86,19 @@ class Integrity:
             [(held,)] = self._database.rows(
                 f"SELECT count(*) FROM bans INDEXED BY {name} WHERE {where}"  # noqa: S608 - as above
             )
+            if held == expected and name == _KEYS:
+                held = sum(map(self._keys_where, _PARTS))
             if held != expected:
                 what = f"the index {name} has {held:,} rows, but there are {expected:,}"
                 problems.append(f"{self._told(what)}, or: sqlite3 {self._database.path} REINDEX")
         return problems
+
+    def _keys_where(self, where: str) -> int:
+        """Return how many rows are found where they are looked up."""
+        [(held,)] = self._database.rows(
+            f"SELECT count(*) FROM bans INDEXED BY {_KEYS} WHERE {where}"  # noqa: S608 - constants
+        )
+        return int(held)
 
     def _read_around(self, now: int, allows: Callable[[Network], bool]) -> Networks:
         """Return the networks of all rows that can be read: from both ends, by table and index."""

@@ -173,6 +173,44 @@ def test_an_index_that_lacks_rows_removes_nothing(index: str, place: Place, nft:
     assert held(nft) == BANS
 
 
+def garble_keys(content: bytearray) -> None:
+    """Let the first bytes of most keys say that they are of no family."""
+    first, last = (Network.parse(BANS[at]).key for at in (1, -2))
+    for number in range(first[4], last[4] + 1):
+        key = first[:4] + bytes([number]) + first[5:]
+        at = content.find(key)
+        content[at] = 0x24
+
+
+def reverse_cells(content: bytearray) -> None:
+    """Let the keys of a leaf be in the other order."""
+    cells = int.from_bytes(content[3:5])
+    found = [content[at : at + 2] for at in range(8, 8 + 2 * cells, 2)]
+    content[8 : 8 + 2 * cells] = b"".join(reversed(found))
+
+
+@pytest.mark.parametrize("change", [garble_keys, reverse_cells])
+def test_an_index_that_leads_astray_is_not_believed(
+    change: Callable[[bytearray], object], enforced: Place, nft: Nft
+) -> None:
+    """It has as many rows as its table, but they are not found where they are looked for."""
+    page(enforced.database, "bans_by_key", change)
+    nft("flush ruleset")
+    for _ in range(2):
+        result = enforced.treason("reconcile", "--no-scan")
+        assert (result.code, "the index bans_by_key" in result.err) == (1, True)
+        assert held(nft) == BANS
+
+
+def test_bans_are_listed_past_an_index_that_lacks_them(enforced: Place, nft: Nft) -> None:
+    """And it is told to programs by the exit code."""
+    page(enforced.database, "bans_by_key", forget_three)
+    for form in ("text", "json"):
+        result = enforced.treason("list", "-o", form)
+        assert (result.code, "the index bans_by_key has 6 rows" in result.err) == (1, True)
+        assert all(each in result.out for each in BANS)
+
+
 @pytest.mark.parametrize("pages", [1, 2, 5])
 def test_a_database_that_was_cut_off_is_read_as_far_as_it_goes(
     pages: int, enforced: Place, nft: Nft

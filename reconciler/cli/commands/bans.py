@@ -2,7 +2,8 @@
 
 import click
 
-from reconciler.cli.console import OK, emit, say
+from reconciler.cli.console import ERROR, OK, emit, say
+from reconciler.cli.ending import complain_of_damage
 from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.model import Ban
@@ -79,9 +80,11 @@ def list_(setup: Setup, form: str) -> int:
     """List the active bans."""
     with access.opened(setup, write=False) as store:
         now = access.told(store).now
-        bans = store.bans.active(now)
+        damage = store.integrity.indexes()
+        bans = store.bans.active(now, *(["network"] if damage else []))
         emit(form, lambda: {"bans": json.bans(bans)}, text.bans(bans, now))
-    return OK
+    complain_of_damage(damage)
+    return ERROR if damage else OK
 
 
 @click.command(epilog=examples("history --limit 10", "history 192.0.2.7"))
