@@ -18,6 +18,18 @@ _WRITTEN: Final = 120.0
 """Seconds in which somebody must write to a pipe, and in which all must be written."""
 
 
+_REMEDIES: Final = {
+    errno.ENOSPC: "free some space, then run it again",
+    errno.EDQUOT: "free some space, then run it again",
+    errno.EROFS: "let its disk be mounted for writing",
+}
+
+
+def remedy(error: OSError, otherwise: str) -> str:
+    """Return what to do where a file cannot be written: about its disk, or what is given."""
+    return _REMEDIES.get(error.errno or 0, otherwise)
+
+
 def content(
     path: Path, most: int, judge: Callable[[os.stat_result], object] = lambda _status: None
 ) -> bytes:

@@ -188,3 +188,16 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
     with pytest.raises(OSError, match="No space left"):
         files.replace(path, "new", mode=0o644)
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("list", "old")]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some space"),
+        (errno.EACCES, "rights"),
+    ],
+)
+def test_a_disk_has_a_remedy_of_its_own(code: int, said: str) -> None:
+    """Whatever else could be wrong with the file."""
+    assert files.remedy(OSError(code, os.strerror(code)), "see its rights").find(said) >= 0

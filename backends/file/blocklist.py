@@ -135,7 +135,8 @@ class File:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise BackendFailed(
-                f"{path}: cannot remove it: {error.strerror}", "allow writing to its directory"
+                f"{path}: cannot remove it: {error.strerror}",
+                files.remedy(error, "allow writing to its directory"),
             ) from None
 
     def _read(self) -> str | None:
@@ -161,7 +162,7 @@ class File:
         except OSError as error:
             raise BackendFailed(
                 f"{path}: cannot write it: {error.strerror}",
-                "create its directory, and allow writing to it",
+                files.remedy(error, "create its directory, and allow writing to it"),
             ) from None
 
 

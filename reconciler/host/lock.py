@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from reconciler import files
 from reconciler.errors import LockError
 
 
@@ -28,7 +29,7 @@ def held(path: Path, timeout: float, like: Path | None = None) -> Iterator[None]
     except OSError as error:
         raise LockError(
             f"{path}: cannot create the lock: {error.strerror}",
-            "run as root, or set [treason] lock to a path that you may write",
+            files.remedy(error, "run as root, or set [treason] lock to a path that you may write"),
         ) from None
     try:
         _give(made, like)

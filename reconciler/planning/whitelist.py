@@ -114,6 +114,6 @@ def save(path: Path, entries: Iterable[Exemption], *, mode: int) -> str:
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot write the whitelist: {error.strerror}",
-            "run as root, or allow writing to its directory",
+            files.remedy(error, "run as root, or allow writing to its directory"),
         ) from None
     return text

@@ -112,16 +112,21 @@ class Integrity:
 
     def _gather(
         self,
-        rows: Iterator[tuple[str, int | None, str]],
+        rows: Iterator[tuple[str, bytes | None, int | None, str]],
         found: set[Network],
         now: int,
         allows: Callable[[Network], bool],
     ) -> bool:
-        """Take what is to be enforced from the rows; return whether they had an end."""
+        """Take what is to be enforced from the rows; return whether they had an end.
+
+        Where a network's text and its bytes differ, one of them is garbled.
+        """
         try:
-            for text, until, origin in rows:
+            for text, key, until, origin in rows:
                 network = network_of(text)
-                if network is None or (until is not None and until <= now):
+                if network is None or (key and key != network.key):
+                    continue
+                if until is not None and until <= now:
                     continue
                 if origin != UNGUARDED or allows(network):
                     found.add(network)
@@ -129,9 +134,9 @@ class Integrity:
             return False
         return True
 
-    def _rows(self, source: str, order: str) -> Iterator[tuple[str, int | None, str]]:
+    def _rows(self, source: str, order: str) -> Iterator[tuple[str, bytes | None, int | None, str]]:
         return self._database.stream(
-            f"SELECT network, until, origin FROM bans {source} ORDER BY {order}",  # noqa: S608
+            f"SELECT network, key, until, origin FROM bans {source} ORDER BY {order}",  # noqa: S608
             (),
         )
 

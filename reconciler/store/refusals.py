@@ -26,7 +26,8 @@ def as_store_error(path: Path) -> Iterator[None]:
         ) from None
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0)
-        what, hint = _SAID.get(code) or _SAID.get(code & 0xFF, (str(error), ""))
+        hint = "restore it from a backup" if str(error).startswith("no such table") else ""
+        what, hint = _SAID.get(code) or _SAID.get(code & 0xFF, (str(error), hint))
         raise StoreError(f"{path}: {what}", hint) from None
 
 

@@ -62,7 +62,7 @@ def read(path: Path, *, required: bool, owners: Collection[int] = ()) -> TomlFil
         denied = isinstance(error, PermissionError)
         raise ConfigError(
             f"{path}: cannot read the file: {error.strerror}",
-            "allow reading it, or run as root" if denied else "name another file",
+            "allow reading it, or run as root" if denied else "put a file that can be read there",
         ) from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(

@@ -202,6 +202,20 @@ def test_an_index_that_leads_astray_is_not_believed(
         assert held(nft) == BANS
 
 
+def test_a_garbled_row_of_a_damaged_index_bans_nobody_else(enforced: Place, nft: Nft) -> None:
+    """Its network's text and bytes differ; the table has it right."""
+
+    def garble(content: bytearray) -> None:
+        forget_three(content)
+        content[:] = content.replace(b"198.51.100.2", b"198.51.177.2")
+
+    page(enforced.database, "bans_by_key", garble)
+    nft("flush ruleset")
+    assert enforced.treason("reconcile", "--no-scan").code == 1
+    assert held(nft) == BANS
+    assert "198.51.177.2" not in nft("list ruleset")
+
+
 def test_bans_are_listed_past_an_index_that_lacks_them(enforced: Place, nft: Nft) -> None:
     """And it is told to programs by the exit code."""
     page(enforced.database, "bans_by_key", forget_three)
@@ -304,3 +318,16 @@ def test_damage_behind_the_first_page_does_not_keep_anybody_open(
     assert "damaged" in result.err or "cannot be read" in result.err
     assert held(nft) == BANS
     assert "203.0.113.9" in nft("list set inet treason banned4")
+
+
+@pytest.mark.parametrize("command", [["list"], ["ban", "203.0.113.9"], ["status"]])
+def test_what_to_do_about_a_missing_table_is_said(
+    command: list[str], enforced: Place, nft: Nft
+) -> None:
+    """As about a damaged one."""
+    with closing(sqlite3.connect(enforced.database)) as connection:
+        connection.execute("DROP TABLE bans")
+        connection.commit()
+    result = enforced.treason(*command)
+    assert (result.code, "no such table" in result.err) == (1, True)
+    assert "restore it from a backup" in result.err

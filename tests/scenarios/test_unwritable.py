@@ -329,3 +329,15 @@ def test_a_table_of_another_database_is_left_to_it(disk: Place, nft: Nft) -> Non
         result = disk.treason("reconcile", "--no-scan")
     assert (result.code, "were last changed for another database" in result.err) == (1, True)
     assert nft("list ruleset") == before
+
+
+@pytest.mark.parametrize(
+    ("fault", "remedy"), [("full", "free some space"), ("read-only", "be mounted for writing")]
+)
+def test_what_to_do_about_a_disk_is_said_of_the_whitelist(
+    disk: Place, fault: str, remedy: str
+) -> None:
+    """Not that rights are missing."""
+    with broken(disk, fault):
+        result = disk.treason("whitelist", "add", "203.0.113.9")
+    assert (result.code, remedy in result.err) == (1, True)

@@ -110,7 +110,7 @@ def write_configuration(path: Path) -> None:
     except OSError as error:
         raise ConfigError(
             f"{error.filename or path}: cannot create the configuration: {error.strerror}",
-            "run as root, or name another file with --config",
+            files.remedy(error, "run as root, or name another file with --config"),
         ) from None
 
 
@@ -121,7 +121,7 @@ def _database(setup: Setup, *, anew: bool) -> None:
     except OSError as error:
         raise StoreError(
             f"{path.parent}: cannot create the database's directory: {error.strerror}",
-            "run as root, or set [treason] database to another file",
+            files.remedy(error, "run as root, or set [treason] database to another file"),
         ) from None
     if anew:
         traces.begin(setup)
