@@ -7,7 +7,7 @@ sort as the networks do, and whole runs are cut, joined and compared at the spee
 
 import re
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice, pairwise
@@ -207,6 +207,19 @@ class Networks(AbstractSet[Network], Sequence[Network]):
 
 
 NOTHING: Final = Networks()
+
+
+def covered(network: Network, by: Sequence[Network]) -> bool:
+    """Whether a network of the collapsed ``by`` holds all of it."""
+    index = bisect_right(by, network)
+    return index > 0 and network <= by[index - 1].end
+
+
+def overlaps(network: Network, others: Sequence[Network]) -> bool:
+    """Whether a network of the collapsed ``others`` shares an address with it."""
+    index = bisect_left(others, network)
+    inside = index < len(others) and others[index] <= network.end
+    return inside or covered(network, others)
 
 
 def _swap(numbers: "array[int]") -> None:

@@ -142,11 +142,12 @@ def test_every_file_that_people_name_is_bounded(
 
 def test_a_resolver_file_without_end_is_told(tmp_path: Path) -> None:
     """What is to be protected is not known then."""
-    path = tmp_path / "resolv.conf"
+    path = tmp_path / "etc" / "resolv.conf"
+    path.parent.mkdir()
     path.touch()
     os.truncate(path, 1 << 40)
     with pytest.raises(TreasonError, match=r"resolv\.conf: cannot find out .* more than 1 MiB"):
-        protected(Protect(), (), resolvers=path)
+        protected(Protect(), (), tmp_path)
 
 
 def test_a_new_file_gets_the_mode_and_an_old_one_keeps_its_own(tmp_path: Path) -> None:

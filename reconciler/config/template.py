@@ -73,7 +73,7 @@ _TEXT: Final = """\
 # {whitelist.networks}
 
 [protect]
-# Never dropped either, and read again at each pass; `treason status --protection` lists them.
+# Never dropped either, and found anew at each pass; `treason status --protection` lists them.
 # {protect.loopback}
 # {protect.link_local}
 # {protect.own_addresses}
@@ -81,6 +81,9 @@ _TEXT: Final = """\
 # {protect.resolvers}
 # Whoever ran a command through ssh, for 12 hours.
 # {protect.ssh_client}
+# Prefixes of NAT64 (RFC 6052) besides 64:ff9b::/96 and 64:ff9b:1::/48, as "2001:db8:64::/96": what
+# is protected of IPv4 is so behind them, and ipv6_prefix does not widen a ban there.
+# {protect.nat64}
 
 # The log to read. With trusted = true, every line that looks like the kernel's is believed: then
 # whoever can write to the log (for example with `logger -t kernel`) can get addresses banned.

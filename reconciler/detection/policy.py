@@ -7,14 +7,15 @@ from typing import Final
 from attrs import field, frozen
 from attrs.validators import and_, ge, le
 
+from reconciler.embedding import SHARED, SITE, SIX_TO_FOUR
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
+from reconciler.networks import Networks, overlaps
 from reconciler.toml import duration
-from reconciler.toml.schema import setting
+from reconciler.toml.schema import internal, setting
 
 _NONE: Final[Mapping[str, "Policy"]] = {}
-_NAT64: Final = Network.parse("64:ff9b::/96")
-"""Holds the whole of IPv4 (RFC 6052 §2.1): its addresses are no neighbours."""
+_SHARED: Final = tuple(Networks.of(SHARED).outermost())
 
 
 @frozen
@@ -24,7 +25,8 @@ class Policy:
     ``ban_for`` and ``max_ban`` are in seconds, None means permanent. A network that was banned
     before, until the ban ended, is banned ``escalate`` times as long as the last time, up to
     ``max_ban``. IPv6 peers are counted and banned by the network of ``ipv6_prefix`` bits that
-    they are in. The default is that one offence is enough, for a permanent ban.
+    they are in, but each by itself where that network shares an address with one of those ``apart``
+    (collapsed). The default is that one offence is enough, for a permanent ban.
 
     The rest holds for a whole pass: ``max_new_bans`` (0 is no limit), ``listeners_only`` (count
     only connections to a port where something listens), and for how many seconds offences, and
@@ -41,13 +43,17 @@ class Policy:
     listeners_only: bool = False
     keep_offences: int = setting(90 * 86400, duration.finite, duration.render)
     keep_history: int = setting(365 * 86400, duration.finite, duration.render)
+    apart: tuple[Network, ...] = internal(_SHARED)
 
     def subject(self, address: Network) -> Network:
         """Return the network that is counted and banned for this address."""
-        spare = 128 - self.ipv6_prefix
-        if not spare or address.version == 4 or _NAT64 <= address <= _NAT64.end:
+        if self.ipv6_prefix == address.length or address.version == 4:
             return address
-        return Network.of(6, address.address >> spare << spare, self.ipv6_prefix)
+        site = SIX_TO_FOUR <= address <= SIX_TO_FOUR.end
+        length = max(self.ipv6_prefix, SITE) if site else self.ipv6_prefix
+        spare = 128 - length
+        network = Network.of(6, address.address >> spare << spare, length)
+        return address if overlaps(network, self.apart) else network
 
     def until(self, now: int, ended: int) -> int | None:
         """Return the end of a ban that begins now, of a network with so many bans behind it."""

@@ -37,7 +37,7 @@ from reconciler.netlink.message import (
     number,
     text,
 )
-from reconciler.netlink.route import addresses, broadcasts
+from reconciler.netlink.route import Routes, addresses, broadcasts, peers, routes
 
 __all__ = [
     "ACK",
@@ -59,6 +59,7 @@ __all__ = [
     "NetlinkError",
     "NotPermitted",
     "Present",
+    "Routes",
     "Stale",
     "TooLong",
     "addresses",
@@ -68,6 +69,8 @@ __all__ = [
     "generation",
     "nested",
     "number",
+    "peers",
     "refusal",
+    "routes",
     "text",
 ]

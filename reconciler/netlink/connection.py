@@ -9,11 +9,11 @@ import select
 import socket
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from reconciler.log import Log
-from reconciler.netlink.errors import refusal
+from reconciler.netlink.errors import CUT_OFF, refusal
 from reconciler.netlink.message import ACK, REQUEST, Message, attributes, number
 
 _log = Log("netlink")
@@ -49,6 +49,21 @@ _KEPT: Final = 1 << 23
 _HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _HEAD: Final = 4  # bytes of struct nfgenmsg: family, version, resource
 _TO_NFTABLES: Final = b"\0" + NFTABLES.to_bytes(2)  # the version, and what a batch is for
+
+
+def messages(data: bytes) -> Iterator[bytes]:
+    """Yield the messages that were received at once. Raise `NetlinkError` if one is cut off."""
+    at = 0
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4], sys.byteorder)
+        if not _HEADER.size <= length <= len(data) - at:
+            raise refusal(errno.EBADMSG, CUT_OFF)
+        yield data[at : at + length]
+        at += (length + 3) & ~3
+
+
+Split = Callable[[bytes], Iterable[bytes]]
+"""How what was received at once becomes messages, as `messages` makes them."""
 
 
 class Connection:
@@ -99,18 +114,19 @@ class Connection:
         port, _groups = self._socket.getsockname()
         return int(port)
 
-    def ask(self, request: Message) -> Iterator[Message]:
+    def ask(self, request: Message, split: Split = messages) -> Iterator[Message]:
         """Send a request and yield the answers, of a dump or of one question.
 
-        Take all of them before asking anything else. Raise `NetlinkError`; it is `Stale`, at the
-        end, when something changed while the kernel was listing (NLM_F_DUMP_INTR).
+        ``split`` may leave out answers that are like others. Take all of them before asking
+        anything else. Raise `NetlinkError`; it is `Stale`, at the end, when something changed while
+        the kernel was listing (NLM_F_DUMP_INTR).
         """
         self._sequence += 1
         size = 1 + len(request.head)
         self._send(_packed(request, REQUEST | ACK | request.flags, self._sequence))
         interrupted = False  # the rest of a dump comes all the same, and is to be read
         while True:
-            for kind, flags, sequence, port, body in self._received(wait=True):
+            for kind, flags, sequence, port, body in self._received(wait=True, split=split):
                 if sequence != self._sequence:
                     continue
                 interrupted |= bool(flags & _INTERRUPTED)
@@ -182,7 +198,9 @@ class Connection:
         except OSError as error:
             raise refusal(error.errno or 0) from None
 
-    def _received(self, *, wait: bool) -> Iterator[tuple[int, int, int, int, bytes]]:
+    def _received(
+        self, *, wait: bool, split: Split = messages
+    ) -> Iterator[tuple[int, int, int, int, bytes]]:
         """Yield type, flags, sequence, port and body of what can be read: once, or until empty."""
         while True:
             try:
@@ -191,11 +209,9 @@ class Connection:
                 return
             except OSError as error:
                 raise refusal(error.errno or 0) from None
-            at = 0
-            while at + _HEADER.size <= len(data):
-                length, kind, flags, sequence, port = _HEADER.unpack_from(data, at)
-                yield kind, flags, sequence, port, data[at + _HEADER.size : at + length]
-                at += (length + 3) & ~3
+            for message in split(data):
+                _, kind, flags, sequence, port = _HEADER.unpack_from(message)
+                yield kind, flags, sequence, port, message[_HEADER.size :]
             if wait:
                 return
 

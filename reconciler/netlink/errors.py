@@ -65,6 +65,10 @@ _KINDS: Final[dict[int, type[NetlinkError]]] = {
 }
 
 
+CUT_OFF: Final = "an answer of the kernel is cut off, or of an unknown form"
+"""What is said of an answer that makes no sense (EBADMSG)."""
+
+
 def refusal(code: int, said: str = "") -> NetlinkError:
     """Return the error for an errno, with what the kernel said besides (NLMSGERR_ATTR_MSG)."""
     kind = _KINDS.get(code, NetlinkError)

@@ -4,11 +4,14 @@ An attribute is length and type, 16 bits each in the machine's order, then the v
 bytes. Names in capitals are the kernel's: ``linux/netlink.h`` (6.1).
 """
 
+import errno
 import struct
 from collections.abc import Iterator
 from typing import Final
 
 from attrs import frozen
+
+from reconciler.netlink.errors import CUT_OFF, refusal
 
 REQUEST: Final = 0x1
 ACK: Final = 0x4
@@ -67,5 +70,16 @@ def attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
         length, kind = _ATTRIBUTE.unpack_from(body, at)
         if length < 4:
             return
+        yield kind & 0x3FFF, body[at + 4 : at + length]
+        at += (length + 3) & ~3
+
+
+def whole(body: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield as `attributes` does. Raise `NetlinkError` where one is cut off, or makes no sense."""
+    at = 0
+    while at < len(body):
+        length, kind = _ATTRIBUTE.unpack_from(body[at : at + 4].ljust(4, b"\0"))
+        if not _ATTRIBUTE.size <= length <= len(body) - at:
+            raise refusal(errno.EBADMSG, CUT_OFF)
         yield kind & 0x3FFF, body[at + 4 : at + length]
         at += (length + 3) & ~3

@@ -7,11 +7,16 @@ from contextlib import contextmanager
 from functools import cache, partial
 from typing import TypeVar
 
+from attrs import evolve
+
+from reconciler import embedding
 from reconciler.config.setup import Setup
+from reconciler.detection.policy import Policy
 from reconciler.host import clock, lock
 from reconciler.log import Log
 from reconciler.network import Network
 from reconciler.passes import traces
+from reconciler.planning.desired import collapse
 from reconciler.planning.protection import CLIENT_KEPT, protected, ssh_client
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.store import Store, open_store, open_to_enforce
@@ -79,10 +84,27 @@ def told(store: Store) -> clock.Clock:
     return store.clock.believe(clock.look())
 
 
-def protection(setup: Setup, clients: Iterable[Network]) -> list[Exemption]:
-    """Return what is protected without being listed, with the ssh clients that are remembered."""
+def protection(
+    setup: Setup, clients: Iterable[Network], banned: Iterable[Network] = ()
+) -> list[Exemption]:
+    """Return what is protected without being listed, with the ssh clients that are remembered.
+
+    Of the ``banned`` networks those of Teredo tell which of its addresses are protected.
+    """
     now = [client] if (client := _client(setup)) else []
-    return protected(setup.config.protect, [*clients, *now])
+    return protected(setup.config.protect, [*clients, *now], banned=banned)
+
+
+def apart(setup: Setup, exempt: Iterable[Exemption]) -> Policy:
+    """Return the policy under which nobody is banned with an address that is protected."""
+    protect = setup.config.protect
+    networks = (*embedding.SHARED, *protect.nat64, *(each.network for each in exempt))
+    return evolve(setup.config.policy, apart=tuple(collapse(networks)))
+
+
+def teredo(store: Store, now: int) -> list[Network]:
+    """Return the banned networks of Teredo. Raise `StoreError`."""
+    return [network for network, _ in store.bans.inside(embedding.TEREDO, now)]
 
 
 def _remember(setup: Setup, store: Store) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError
 from reconciler.network import Network
-from reconciler.networks import Networks
-from reconciler.planning.desired import collapse, overlaps, subtract
+from reconciler.networks import Networks, overlaps
+from reconciler.planning.desired import collapse, subtract
 from reconciler.planning.whitelist import Exemption
 
 

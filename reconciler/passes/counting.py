@@ -7,12 +7,12 @@ from typing import Final
 
 from attrs import define, evolve, field
 
+from reconciler import embedding
 from reconciler.detection.detect import Rule
 from reconciler.detection.policy import Past, Policy, decide, later
 from reconciler.model import Ban, Offence
 from reconciler.network import Network
-from reconciler.networks import NOTHING, Networks
-from reconciler.planning.desired import covered
+from reconciler.networks import NOTHING, Networks, covered
 from reconciler.store.offences import Sighting
 from reconciler.store.store import Store
 
@@ -31,7 +31,9 @@ class Counting:
     """Decides on offences as the sources of one pass bring them.
 
     What is not stored, because nothing is, counts as if it were. Peers that are ``exempt``
-    (collapsed) get nobody else banned. ``bans`` are those of the pass so far, with their ends.
+    (collapsed) get nobody else banned, nor does an address of IPv6 that stands for one of IPv4 that
+    is, by the prefixes ``nat64`` or otherwise. ``bans`` are those of the pass so far, with their
+    ends.
     """
 
     store: Store
@@ -39,6 +41,7 @@ class Counting:
     rules: Sequence[Rule]
     now: int
     exempt: Networks = NOTHING
+    nat64: Sequence[Network] = embedding.NAT64
     bans: dict[Network, int | None] = field(factory=dict, init=False)
     _unstored: dict[str, list[Offence]] = field(factory=dict, init=False)
     _seen: dict[tuple[int, str], list[Sighting]] = field(factory=dict, init=False)
@@ -104,18 +107,22 @@ class Counting:
     def _counting(self, offences: Iterable[Offence]) -> list[Offence]:
         """Leave out those of rules that only report, or that there are no more, and of the exempt.
 
-        Their own ban would be cut out all the same; that of their neighbours would not.
+        Their own ban would be cut out all the same; that of their neighbours would not. Nor would,
+        in this pass, that of an address which stands for theirs.
         """
         banning = {rule.name for rule in self.rules if not rule.report_only}
         counting = [offence for offence in offences if offence.rule in banning]
-        if self.policy.ipv6_prefix == 128:
-            return counting
         return [
             offence
             for offence in counting
-            if self.policy.subject(offence.address) == offence.address
-            or not covered(offence.address, self.exempt)
+            if offence.address.version == 4 or not self._is_exempt(offence.address)
         ]
+
+    def _is_exempt(self, address: Network) -> bool:
+        """Whether an address of IPv6 would get others banned, or stands for somebody exempt."""
+        if self.policy.subject(address) != address and covered(address, self.exempt):
+            return True
+        return any(covered(each, self.exempt) for each in embedding.embedded(address, self.nat64))
 
     def _past(self, offences: Sequence[Offence], lifts: Mapping[Network, float]) -> Past:
         """Return what is stored of the same networks, as far as a policy asks for it."""

@@ -25,7 +25,7 @@ from reconciler.store.store import Store
 if TYPE_CHECKING:
     from reconciler.passes.run import Options
 
-_LONG: Final = 1000
+_LONG: Final = 4000
 """Characters from which on a list of networks is digested."""
 
 

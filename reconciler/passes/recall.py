@@ -13,9 +13,9 @@ from attrs import evolve, field, frozen
 
 from reconciler.model import Change, Desired, Plan
 from reconciler.network import Network
-from reconciler.networks import Networks
+from reconciler.networks import Networks, covered
 from reconciler.passes.enforce import Recalled
-from reconciler.planning.desired import collapse, covered, subtract
+from reconciler.planning.desired import collapse, subtract
 from reconciler.store.bans import UNGUARDED
 from reconciler.store.changes import KEPT, Verified
 from reconciler.store.store import Store

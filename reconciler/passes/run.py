@@ -1,6 +1,6 @@
 """One pass, whole: settle what has ended, read the sources, desire, and bring backends in line."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ from reconciler.errors import StoreError
 from reconciler.host.clock import SURE, Clock
 from reconciler.interfaces import Backend, Source
 from reconciler.passes import traces
-from reconciler.passes.access import protection
+from reconciler.passes.access import apart, protection, teredo
 from reconciler.passes.enforce import Outcome, State, enforce
 from reconciler.passes.prepared import Preparation, Prepared
 from reconciler.planning.desired import collapse
@@ -135,7 +135,8 @@ class Pass:
     def _protection(self) -> list[Exemption]:
         """Return who is protected: of those who came through ssh, the ones that can be read."""
         clients = self.store.attempt_to_read(partial(self.store.clients.active, self.now))
-        return protection(self.setup, clients or [])
+        banned = self.store.attempt_to_read(partial(teredo, self.store, self.now))
+        return protection(self.setup, clients or [], banned or [])
 
     def _settle(self) -> list[str]:
         """Move the bans that have ended to the history, and prune; return their networks.
@@ -169,14 +170,14 @@ class Pass:
         if self.options.write and not self.options.check and not self.store.damage:
             self.store.attempt(partial(self.store.carried.verify, done, event, self.now))
 
-    def _scan(self, protected: Iterable[Exemption]) -> "list[Reading]":
+    def _scan(self, protected: Sequence[Exemption]) -> "list[Reading]":
         """Read the sources into the store."""
         from reconciler.passes.scan import Scanner  # noqa: PLC0415 - a pass may read no source
 
         exempt = [*self.setup.whitelisted, *(entry.network for entry in protected)]
         scanner = Scanner(
             store=self.store,
-            policy=self.setup.config.policy,
+            policy=apart(self.setup, protected),
             now=self.now,
             write=self.options.write,
             userspace=self.setup.config.trust.userspace,
@@ -186,6 +187,7 @@ class Pass:
             timeout=self.setup.config.treason.pass_timeout,
             clock=self.clock,
             enforced=bool(self.backends),
+            nat64=self.setup.config.protect.prefixes,
         )
         return list(scanner.scan(self.sources))
 

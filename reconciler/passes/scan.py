@@ -12,8 +12,8 @@ from typing import Final
 
 from attrs import define, evolve, field, frozen
 
-from reconciler import netlink
-from reconciler.detection.detect import RULES, Rule, detect, within
+from reconciler import embedding, netlink
+from reconciler.detection.detect import RULES, Rule, detect
 from reconciler.detection.policy import Policy
 from reconciler.errors import StoreError, TreasonError, describe, guarded, trace
 from reconciler.host import listeners
@@ -77,7 +77,7 @@ class Scanner:
     count with ``listeners_only``, ``own`` this machine's addresses, which can be no peer's.
     ``timeout`` are the seconds that one source may take. Times that a ``clock`` in doubt told are
     not believed. Where nothing can be stored, and what the sources bring is ``enforced`` in this
-    pass, it is decided on as without ``write``.
+    pass, it is decided on as without ``write``. ``nat64`` are the prefixes that hold IPv4.
     """
 
     store: Store
@@ -93,12 +93,15 @@ class Scanner:
     timeout: float | None = None
     clock: Clock = SURE
     enforced: bool = False
+    nat64: Sequence[Network] = embedding.NAT64
     _counting: Counting = field(init=False)
     _made: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._give_up()
-        self._counting = Counting(self.store, self.policy, self.rules, self.now, self.exempt)
+        self._counting = Counting(
+            self.store, self.policy, self.rules, self.now, exempt=self.exempt, nat64=self.nat64
+        )
 
     def scan(self, sources: Mapping[str, Callable[[], Source]]) -> Iterator[Reading]:
         """Read every source."""
@@ -165,7 +168,8 @@ class Scanner:
                     tally.examples.append(offence.evidence)
                 continue
             own = self.own() if own is None else own
-            if within(offence.address) in own:
+            standing = (offence.address, *embedding.embedded(offence.address, self.nat64))
+            if any(each in own for each in standing):
                 tally.impossible[offence.address] += offence.count
             elif ports is None or offence.local_port is None or offence.local_port in ports:
                 yield offence

@@ -10,6 +10,7 @@ from attrs import evolve
 from reconciler.config.setup import Setup
 from reconciler.detection import pattern, rules
 from reconciler.detection.detect import Rule
+from reconciler.detection.policy import Policy
 from reconciler.errors import ConfigError, StoreError
 from reconciler.host import listeners
 from reconciler.host.deadline import Run, limited
@@ -30,7 +31,7 @@ _MOST: Final = 2_000_000
 
 def run(setup: Setup, trial: Trial, name: str) -> TrialResult:
     """Try the rules on all that a source has, and judge what they found."""
-    make, policy = setup.sources((name,))[name], setup.config.policy
+    make = setup.sources((name,))[name]
     begun = time.perf_counter()
     reading = partial(_read, make, trial)
     notes = limited(setup.config.treason.pass_timeout, name, reading)
@@ -38,7 +39,8 @@ def run(setup: Setup, trial: Trial, name: str) -> TrialResult:
     notes += [doubt for rule in trial.rules for doubt in rules.doubts(rule)]
     now = int(time.time())
     trial.offences = guessed(trial.offences, now)
-    found = verdicts(trial, policy, _facts(setup, trial, now, notes), now)
+    policy, facts = _facts(setup, trial, now, notes)
+    found = verdicts(trial, policy, facts, now)
     return TrialResult(trial, found, policy, seconds, [*notes, *remarks(trial, policy)])
 
 
@@ -78,19 +80,26 @@ def choose(setup: Setup, tried: str | None, names: Sequence[str], most: int | No
     return Trial(picked, (), userspace, ports, most, eager=True)
 
 
-def _facts(setup: Setup, trial: Trial, now: int, notes: list[str]) -> Facts:
-    """Read what is banned and exempt; whoever may not read the database is told so."""
-    subjects = {setup.config.policy.subject(each.address) for each in trial.offences}
+def _facts(setup: Setup, trial: Trial, now: int, notes: list[str]) -> tuple[Policy, Facts]:
+    """Read what is banned and exempt, and the policy that this makes of the one configured.
+
+    Whoever may not read the database is told so.
+    """
     try:
         with access.opened(setup, write=False) as store:
+            exempt = access.protection(
+                setup, store.clients.active(now), access.teredo(store, now)
+            )
+            policy = access.apart(setup, exempt)
+            subjects = {policy.subject(each.address) for each in trial.offences}
             until = store.bans.ends(subjects, now)
             ended = store.history.endings(subjects, now)
-            exempt = access.protection(setup, store.clients.active(now))
     except StoreError as error:
         notes.append(f"cannot read who is already banned: {error.what}")
         until, ended, exempt = {}, {}, protected(setup.config.protect, ())
+        policy = access.apart(setup, exempt)
     listed = [evolve(entry, comment=f"whitelisted{_because(entry)}") for entry in setup.whitelist]
-    return Facts(until, ended, {entry.network: entry for entry in (*exempt, *listed)})
+    return policy, Facts(until, ended, {entry.network: entry for entry in (*exempt, *listed)})
 
 
 def _because(entry: Exemption) -> str:

@@ -62,19 +62,6 @@ def _mattering(holes: Networks, networks: Networks) -> Networks:
     return Networks.joined(inside) | Networks.of(holes.wider(4) + holes.wider(6))
 
 
-def covered(network: Network, by: Sequence[Network]) -> bool:
-    """Whether a network of the collapsed ``by`` holds all of it."""
-    index = bisect_right(by, network)
-    return index > 0 and network <= by[index - 1].end
-
-
-def overlaps(network: Network, others: Sequence[Network]) -> bool:
-    """Whether a network of the collapsed ``others`` shares an address with it."""
-    index = bisect_left(others, network)
-    inside = index < len(others) and others[index] <= network.end
-    return inside or covered(network, others)
-
-
 def _split(network: Network, holes: Sequence[Network]) -> Iterator[Network]:
     if not holes:
         yield network

@@ -14,8 +14,8 @@ from attrs import frozen
 
 from reconciler.model import Change, Desired, Observed, Plan
 from reconciler.network import Network
-from reconciler.networks import NOTHING, Networks
-from reconciler.planning.desired import collapse, overlaps, subtract
+from reconciler.networks import NOTHING, Networks, overlaps
+from reconciler.planning.desired import collapse, subtract
 
 
 @frozen(eq=False)

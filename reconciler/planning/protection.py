@@ -1,38 +1,47 @@
 """What is never dropped without being asked: the machine's own ways to the world.
 
-Read from the files of proc(5), net namespace of the calling thread, and resolv.conf(5).
+Asked of the kernel by netlink, in the net namespace of the calling thread, and read from the files
+of the programs that resolve names.
 """
 
 import os
 import re
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
-from reconciler import files
+from reconciler import embedding, netlink
 from reconciler.errors import InvalidNetwork, TreasonError
+from reconciler.host.resolvers import resolvers
 from reconciler.network import Network
+from reconciler.networks import covered
+from reconciler.planning.desired import collapse
 from reconciler.planning.whitelist import Exemption
+from reconciler.toml.schema import setting
 
 CLIENT_KEPT: Final = 12 * 3600
 """Seconds for which the address of an ssh client that ran treason stays protected."""
 
-_NET: Final = Path("/proc/thread-self/net")
-_RESOLVERS: Final = Path("/etc/resolv.conf")
-_MOST: Final = 1 << 20
-"""Bytes of resolv.conf; a resolver is asked for three of its lines."""
-
 _LOOPBACK: Final = tuple(map(Network.parse, ("127.0.0.0/8", "::1")))
 _LINK_LOCAL: Final = tuple(map(Network.parse, ("169.254.0.0/16", "fe80::/10")))
-_RTF_GATEWAY: Final = 0x2  # linux/route.h
+
+
+def _prefixes(rows: object) -> tuple[Network, ...]:
+    if isinstance(rows, list):
+        return tuple(map(embedding.prefix, rows))
+    raise ValueError("must be a list of prefixes")
+
+
+def _texts(prefixes: Iterable[Network]) -> list[str]:
+    return [*map(str, prefixes)]
 
 
 @frozen
 class Protect:
-    """``[protect]``: each kind can be switched off."""
+    """``[protect]``: each kind can be switched off; ``nat64`` are prefixes besides those known."""
 
     loopback: bool = True
     link_local: bool = True
@@ -40,42 +49,63 @@ class Protect:
     gateways: bool = True
     resolvers: bool = True
     ssh_client: bool = True
+    nat64: tuple[Network, ...] = setting((), _prefixes, _texts)
+
+    @property
+    def prefixes(self) -> tuple[Network, ...]:
+        """All prefixes of NAT64."""
+        return (*embedding.NAT64, *self.nat64)
 
 
 def protected(
     settings: Protect,
     clients: Iterable[Network],
-    net: Path = _NET,
-    resolvers: Path = _RESOLVERS,
+    root: Path = Path("/"),
+    banned: Iterable[Network] = (),
 ) -> list[Exemption]:
     """Return what is protected now, each with its reason.
 
-    ``clients`` are the remembered ssh clients. Raise `TreasonError` if it cannot be told.
+    ``clients`` are the remembered ssh clients, ``root`` is where the files of resolvers are.
+    Of the ``banned`` each address counts that stands for a protected one in a way that no network
+    tells, as a client of Teredo. Raise `TreasonError` if it cannot be told.
     """
-    kinds: tuple[tuple[bool, str, Iterable[Network]], ...] = (
-        (settings.loopback, "loopback", _LOOPBACK),
-        (settings.link_local, "link-local", _LINK_LOCAL),
-        (settings.own_addresses, "own address", _own_addresses(net)),
-        (settings.gateways, "default gateway", _gateways(net)),
-        (settings.resolvers, "DNS resolver", _resolvers(resolvers)),
-        (settings.ssh_client, "ssh client of a recent command", clients),
+    s, routes = settings, cache(netlink.routes)  # one list of them, which may be long
+    kinds: tuple[tuple[bool, str, str, Callable[[], Iterable[Network]]], ...] = (
+        (s.loopback, "loopback", "loopback", lambda: _LOOPBACK),
+        (s.link_local, "link_local", "link-local", lambda: _LINK_LOCAL),
+        (
+            s.own_addresses,
+            "own_addresses",
+            "own address",
+            lambda: [*netlink.addresses(), *routes().here],
+        ),
+        (s.gateways, "gateways", "gateway", lambda: [*routes().gateways, *netlink.peers()]),
+        (s.resolvers, "resolvers", "DNS resolver", lambda: resolvers(root)),
+        (s.ssh_client, "ssh_client", "ssh client of a recent command", lambda: clients),
     )
+    found = [
+        Exemption(network, reason)
+        for wanted, key, reason, ask in kinds
+        if wanted
+        for network in dict.fromkeys(_asked(key, ask))
+    ]
+    return [*found, *_embedded(settings, found, banned)]
+
+
+def _asked(key: str, ask: Callable[[], Iterable[Network]]) -> Iterable[Network]:
+    """Return what a kind protects. Raise `TreasonError` that says which kind cannot be told."""
+    what = f"cannot find out what to protect ({key} in [protect])"
     try:
-        return [
-            Exemption(network, reason)
-            for wanted, reason, networks in kinds
-            if wanted
-            for network in dict.fromkeys(networks)
-        ]
+        return ask()
     except OSError as error:
         raise TreasonError(
-            f"{error.filename}: cannot find out what to protect: {error.strerror}",
-            "allow reading it, or switch that kind of protection off in [protect]",
+            f"{error.filename}: {what}: {error.strerror}",
+            f"allow reading it, or set {key} = false in [protect]",
         ) from None
-    except ValueError as error:
+    except TreasonError as error:
+        hint = error.hint or "let the kernel be asked by netlink"
         raise TreasonError(
-            f"{net}: cannot find out what to protect: {' '.join(str(error).split())}",
-            "switch own_addresses and gateways off in [protect]",
+            f"{what}: {error.what}", f"{hint}, or set {key} = false in [protect]"
         ) from None
 
 
@@ -83,15 +113,24 @@ def ssh_client(pid: int | None = None) -> Network | None:
     """Return the address from which the person who runs this process came through ssh.
 
     sudo takes the variable away, so the processes above are asked, as far as that is allowed.
+    Raise `TreasonError` where there is no /proc to tell of any.
     """
+    here = pid is None
     pid = os.getpid() if pid is None else pid
     while pid > 1:
-        process = Path(f"/proc/{pid}")
+        process = Path("/proc/self" if here else f"/proc/{pid}")
         try:
             environment = process.joinpath("environ").read_bytes()
             status = process.joinpath("status").read_bytes()
-        except OSError:
+        except OSError as error:
+            if here and isinstance(error, FileNotFoundError):
+                raise TreasonError(
+                    "/proc: cannot find out what to protect (ssh_client in [protect]): it is not"
+                    " mounted",
+                    "mount it, or set ssh_client = false in [protect]",
+                ) from None
             return None
+        here = False
         found = re.search(rb"(?:^|\0)SSH_CONNECTION=([0-9a-fA-F.:]+)", environment)
         if found:
             return _network(found[1].decode())
@@ -100,48 +139,20 @@ def ssh_client(pid: int | None = None) -> Network | None:
     return None
 
 
-def _own_addresses(net: Path) -> Iterator[Network]:
-    address = ""
-    for line in _lines(net / "fib_trie"):
-        if found := re.search(r"\|-- ([0-9.]+)$", line):
-            address = found[1]
-        elif "/32 host LOCAL" in line:
-            yield Network.parse(address)
-    for line in _lines(net / "if_inet6"):
-        yield Network.of(6, int(line.split()[0], 16), 128)
-
-
-def _gateways(net: Path) -> Iterator[Network]:
-    for line in _lines(net / "route")[1:]:
-        _, destination, gateway, flags, _, _, _, mask, *_ = line.split()
-        if int(destination, 16) == int(mask, 16) == 0 and int(flags, 16) & _RTF_GATEWAY:
-            packed = int(gateway, 16).to_bytes(4, sys.byteorder)  # the file prints it as a number
-            yield Network.of(4, int.from_bytes(packed), 32)
-    for line in _lines(net / "ipv6_route"):
-        destination, length, _, _, gateway, _, _, _, flags, *_ = line.split()
-        if int(destination, 16) == int(length, 16) == 0 and int(flags, 16) & _RTF_GATEWAY:
-            yield Network.of(6, int(gateway, 16), 128)
-
-
-def _resolvers(path: Path) -> Iterator[Network]:
-    try:
-        text = files.content(path, _MOST).decode(errors="replace")
-    except FileNotFoundError:
-        return
-    for line in text.splitlines():
-        words = line.split()
-        if words[:1] == ["nameserver"] and len(words) > 1:
-            network = _network(words[1].partition("%")[0])
-            if network is not None and network.is_host:
-                yield network
-
-
-def _lines(path: Path) -> list[str]:
-    """Return the lines of a file of proc(5); a missing one (no IPv6) has none."""
-    try:
-        return path.read_text(errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
+def _embedded(
+    settings: Protect, found: Iterable[Exemption], banned: Iterable[Network]
+) -> Iterator[Exemption]:
+    """Yield what of IPv6 stands for the protected addresses of IPv4 that others may send from."""
+    never = collapse([*_LOOPBACK, *_LINK_LOCAL])
+    of4 = [e for e in found if e.network.version == 4 and not covered(e.network, never)]
+    for each in of4:
+        for network in embedding.embeddings(each.network, settings.prefixes):
+            yield Exemption(network, f"{each.comment}, as {each.network} in IPv6")
+    exempt = collapse(each.network for each in of4)
+    for address in banned:
+        standing = embedding.embedded(address, settings.prefixes) if address.is_host else ()
+        if any(covered(each, exempt) for each in standing):
+            yield Exemption(address, "stands for a protected address of IPv4")
 
 
 def _network(text: str) -> Network | None:

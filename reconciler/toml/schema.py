@@ -22,7 +22,7 @@ _KINDS = {
     dict: "a table",
 }
 _ORIGINS = {Mapping: dict}
-_READ, _WRITE = "read", "write"
+_READ, _WRITE, _INTERNAL = "read", "write", "internal"
 
 
 @attrs.frozen
@@ -58,15 +58,20 @@ def setting(
     return attrs.field(default=default, metadata={_READ: read, _WRITE: write})
 
 
+def internal(default: T) -> T:
+    """Declare a field that no file sets, but the program itself."""
+    return attrs.field(default=default, metadata={_INTERNAL: True})
+
+
 def fill(cls: type[T], table: Mapping[str, Any], tables: tuple[str, ...] = ()) -> T:
     """Build the attrs class ``cls``; ``tables`` name where the table stands. Raise `Refused`.
 
     A field made by `setting`, or with an attrs converter, takes what that takes; any other takes
     what its annotation says: str, bool, int, float, Path, list[X], tuple[X, ...], dict[str, X],
-    unions of these, and attrs classes, which are tables.
+    unions of these, and attrs classes, which are tables. One made by `internal` is no key.
     """
     hints = get_type_hints(cls)
-    fields = {field.alias or field.name: field for field in attrs.fields(cls) if field.init}  # type: ignore[arg-type]  # T is an attrs class by contract
+    fields = {field.alias or field.name: field for field in _keys(cls) if field.init}
     problems = [
         Problem(tables, key, unknown("key", key, fields)) for key in table if key not in fields
     ]
@@ -109,13 +114,17 @@ def _try(attribute: "attrs.Attribute[Any]", value: Any) -> None:
 def plain(settings: Any) -> dict[str, Any]:
     """Return the TOML values of an attrs instance: what `fill` would read."""
     values = {}
-    for attribute in attrs.fields(type(settings)):
+    for attribute in _keys(type(settings)):
         value = getattr(settings, attribute.name)
         write = attribute.metadata.get(_WRITE)
         if write is not None:
             value = write(value)
         values[attribute.name] = plain(value) if attrs.has(type(value)) else value
     return values
+
+
+def _keys(cls: type) -> "list[attrs.Attribute[Any]]":
+    return [field for field in attrs.fields(cls) if _INTERNAL not in field.metadata]
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

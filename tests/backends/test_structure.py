@@ -39,6 +39,7 @@ from reconciler.netlink import (
     refusal,
     text,
 )
+from reconciler.netlink.connection import messages
 from reconciler.planning.plan import plan
 from reconciler.testing.backend import EXAMPLE
 
@@ -402,9 +403,9 @@ def test_a_chain_more_is_found_by_what_the_kernel_counts(host: None, nft: Nft) -
     real = Connection.ask
 
     class Counting(Connection):
-        def ask(self, request: Any) -> Iterator[Any]:
+        def ask(self, request: Any, split: Any = messages) -> Iterator[Any]:
             asked.append(request.kind & 0xFF)
-            return real(self, request)
+            return real(self, request, split)
 
     structure.read(Counting(), "prerouting")
     assert asked.count(4) == 1

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler import Network
-from reconciler.planning.desired import collapse, covered, desired, overlaps
+from reconciler.networks import covered, overlaps
+from reconciler.planning.desired import collapse, desired
 
 BASE = int(ipaddress.ip_address("10.0.0.0"))
 small = st.integers(26, 32).flatmap(

@@ -18,9 +18,10 @@ from reconciler import Desired, Network, Networks, Observed, Plan
 from reconciler.execute import CommandFailed, run
 from reconciler.host.netns import Namespace
 from reconciler.model import Ban
+from reconciler.networks import overlaps
 from reconciler.passes.enforce import Goal, State, enforce
 from reconciler.passes.recall import Recall
-from reconciler.planning.desired import collapse, desired, overlaps
+from reconciler.planning.desired import collapse, desired
 from reconciler.planning.guard import Guard
 from reconciler.planning.plan import Causes, plan
 from reconciler.store.store import open_store

@@ -38,7 +38,7 @@ def ban(setup: Setup, networks: tuple[str, ...], length: str, reason: str, force
     with access.opened(setup, write=False) as store:
         traces.check_whitelist(setup, store)
         clients = store.clients.active(access.told(store).now)
-        exempt = [*setup.whitelist, *access.protection(setup, clients)]
+        exempt = [*setup.whitelist, *access.protection(setup, clients, wanted)]
     if not force:
         for network in wanted:
             banning.refuse(setup, network, exempt)

@@ -26,8 +26,9 @@ def status(setup: Setup, protection: bool, form: str) -> int:
     backends, sources = setup.backends(), setup.sources()
     if protection:
         with access.opened(setup, write=False) as store:
-            clients = store.clients.active(access.told(store).now)
-        protected = access.protection(setup, clients)
+            now = access.told(store).now
+            clients, banned = store.clients.active(now), access.teredo(store, now)
+        protected = access.protection(setup, clients, banned)
         emit(form, lambda: {"protection": json.exemptions(protected)}, text.exemptions(protected))
         return OK
     with access.opened(setup, write=False) as store:
