@@ -17,6 +17,7 @@ from bench.works import (
     packets,
     passes,
     profiling,
+    routes,
     scanning,
     size,
     sources,
@@ -36,12 +37,13 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "first-apply": first_apply.measure,
     "passes": passes.measure,
     "neighbours": neighbours.measure,
+    "routes": routes.measure,
     "from-log": from_log.measure,
     "size": size.measure,
     "packets": packets.measure,
     "profile": profiling.measure,
 }
-QUICK: Final = ("start-up", "scan", "first-apply", "passes", "neighbours", "size")
+QUICK: Final = ("start-up", "scan", "first-apply", "passes", "neighbours", "routes", "size")
 
 
 def main() -> int:

@@ -41,10 +41,11 @@ _LINK, _ADDR, _ROUTE, _HOP = 15, 7, 11, 7
 
 _HOP_HEAD: Final = 8  # bytes of struct rtnexthop: length, flags, hops, index
 _VERSIONS: Final = {2: 4, 10: 6}  # AF_INET, AF_INET6
-_WIDTHS: Final = {2: 4, 10: 16}
-_START, _TYPE, _TO_AT = 16, 23, 36
-"""Where, in the answer about a route, its rtmsg begins, its type stands, and RTA_DST, if it has it:
-RTA_TABLE comes first."""
+_WIDTHS: Final = {b"\x02": 4, b"\x0a": 16}
+_LENGTH: Final = struct.Struct("=I")
+_START, _END, _TYPE, _TO_AT = 16, 17, 23, 40
+"""Where, in the answer about a route, its family stands and ends, its type, and the destination, if
+it has one: it comes second, after the table."""
 
 _TRIES: Final = 3
 
@@ -170,34 +171,26 @@ class _Alike:
         self._seen: set[bytes] = set()
 
     def __call__(self, data: bytes) -> Iterator[bytes]:
-        """Yield the messages."""
-        for message in self._row(data) or map(_blank, messages(data)):
-            if message not in self._seen:
-                self._seen.add(message)
+        """Yield the messages. Raise `NetlinkError` if one is cut off.
+
+        What was seen holds its own length, so what is like it is whole.
+        """
+        seen, unpack, width = self._seen, _LENGTH.unpack_from, _WIDTHS.get(data[_START:_END], 0)
+        at, last, behind = 0, len(data) - _START, _TO_AT + width
+        while at <= last:
+            end = at + unpack(data, at)[0]
+            alike = data[at : at + _TO_AT] + data[at + behind : end]
+            if alike not in seen:
+                message = next(messages(data[at:]))
+                if _leads(message, width):
+                    seen.add(alike)
                 yield message
-
-    def _row(self, data: bytes) -> list[bytes]:
-        """Return the messages, at once, if all are alike but for what they tell; else nothing."""
-        width, length = _led(data), int.from_bytes(data[:4], sys.byteorder)
-        if not width or length < _TO_AT + 4 + width or length % 4 or len(data) % length:
-            return []
-        before = _TO_AT + 4 - _START
-        shape = struct.Struct(f"{_START}s{before}s{width}x{length - _TO_AT - 4 - width}s")
-        rows = set(shape.iter_unpack(data))
-        found = [header + route + bytes(width) + rest for header, route, rest in rows]
-        headers = {header for header, _, _ in rows}
-        return found if len(headers) == 1 and all(map(_led, found)) else []
+            at = (end + 3) & ~3
+        yield from messages(data[at:])
 
 
-def _blank(message: bytes) -> bytes:
-    """Return the answer about a route without its destination."""
-    start, width = _TO_AT + 4, _led(message)
-    return message[:start] + bytes(width) + message[start + width :]
-
-
-def _led(message: bytes) -> int:
-    """Return the bytes of the destination of a route that leads elsewhere; 0 if it has none."""
-    width = _WIDTHS.get(message[_START], 0) if len(message) > _TO_AT + 4 else 0
-    to = struct.pack("=HH", 4 + width, _TO)
-    leads = width and message[_TYPE] == _UNICAST and message[_TO_AT : _TO_AT + 4] == to
-    return width if leads else 0
+def _leads(message: bytes, width: int) -> bool:
+    """Whether it tells of a route that leads elsewhere, with its destination at the usual place."""
+    head = struct.pack("=HH", 4 + width, _TO)
+    unicast = len(message) > _TO_AT + width and message[_TYPE] == _UNICAST
+    return bool(width) and unicast and message[_TO_AT - 4 : _TO_AT] == head
