@@ -4,6 +4,7 @@ Their files are read: resolv.conf(5), which systemd-resolved, NetworkManager, re
 write in places of their own, and the configurations of dnsmasq(8) and unbound.conf(5).
 """
 
+import errno
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Final
 from attrs import frozen
 
 from reconciler import files
-from reconciler.errors import InvalidNetwork, TreasonError
+from reconciler.errors import InvalidNetwork
 from reconciler.network import Network
 
 _MOST: Final = 1 << 20
@@ -69,7 +70,7 @@ _PLACES: Final = (
 
 
 def resolvers(root: Path) -> list[Network]:
-    """Return them, as hosts. Raise OSError for what cannot be read, or `TreasonError`.
+    """Return them, as hosts. Raise OSError, with a ``strerror`` for people, if they cannot be told.
 
     A file that is not there tells nothing: its program is not installed, or has not written it yet.
     """
@@ -82,7 +83,7 @@ def resolvers(root: Path) -> list[Network]:
             continue
         known.add(path)
         if len(known) > _FILES:
-            raise TreasonError(f"{path}: more than {_FILES} files tell of resolvers")
+            raise OSError(errno.EMFILE, f"more than {_FILES} files tell of resolvers", str(path))
         text = _text(path, form.most)
         found |= dict.fromkeys(_addresses(form, text))
         for pattern, of in ((form.files, form), (form.other, _RESOLV)):
@@ -111,13 +112,13 @@ def _matching(root: Path, place: str) -> list[Path]:
 
 
 def _text(path: Path, most: int) -> str:
-    """Return what a file says, and nothing for a missing one."""
+    """Return what a file says, and nothing for a missing one. Raise OSError."""
     try:
         held = files.content(path, most)
     except (FileNotFoundError, NotADirectoryError):
         return ""
     if b"\0" in held:
-        raise TreasonError(f"{path}: it is not a text, so it cannot tell of resolvers")
+        raise OSError(errno.EINVAL, "it is not a text, so it cannot tell of resolvers", str(path))
     return held.decode(errors="replace")
 
 

@@ -100,9 +100,9 @@ def _asked(key: str, ask: Callable[[], Iterable[Network]]) -> Iterable[Network]:
     except OSError as error:
         raise TreasonError(
             f"{error.filename}: {what}: {error.strerror}",
-            f"allow reading it, or set {key} = false in [protect]",
+            f"make it readable, or set {key} = false in [protect]",
         ) from None
-    except TreasonError as error:
+    except netlink.NetlinkError as error:
         hint = error.hint or "let the kernel be asked by netlink"
         raise TreasonError(
             f"{what}: {error.what}", f"{hint}, or set {key} = false in [protect]"
@@ -115,7 +115,7 @@ def ssh_client(pid: int | None = None) -> Network | None:
     sudo takes the variable away, so the processes above are asked, as far as that is allowed.
     Raise `TreasonError` where there is no /proc to tell of any.
     """
-    here = pid is None
+    here = pid in {None, os.getpid()}
     pid = os.getpid() if pid is None else pid
     while pid > 1:
         process = Path("/proc/self" if here else f"/proc/{pid}")

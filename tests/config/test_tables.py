@@ -127,6 +127,15 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
         ("[whitelist]\nnetworks = ['010.0.0.1']", "[whitelist] networks: '010.0.0.1' is not an IP"),
         ("[whitelist]\nnetworks = [7]", "[whitelist] networks: 7 is neither a network nor"),
         ("[whitelist]\nnetworks = 'x'", "[whitelist] networks: must be a list of networks"),
+        ("[protect]\nnat64 = 'x'", "[protect] nat64: must be a list of prefixes"),
+        (
+            "[protect]\nnat64 = ['2001:db8::/33']",
+            "[protect] nat64: '2001:db8::/33' is not a prefix",
+        ),
+        (
+            "[protect]\nnat64 = [7]",
+            "[protect] nat64: 7 is not a prefix of NAT64: an IPv6 network of",
+        ),
         ("[source]\nfile = 3", "source: must be a table, not a whole number"),
     ],
 )

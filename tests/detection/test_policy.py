@@ -1,6 +1,7 @@
 """The policy: which offences make a ban."""
 
 import pytest
+from attrs import evolve
 
 from reconciler import Network
 from reconciler.detection.policy import Past, Policy, decide
@@ -66,8 +67,28 @@ def test_stored_offences_help_to_reach_the_threshold() -> None:
         ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
         ("::ffff:192.0.2.1", "192.0.2.1"),
         ("64:ff9b::c000:201", "64:ff9b::c000:201"),
+        ("64:ff9b:1::c000:201", "64:ff9b:1::c000:201"),
+        ("64:ff9b:1:c000:2:100::", "64:ff9b:1:c000:2:100::"),
+        ("64:ff9b:2:3::1", "64:ff9b:2:3::/64"),
+        ("2001:0:c000:201::1", "2001:0:c000:201::1"),
+        ("2002:c000:201:7::1", "2002:c000:201:7::/64"),
     ],
 )
 def test_who_is_counted_and_banned_for_an_address(address: str, subject: str) -> None:
     """IPv6 by its network, but IPv4 alone, also where it is written as IPv6 (RFC 6052)."""
     assert str(Policy(ipv6_prefix=64).subject(Network.parse(address))) == subject
+
+
+def test_a_site_of_6to4_is_the_widest_that_is_banned_from_there() -> None:
+    """Wider networks are of several addresses of IPv4; elsewhere they are as configured."""
+    policy = Policy(ipv6_prefix=40)
+    subjects = [str(policy.subject(Network.parse(f"{n}:c000:201::1"))) for n in ("2002", "2003")]
+    assert subjects == ["2002:c000:201::/48", "2003:c000:200::/40"]
+
+
+@pytest.mark.parametrize("apart", ["2001:db8:1:2::53", "2001:db8:1::/48", "2001:db8:1:2:8000::/65"])
+def test_a_peer_beside_who_stands_apart_is_counted_alone(apart: str) -> None:
+    """Whether that is an address in his network, the network itself, or a part; others are not."""
+    policy = evolve(Policy(ipv6_prefix=64), apart=(Network.parse(apart),))
+    assert str(policy.subject(Network.parse("2001:db8:1:2::66"))) == "2001:db8:1:2::66"
+    assert str(policy.subject(Network.parse("2001:db8:2:2::66"))) == "2001:db8:2:2::/64"

@@ -1,5 +1,6 @@
 """The scanner: what counts as an offence, once, and what is stored of it."""
 
+import ipaddress
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pytest_mock import MockerFixture
 from reconciler import Network, Networks, Record, SourceUnreadable
 from reconciler.detection.detect import RULES, Rule
 from reconciler.detection.policy import Policy
+from reconciler.embedding import NAT64
 from reconciler.execute import run
 from reconciler.passes.scan import Reading, Scanner
 from reconciler.store.store import Store, open_store
@@ -462,6 +464,24 @@ def test_this_machines_own_addresses_are_no_peers(store: Store, host: None) -> N
     assert reading.notes == (
         "4 messages of addresses that are this machine's own: 192.0.2.1, 192.0.2.255, 2001:db8::1",
     )
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["64:ff9b::c000:201", "64:ff9b:1::c000:201", "2001:db8:64::c000:201", "2002:c000:201::1",
+     "2001:0:c000:201::1", "2001:0:cb00:7101::3fff:fdfe"],
+)  # fmt: skip
+def test_who_stands_for_an_exempt_address_of_ipv4_is_not_banned(store: Store, address: str) -> None:
+    """Neither for this machine's own, which is told, nor for others; his neighbour is."""
+    nat64 = (*NAT64, Network.parse("2001:db8:64::/96"))
+    full = ipaddress.ip_address(address).exploded
+    peers = Fixed([shrunk(full), shrunk("2001:0db8:0000:0000:0000:0000:0000:0009")], position=None)
+    exempt = {"nat64": nat64, "write": False}
+    others = scan(store, peers, exempt=Networks.of([A]), **exempt)
+    own = scan(store, peers, own=lambda: [A], **exempt)
+    for reading in (others, own):
+        assert [str(ban.network) for ban in reading.bans] == ["2001:db8::9"]
+    assert own.notes == (f"1 message of addresses that are this machine's own: {address}",)
 
 
 def test_own_addresses_are_asked_for_only_where_they_matter(store: Store) -> None:

@@ -143,5 +143,6 @@ def test_without_ssh_there_is_no_client() -> None:
 def test_without_proc_it_cannot_be_told_who_came_through_ssh(mocker: MockerFixture) -> None:
     """That is no empty answer."""
     mocker.patch.object(Path, "read_bytes", side_effect=FileNotFoundError(2, "No such file"))
-    with pytest.raises(TreasonError, match=r"ssh_client in \[protect"):
-        ssh_client()
+    for pid in (None, os.getpid()):
+        with pytest.raises(TreasonError, match=r"ssh_client in \[protect"):
+            ssh_client(pid)

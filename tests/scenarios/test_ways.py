@@ -8,12 +8,14 @@ the banned are dropped.
 import os
 import socket
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from harness import Place
+from harness import REAL_ROOT, Place
 
 from reconciler.execute import run
 from reconciler.host import resolvers
@@ -273,3 +275,19 @@ def test_a_ban_widened_from_a_neighbour_spares_the_link(machine: Machine, place:
     assert answers("2001:db8::1")
     assert answers("2001:db8::77")
     assert not answers(STRANGER6, 2)
+
+
+@pytest.mark.skipif(not REAL_ROOT, reason="mounts")
+def test_without_proc_ways_are_found_all_the_same(machine: Machine, place: Place) -> None:
+    """By netlink; what only /proc can tell is an error with the key that switches it off."""
+    ip("route add default nexthop via 192.0.2.1 nexthop via 192.0.2.2")
+    listed = []
+    for settings in ("", "[protect]\nssh_client = false\n"):
+        place.configure(settings)
+        command = f"exec {sys.executable} -m reconciler --config {place.config} status --protection"
+        bare = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /proc && {command}"]
+        listed.append(subprocess.run(bare, capture_output=True, text=True, check=False))
+    error, found = listed
+    assert (error.returncode, error.stdout, "ssh_client = false" in error.stderr) == (1, "", True)
+    assert "192.0.2.2\tgateway\n" in found.stdout
+    assert "192.0.2.10\town address\n" in found.stdout

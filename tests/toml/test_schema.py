@@ -5,7 +5,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from reconciler.toml.schema import Refused, fill
+from reconciler.toml.schema import Refused, fill, internal, plain
 
 
 @attrs.frozen
@@ -80,3 +80,18 @@ def test_every_mistake_is_named(table: dict[str, object], said: str) -> None:
     with pytest.raises(Refused) as refused:
         fill(Settings, table)
     assert said in map(str, refused.value.problems)
+
+
+@attrs.frozen
+class Partly:
+    """A setting, and what the program adds to it."""
+
+    name: str = "a"
+    found: tuple[int, ...] = internal(())
+
+
+def test_what_the_program_sets_itself_is_no_key() -> None:
+    """It is neither read nor written, and the program may set it."""
+    with pytest.raises(Refused, match="unknown key 'found'"):
+        fill(Partly, {"found": [1]})
+    assert plain(attrs.evolve(fill(Partly, {"name": "b"}), found=(1,))) == {"name": "b"}
