@@ -183,6 +183,8 @@ DONE = struct.pack("=IHHIIi", 20, 3, 2, 1, 0, 0)
     [
         answer(TABLE, to(1), via(1))[:-4],
         b"\0" * 40,
+        struct.pack("=IHHII", 16, 24, 2, 1, 0),
+        struct.pack("=IHHIII", 20, 24, 2, 1, 0, 0),
         answer(TABLE, to(1), via(1)) + b"\1",
         answer(TABLE, to(1), attribute(5, b"\1\2\3")),
         answer(TABLE, to(1), b"\3\0\5\0\0\0\0\0"),

@@ -135,6 +135,8 @@ class Connection:
                     if interrupted:
                         raise refusal(errno.ERESTART)
                     return
+                if len(body) < size:
+                    raise refusal(errno.EBADMSG, CUT_OFF)
                 yield Message(kind, body[0], body[size:], flags, port, head=body[1:size])
 
     def generation(self) -> int:

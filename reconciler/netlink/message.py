@@ -76,10 +76,10 @@ def attributes(body: bytes) -> Iterator[tuple[int, bytes]]:
 
 def whole(body: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield as `attributes` does. Raise `NetlinkError` where one is cut off, or makes no sense."""
-    at = 0
-    while at < len(body):
-        length, kind = _ATTRIBUTE.unpack_from(body[at : at + 4].ljust(4, b"\0"))
-        if not _ATTRIBUTE.size <= length <= len(body) - at:
+    at, end = 0, len(body)
+    while at < end:
+        length, kind = _ATTRIBUTE.unpack_from(body, at) if at + 4 <= end else (0, 0)
+        if not 4 <= length <= end - at:
             raise refusal(errno.EBADMSG, CUT_OFF)
         yield kind & 0x3FFF, body[at + 4 : at + length]
         at += (length + 3) & ~3

@@ -92,8 +92,10 @@ def routes() -> Routes:
     gateways: dict[Network, None] = {}
     here = []
     for answer in _dump(_GET_ROUTES, _ROUTE, split=_Alike()):
-        gateways |= dict.fromkeys(_next_hops(answer.body))
-        told = dict(whole(answer.body)) if answer.head[6] == _HERE else {}
+        if answer.head[6] != _HERE:
+            gateways |= dict.fromkeys(_next_hops(answer.body))
+            continue
+        told = dict(whole(answer.body))
         if told.get(_TABLE) == _OWN_TABLE and _TO in told and answer.family in _VERSIONS:
             version, to = _VERSIONS[answer.family], int.from_bytes(told[_TO])
             here.append(Network.of(version, to, answer.head[0]))
@@ -181,7 +183,7 @@ class _Alike:
             end = at + unpack(data, at)[0]
             alike = data[at : at + _TO_AT] + data[at + behind : end]
             if alike not in seen:
-                message = next(messages(data[at:]))
+                message = next(messages(data[at : max(end, at + 1)]))
                 if _leads(message, width):
                     seen.add(alike)
                 yield message
