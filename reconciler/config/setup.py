@@ -4,6 +4,7 @@ It opens neither the database nor a firewall, and prints nothing: what people sh
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -146,16 +147,25 @@ class Setup:
         from reconciler.config import compose  # noqa: PLC0415 - as above
 
         found: list[TreasonError] = []
-        steps: list[Callable[[], object]] = [lambda: self.whitelist, lambda: self.rules]
+        chosen = self
+        try:
+            self.config  # noqa: B018 - to ask for it is to check it
+        except TreasonError as error:
+            found.append(error)
+            chosen = self.reload()
+            with suppress(TreasonError):  # it cannot be read at all, as is told above
+                chosen.config = tables.right(self.file)
+        steps: list[Callable[[], object]] = [lambda: whitelist.entries(self.whitelist_file)]
+        if "config" in chosen.__dict__:
+            steps += [
+                lambda: chosen.rules,
+                lambda: found.extend(compose.problems(chosen.config, chosen.plugins, self.file)),
+            ]
         for step in steps:
             try:
                 step()
             except TreasonError as error:
                 found.append(error)
-        try:
-            found += compose.problems(self.config, self.plugins, self.file)
-        except TreasonError as error:
-            found.append(error)
         lines = [line for error in found for line in str(error).splitlines()]
         return [*dict.fromkeys(lines)]
 

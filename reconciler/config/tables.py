@@ -1,8 +1,9 @@
 """The configuration: one TOML file, checked as a whole before anything is done."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import Factory, evolve, field, frozen
 from attrs.validators import and_, ge, le
@@ -14,6 +15,8 @@ from reconciler.planning.whitelist import Whitelist
 from reconciler.toml import duration, schema
 from reconciler.toml.file import TomlFile
 from reconciler.toml.schema import setting
+
+T = TypeVar("T")
 
 DEFAULT = Path("/etc/treason/treason.toml")
 
@@ -92,16 +95,36 @@ class Config:
 
 def parse(file: TomlFile) -> Config:
     """Check what was read; relative paths start at the file. Raise `ConfigError`."""
+    problems: list[schema.Problem] = []
     try:
         config = schema.fill(Config, file.data)
     except schema.Refused as error:
-        raise file.refusal(error.problems) from None
+        problems += error.problems
+        config = right(file)
     widest, prefix = config.treason.min_prefix.ipv6, config.policy.ipv6_prefix
     if prefix < widest:
         reason = f"ipv6_prefix: {prefix} is wider than min_prefix in [treason] allows: {widest}"
-        raise file.refusal([schema.Problem(("policy",), "ipv6_prefix", reason)])
+        problems.append(schema.Problem(("policy",), "ipv6_prefix", reason))
+    if problems:
+        raise file.refusal(problems)
     here = file.path.absolute().parent
     main = config.treason
     return evolve(
         config, treason=evolve(main, database=here / main.database, lock=here / main.lock)
     )
+
+
+def right(file: TomlFile) -> Config:
+    """Return what is right in a file with mistakes, so that the rest of it can be checked, too."""
+    main = file.data.get("treason")
+    found = _right(Config, {key: file.data[key] for key in file.data if key != "treason"})
+    return evolve(found, treason=_right(Main, main)) if isinstance(main, dict) else found
+
+
+def _right(cls: type[T], table: Mapping[str, Any]) -> T:
+    """Fill a class with those keys of a table that are right by themselves."""
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        with suppress(schema.Refused):
+            values[key] = getattr(schema.fill(cls, {key: value}), key)
+    return cls(**values)

@@ -67,3 +67,24 @@ def test_behind_the_lock_the_files_are_as_they_are_now(
         assert current.config.treason.lock == other
         assert current.config.policy.threshold == 3
         assert place.treason("scan", "--lock-timeout", "0").code == 1
+
+
+def test_every_mistake_is_named_whatever_else_is_wrong(setup: Setup, place: Place) -> None:
+    """One table's mistake hides no other's, no plugin's, no other file's."""
+    place.config.write_text(
+        '[treason]\nbackends = ["cloud"]\nmax_removals = 3\n[policy]\nipv6_prefix = 8\n'
+        '[source.journal]\ndirectory = 1\n[[rule]]\nname = "x"\npattern = "("\n'
+        '[backend.file]\npath = "x"\n[whitelist]\nnetworks = ["192.0.2.300"]\n'
+    )
+    (place.path / "whitelist.toml").write_text('networks = ["nonsense"]\n')
+    lines = setup.problems()
+    for wrong in ("'cloud'", "max_removals", "ipv6_prefix: 8", "directory", "[rule 1] pattern",
+                  "'x' is not an absolute path", "192.0.2.300", "'nonsense'"):  # fmt: skip
+        assert sum(wrong in line for line in lines) == 1, wrong
+
+
+@pytest.mark.parametrize("text", ["nonsense", "treason = 1", "[treason]\nsources = 1\n[policy]\n"])
+def test_a_file_that_says_nothing_is_named_once(setup: Setup, place: Place, text: str) -> None:
+    """There is nothing else to check in it."""
+    place.config.write_text(text)
+    assert sum("treason.toml" in line for line in setup.problems()) == 1
