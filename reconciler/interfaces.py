@@ -141,6 +141,26 @@ class NoSettings:
 
 
 @frozen
+class Needs:
+    """What a source or a backend with its settings needs of the machine, for the installed units.
+
+    ``reads`` and ``writes`` are absolute paths of files or directories; a file that is written is
+    replaced, so its directory is made writable. ``runs`` are programs, by name or by path.
+    ``root`` says that only root can do the work; to write outside of the services' own directories
+    implies it.
+    """
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    root: bool = False
+
+
+def _nothing(_settings: object) -> Needs:
+    return Needs()
+
+
+@frozen
 class SourcePlugin:
     """A kind of source.
 
@@ -148,7 +168,8 @@ class SourcePlugin:
     ``[source.NAME]``. ``argument`` names the field that ``--source NAME:ARGUMENT`` sets. A schema
     with a field ``trusted: bool`` gets True when a person named the argument on the command line.
     ``capabilities`` (capabilities(7)) and ``groups`` are what reading needs when the installed
-    units run it.
+    units run it; ``needs`` gets the settings, too, and tells what it reads and runs. It raises
+    `TreasonError` for what a unit cannot do.
     """
 
     name: str = field(validator=_NAME)
@@ -157,6 +178,7 @@ class SourcePlugin:
     argument: str | None = None
     capabilities: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    needs: Callable[[Any], Needs] = _nothing
 
 
 @frozen
@@ -169,7 +191,9 @@ class BackendPlugin:
     a file by its resolved path): two backends that would own one object are not used at once.
     ``capabilities`` are those that it needs beyond CAP_NET_ADMIN (capabilities(7)) when the
     installed units run it. ``early`` says that rules which other programs save cannot be loaded
-    without its objects: then a unit makes these before the rules are loaded at boot.
+    without its objects: then a unit makes these before the rules are loaded at boot. ``needs``
+    gets the settings, too, and tells what else it writes, reads and runs; it raises `TreasonError`
+    for what a unit cannot do.
     """
 
     name: str = field(validator=_NAME)
@@ -179,3 +203,4 @@ class BackendPlugin:
     claims: Callable[[Any], Collection[str]] = field(default=lambda _settings: ())
     capabilities: tuple[str, ...] = ()
     early: bool = False
+    needs: Callable[[Any], Needs] = _nothing

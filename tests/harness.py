@@ -10,8 +10,10 @@ from typing import Any
 
 import attrs
 import pytest
+from pytest_mock import MockerFixture
 
 from reconciler.cli.main import main
+from reconciler.host import sandbox
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "tests" / "data"
@@ -98,3 +100,15 @@ class Place:
             for path in sorted(self.path.rglob("*"))
             if path.is_file()
         }
+
+
+def see_through(directory: Path, mocker: MockerFixture) -> None:
+    """Judge a sandbox by what is in a directory of the test alone, wherever the tests run."""
+    barriers = sandbox.barriers
+    mocker.patch.object(
+        sandbox,
+        "barriers",
+        lambda path: (found for found in barriers(path) if directory in found[0].parents),
+    )
+    mocker.patch.object(sandbox, "HIDDEN", ())
+    mocker.patch.object(sandbox, "installation", return_value=set())

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from reconciler import Backend, BackendPlugin, hookimpl
+from reconciler import Backend, BackendPlugin, Needs, hookimpl
 
 
 def _absolute(text: object) -> str:
@@ -27,12 +27,17 @@ def _made(settings: Settings) -> Backend:
     return File(settings)
 
 
+def _needs(settings: Settings) -> Needs:
+    """Return the list, and the command, which nearly always tells a service of root's of it."""
+    return Needs(writes=(settings.path,), runs=settings.command[:1], root=bool(settings.command))
+
+
 @hookimpl
 def treason_backends() -> list[BackendPlugin]:
     """Return the backend ``file``."""
     return [
         BackendPlugin(
             "file", _made, Settings, argument="path",
-            claims=lambda settings: [str(Path(settings.path).resolve())],
+            claims=lambda settings: [str(Path(settings.path).resolve())], needs=_needs,
         )
     ]  # fmt: skip

@@ -33,6 +33,7 @@ def treason_backends() -> list[BackendPlugin]:
     """Return the backend ``ipset``."""
     return [
         BackendPlugin(
-            "ipset", _made, Settings, claims=_claims, capabilities=("CAP_NET_RAW",), early=True
+            "ipset", _made, Settings, claims=_claims, capabilities=("CAP_NET_RAW",), early=True,
+            needs=lambda chosen: settings.needs(chosen.variant),
         )
-    ]
+    ]  # fmt: skip

@@ -3,7 +3,7 @@
 from attrs import frozen
 
 from backends.xtables import settings
-from reconciler import Backend, BackendPlugin, hookimpl
+from reconciler import Backend, BackendPlugin, Needs, hookimpl
 
 
 @frozen
@@ -29,9 +29,19 @@ def _claims(chosen: Settings) -> list[str]:
     return [f"chain TREASON of iptables-{settings.resolve(chosen.variant)}"]
 
 
+def _needs(chosen: Settings) -> Needs:
+    from backends.iptables import persist  # noqa: PLC0415 - as above
+
+    saved = map(str, persist.paths().values()) if chosen.persist else ()
+    return settings.needs(chosen.variant, tuple(saved))
+
+
 @hookimpl
 def treason_backends() -> list[BackendPlugin]:
     """Return the backend ``iptables``."""
     return [
-        BackendPlugin("iptables", _made, Settings, claims=_claims, capabilities=("CAP_NET_RAW",))
-    ]
+        BackendPlugin(
+            "iptables", _made, Settings, claims=_claims, capabilities=("CAP_NET_RAW",),
+            needs=_needs,
+        )
+    ]  # fmt: skip

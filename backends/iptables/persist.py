@@ -42,8 +42,8 @@ def damage(state: State) -> list[Damage]:
 
 def announced() -> str:
     """Return what `write` does."""
-    paths = " and ".join(str(path) for path in _paths().values())
-    return f"# the chain and its jumps are then written to {paths}\n"
+    named = " and ".join(str(path) for path in paths().values())
+    return f"# the chain and its jumps are then written to {named}\n"
 
 
 def write(state: State) -> None:
@@ -60,7 +60,7 @@ def write(state: State) -> None:
 
 def clear() -> None:
     """Take our chain out of the files."""
-    for path in _paths().values():
+    for path in paths().values():
         text = _text(path)
         if text is not None and (rest := without(text)) != text:
             _write(path, rest)
@@ -117,17 +117,18 @@ def _place() -> Place:
     return next((place for place in PLACES if place.directory.is_dir()), PLACES[0])
 
 
-def _paths() -> dict[int, Path]:
+def paths() -> dict[int, Path]:
+    """Return the file of each family."""
     place = _place()
     return {version: place.directory / name for version, name in place.names.items()}
 
 
 def _stale(state: State) -> dict[int, Path]:
     """Return the files that do not hold what is enforced, or hold a note of whose it is."""
-    paths = {version: path for version, path in _paths().items() if version in state.listings}
     return {
         version: path
-        for version, path in paths.items()
+        for version, path in paths().items()
+        if version in state.listings
         if _saved(path) != enforced(state.listings[version]) or _is_noted(path)
     }
 

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from attrs import Attribute, field
 
+from reconciler import Needs
+
 VARIANTS: Final = ("nft", "legacy")
 _HOOKS: Final[tuple[str, ...]] = ("INPUT", "FORWARD")
 
@@ -26,6 +28,12 @@ def resolve(variant: str) -> str:
     from backends.xtables import programs  # noqa: PLC0415 - see above
 
     return programs.resolve(variant)
+
+
+def needs(variant: str, files: tuple[str, ...] = ()) -> Needs:
+    """Return what iptables needs besides capabilities: the lock of the legacy one is root's."""
+    locks = ("/run/xtables.lock",) if resolve(variant) == "legacy" else ()
+    return Needs(writes=locks + files)
 
 
 def _known(_settings: object, _field: "Attribute[str]", value: str) -> None:

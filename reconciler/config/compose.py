@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from reconciler.config.plugins import Plugins
 from reconciler.config.tables import Config
 from reconciler.errors import ConfigError, PluginError, TreasonError, guarded, said
-from reconciler.interfaces import Backend, BackendPlugin, Source, SourcePlugin, Spec
+from reconciler.interfaces import Backend, BackendPlugin, Needs, Source, SourcePlugin, Spec
 from reconciler.toml import schema
 from reconciler.toml.file import TomlFile
 from reconciler.toml.schema import Problem
+
+if TYPE_CHECKING:
+    from reconciler.host.sandbox import Asked
 
 
 def sources(
@@ -63,6 +66,39 @@ def backends(
     if len(makers) > 1:
         _keep_apart(makers, plugins.backends)
     return makers
+
+
+def needs(config: Config, plugins: Plugins, file: TomlFile) -> "list[Asked]":
+    """Return what each configured source and backend needs of the machine.
+
+    Raise `ConfigError`, or `PluginError` of one that cannot tell it.
+    """
+    from reconciler.host.sandbox import Asked  # noqa: PLC0415 - only `init` asks
+
+    found: list[Asked] = []
+    chosen: tuple[tuple[str, Mapping[str, partial[Any]], Mapping[str, Any]], ...] = (
+        ("backend", backends(config, plugins, file), plugins.backends),
+        ("source", sources(config, plugins, file), plugins.sources),
+    )
+    for noun, makers, known in chosen:
+        for spec, make in makers.items():
+            if make.func is _broken:
+                make()
+            plugin = known[Spec.parse(spec).name]
+            told = guarded(partial(_needs, plugin, make), partial(_untold, noun, spec), spec)
+            found.append(Asked(f"{noun} {spec!r}", plugin, told))
+    return found
+
+
+def _needs(plugin: SourcePlugin | BackendPlugin, make: partial[Any]) -> Needs:
+    told: object = plugin.needs(*make.args)
+    if not isinstance(told, Needs):
+        raise TypeError(f"{told!r} is not of the class Needs")
+    return told
+
+
+def _untold(noun: str, spec: str, error: BaseException) -> Needs:
+    raise error if isinstance(error, TreasonError) else _mistake(noun, spec, "needs", error)
 
 
 def _keep_apart(makers: dict[str, partial[Backend]], known: Mapping[str, BackendPlugin]) -> None:

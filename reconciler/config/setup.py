@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from reconciler import log
 from reconciler.config import tables
 from reconciler.errors import TreasonError
-from reconciler.interfaces import Backend, BackendPlugin, Source, SourcePlugin, Spec
+from reconciler.interfaces import Backend, Source
 from reconciler.log import Log
 from reconciler.network import Network
 from reconciler.planning import whitelist
@@ -23,6 +23,7 @@ from reconciler.toml.file import TomlFile
 if TYPE_CHECKING:
     from reconciler.config.plugins import Plugins
     from reconciler.detection.detect import Rule
+    from reconciler.host.sandbox import Asked
 
 _log = Log("config")
 
@@ -128,19 +129,11 @@ class Setup:
 
         return compose.backends(self.config, self.plugins, self.file, named)
 
-    @property
-    def source_plugins(self) -> list[SourcePlugin]:
-        """The plugins of the configured sources, as far as they were found."""
-        known = self.plugins.sources
-        names = (Spec.parse(text).name for text in self.config.treason.sources)
-        return [known[name] for name in names if name in known]
+    def needs(self) -> "list[Asked]":
+        """Return what the configured sources and backends need of the machine."""
+        from reconciler.config import compose  # noqa: PLC0415 - as above
 
-    @property
-    def backend_plugins(self) -> list[BackendPlugin]:
-        """The plugins of the configured backends, as far as they were found."""
-        known = self.plugins.backends
-        names = (Spec.parse(text).name for text in self.config.treason.backends)
-        return [known[name] for name in names if name in known]
+        return compose.needs(self.config, self.plugins, self.file)
 
     def problems(self) -> list[str]:
         """Return every mistake in the configuration, the whitelist and the plugins' settings."""

@@ -3,69 +3,28 @@
 `conf/systemd/` holds the same texts as they are rendered for /usr/bin/treason.
 """
 
-import grp
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import Factory, frozen
 
 from reconciler import files
 from reconciler.errors import TreasonError
 from reconciler.execute import CommandFailed, run
-from reconciler.host.written import Written
-from reconciler.interfaces import BackendPlugin, SourcePlugin
+from reconciler.host import sandbox
+from reconciler.host.sandbox import Asked, Sandbox, word
+from reconciler.host.written import Written, content
+from reconciler.interfaces import BackendPlugin
 
 DIRECTORY: Final = Path("/etc/systemd/system")
 COMMAND: Final = "/usr/bin/treason"
-STATE: Final = Path("/var/lib/treason")
-RUNTIME: Final = Path("/run/treason")
 _EARLY: Final = "treason-early.service"
-_HIDDEN: Final = ("/home", "/root", "/run/user", "/tmp")  # noqa: S108 - by ProtectHome, PrivateTmp
 
-# What both services may do: speak netlink with CAP_NET_ADMIN, write their own state, what the
-# backends and the sources need besides, and nothing else (systemd.exec(5)).
-_SANDBOX: Final = """\
-User=treason
-DynamicUser=yes
-{groups}StateDirectory=treason
-StateDirectoryMode=0700
-RuntimeDirectory=treason
-RuntimeDirectoryMode=0700
-RuntimeDirectoryPreserve=yes
-UMask=0077
-AmbientCapabilities=CAP_NET_ADMIN{capabilities}
-CapabilityBoundingSet=CAP_NET_ADMIN{capabilities}
-NoNewPrivileges=yes
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-DevicePolicy=closed
-{devices}ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-ProtectProc=invisible
-RestrictAddressFamilies=AF_UNIX AF_NETLINK{families}
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RemoveIPC=yes
-IPAddressDeny=any
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-SystemCallFilter=~@privileged @resources
-SystemCallErrorNumber=EPERM
-"""
-
-_SERVICE: Final = (
-    """\
+_SERVICE: Final = """\
 [Unit]
 Description=Reconcile the firewall with treason's bans
 Documentation=https://pypi.org/project/treason/
@@ -77,9 +36,7 @@ ConditionPathExists={condition}
 Type=oneshot
 ExecStart={command} --config {config} reconcile --no-create
 TimeoutStartSec=15min
-"""
-    + _SANDBOX
-)
+{sandbox}"""
 
 _TIMER: Final = """\
 [Unit]
@@ -120,8 +77,7 @@ ConditionPathExists=!/etc/sysconfig/ipset
 """
 
 # DefaultDependencies=no: this must be done before the network is up.
-_RESTORE: Final = (
-    """\
+_RESTORE: Final = """\
 [Unit]
 {when}\
 Wants=network-pre.target
@@ -135,13 +91,10 @@ Type=oneshot
 RemainAfterExit=yes
 ExecStart={command} --config {config} reconcile --no-create --no-scan
 TimeoutStartSec=5min
-"""
-    + _SANDBOX
-    + """
+{sandbox}
 [Install]
 WantedBy=network-pre.target sysinit.target
 """
-)
 
 # nftables.service flushes everything when it starts and when it reloads. The job is queued, not
 # propagated: a reload of a unit that is still being activated would be dropped.
@@ -151,82 +104,63 @@ ExecStartPost=-/usr/bin/systemctl --no-block restart treason-restore.service
 ExecReload=-/usr/bin/systemctl --no-block restart treason-restore.service
 """
 
-_NO_DEVICES: Final = "PrivateDevices=yes\nProtectKernelLogs=yes\n"
-_DEVICES: Final = {"CAP_SYSLOG": "DeviceAllow=/dev/kmsg r\n"}
-"""What a capability is good for only with a device."""
-
 
 @frozen
-class Needs:
-    """What the services need besides CAP_NET_ADMIN.
+class Services:
+    """What the services get: those that only enforce, and the one that reads the sources as well.
 
-    ``backends`` and ``sources`` are capabilities(7), ``groups`` are those that may read what the
-    sources read. What only enforces has neither the sources' capabilities nor their groups.
     ``early`` says that saved rules need what a backend makes.
     """
 
-    backends: frozenset[str] = frozenset()
-    sources: frozenset[str] = frozenset({"CAP_SYSLOG"})
-    groups: frozenset[str] = frozenset()
+    enforcing: Sandbox = Factory(Sandbox)
+    reading: Sandbox = Factory(partial(Sandbox, frozenset({"CAP_SYSLOG"})))
     early: bool = False
 
     @classmethod
-    def of(cls, backends: Sequence[BackendPlugin], sources: Sequence[SourcePlugin]) -> "Needs":
-        """Return what these plugins say that they need."""
-        return cls(
-            frozenset(each for plugin in backends for each in plugin.capabilities),
-            frozenset(each for plugin in sources for each in plugin.capabilities),
-            frozenset(each for plugin in sources for each in plugin.groups),
-            early=any(plugin.early for plugin in backends),
-        )
+    def of(cls, asked: Sequence[Asked]) -> "Services":
+        """Return what these need. Raise `TreasonError` for what units cannot give them.
+
+        All run as root if one of them must: they share the database, and systemd gives it to the
+        user of each.
+        """
+        root = sandbox.needs_root(asked)
+        backends = [each for each in asked if isinstance(each.plugin, BackendPlugin)]
+        early = any(getattr(each.plugin, "early", False) for each in backends)
+        return cls(Sandbox.of(backends, root=root), Sandbox.of(asked, root=root), early)
 
 
 def texts(
     command: str,
     configuration: Path,
-    needs: Needs = Needs(),
-    mounts: Sequence[Path] = (STATE,),
+    services: Services = Services(),
+    mounts: Sequence[Path] = (sandbox.STATE,),
 ) -> dict[str, str]:
     """Return the units' texts by their paths below the directory of units.
 
     What holds the configuration and ``mounts`` is mounted before they run, and they begin no
     database.
     """
-    enforcing = sorted(needs.backends)
-    both = [*dict.fromkeys([*sorted(needs.sources), *enforcing])]
-    groups = sorted(needs.groups)
-    early = {_EARLY: _BEFORE_SAVED_RULES} if needs.early else {}
+    early = {_EARLY: _BEFORE_SAVED_RULES} if services.early else {}
     words = {
-        "families": " AF_INET AF_INET6" if "CAP_NET_RAW" in enforcing else "",
         "command": command,
-        "config": _word(str(configuration)),
+        "config": word(str(configuration)),
         "condition": str(configuration).replace("%", "%%"),
-        "mounts": " ".join(_word(str(each)) for each in dict.fromkeys([configuration, *mounts])),
+        "mounts": " ".join(word(str(each)) for each in dict.fromkeys([configuration, *mounts])),
     }
+    enforcing = services.enforcing.text()
     return {
-        "treason.service": _SERVICE.format(
-            **words,
-            capabilities="".join(f" {name}" for name in both),
-            groups=f"SupplementaryGroups={' '.join(groups)}\n" if groups else "",
-            devices="".join(_DEVICES[name] for name in both if name in _DEVICES) or _NO_DEVICES,
-        ),
+        "treason.service": _SERVICE.format(**words, sandbox=services.reading.text()),
         "treason.timer": _TIMER,
         **{
-            name: _RESTORE.format(
-                **words,
-                when=when,
-                capabilities="".join(f" {name}" for name in enforcing),
-                groups="",
-                devices=_NO_DEVICES,
-            )
+            name: _RESTORE.format(**words, when=when, sandbox=enforcing)
             for name, when in {"treason-restore.service": _BEFORE_THE_NETWORK, **early}.items()
         },
         "nftables.service.d/treason.conf": _AFTER_NFTABLES,
     }
 
 
-def check(database: Path, lock: Path, configuration: Path) -> None:
-    """Refuse what the units could not work with, before anything is made. Raise `TreasonError`."""
+def check() -> None:
+    """Refuse to go on where no units can be installed. Raise `TreasonError`."""
     if not DIRECTORY.is_dir():
         raise TreasonError(
             f"{DIRECTORY} does not exist: this machine has no systemd",
@@ -234,47 +168,46 @@ def check(database: Path, lock: Path, configuration: Path) -> None:
         )
     if os.geteuid() != 0:
         raise TreasonError("only root can install units", "run it with sudo")
-    for path, place in ((database, STATE), (lock, RUNTIME)):
-        if path.parent != place:
-            raise TreasonError(
-                f"{path}: the sandboxed service may only write to {place}",
-                f"move it to {place / path.name}, and set that path in [treason]",
-            )
-    for path in (_program() or Path(sys.executable), Path(sys.executable), configuration):
-        for seen in (path.absolute(), path.resolve()):
-            if any(seen.is_relative_to(hidden) for hidden in _HIDDEN):
-                raise TreasonError(
-                    f"{seen}: the sandboxed service cannot see this directory",
-                    "install treason for the whole system, in /opt/treason for instance",
-                )
 
 
-def install(configuration: Path, needs: Needs, database: Path, written: Written) -> Iterator[str]:
+def install(
+    configuration: Path, services: Services, database: Path, written: Written
+) -> Iterator[str]:
     """Write and enable the units; tell each step. Raise `TreasonError`: what is not ours stays."""
-    known = frozenset(filter(_is_group, needs.groups))  # or systemd would not start the service
-    known_needs = evolve(needs, groups=known)
-    mounts = [database.parent, configuration.resolve(), database.resolve()]  # links followed
-    named = texts(_command(), configuration.absolute(), known_needs, mounts)
-    rendered: dict[Path, str] = {DIRECTORY / name: text for name, text in named.items()}
+    rendered = _rendered(configuration, services, database)
     written.check({DIRECTORY / _EARLY: None, **rendered}, "treason init --systemd")
     for path, text in rendered.items():
         written.announce(path, text)
         _write(path, text)
         yield f"{path}: written"
-    if not needs.early and (DIRECTORY / _EARLY).is_file():
+    if not services.early and (DIRECTORY / _EARLY).is_file():
         _systemctl("disable", _EARLY)
         (DIRECTORY / _EARLY).unlink()
         yield f"{DIRECTORY / _EARLY}: removed, no backend needs it"
     _systemctl("daemon-reload")
-    at_boot = ["treason-restore.service", *([_EARLY] if needs.early else [])]
+    at_boot = ["treason-restore.service", *([_EARLY] if services.early else [])]
     _systemctl("enable", *at_boot)
     _systemctl("enable", "--now", "treason.timer")
+    yield from services.reading.told()
     yield f"treason.timer: enabled and started; {', '.join(at_boot)}: enabled"
+
+
+def due(configuration: Path, services: Services, database: Path) -> list[str]:
+    """Return the units that `install` would write otherwise than they are, or remove."""
+    rendered: dict[Path, str | None] = {DIRECTORY / _EARLY: None}
+    rendered |= _rendered(configuration, services, database)
+    return [path.name for path, text in rendered.items() if content(path) != text]
+
+
+def _rendered(configuration: Path, services: Services, database: Path) -> dict[Path, str]:
+    mounts = [database.parent, configuration.resolve(), database.resolve()]  # links followed
+    named = texts(_command(), configuration.absolute(), services, mounts)
+    return {DIRECTORY / name: text for name, text in named.items()}
 
 
 def uninstall(written: Written) -> Iterator[str]:
     """Disable and remove the units; the bans stay enforced. What is not ours stays, too."""
-    named = texts(COMMAND, Path(), Needs(early=True))
+    named = texts(COMMAND, Path(), Services(early=True))
     present = [name for name in named if (DIRECTORY / name).is_file()]
     command = "treason init --systemd --undo"
     written.check({DIRECTORY / name: None for name in present}, command)
@@ -293,32 +226,10 @@ def uninstall(written: Written) -> Iterator[str]:
     yield "what is enforced stays enforced; `treason teardown` removes it"
 
 
-def _is_group(name: str) -> bool:
-    try:
-        grp.getgrnam(name)
-    except KeyError:
-        return False
-    return True
-
-
-def _program() -> Path | None:
-    """Return the program that runs, if it can be started by its path."""
-    program = Path(sys.argv[0]).absolute()
-    return program if program.is_file() and os.access(program, os.X_OK) else None
-
-
 def _command() -> str:
     """Return the words that start this very program, for a unit."""
-    program = _program()
-    return _word(str(program)) if program else f"{_word(sys.executable)} -P -m reconciler"
-
-
-def _word(text: str) -> str:
-    """Quote a word of a command line as systemd.service(5) reads it."""
-    text = text.replace("%", "%%")
-    if re.fullmatch(r"[\w/.+:@%-]+", text):
-        return text
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    program = sandbox.program()
+    return word(str(program)) if program else f"{word(sys.executable)} -P -m reconciler"
 
 
 def _write(path: Path, text: str) -> None:

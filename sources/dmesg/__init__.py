@@ -1,6 +1,6 @@
 """The command dmesg(1) of util-linux, for machines where /dev/kmsg itself cannot be read."""
 
-from reconciler import Source, SourcePlugin, hookimpl
+from reconciler import Needs, Source, SourcePlugin, hookimpl
 
 
 def _made(settings: object) -> Source:
@@ -12,4 +12,5 @@ def _made(settings: object) -> Source:
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
     """Return the source ``dmesg``."""
-    return [SourcePlugin("dmesg", _made, capabilities=("CAP_SYSLOG",))]
+    needs = Needs(runs=("dmesg",))
+    return [SourcePlugin("dmesg", _made, capabilities=("CAP_SYSLOG",), needs=lambda _: needs)]

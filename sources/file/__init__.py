@@ -1,8 +1,10 @@
 """A log in a file, with its rotated generations, or on standard input."""
 
+from pathlib import Path
+
 from attrs import frozen
 
-from reconciler import Source, SourcePlugin, hookimpl
+from reconciler import Needs, Source, SourcePlugin, SourceUnreadable, hookimpl
 
 
 @frozen
@@ -25,7 +27,21 @@ def _made(settings: Settings) -> Source:
     return File(settings)
 
 
+def _needs(settings: Settings) -> Needs:
+    if settings.path == "-":
+        raise SourceUnreadable(
+            "source 'file': a service has nothing on its standard input", "name a log file"
+        )
+    log = Path(settings.path).absolute()
+    olddir = (
+        (str((log.parent / settings.olddir).resolve()),)
+        if settings.rotated and settings.olddir
+        else ()
+    )
+    return Needs(reads=(str(log), *olddir))
+
+
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
     """Return the source ``file``."""
-    return [SourcePlugin("file", _made, Settings, argument="path", groups=("adm",))]
+    return [SourcePlugin("file", _made, Settings, argument="path", groups=("adm",), needs=_needs)]

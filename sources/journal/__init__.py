@@ -2,7 +2,7 @@
 
 from attrs import frozen
 
-from reconciler import Source, SourcePlugin, hookimpl
+from reconciler import Needs, Source, SourcePlugin, hookimpl
 
 
 @frozen
@@ -18,9 +18,16 @@ def _made(settings: Settings) -> Source:
     return Journal(settings)
 
 
+def _needs(settings: Settings) -> Needs:
+    return Needs(reads=(settings.directory,) if settings.directory else (), runs=("journalctl",))
+
+
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
     """Return the source ``journal``."""
     return [
-        SourcePlugin("journal", _made, Settings, argument="directory", groups=("systemd-journal",))
-    ]
+        SourcePlugin(
+            "journal", _made, Settings, argument="directory", groups=("systemd-journal",),
+            needs=_needs,
+        )
+    ]  # fmt: skip

@@ -5,12 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import ROOT, Place
+from harness import ROOT, Place, see_through
 from pytest_mock import MockerFixture
 
 from reconciler.config import tables
 from reconciler.execute import run
-from reconciler.host import units
+from reconciler.host import sandbox, units
+from reconciler.host.sandbox import Sandbox
+from reconciler.host.units import Services
 
 SHIPPED = ROOT / "conf" / "systemd"
 
@@ -27,17 +29,21 @@ def test_the_shipped_units_are_what_init_renders() -> None:
 
 
 @pytest.mark.parametrize(
-    "needs",
+    "services",
     [
-        units.Needs(),
-        units.Needs(sources=frozenset(), groups=frozenset({"adm", "tty"})),
-        units.Needs(early=True),
+        Services(),
+        Services(reading=Sandbox(groups=frozenset({"adm", "tty"}))),
+        Services(early=True),
+        Services(
+            Sandbox(root=True, writable=frozenset({Path("/etc/a b"), Path("/run")})),
+            Sandbox(frozenset({"CAP_CHOWN"}), root=True, writable=frozenset({Path("/etc/a b")})),
+        ),
     ],
-    ids=["kmsg", "groups", "early"],
+    ids=["kmsg", "groups", "early", "root"],
 )
-def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path, needs: units.Needs) -> None:
+def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path, services: Services) -> None:
     """`systemd-analyze verify` says nothing."""
-    texts = units.texts("/bin/true", tables.DEFAULT, needs)
+    texts = units.texts("/bin/true", tables.DEFAULT, services)
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -72,10 +78,10 @@ def systemctl(tmp_path: Path, mocker: MockerFixture) -> list[list[str]]:
     directory = tmp_path / "units"
     directory.mkdir()
     mocker.patch.object(units, "DIRECTORY", directory)
-    mocker.patch.object(units, "STATE", tmp_path)
-    mocker.patch.object(units, "RUNTIME", tmp_path)
+    for name in ("STATE", "RUNTIME"):
+        mocker.patch.object(sandbox, name, tmp_path)
     mocker.patch.object(sys, "executable", "/opt/treason/bin/python")
-    mocker.patch.object(units, "_HIDDEN", ("/root",))
+    see_through(tmp_path, mocker)
     mocker.patch("os.geteuid", return_value=0)
     called: list[list[str]] = []
     mocker.patch.object(units, "run", side_effect=called.append)
@@ -147,9 +153,10 @@ def test_what_the_sandbox_could_not_reach_is_refused(
 ) -> None:
     """Nothing is written, and the remedy is told."""
     if wrong == "executable":
-        mocker.patch.object(sys, "executable", "/root/venv/bin/python")
+        mocker.patch.object(sandbox, "HIDDEN", (Path("/root"),))
+        mocker.patch.object(sandbox, "installation", return_value={Path("/root/venv/bin/python")})
     else:
-        mocker.patch.object(units, wrong, Path("/var/lib/other"))
+        mocker.patch.object(sandbox, wrong, Path("/var/lib/other"))
     result = place.treason("init", "--systemd")
     assert result.code == 1
     assert "the sandboxed service" in result.err
@@ -184,7 +191,7 @@ def test_the_units_allow_what_the_backends_need(place: Place, systemctl: list[li
     assert place.treason("init", "--systemd").code == 0
     for name in ("treason.service", "treason-restore.service"):
         text = (units.DIRECTORY / name).read_text()
-        assert re.search(r"^AmbientCapabilities=CAP_NET_ADMIN.* CAP_NET_RAW$", text, re.MULTILINE)
+        assert re.search(r"^AmbientCapabilities=CAP_NET_ADMIN.* CAP_NET_RAW\b", text, re.MULTILINE)
         assert "AF_NETLINK AF_INET AF_INET6" in text
         assert "CAP_NET_RAW" not in (SHIPPED / name).read_text()
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import Place
+from harness import Place, see_through
 from pytest_mock import MockerFixture
 
 from reconciler.errors import StoreError, TreasonError
-from reconciler.host import kernel_message, units
+from reconciler.host import kernel_message, sandbox, units
 from reconciler.host.kernel_message import Kernel, turn_off, turn_on
 from reconciler.store.marks import Marks
 
@@ -28,9 +28,9 @@ def directory(tmp_path: Path, mocker: MockerFixture) -> Path:
     directory = tmp_path / "units"
     (directory / "nftables.service.d").mkdir(parents=True)
     for name in ("STATE", "RUNTIME"):
-        mocker.patch.object(units, name, tmp_path)
+        mocker.patch.object(sandbox, name, tmp_path)
     mocker.patch.object(units, "DIRECTORY", directory)
-    mocker.patch.object(units, "_HIDDEN", ("/root",))
+    see_through(tmp_path, mocker)
     mocker.patch.object(sys, "executable", "/opt/treason/bin/python")
     mocker.patch("os.geteuid", return_value=0)
     mocker.patch.object(units, "run")

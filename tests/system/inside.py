@@ -1,7 +1,7 @@
 """What the booted system tests of itself, in three boots."""
 
+import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -99,6 +99,7 @@ def second_boot() -> None:
     assert wire.arriving([OFFENDER, OTHER]) == {OTHER}
     the_other_backends()
     the_journal()
+    the_list()
     configure('[treason]\nbackends = ["ipset"]\n')
     run("treason", "migrate", "--from", "nftables", "--to", "ipset")
     run("iptables", "-P", "FORWARD", "DROP")
@@ -149,7 +150,7 @@ def the_journal() -> None:
 
 
 def the_other_backends() -> None:
-    """Let the sandboxed service enforce with ipset and iptables, and, as told, with the rest."""
+    """Let the sandboxed service enforce with ipset and iptables, and save the rules."""
     configure('[treason]\nbackends = ["ipset"]\n')
     run("systemctl", "start", "treason.service")
     assert OFFENDER in run("ipset", "save", "treason4")
@@ -162,12 +163,6 @@ def the_other_backends() -> None:
     assert f"-s {OFFENDER}/32 -j DROP" in run("iptables-save")
     assert not run("ipset", "save")
     say("the service enforces with iptables")
-    text = Path("/opt/treason/choose-a-firewall.md").read_text()
-    [dropin] = re.findall(r"^    \[Service\]\n(?:    .*\n)+", text, re.MULTILINE)
-    for unit in ("treason.service.d", "treason-restore.service.d"):
-        directory = Path("/etc/systemd/system", unit)
-        directory.mkdir()
-        (directory / "root.conf").write_text(dropin.replace("    ", ""))
     Path("/etc/iptables").mkdir(exist_ok=True)
     legacy = Path("/opt/treason/lib/python3.11/site-packages/iptc").is_dir()
     for variant in ("nft", "legacy") if legacy else ("nft",):
@@ -180,12 +175,51 @@ def the_other_backends() -> None:
         assert f"-s {OFFENDER}/32 -j DROP" in Path("/etc/iptables/rules.v4").read_text()
         run("treason", "teardown")
         assert OFFENDER not in run(f"iptables-{variant}-save")
-        say(f"with the drop-in the service enforces and saves with iptables-{variant}")
-    for unit in ("treason.service.d", "treason-restore.service.d"):
-        shutil.rmtree(Path("/etc/systemd/system", unit))
+        say(f"the service enforces and saves with iptables-{variant}")
     configure("")
     run("systemctl", "start", "treason.service")
     assert banned()
+    owner = Path("/var/lib/treason/treason.db").stat().st_uid
+    assert owner != 0
+    say("the service has its own user again")
+
+
+def the_list() -> None:
+    """Let the service replace a list of somebody's, tell his service, and read a log of root's."""
+    where, log = Path("/srv/lists"), Path("/var/log/messages")
+    where.mkdir()
+    blocked = where / "blocked"
+    blocked.write_text("")
+    for each in (where, blocked):
+        os.chown(each, 33, 33)  # www-data
+    blocked.chmod(0o600)
+    Path("/etc/systemd/system/proxy.service").write_text(
+        "[Service]\nExecStart=/bin/sleep infinity\nExecReload=/bin/cp /srv/lists/blocked /run/got\n"
+    )
+    run("systemctl", "daemon-reload")
+    run("systemctl", "start", "proxy.service")
+    for group, mode, peer in ((0, 0o600, "198.18.9.1"), (33, 0o640, "198.18.9.2")):
+        with log.open("a") as file:
+            file.write(RECORD.removeprefix("<7>").replace(OFFENDER, peer))
+        os.chown(log, 0, group)
+        log.chmod(mode)
+        reading = f'[treason]\nsources = ["file:{log}"]\n[source.file]\ntrusted = true\n'
+        configure(reading)
+        run("systemctl", "start", "treason.service")
+        assert peer in run("nft", "list", "ruleset")
+        say(f"the service reads a log of mode {mode:o}")
+    listed = f'[backend.file]\npath = "{blocked}"\ncommand = ["systemctl", "reload", "proxy"]\n'
+    configure(reading.replace("sources", 'backends = ["nftables", "file"]\nsources') + listed)
+    for unit in ("treason.service", "treason-restore.service"):
+        run("treason", "ban", "198.51.101.0/24" if "restore" in unit else "198.51.102.0/24")
+        run("systemctl", "restart", unit)
+        assert Path("/run/got").read_text() == blocked.read_text()
+    assert {"198.51.101.0/24", "198.51.102.0/24", "198.18.9.2"} <= {*blocked.read_text().split()}
+    status = blocked.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (33, 33, 0o600)
+    say("the services replace a list of another owner, and reload who reads it")
+    configure("")
+    run("systemctl", "start", "treason.service")
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ import zlib
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "treason-system"
 SUITE = "bookworm"
 PACKAGES = (
@@ -66,7 +65,6 @@ def install(system: Path, wheel: Path) -> None:
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
     name = "treason[legacy]" if legacy else "treason"
     run(*inside, "/opt/treason/bin/pip", "install", "-q", *offline, name, env=environment)
-    shutil.copy(ROOT / "docs" / "how-to" / "choose-a-firewall.md", system / "opt/treason")
     (system / "usr/bin/treason").symlink_to("/opt/treason/bin/treason")
     shutil.copy(HERE / "inside.py", system / "opt/treason/inside.py")
     unit = system / "etc/systemd/system/self-test.service"

@@ -23,6 +23,7 @@ from reconciler import (
     Damage,
     Desired,
     InvalidNetwork,
+    Needs,
     Network,
     Observed,
     Plan,
@@ -214,5 +215,6 @@ def treason_backends() -> list[BackendPlugin]:
         BackendPlugin(
             "haproxy", Haproxy, Settings,
             claims=lambda settings: [str(Path(settings.path).resolve())],
+            needs=lambda settings: Needs(writes=(settings.path,)),
         )
     ]  # fmt: skip

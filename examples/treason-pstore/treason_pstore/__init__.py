@@ -12,7 +12,7 @@ from typing import Final
 
 from attrs import frozen
 
-from reconciler import Record, SourcePlugin, SourceUnreadable, hookimpl
+from reconciler import Needs, Record, SourcePlugin, SourceUnreadable, hookimpl
 
 _LINE: Final = re.compile(r"<([0-9]{1,3})>\[ *([0-9]+\.[0-9]{6})\](?:\[ *[TC][0-9]+\])? (.*)")
 
@@ -107,4 +107,9 @@ def _sought(record: Record, needles: Sequence[str]) -> bool:
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
     """Return the source ``pstore``."""
-    return [SourcePlugin("pstore", Pstore, Settings, argument="path")]
+    return [
+        SourcePlugin(
+            "pstore", Pstore, Settings, argument="path",
+            needs=lambda settings: Needs(reads=(settings.path,)),
+        )
+    ]  # fmt: skip

@@ -6,6 +6,7 @@ import tomli_w
 from reconciler.cli.console import ERROR, OK, emit, say, show, warn
 from reconciler.cli.options import examples, output_format, verbose, verbosity
 from reconciler.config.setup import Setup
+from reconciler.errors import TreasonError
 from reconciler.passes import traces
 from reconciler.report import columns
 from reconciler.toml import schema
@@ -18,14 +19,19 @@ def config() -> None:
 
 
 @config.command(epilog=examples("config check", "--config ./treason.toml config check -v"))
+@click.option("--units", "of_units", is_flag=True, help="Also check the installed systemd units.")
 @verbosity
 @click.pass_obj
-def check(setup: Setup) -> int:
+def check(setup: Setup, of_units: bool) -> int:
     """Check the configuration, the whitelist and the plugins' settings; name every mistake.
 
-    With -v also warn about patterns that are valid, but probably a mistake.
+    With -v also warn about patterns that are valid, but probably a mistake. With --units also check
+    on this machine that the services can do what is configured, and that the installed units allow
+    it: files, groups, commands, and treason's own installation.
     """
     problems = setup.problems()
+    if of_units and not problems:
+        problems = _units(setup)
     show(problems)
     if not problems and verbose() and setup.config.rule:
         from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none
@@ -37,6 +43,20 @@ def check(setup: Setup) -> int:
         warn(doubt)
     say(f"{setup.path}: OK")
     return OK
+
+
+def _units(setup: Setup) -> list[str]:
+    """Return why the services cannot work, or that their units are for another configuration."""
+    from reconciler.config.services import services  # noqa: PLC0415 - most checks need none
+    from reconciler.host import units  # noqa: PLC0415 - likewise
+
+    try:
+        units.check()
+        due = units.due(setup.path, services(setup), setup.config.treason.database)
+    except TreasonError as error:
+        return str(error).splitlines()
+    what = f"{', '.join(due)}: not as this configuration needs"
+    return [what, "  run: treason init --systemd"] if due else []
 
 
 @config.command("show", epilog=examples("config show"))

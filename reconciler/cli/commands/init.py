@@ -10,8 +10,8 @@ from reconciler import files
 from reconciler.cli.console import OK, say
 from reconciler.cli.options import examples, verbosity
 from reconciler.config import template
+from reconciler.config.services import services
 from reconciler.config.setup import Setup
-from reconciler.config.tables import Main
 from reconciler.errors import ConfigError, StoreError
 from reconciler.host import kernel_message, units
 from reconciler.host.written import Written
@@ -53,17 +53,16 @@ def init(setup: Setup, systemd: bool, message: bool, anew: bool, undo: bool, ado
             _tell(kernel_message.turn_off(kernel_message.HERE))
         return OK
     if systemd:
-        settings = setup.config.treason if setup.path.exists() else Main()
-        units.check(settings.database, settings.lock, setup.path)
+        units.check()
+        services(setup)
     if message:
         kernel_message.check(kernel_message.HERE)
     write_configuration(setup.path)
     _database(setup, anew=anew)
     if systemd:
-        needs = units.Needs.of(setup.backend_plugins, setup.source_plugins)
-        database = setup.config.treason.database
+        needed, database = services(setup), setup.config.treason.database
         with access.opened(setup, write=True) as store:
-            _tell(units.install(setup.path, needs, database, _written(store, adopt=adopt)))
+            _tell(units.install(setup.path, needed, database, _written(store, adopt=adopt)))
     if message:
         _tell(kernel_message.turn_on(kernel_message.HERE))
     return OK

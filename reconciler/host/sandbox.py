@@ -1,0 +1,282 @@
+"""The sandbox of the installed services: what they may see, write and run.
+
+`Asked` is what a configured pass needs. What a sandbox cannot give is refused before any unit is
+written, since it would fail at each pass, or at the next boot.
+"""
+
+import grp
+import os
+import re
+import shutil
+import stat
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from reconciler.errors import TreasonError
+from reconciler.interfaces import BackendPlugin, Needs, SourcePlugin
+
+STATE: Final = Path("/var/lib/treason")
+RUNTIME: Final = Path("/run/treason")
+HIDDEN: Final = tuple(
+    map(Path, ("/home", "/root", "/run/user", "/tmp", "/var/tmp"))  # noqa: S108 - see _TEXT
+)
+"""What ProtectHome and PrivateTmp replace."""
+
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where a service of systemd looks for programs (systemd.exec(5)); others' PATH is of no use."""
+
+# What both services may do: speak netlink with CAP_NET_ADMIN, write their own state, what the
+# backends and the sources need besides, and nothing else (systemd.exec(5)).
+_TEXT: Final = """\
+{user}{groups}StateDirectory=treason
+StateDirectoryMode=0700
+RuntimeDirectory=treason
+RuntimeDirectoryMode=0700
+RuntimeDirectoryPreserve=yes
+UMask=0077
+AmbientCapabilities=CAP_NET_ADMIN{capabilities}
+CapabilityBoundingSet=CAP_NET_ADMIN{capabilities}
+NoNewPrivileges=yes
+ProtectSystem=strict
+{writable}ProtectHome=yes
+PrivateTmp=yes
+DevicePolicy=closed
+{devices}ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+RestrictAddressFamilies=AF_UNIX AF_NETLINK{families}
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RemoveIPC=yes
+IPAddressDeny=any
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+{calls}SystemCallErrorNumber=EPERM
+"""
+
+_USER: Final = "User=treason\nDynamicUser=yes\n"
+_ROOT: Final = "User=root\n"
+_OWNERS: Final = frozenset({"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"})
+"""To replace a file of anybody's, and let it stay his: what root needs of its powers."""
+
+_READER: Final = "CAP_DAC_READ_SEARCH"
+_NO_DEVICES: Final = "PrivateDevices=yes\nProtectKernelLogs=yes\n"
+_DEVICES: Final = {"CAP_SYSLOG": "DeviceAllow=/dev/kmsg r\n"}
+"""What a capability is good for only with a device."""
+
+_ELSEWHERE: Final = "keep it elsewhere, in /srv or /etc for instance"
+_WHOLE: Final = "install treason for the whole system, in /opt/treason for instance"
+
+
+@frozen
+class Asked:
+    """What a configured source or backend needs; ``who`` is how people know it."""
+
+    who: str
+    plugin: SourcePlugin | BackendPlugin
+    needs: Needs
+
+
+@frozen
+class Sandbox:
+    """What a service has besides CAP_NET_ADMIN and its own two directories.
+
+    ``writable`` are directories. ``root`` takes the place of a user that exists only meanwhile.
+    """
+
+    capabilities: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    writable: frozenset[Path] = frozenset()
+    root: bool = False
+
+    @classmethod
+    def of(cls, asked: Iterable[Asked], *, root: bool) -> "Sandbox":
+        """Return what these need. Raise `TreasonError` for what no sandbox can give."""
+        capabilities, groups = set(_OWNERS if root else ()), set[str]()
+        writable: set[Path] = set()
+        for each in asked:
+            capabilities.update(each.plugin.capabilities)
+            if isinstance(each.plugin, SourcePlugin):
+                groups.update(filter(_is_group, each.plugin.groups))
+            writable.update(_writable(each))
+            for path in map(Path, each.needs.reads):
+                _see(each.who, path, _ELSEWHERE)
+                readers = _readers(path)
+                groups.update(readers or ())
+                if readers is None and not root:
+                    capabilities.add(_READER)
+            for program in each.needs.runs:
+                _find(each.who, program)
+        return cls(frozenset(capabilities), frozenset(groups), frozenset(writable), root)
+
+    def text(self) -> str:
+        """Return the lines of a unit."""
+        capabilities = sorted(self.capabilities)
+        writable = [word(f"-{path}") for path in sorted(self.writable)]  # one may be gone one day
+        return _TEXT.format(
+            user=_ROOT if self.root else _USER,
+            groups=_line("SupplementaryGroups", sorted(self.groups)),
+            capabilities="".join(f" {name}" for name in capabilities),
+            writable=_line("ReadWritePaths", writable),
+            devices="".join(_DEVICES[name] for name in capabilities if name in _DEVICES)
+            or _NO_DEVICES,
+            families=" AF_INET AF_INET6" if "CAP_NET_RAW" in capabilities else "",
+            calls="SystemCallFilter=@chown\n" if self.root else "",
+        )
+
+    def told(self) -> Iterator[str]:
+        """Yield what people should know of it."""
+        if self.root:
+            where = ", ".join(map(str, sorted(self.writable))) or "its own directories"
+            yield f"the services run as root, who may write only to {where}"
+        if _READER in self.capabilities:
+            yield f"treason.service may read all files ({_READER}): a log is root's alone"
+
+
+def needs_root(asked: Iterable[Asked]) -> bool:
+    """Whether one of these needs root: to write what others own, or for what a program does."""
+    return any(each.needs.root or [*_outside(each.needs)] for each in asked)
+
+
+def check(configuration: Iterable[Path], database: Path, lock: Path, *, root: bool) -> None:
+    """Refuse files of treason's own that its services cannot use. Raise `TreasonError`."""
+    for path, place in ((database, STATE), (lock, RUNTIME)):
+        if path.parent != place:
+            raise TreasonError(
+                f"{path}: the sandboxed service may only write to {place}",
+                f"move it to {place / path.name}, and set that path in [treason]",
+            )
+        if not _is_own(path.resolve()):
+            raise TreasonError(
+                f"{path} leads to {path.resolve()}, where the sandboxed service may not write",
+                f"move what it leads to to {path} itself",
+            )
+    for paths, remedy in ((installation(), _WHOLE), (configuration, "move it to /etc/treason")):
+        for path in paths:
+            _see("", path, remedy)
+            barrier = None if root else next((step for step, _ in barriers(path)), None)
+            if barrier:
+                raise TreasonError(
+                    f"{barrier}: the service's user may not read it, so treason could not start",
+                    f"chmod -R o+rX {word(str(barrier))}",
+                )
+
+
+def installation() -> set[Path]:
+    """Return the files of this very program: Python, and all that it has loaded."""
+    modules = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
+    return {
+        program() or Path(sys.executable),
+        Path(sys.executable),
+        *map(Path, filter(None, modules)),
+    }
+
+
+def program() -> Path | None:
+    """Return the program that runs, if it can be started by its path."""
+    path = Path(sys.argv[0]).absolute()
+    return path if path.is_file() and os.access(path, os.X_OK) else None
+
+
+def word(text: str) -> str:
+    """Quote a word as systemd.service(5) and systemd.exec(5) read it."""
+    text = text.replace("%", "%%")
+    if re.fullmatch(r"[\w/.+:@%-]+", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _line(key: str, words: Sequence[str]) -> str:
+    return f"{key}={' '.join(words)}\n" if words else ""
+
+
+def _outside(needs: Needs) -> Iterator[Path]:
+    """Yield what is written outside of the services' own directories, with links followed."""
+    for path in (Path(each).resolve() for each in needs.writes):
+        if not _is_own(path):
+            yield path
+
+
+def _is_own(path: Path) -> bool:
+    """Whether it is in the services' own directories, or where DynamicUser really keeps them."""
+    private = (own.parent / "private" / own.name for own in (STATE, RUNTIME))
+    return any(map(path.is_relative_to, (STATE, RUNTIME, *private)))
+
+
+def _writable(asked: Asked) -> Iterator[Path]:
+    """Yield the directories in which files are replaced."""
+    for path in _outside(asked.needs):
+        _see(asked.who, path, _ELSEWHERE)
+        directory = path if path.is_dir() else path.parent
+        if not directory.is_dir():
+            raise TreasonError(
+                f"{asked.who}: {directory} does not exist, so {path.name} could not be written",
+                "create the directory first",
+            )
+        yield directory
+
+
+def _see(who: str, path: Path, remedy: str) -> None:
+    for seen in (path.absolute(), path.resolve()):
+        for hidden in HIDDEN:
+            if seen.is_relative_to(hidden):
+                raise TreasonError(
+                    f"{who and f'{who}: '}{seen}: the sandboxed service cannot see {hidden}", remedy
+                )
+
+
+def _find(who: str, program: str) -> None:
+    found = shutil.which(program, path=_PATH)
+    if found is None or not Path(found).is_absolute():
+        raise TreasonError(
+            f"{who}: the service would not find the program {program}",
+            f"install it, or write its whole path; a service looks in {_PATH}",
+        )
+    _see(who, Path(found), _ELSEWHERE)
+
+
+def barriers(path: Path) -> Iterator[tuple[Path, int]]:
+    """Yield what on the way to a file keeps others out, and the group that may pass; 0 for none."""
+    for way in dict.fromkeys((path.absolute(), path.resolve())):
+        for step in (*reversed(way.parents), way):
+            try:
+                status = step.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return  # who reads it is told so
+            needed = 1 if step != way else 5 if stat.S_ISDIR(status.st_mode) else 4
+            if status.st_mode & needed != needed:
+                passes = status.st_mode >> 3 & needed == needed
+                yield step, status.st_gid if passes else 0
+
+
+def _readers(path: Path) -> set[str] | None:
+    """Return the groups that are needed to read it; None if root alone may."""
+    groups = {group for _, group in barriers(path)}
+    return None if 0 in groups else {_name(group) for group in groups}
+
+
+def _name(group: int) -> str:
+    try:
+        return grp.getgrgid(group).gr_name
+    except KeyError:
+        return str(group)
+
+
+def _is_group(name: str) -> bool:
+    """Whether it exists here: systemd would not start a service of another one."""
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        return False
+    return True
