@@ -39,7 +39,7 @@ def say(text: str) -> None:
 def show(lines: Iterable[str]) -> None:
     """Print lines, if there are any."""
     coming = iter(lines)
-    while some := [*islice(coming, _TOGETHER)]:
+    while not output.is_lost() and (some := [*islice(coming, _TOGETHER)]):
         say("\n".join(some))
 
 

@@ -7,8 +7,6 @@ command line alone. To tell the version or to list the commands, nothing else is
 import atexit
 import errno
 import gc
-import io
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -98,7 +96,7 @@ class _Lazy(click.Group):
 def main() -> None:
     """Run the command line, and end with its exit code."""
     atexit.register(gc.freeze)  # or Python searches everything once more at its end
-    _settle_streams()
+    output.settle()
     listen(0)
     arguments = _arguments()
     fail = partial(_fail, in_json=_asks_for_json(arguments))
@@ -116,9 +114,6 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         code = fail("interrupted")
     except (SystemExit, GeneratorExit) as error:
-        if "PacifyFlush" in type(sys.stdout).__name__:  # click's, where nobody reads any more
-            output.discard()
-            raise
         who = " ".join(getattr(error, "__notes__", ())) or "a plugin"
         code = fail(f"{who} ended the program before the work was done")
     except OSError as error:
@@ -139,7 +134,10 @@ def _fail(
     if not told:
         complain(f"{what}\n  {hint}" if hint else what)
     if in_json:
-        emit("json", lambda: {"error": {"what": what, "hint": hint or None}}, ())
+        try:
+            emit("json", lambda: {"error": {"what": what, "hint": hint or None}}, ())
+        except OSError:  # a full disk: people were told
+            output.discard()
     return code
 
 
@@ -149,18 +147,6 @@ def _asks_for_json(arguments: Sequence[str]) -> bool:
     return not {"-ojson", "--output=json"}.isdisjoint(arguments) or any(
         option in {"-o", "--output"} and value == "json" for option, value in pairs
     )
-
-
-def _settle_streams() -> None:
-    """Let no file take the place of a closed stream, and no character fail to be written."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _arguments() -> list[str]:

@@ -1,12 +1,19 @@
-"""Where results go: standard output, which nobody else reaches once plugins are there."""
+"""Where results go: standard output, which nobody else reaches once plugins are there.
 
+Whether anybody reads them changes neither what is done nor the exit code.
+"""
+
+import errno
 import fcntl
 import io
 import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 _HIGH: Final = 512
 """Descriptors from here on are seldom closed by programs that close all they do not know."""
@@ -17,6 +24,59 @@ class _Results:
 
     stream: TextIO | None = None
     restore: Callable[[], None] | None = None
+
+
+class _Patient(io.FileIO):
+    """A file whose writes succeed also when they fail with one of the codes in ``forgiven``."""
+
+    forgiven = frozenset({errno.EPIPE})
+    is_lost = False
+
+    def write(self, data: "Buffer", /) -> int:
+        """Write, and say that all was written where nobody reads it any more."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in self.forgiven:
+                raise
+            self.is_lost = True
+            return memoryview(data).nbytes
+
+
+class _Told(_Patient):
+    """What is told on standard error: where it cannot be, there is nobody to say so to."""
+
+    forgiven = frozenset({errno.EPIPE, errno.ENOSPC, errno.EIO})
+
+
+def settle() -> None:
+    """Let no file take the place of a closed stream, and no output fail for its reader's sake."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name, kind in (("stdout", _Patient), ("stderr", _Told)):
+        shown = getattr(sys, name)
+        if isinstance(shown, io.TextIOWrapper):
+            if shown is getattr(sys, f"__{name}__"):
+                lines = shown.line_buffering
+                shown = _text(kind(shown.fileno(), "w", closefd=False), shown, lines=lines)
+                setattr(sys, name, shown)
+                setattr(sys, f"__{name}__", shown)
+            shown.reconfigure(errors="backslashreplace")
+
+
+def is_lost() -> bool:
+    """Whether nobody reads the results any more."""
+    buffer = getattr(stream(), "buffer", None)
+    return bool(getattr(getattr(buffer, "raw", None), "is_lost", False))
+
+
+def _text(raw: io.FileIO, like: io.TextIOWrapper, *, lines: bool = False) -> io.TextIOWrapper:
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), like.encoding, like.errors, line_buffering=lines
+    )
 
 
 def stream() -> TextIO | None:
@@ -33,7 +93,7 @@ def keep_apart() -> None:
     if shown is sys.__stdout__ and isinstance(shown, io.TextIOWrapper):
         own = _duplicate(1)
         os.dup2(2, 1)
-        _Results.stream = os.fdopen(own, "w", encoding=shown.encoding, errors=shown.errors)
+        _Results.stream = _text(_Patient(own, "w"), shown)
     else:  # somebody who runs us in a process of his own has put another in its place
         _Results.stream = shown
         _Results.restore = lambda: setattr(sys, "stdout", shown)

@@ -471,17 +471,55 @@ def test_any_locale_will_do(environment: dict[str, str], place: Place) -> None:
     assert b"\x1b" not in done.stdout
 
 
-def test_a_closed_pipe_ends_quietly(place: Place) -> None:
-    """``treason list | true`` shows no traceback."""
-    place.treason("ban", *(f"10.0.{i >> 8}.{i & 255}" for i in range(5000)))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "--config", str(place.config), "list"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    process.stdout.close()
-    _, error = process.communicate()
-    assert error == b""
+def broken(place: Place, *arguments: str, stream: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a command of which nobody reads a stream any more, from its beginning."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: write}
+        command = [sys.executable, "-m", "reconciler", "--config", str(place.config)]
+        return subprocess.run([*command, *arguments], check=False, **streams)  # type: ignore[call-overload, no-any-return]  # by name
+    finally:
+        os.close(write)
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["list"], 0),
+        (["list", "-o", "json"], 0),
+        (["-vv", "list"], 0),
+        (["--help"], 0),
+        (["reconcile", "--check", "--no-scan"], 2),
+        (["reconcile", "--check", "--no-scan", "-o", "json"], 2),
+        (["config", "check", "--nonsense"], 64),
+        (["nonsense", "-o", "json"], 64),
+        (["ban", "nonsense"], 1),
+    ],
+    ids=str,
+)
+def test_who_does_not_read_changes_no_exit_code(
+    arguments: list[str], code: int, stream: str, place: Place
+) -> None:
+    """``treason reconcile --check | true``: quiet, and the code is that of the work."""
+    place.configure(f'[backend.file]\npath = "{place.path}/list"', main='backends = ["file"]')
+    place.treason("ban", "192.0.2.7", "192.0.2.8")
+    done = broken(place, *arguments, stream=stream)
+    assert done.returncode == code
+    assert b"Traceback" not in (done.stderr or b"") + (done.stdout or b"")
+    assert stream != "stdout" or code or arguments == ["-vv", "list"] or done.stderr == b""
+
+
+def test_a_wrong_command_is_64_wherever_it_is_told(place: Place) -> None:
+    """Also where nothing can be told: closed, or full."""
+    base = f"{shlex.quote(sys.executable)} -m reconciler --config {shlex.quote(str(place.config))}"
+    for ending in ("2>&-", ">&- 2>&-", "2>/dev/full", "-o json >/dev/full", "-o json 2>/dev/full"):
+        done = subprocess.run(
+            ["/bin/sh", "-c", f"{base} nonsense {ending}"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode, "Traceback" in done.stderr) == (64, False), (ending, done.stderr)
 
 
 def test_a_full_device_is_an_error_without_a_traceback(place: Place, nft: Nft) -> None:
