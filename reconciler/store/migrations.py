@@ -1,6 +1,7 @@
 """The database's schema, step by step. A step that was ever released is never changed."""
 
 import sqlite3
+from contextlib import closing
 from typing import Final
 
 from reconciler.errors import InvalidNetwork
@@ -243,6 +244,31 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
         adopt(connection, rows)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def recognise(connection: sqlite3.Connection) -> int | None:
+    """Return the version whose tables these are, whatever the file says of itself; None if none.
+
+    What was loaded from a dump has neither `application_id` nor `user_version`.
+    """
+    found = _shape(connection)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
+        model.create_function("network_key", 1, key_of, deterministic=True)
+        known: int | None = None
+        for version, step in enumerate(_STEPS, 1):
+            for statement in step:
+                model.execute(statement)
+            known = version if _shape(model) == found else known
+    return known
+
+
+def _shape(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    """Return all that a schema names: the kind, the name, the columns."""
+    rows = connection.execute(
+        "SELECT s.type, s.name, (SELECT group_concat(c.name) FROM pragma_table_info(s.name) AS c)"
+        " FROM sqlite_schema AS s WHERE s.name NOT LIKE 'sqlite!_%' ESCAPE '!'"
+    )
+    return {(kind, name, columns or "") for kind, name, columns in rows}
 
 
 def key_of(stored: bytes) -> bytes | None:

@@ -6,6 +6,7 @@ be undone in the file.
 """
 
 import os
+import shlex
 import sqlite3
 import stat
 from contextlib import ExitStack, closing
@@ -16,7 +17,7 @@ from urllib.parse import quote
 from reconciler.errors import StoreError
 from reconciler.store import image
 from reconciler.store.adoption import APPLICATION_ID, adoptable, collisions
-from reconciler.store.migrations import IDENTIFIED, NAMES, VERSION, migrate
+from reconciler.store.migrations import IDENTIFIED, NAMES, VERSION, migrate, recognise
 from reconciler.store.refusals import as_store_error
 
 
@@ -272,10 +273,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
         if not (version or application or tables):
             return 0
         if not adoptable(connection):
-            raise StoreError(
-                f"{path}: this SQLite database was not created by treason",
-                "set [treason] database to another file",
-            )
+            raise _stranger(connection, path)
         if names := collisions(connection, NAMES):
             raise StoreError(
                 f"{path}: cannot adopt badips: it has other tables named {', '.join(names)}",
@@ -288,3 +286,18 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
             "install the newer version of treason that wrote it",
         )
     return int(version)
+
+
+def _stranger(connection: sqlite3.Connection, path: Path) -> StoreError:
+    """Return what is said of a database without our mark: it may be ours, loaded from a dump."""
+    restored = recognise(connection)
+    if restored is None:
+        return StoreError(
+            f"{path}: this SQLite database was not created by treason",
+            "set [treason] database to another file",
+        )
+    marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {restored}"
+    return StoreError(
+        f"{path}: these are treason's tables, but without its mark, which no .dump holds",
+        f"if it is your backup, adopt it: sqlite3 {shlex.quote(str(path))} '{marks}'",
+    )

@@ -1,5 +1,8 @@
 """What SQLite and the system say of the database, in words that say what to do."""
 
+import errno
+import os
+import pwd
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,15 +23,43 @@ def as_store_error(path: Path) -> Iterator[None]:
                 f"{path}: the database's directory does not exist",
                 f"create it: install -d -m 0700 {path.parent}",
             ) from None
+        if _is_denied(error.errno == errno.EACCES):
+            raise _denied(path) from None
         raise StoreError(
             f"{path}: cannot open the database: {error.strerror}",
             "allow reading and writing it, or set [treason] database to another file",
         ) from None
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", 0)
+        if _is_denied(code & 0xFF in _CLOSED and not _may(path, os.R_OK | os.W_OK)):
+            raise _denied(path) from None
         hint = "restore it from a backup" if str(error).startswith("no such table") else ""
         what, hint = _SAID.get(code) or _SAID.get(code & 0xFF, (str(error), hint))
         raise StoreError(f"{path}: {what}", hint) from None
+
+
+def _is_denied(refused: bool) -> bool:
+    """Whether it is the user who is refused: root is not, so something else is wrong then."""
+    return refused and os.geteuid() != 0
+
+
+def _denied(path: Path) -> StoreError:
+    what = "write to" if _may(path, os.R_OK) else "read"
+    return StoreError(
+        f"{path}: as user {_user()} you may not {what} the database",
+        "run it as root (with sudo), or name a database of your own in [treason]",
+    )
+
+
+def _may(path: Path, how: int) -> bool:
+    return os.access(path, how, effective_ids=True)
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def is_damage(error: StoreError) -> bool:
@@ -42,6 +73,10 @@ _DAMAGE: Final = {
     *(sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ),
 }
 """What SQLite says of a damaged page, of a disk that cannot read it, and of a missing table."""
+
+_CLOSED: Final = {
+    *(sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY),
+}
 
 _SAID: Final = {
     sqlite3.SQLITE_BUSY: (
