@@ -1,11 +1,13 @@
 """Whole files: read, but never without end; and replaced, so that nobody ever reads a part."""
 
 import errno
+import fcntl
 import os
 import select
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,8 @@ _NULL: Final = os.makedev(1, 3)
 _WRITER: Final = 10.0
 _WRITTEN: Final = 120.0
 """Seconds in which somebody must write to a pipe, and in which all must be written."""
+
+_LOOK: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 _REMEDIES: Final = {
@@ -94,23 +98,68 @@ def _read(descriptor: int) -> bytes | None:
 def replace(path: Path, content: str, *, mode: int) -> None:
     """Write the file anew; one that is there keeps its mode and owner, a new one gets ``mode``.
 
-    Nothing is left behind when it fails. Raise OSError.
+    Nothing is left behind when it fails; what a killed writer left is removed. Raise OSError.
     """
-    import tempfile  # noqa: PLC0415 - costs milliseconds, and most commands write no file
-
     path = path.resolve()
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    sweep(path)
+    descriptor, name = _temporary(path)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(content)
             file.flush()
             _dress(descriptor, path, mode)
             os.fsync(descriptor)
-        Path(name).replace(path)
+            name.replace(path)
     except BaseException:
-        Path(name).unlink()
+        name.unlink()
         raise
     _settle(path.parent)
+
+
+def left(path: Path) -> list[Path]:
+    """Return the temporary files of writers of a file that were killed."""
+    found: list[Path] = []
+    _each_left(path, found.append)
+    return found
+
+
+def sweep(path: Path) -> None:
+    """Remove those temporary files, as far as that is allowed."""
+    _each_left(path, Path.unlink)
+
+
+def _each_left(path: Path, use: Callable[[Path], object]) -> None:
+    """Use each temporary file whose writer does not live any more: who does holds its lock."""
+    path = path.resolve()
+    try:
+        found = sorted(
+            each for each in path.parent.iterdir() if each.name.startswith(_prefix(path))
+        )
+    except OSError:
+        return  # who writes there is told so
+    for each in found:
+        with suppress(OSError), ExitStack() as stack:
+            descriptor = os.open(each, _LOOK)
+            stack.callback(os.close, descriptor)
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                use(each)
+
+
+def _temporary(path: Path) -> tuple[int, Path]:
+    """Make a temporary file beside a file, and hold its lock; another may have swept it away."""
+    import tempfile  # noqa: PLC0415 - costs milliseconds, and most commands write no file
+
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, Path(name)
+        os.close(descriptor)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}.treason-"
 
 
 def _dress(descriptor: int, path: Path, mode: int) -> None:

@@ -1,8 +1,11 @@
 """Reading a file as a whole, with an end; and replacing it."""
 
 import errno
+import fcntl
 import os
 import stat
+import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -202,3 +205,108 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
 def test_a_disk_has_a_remedy_of_its_own(code: int, said: str) -> None:
     """Whatever else could be wrong with the file."""
     assert files.remedy(OSError(code, os.strerror(code)), "see its rights").find(said) >= 0
+
+
+def killed(path: Path) -> Path:
+    """Let a writer of a file be killed before it is done, and return what it leaves."""
+    code = (
+        "import os, sys; from pathlib import Path; from reconciler import files\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
+        "files.replace(Path(sys.argv[1]), 'half', mode=0o644)"
+    )
+    before = {*path.parent.iterdir()}
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+    assert done.returncode == -9
+    [found] = {*path.parent.iterdir()} - before
+    return found
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    """Also through a link; one beside it that belongs to another file stays until its turn."""
+    path = tmp_path / "list"
+    path.write_text("old")
+    (tmp_path / "link").symlink_to(path)
+    found, other = killed(path), killed(tmp_path / "list.two")
+    assert files.left(tmp_path / "link") == [found]
+    assert path.read_text() == "old"
+    files.replace(tmp_path / "link", "new", mode=0o644)
+    assert {*tmp_path.iterdir()} == {path, tmp_path / "link", other}
+
+
+def test_two_who_write_at_once_leave_each_other_alone(
+    tmp_path: Path, mocker: MockerFixture
+) -> None:
+    """Who lives is not swept away; the last one to finish is right."""
+    path = tmp_path / "list"
+    synced = os.fsync
+
+    def meanwhile(descriptor: int) -> None:
+        mocker.patch("os.fsync", synced)
+        assert files.left(path) == []
+        files.replace(path, "second", mode=0o644)
+        assert path.read_text() == "second"
+        synced(descriptor)
+
+    mocker.patch("os.fsync", meanwhile)
+    files.replace(path, "first", mode=0o644)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("list", "first")]
+
+
+def test_who_was_swept_away_before_he_had_the_lock_begins_again(
+    tmp_path: Path, mocker: MockerFixture
+) -> None:
+    """Between the making of a file and its lock it looks like a dead one's."""
+    path, lock = tmp_path / "list", fcntl.flock
+    locks: list[int] = []
+
+    def late(descriptor: int, how: int) -> None:
+        if not locks:
+            [made] = tmp_path.iterdir()
+            made.unlink()
+        locks.append(how)
+        lock(descriptor, how)
+
+    mocker.patch("fcntl.flock", late)
+    files.replace(path, "new", mode=0o644)
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("list", "new")]
+    assert len(locks) == 2
+
+
+def test_what_only_looks_like_one_stays(tmp_path: Path) -> None:
+    """A copy of somebody's, a link, a directory, a pipe."""
+    path = tmp_path / "list"
+    (tmp_path / ".list.original").write_text("mine")
+    (tmp_path / ".list.treason-abcdefg1").symlink_to(tmp_path / ".list.original")
+    (tmp_path / ".list.treason-abcdefg2").mkdir()
+    os.mkfifo(tmp_path / ".list.treason-abcdefg3")
+    before = {*tmp_path.iterdir()}
+    assert files.left(path) == []
+    files.replace(path, "new", mode=0o644)
+    assert {*tmp_path.iterdir()} == before | {path}
+
+
+@pytest.mark.parametrize("of", ["list", ".list.pending"])
+def test_a_pass_removes_what_a_killed_one_left(place: Place, of: str) -> None:
+    """Though nothing else is to be changed; a check sees it, and removes nothing."""
+    place.configure(
+        f'[backend.file]\npath = "{place.path}/list"\ncommand = ["true"]',
+        main='backends = ["file"]',
+    )
+    place.treason("ban", "192.0.2.7")
+    assert place.treason("reconcile", "--no-scan").code == 0
+    found = killed(place.path / of)
+    checked = place.treason("reconcile", "--check", "--no-scan")
+    assert (checked.code, f"{found}: was left by an interrupted write" in checked.out) == (2, True)
+    assert found.exists()
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert not found.exists()
+    assert place.treason("reconcile", "--check", "--no-scan").code == 0
+
+
+def test_a_pass_removes_what_a_killed_writer_of_the_whitelist_left(place: Place) -> None:
+    """Whoever wrote it."""
+    place.configure(f'[backend.file]\npath = "{place.path}/list"', main='backends = ["file"]')
+    place.treason("whitelist", "add", "192.0.2.7")
+    found = killed(place.path / "whitelist.toml")
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert not found.exists()

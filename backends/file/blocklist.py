@@ -49,7 +49,7 @@ class File:
         subject = self.subject()
         text = self._read()
         if text is None:
-            return Observed(passed=None, damage=[Damage(subject, "is missing")])
+            return Observed(passed=None, damage=[Damage(subject, "is missing"), *self._left()])
         held, bad = _read(text)
         if len(bad) > len(held):
             raise BackendUnreadable(
@@ -61,7 +61,7 @@ class File:
             bad.append("is not in canonical form")
         if self._is_pending():
             bad.append("has changed, and its command has not been run yet")
-        return Observed(held, None, [Damage(subject, what) for what in bad])
+        return Observed(held, None, [*(Damage(subject, what) for what in bad), *self._left()])
 
     def confirm(self, plan: Plan) -> bool:
         """Whether the list is what the plan demands, to the byte, and its command has been run."""
@@ -95,6 +95,7 @@ class File:
         A mark beside the list says that the command is to be run. It goes away when that was
         done, so a pass that was interrupted, or whose command failed, is made up for.
         """
+        files.sweep(self._pending)
         if self._command and not self._is_pending():
             self._write(self._pending, "")
         self._write(self._path, self.render(plan))
@@ -112,8 +113,14 @@ class File:
     def teardown(self) -> None:
         """Remove the file, unless it is somebody else's."""
         self.observe()
+        for each in (self._path, self._pending):
+            files.sweep(each)
         self._remove(self._pending)
         self._remove(self._path)
+
+    def _left(self) -> list[Damage]:
+        found = [*files.left(self._path), *files.left(self._pending)]
+        return [Damage(str(path), "was left by an interrupted write") for path in found]
 
     def _is_pending(self) -> bool:
         """Whether the mark is there: an empty file. Any other one of its name is not ours."""

@@ -37,7 +37,9 @@ def damage(state: State) -> list[Damage]:
 
     The files are compared, not remembered: what a pass that was killed left undone is seen.
     """
-    return [Damage(str(path), "does not hold what is enforced") for path in _stale(state).values()]
+    stale = [Damage(str(path), "does not hold what is enforced") for path in _stale(state).values()]
+    left = (file for path in paths().values() for file in files.left(path))
+    return [*stale, *(Damage(str(file), "was left by an interrupted write") for file in left)]
 
 
 def announced() -> str:
@@ -52,6 +54,8 @@ def write(state: State) -> None:
     A file that is there keeps all that is not ours: it may be another variant's, or hold what is
     not loaded yet. Where there is none, the whole ruleset is saved.
     """
+    for path in paths().values():
+        files.sweep(path)
     for version, path in _stale(state).items():
         listing = state.listings[version]
         text = _text(path)

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+from reconciler import files
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError, StoreError, TreasonError, guarded
 from reconciler.host import lock
@@ -72,6 +73,7 @@ def remember(setup: Setup, store: Store) -> None:
     What cannot be written makes a later look less sure, and is no reason to stop.
     """
     main, file = setup.config.treason, setup.whitelist_file
+    files.sweep(file.path)
     seen = {"database": main.database} | ({"whitelist": file.path} if file.data else {})
     for kind, path in seen.items():
         trace = _beside_lock(setup, kind, path)
