@@ -798,6 +798,17 @@ def test_a_save_that_was_not_made_is_made_up_for(variant: str, place: Path) -> N
     assert saved(variant) == before
 
 
+def test_what_a_killed_save_left_is_removed(variant: str, place: Path) -> None:
+    """Though the file itself is right by now."""
+    backend = firewall(variant, persist=True)
+    enforce(backend)
+    left = place / ".rules.v6.treason-abcdefgh"
+    left.write_text("*fil")
+    enforce(backend)
+    assert not left.exists()
+    assert needed(backend) is None
+
+
 def test_teardown_takes_the_chain_out_of_what_is_saved(variant: str, place: Path) -> None:
     """And makes no file where there is none."""
     backend = firewall(variant, persist=True)
