@@ -87,9 +87,7 @@ def _facts(setup: Setup, trial: Trial, now: int, notes: list[str]) -> tuple[Poli
     """
     try:
         with access.opened(setup, write=False) as store:
-            exempt = access.protection(
-                setup, store.clients.active(now), access.teredo(store, now)
-            )
+            exempt = access.protection(setup, store.clients.active(now), access.teredo(store, now))
             policy = access.apart(setup, exempt)
             subjects = {policy.subject(each.address) for each in trial.offences}
             until = store.bans.ends(subjects, now)
