@@ -2,10 +2,14 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from reconciler.model import Desired
 from reconciler.network import Network
 from reconciler.networks import Networks
+
+_FEW: Final = 32
+"""So many times fewer networks are looked up among the holes, not gone through with them."""
 
 
 def desired(
@@ -32,11 +36,12 @@ def collapse(networks: Iterable[Network]) -> Networks:
 def subtract(networks: Networks, holes: Networks) -> Networks:
     """Return what is left of ``networks`` without ``holes``; both are collapsed.
 
-    The time grows with the holes that are no plain single addresses: what lies between two of them
-    is copied as a whole.
+    The time grows with the holes that are no plain single addresses, or with the networks, if they
+    are far fewer: what lies between two holes is copied as a whole.
     """
     networks -= holes
-    holes = _mattering(holes, networks)
+    few = len(networks) * _FEW < len(holes)
+    holes = _around(holes, networks) if few else _mattering(holes, networks)
     left: list[Networks] = []
     start = index = 0
     while index < len(holes):
@@ -53,6 +58,17 @@ def subtract(networks: Networks, holes: Networks) -> Networks:
             start = bisect_right(networks, hole.end, at)
             index += 1
     return Networks.joined([*left, networks[start:]])
+
+
+def _around(holes: Networks, networks: Networks) -> Networks:
+    """Return the holes that share an address with one of the networks."""
+    found: set[Network] = set()
+    for network in networks:
+        first = bisect_left(holes, network)
+        if first and network <= holes[first - 1].end:
+            found.add(holes[first - 1])
+        found.update(holes[first : bisect_right(holes, network.end, first)])
+    return Networks.of(found)
 
 
 def _mattering(holes: Networks, networks: Networks) -> Networks:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reconciler import Network
 from reconciler.networks import covered, overlaps
-from reconciler.planning.desired import collapse, desired
+from reconciler.planning.desired import collapse, desired, subtract
 
 BASE = int(ipaddress.ip_address("10.0.0.0"))
 small = st.integers(26, 32).flatmap(
@@ -56,3 +56,15 @@ def test_neighbours_are_not_merged() -> None:
     """Only overlaps collapse: what is listed stays what was banned."""
     halves = [Network.parse("10.0.0.0/25"), Network.parse("10.0.0.128/25")]
     assert desired(halves, []).banned == set(halves)
+
+
+@given(
+    small, st.lists(small, max_size=3), st.sets(st.integers(0, 2000), min_size=120, max_size=200)
+)
+def test_few_networks_among_many_holes_lose_the_same_addresses(
+    ban: Network, wide: list[Network], others: set[int]
+) -> None:
+    """They are looked up among the holes; which way was taken cannot be seen."""
+    holes = collapse([*wide, *(Network.of(4, BASE + number, 32) for number in others)])
+    left = subtract(collapse([ban]), holes)
+    assert addresses(left) == addresses(frozenset([ban])) - addresses(holes)
