@@ -44,7 +44,7 @@ def read(path: Path, *, required: bool, owners: Collection[int] = ()) -> TomlFil
     ``owners`` (user ids), if there are some.
     """
     try:
-        text = files.content(path, _MOST, partial(_distrust, path, owners)).decode()
+        text = files.content(path, _MOST, partial(_distrust, path, owners)).decode("utf-8-sig")
         return TomlFile(path, text, tomllib.loads(text))
     except FileNotFoundError:
         if path.is_symlink():
