@@ -115,6 +115,8 @@ class Setup:
             if not self.plugins.broken:
                 raise refusal
             self._warn(str(refusal))  # a broken plugin may have been to provide it
+        for problem in rules.unprefixed(self.config.rule):
+            self._warn(str(self.file.refusal([problem])))
         return rules.active(self.config.rule, self.config.policy)
 
     def sources(self, named: tuple[str, ...] = ()) -> Mapping[str, Callable[[], Source]]:

@@ -17,12 +17,20 @@ The messages, as the kernel prints them:
   ``IPv4:`` ahead of it. A, the second one, is the sender, or somebody whom the sender pretends to
   be: so the rule only reports.
 
+The words in front of ``IN=`` are the firewall's own (``--log-prefix``), and tell which of its rules
+logged the packet. Without a prefix ``netfilter-log`` would take every one of them, also those of
+packets that the firewall accepts, and what a device calls itself: so then it only reports.
+
 A is the peer, P its port, L the local port. IPv6 addresses come as ``%pI6`` and as ``%pI6c``.
 """
 
+import re
 from typing import Final
 
 from reconciler.detection.detect import LazyPattern, Rule
+
+_LONGEST: Final = 127
+"""Characters of a prefix (NF_LOG_PREFIXLEN in linux/netfilter/nf_log.h)."""
 
 _V4: Final = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
 _V6: Final = r"[0-9a-f]{0,4}:[0-9a-f:.]{1,42}"
@@ -74,7 +82,12 @@ READY: Final = (
         LazyPattern(rf"\[UFW (?:LIMIT )?BLOCK(?: INPUT)?\]:? {_ATTEMPT}"),
         "[UFW ",
     ),
-    Rule("netfilter-log", LazyPattern(rf"{_PREFIX}{_ATTEMPT}"), "PROTO=TCP SPT="),
+    Rule(
+        "netfilter-log",
+        LazyPattern(rf"{_PREFIX}{_ATTEMPT}"),
+        "PROTO=TCP SPT=",
+        report_only=True,
+    ),
     Rule("tcp-md5", LazyPattern(_MD5), "MD5 Hash "),
     Rule("tcp-ao", LazyPattern(_AO), "AO "),
     Rule(
@@ -84,3 +97,20 @@ READY: Final = (
         report_only=True,
     ),
 )
+
+
+def prefixed(prefix: str) -> Rule:
+    """Return the rule for what a firewall logs with this prefix, and nothing else."""
+    return Rule("netfilter-log", LazyPattern(re.escape(prefix) + _ATTEMPT), "PROTO=TCP SPT=")
+
+
+def read_prefix(text: object) -> str:
+    """Check a prefix; raise ValueError with the reason."""
+    if not isinstance(text, str):
+        raise TypeError(f"must be a string, not {text!r}")
+    if not re.fullmatch(rf"[ -~]{{1,{_LONGEST}}}", text) or not text.strip():
+        raise ValueError(
+            f"{text!r} is not a prefix: write the firewall's own, as in 'DROP: ', up to"
+            f" {_LONGEST} characters of ASCII"
+        )
+    return text

@@ -22,6 +22,9 @@ _POLICY: Final = ("threshold", "window", "ban_for", "escalate", "max_ban")
 _SHORT: Final = 3
 """Characters of a needle that leaves out enough."""
 
+_PREFIXED: Final = "netfilter-log"
+"""The rule that needs a prefix to ban anybody."""
+
 _RESERVED: Final = ("manual", "badips")
 """Origins of bans that no rule caused."""
 
@@ -34,6 +37,12 @@ def _name(text: object) -> str:
     return text
 
 
+def _prefix(text: object) -> str:
+    from reconciler.detection import ready  # noqa: PLC0415 - most configurations have none
+
+    return ready.read_prefix(text)
+
+
 def _text(given: UserPattern | None) -> object:
     return None if given is None else given.pattern
 
@@ -43,11 +52,13 @@ class RuleTable:
     """One ``[[rule]]``.
 
     Without ``pattern`` it changes the built-in or ready rule of that name, or switches it on or
-    off; what is None stays as that rule has it. ``policy`` holds the keys of `Policy` that it sets.
+    off; what is None stays as that rule has it. ``prefix`` is what netfilter's messages begin with,
+    ``policy`` holds the keys of `Policy` that it sets.
     """
 
     name: str = setting("", _name)
     pattern: UserPattern | None = setting(None, pattern.read, _text)
+    prefix: str | None = setting(None, _prefix)
     sources: tuple[str, ...] | None = field(default=None, validator=optional(min_len(1)))
     enabled: bool = True
     report_only: bool | None = None
@@ -125,6 +136,20 @@ def chosen(name: str, tables: Sequence[RuleTable], policy: Policy) -> Rule:
     return rules[name]
 
 
+def unprefixed(tables: Iterable[RuleTable]) -> list[Problem]:
+    """Return which tables lack the prefix without which their rule bans nobody."""
+    return [
+        Problem(
+            (_place(number),),
+            "prefix",
+            f"prefix: is missing, so {table.name} only reports: any rule of the firewall that logs"
+            " a packet would ban its sender; name the one that is meant, as in prefix = 'DROP: '",
+        )
+        for number, table in enumerate(tables, 1)
+        if table.enabled and _lacks_prefix(table)
+    ]
+
+
 def doubts(rule: Rule) -> list[str]:
     """Return what is allowed in a pattern of the administrator's own, and seldom meant."""
     if not isinstance(rule.pattern, UserPattern):
@@ -180,6 +205,9 @@ def _misnamed(rows: Iterable[Mapping[str, Any]]) -> list[Problem]:
         if first.setdefault(name, number) != number:
             reason = f"name: {name!r} is the name of rule {first[name]}, too"
             problems.append(Problem(tables, "name", reason))
+        elif "prefix" in row and name != _PREFIXED:
+            reason = f"prefix: is only for the rule {_PREFIXED!r}, not for {name!r}"
+            problems.append(Problem(tables, "prefix", reason))
         elif "pattern" in row and name in _names(known()):
             reason = (
                 f"pattern: {name!r} is a rule of treason itself: choose another name, or leave"
@@ -198,16 +226,25 @@ def _names(rules: Iterable[Rule]) -> list[str]:
     return [rule.name for rule in rules]
 
 
+def _lacks_prefix(table: RuleTable) -> bool:
+    return table.name == _PREFIXED and table.prefix is None
+
+
 def _rule(table: RuleTable) -> Rule:
     if table.pattern is not None:
         return Rule(table.name, table.pattern, table.pattern.needle)
+    if table.prefix is not None:
+        from reconciler.detection import ready  # noqa: PLC0415 - as above
+
+        return ready.prefixed(table.prefix)
     return next(rule for rule in known() if rule.name == table.name)
 
 
 def _changed(rule: Rule, table: RuleTable, policy: Policy) -> Rule:
+    keeps = table.report_only is None or _lacks_prefix(table)
     return evolve(
         rule,
         sources=rule.sources if table.sources is None else table.sources,
         policy=evolve(policy, **table.policy) if table.policy else None,
-        report_only=rule.report_only if table.report_only is None else table.report_only,
+        report_only=rule.report_only if keeps else bool(table.report_only),
     )

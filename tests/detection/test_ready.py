@@ -8,7 +8,7 @@ from harness import DATA
 
 from reconciler import Record
 from reconciler.detection.detect import RULES, detect
-from reconciler.detection.ready import READY
+from reconciler.detection.ready import READY, prefixed
 from sources import shapes
 
 SAMPLES = [json.loads(line) for line in (DATA / "ready-messages.jsonl").read_text().splitlines()]
@@ -58,9 +58,40 @@ def test_the_corpus_of_the_built_in_rules_stays_as_it_is() -> None:
     assert new == ["martian-source"]
 
 
-def test_only_the_martian_rule_does_not_ban() -> None:
-    """Its sender is nobody that can be trusted to be who it says."""
-    assert [rule.name for rule in READY if rule.report_only] == ["martian-source"]
+def test_two_ready_rules_ban_nobody() -> None:
+    """A martian's sender may be anybody, and what was logged for which reason needs a prefix."""
+    reporting = [rule.name for rule in READY if rule.report_only]
+    assert reporting == ["netfilter-log", "martian-source"]
+
+
+LOGGED = (
+    "IN=eth0 OUT= MAC=00:00 SRC=203.0.113.5 DST=192.0.2.1 "
+    + SAMPLES[9]["text"].partition("DST=203.0.113.1 ")[2]
+)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "before", "matches"),
+    [
+        ("DROP: ", "DROP: ", True),
+        ("[x] (.*)", "[x] (.*)", True),
+        ("DROP: ", "", False),
+        ("DROP: ", "DROP:", False),
+        ("DROP: ", "usb 1-1: Product: DROP: ", False),
+        ("DROP: ", "thunderbolt 0-3: Evil ", False),
+        ("DROP: ", "DROP: ACCEPT: ", False),
+        ("[x] (.*)", "[x] (any)", False),
+        ("x.", "xy", False),
+    ],
+)
+def test_netfilter_logs_with_a_prefix_begin_with_it(
+    prefix: str, before: str, matches: bool
+) -> None:
+    """Character by character, whatever those mean in a pattern; and ``IN=`` follows."""
+    rule = prefixed(prefix)
+    assert not rule.report_only
+    assert (detect(record(before + LOGGED), [rule]) is not None) is matches
+    assert detect(record(before + LOGGED), [READY[1]]) is not None or "usb" in before
 
 
 @pytest.mark.parametrize("rule", READY, ids=lambda rule: rule.name)

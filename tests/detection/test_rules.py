@@ -191,6 +191,71 @@ def test_a_source_that_there_is_not_is_refused(place: Place) -> None:
     assert place.treason("config", "check").code == 0
 
 
+NETFILTER = '[[rule]]\nname = "netfilter-log"\n'
+LINE = (
+    "DROP: IN=eth0 OUT= MAC=00:00 SRC=203.0.113.5 DST=192.0.2.1 LEN=40 TOS=0x00 PREC=0x00 TTL=64"
+    " ID=1 PROTO=TCP SPT=1 DPT=22 WINDOW=1 RES=0x00 SYN URGP=0\n"
+)
+
+
+@pytest.mark.parametrize("more", ["", "report_only = false\n", "threshold = 1\n"])
+def test_netfilters_log_without_a_prefix_bans_nobody(more: str, place: Place) -> None:
+    """An old configuration is taken, its offences are counted, and what it lacks is told."""
+    place.configure(NETFILTER + more)
+    log = place.path / "log"
+    log.write_text(LINE)
+    result = place.treason("scan", "--source", f"file:{log}")
+    assert result.out.startswith(f"file:{log}: 1 offence, 1 report-only")
+    said = "[rule 1] prefix: is missing, so netfilter-log only reports"
+    assert said in result.err
+    assert place.treason("list").out == ""
+    check = place.treason("config", "check")
+    assert (check.code, said in check.err) == (0, True)
+    assert f"{place.config}:" in check.err
+
+
+def test_netfilters_log_with_a_prefix_bans(place: Place) -> None:
+    """Whoever is logged with that prefix, and nobody else; it can be shown and read again."""
+    place.configure(NETFILTER + 'prefix = "DROP: "\nban_for = "1h"')
+    log = place.path / "log"
+    log.write_text(LINE + LINE.replace("DROP: ", "PASS: ").replace("0.113.5", "0.113.6"))
+    result = place.treason("scan", "--source", f"file:{log}")
+    assert result.err == ""
+    assert place.treason("list").out.split("\t")[0] == "203.0.113.5"
+    check = place.treason("config", "check")
+    assert (check.code, check.err) == (0, "")
+    shown = place.treason("config", "show").out
+    assert 'prefix = "DROP: "' in shown
+    place.config.write_text(shown)
+    assert place.treason("config", "show").out == shown
+
+
+def test_a_rule_that_is_off_needs_no_prefix(place: Place) -> None:
+    """It does nothing."""
+    place.configure(NETFILTER + "enabled = false")
+    assert place.treason("config", "check").err == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (NETFILTER + 'prefix = ""', "prefix: '' is not a prefix"),
+        (NETFILTER + 'prefix = "  "', "prefix: ' ' is not a prefix"),
+        (NETFILTER + 'prefix = "a\\n"', "prefix: 'a\\n' is not a prefix"),
+        (NETFILTER + f'prefix = "{"x" * 128}"', "x' is not a prefix"),
+        (NETFILTER + "prefix = 3", "prefix: must be a string, not 3"),
+        (
+            '[[rule]]\nname = "ufw-block"\nprefix = "x"',
+            "prefix: is only for the rule 'netfilter-log', not for 'ufw-block'",
+        ),
+        (f'{OWN}prefix = "x"', "prefix: is only for the rule 'netfilter-log', not for 'bad'"),
+    ],
+)
+def test_a_wrong_prefix_is_refused(text: str, said: str) -> None:
+    """It would match nothing, or anything."""
+    assert said in refused(text)[0]
+
+
 def test_a_doubtful_pattern_is_allowed_and_told_of(place: Place) -> None:
     """With -v: what is slow, and what is easily forged."""
     place.configure("[[rule]]\nname = 'odd'\npattern = '.*(?P<address>\\S+)'\n")
