@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import chain
 from typing import Final
 
 from attrs import define, evolve, field
@@ -43,7 +42,7 @@ class Counting:
     exempt: Networks = NOTHING
     nat64: Sequence[Network] = embedding.NAT64
     bans: dict[Network, int | None] = field(factory=dict, init=False)
-    _unstored: dict[str, list[Offence]] = field(factory=dict, init=False)
+    _unstored: dict[Network, list[tuple[str, Offence]]] = field(factory=dict, init=False)
     _seen: dict[tuple[int, str], list[Sighting]] = field(factory=dict, init=False)
 
     def unknown(self, source: str, offences: Sequence[Offence]) -> list[Offence]:
@@ -75,7 +74,8 @@ class Counting:
         found = self.store.history.lifts(subjects, self.now)
         lifts = {network: time for network, time in found.items() if time <= self.now + _AHEAD}
         counting = self._unsettled(counting, lifts)
-        known = self.store.bans.ends(subjects, self.now) | self.bans
+        made = {subject: self.bans[subject] for subject in subjects if subject in self.bans}
+        known = self.store.bans.ends(subjects, self.now) | made
         if for_good := {network for network, until in known.items() if until is None}:
             counting = [o for o in counting if self.policy.subject(o.address) not in for_good]
         past = self._past(counting, lifts)
@@ -87,9 +87,10 @@ class Counting:
 
     def keep(self, source: str, offences: Sequence[Offence]) -> None:
         """Remember what is not stored."""
-        if self._looks_back:
-            self._unstored[source] = [*self._unstored.get(source, ()), *offences]
         for o in offences:
+            if self._looks_back:
+                subject = self.policy.subject(o.address)
+                self._unstored.setdefault(subject, []).append((source, o))
             if o.stamp is not None:
                 sighting = Sighting(source, o.time, o.count, o.boot)
                 self._seen.setdefault(o.stamp, []).append(sighting)
@@ -97,7 +98,11 @@ class Counting:
     def forget(self, source: str, bans: Mapping[Network, int | None]) -> None:
         """Undo what a source brought that failed; ``bans`` are those that there were before."""
         self.bans = dict(bans)
-        self._unstored.pop(source, None)
+        self._unstored = {
+            subject: left
+            for subject, kept in self._unstored.items()
+            if (left := [each for each in kept if each[0] != source])
+        }
         self._seen = {
             stamp: kept
             for stamp, sightings in self._seen.items()
@@ -135,9 +140,8 @@ class Counting:
             since = min(offence.when(self.now) for offence in offences)
             since -= max(policy.window for policy in self._policies)
             stored = self.store.offences.of(subjects, since, self.now + _CLOCK)
-            earlier = self._unsettled(
-                self._counting([*stored, *chain(*self._unstored.values())]), lifts
-            )
+            unstored = [o for each in subjects for _, o in self._unstored.get(each, ())]
+            earlier = self._unsettled(self._counting([*stored, *unstored]), lifts)
         return Past(earlier, self.store.history.endings(subjects, self.now) if escalating else {})
 
     def _unsettled(
