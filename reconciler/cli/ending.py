@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from reconciler.cli.console import DRIFT, ERROR, OK, complain, trace, warn
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from reconciler.passes.enforce import Outcome
     from reconciler.passes.run import PassResult
     from reconciler.passes.scan import Reading
+    from reconciler.store.bans import Refused
 
 
 def code_of(result: PassResult) -> int:
@@ -44,14 +45,14 @@ def complain_of_damage(damage: Iterable[str]) -> None:
         complain(each)
 
 
-def warn_of(refused: Sequence[str]) -> None:
+def warn_of(refused: Refused) -> None:
     """Print which stored bans are not enforced."""
-    if refused:
-        verb = "is" if len(refused) == 1 else "are"
-        some = first_few([*map(repr, refused)])
+    if rows := refused.texts:
+        verb = "is" if len(rows) == 1 else "are"
+        some = first_few([*map(repr, rows)])
         warn(
-            f"{counted(len(refused), 'stored ban')} {verb} not enforced: not a valid network, or"
-            f" stored by another program and wider than min_prefix: {some}"
+            f"{counted(len(rows), 'stored ban')} {verb} not enforced:"
+            f" {text.refused(refused)}: {some}"
         )
 
 

@@ -1,6 +1,7 @@
 """Bans by hand: which are refused, and what of them is not enforced."""
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable
 
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError
@@ -10,39 +11,54 @@ from reconciler.planning.desired import collapse, subtract
 from reconciler.planning.whitelist import Exemption
 
 
-def refuse(setup: Setup, network: Network, exempt: Sequence[Exemption]) -> None:
-    """Raise `ConfigError` if the network is too wide, or if nothing of it would be enforced."""
-    limits = setup.config.treason.min_prefix
-    if not limits.allows(network):
-        limit = limits.ipv6 if network.version == 6 else limits.ipv4
-        raise ConfigError(
-            f"{network} is wider than /{limit}, the limit set by min_prefix in [treason]",
-            "ban a narrower network, or use --force to ban it anyway",
+class Exempt:
+    """Who is never dropped, and by which entry: sorted once, then asked about many networks."""
+
+    def __init__(self, setup: Setup, protected: Iterable[Exemption]) -> None:
+        """Take the whitelist, and what is protected besides."""
+        self._limits = setup.config.treason.min_prefix
+        self._listed = {entry.network: entry for entry in reversed(setup.whitelist)}
+        self._protected = {entry.network: entry for entry in protected}
+        self._networks = collapse([*self._listed, *self._protected])
+
+    def refusal(self, network: Network) -> ConfigError | None:
+        """Return why the network is not banned: too wide, or nothing of it would be enforced."""
+        limits = self._limits
+        if not limits.allows(network):
+            limit = limits.ipv6 if network.version == 6 else limits.ipv4
+            return ConfigError(
+                f"{network} is wider than /{limit}, the limit set by min_prefix in [treason]",
+                "ban a narrower network, or use --force to ban it anyway",
+            )
+        return None if self._left(network) else self._named(network)
+
+    def remark(self, network: Network) -> str:
+        """Return what of a stored ban is not enforced; empty if all of it is."""
+        if not overlaps(network, self._networks):
+            return ""
+        if not self._left(network):
+            return ", but not enforced: it is exempt"
+        return "; the exempt addresses in it are not dropped"
+
+    def _left(self, network: Network) -> Networks:
+        """Return what of the network is not exempt."""
+        alone = Networks.of([network])
+        return subtract(alone, self._networks) if overlaps(network, self._networks) else alone
+
+    def _named(self, network: Network) -> ConfigError:
+        """Return the refusal that names the entry by which the network is exempt."""
+        at = bisect_right(self._networks, network)
+        wider = at > 0 and network <= self._networks[at - 1].end
+        first = self._networks[at - 1 if wider else at]
+        if (entry := self._listed.get(first)) is not None:
+            comment = " ".join(entry.comment.split())
+            why = f" ({comment})" if comment else ""
+            return ConfigError(
+                f"{network} is whitelisted by {first}{why}, so the ban would not be enforced",
+                "remove it from the whitelist first, or store the ban anyway with --force",
+            )
+        comment = " ".join(self._protected[first].comment.split())
+        return ConfigError(
+            f"{network} is protected by {first} ({comment}), so the ban would not be enforced",
+            "switch that protection off in [protect] first, or store the ban anyway with --force",
         )
-    if _left(network, exempt):
-        return
-    entry = next(entry for entry in exempt if overlaps(network, [entry.network]))
-    comment = " ".join(entry.comment.split())
-    if entry in setup.whitelist:
-        why = f" ({comment})" if comment else ""
-        raise ConfigError(
-            f"{network} is whitelisted by {entry.network}{why}, so the ban would not be enforced",
-            "remove it from the whitelist first, or store the ban anyway with --force",
-        )
-    raise ConfigError(
-        f"{network} is protected by {entry.network} ({comment}), so the ban would not be enforced",
-        "switch that protection off in [protect] first, or store the ban anyway with --force",
-    )
-
-
-def remark(network: Network, exempt: Sequence[Exemption]) -> str:
-    """Return what of a stored ban is not enforced; empty if all of it is."""
-    left = _left(network, exempt)
-    if not left:
-        return ", but not enforced: it is exempt"
-    return "" if network in left else "; the exempt addresses in it are not dropped"
-
-
-def _left(network: Network, exempt: Iterable[Exemption]) -> Networks:
-    """Return what of the network is not exempt."""
-    return subtract(Networks.of([network]), collapse(entry.network for entry in exempt))

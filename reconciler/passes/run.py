@@ -16,6 +16,7 @@ from reconciler.passes.enforce import Outcome, State, enforce
 from reconciler.passes.prepared import Preparation, Prepared
 from reconciler.planning.desired import collapse
 from reconciler.planning.whitelist import Exemption
+from reconciler.store.bans import Refused
 from reconciler.store.store import Store
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class PassResult:
     ended: list[str]
     readings: "list[Reading]"
     outcomes: list[Outcome]
-    refused: list[str]
+    refused: Refused
     protected: list[Exemption]
     doubt: str = ""
     damage: list[str] = field(factory=list)
@@ -100,7 +101,7 @@ class Pass:
         protected = self._protection()
         readings = self._scan(protected) if self.sources else []
         outcomes: list[Outcome] = []
-        refused: list[str] = []
+        refused = Refused()
         if self.backends:
             new = [ban.network for reading in readings for ban in reading.bans]
             event = self.store.attempt_to_read(lambda: self.store.carried.last_event) or 0

@@ -10,6 +10,7 @@ from reconciler.interfaces import Source
 from reconciler.passes.enforce import Outcome, enforce
 from reconciler.passes.run import Pass
 from reconciler.passes.silence import silent
+from reconciler.store.bans import Refused
 from reconciler.store.store import Counts
 
 
@@ -18,14 +19,14 @@ class Status:
     """Counts of networks, the backends' outcomes of a check, and why sources hear nothing.
 
     ``damage`` is what of the database cannot be read. ``exists`` says whether there is a database.
-    ``invalid`` are stored bans that are not enforced, ``desired`` networks that are to be dropped.
+    ``refused`` are stored bans that are not enforced, ``desired`` networks that are to be dropped.
     ``clock`` tells why it is not believed.
     """
 
     database: Path
     exists: bool
     counts: Counts
-    invalid: int
+    refused: Refused
     whitelisted: int
     protected: int
     desired: int
@@ -47,7 +48,7 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
         database=database,
         exists=database.exists(),
         counts=counts,
-        invalid=len(prepared.refused),
+        refused=prepared.refused,
         whitelisted=len(check.setup.whitelist),
         protected=len(prepared.protected),
         desired=desired,

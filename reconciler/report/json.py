@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.passes.scan import Reading
     from reconciler.passes.status import Status
     from reconciler.planning.whitelist import Exemption
+    from reconciler.store.bans import InvalidRow
     from reconciler.store.history import Event
 
 FORMAT_VERSION: Final = 1
@@ -101,6 +102,20 @@ def bans(bans: Iterable[Ban]) -> list[dict[str, Any]]:
     ]
 
 
+def invalid(rows: Iterable[InvalidRow]) -> list[dict[str, Any]]:
+    """List the stored rows that are not a network."""
+    return [
+        {
+            "text": row.text,
+            "since": iso(row.since),
+            "until": iso(row.until),
+            "origin": row.origin,
+            "reason": row.reason,
+        }
+        for row in rows
+    ]
+
+
 def events(events: Iterable[Event]) -> list[dict[str, Any]]:
     """List the history."""
     return [
@@ -132,7 +147,8 @@ def status(found: Status) -> dict[str, Any]:
         "bans": {
             "permanent": found.counts.permanent,
             "temporary": found.counts.temporary,
-            "invalid": found.invalid,
+            "invalid": len(found.refused.invalid),
+            "too_wide": len(found.refused.too_wide),
         },
         "offences": found.counts.offences,
         "last_offence": iso(found.counts.last_offence),

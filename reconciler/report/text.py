@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.passes.scan import Reading
     from reconciler.passes.status import Status
     from reconciler.planning.whitelist import Exemption
+    from reconciler.store.bans import InvalidRow, Refused
     from reconciler.store.history import Event
 
 _SHOWN: Final = 20
@@ -102,19 +103,37 @@ def _advised(state: State) -> str:
 
 def bans(bans: Iterable[Ban], now: int) -> Iterator[str]:
     """List bans."""
+    return _rows("network", ((str(ban.network), ban) for ban in bans), now)
+
+
+def invalid(rows: Iterable[InvalidRow], now: int) -> Iterator[str]:
+    """List the stored rows that are not a network."""
+    return _rows("text", ((row.text, row) for row in rows), now)
+
+
+def _rows(title: str, rows: Iterable[tuple[str, Ban | InvalidRow]], now: int) -> Iterator[str]:
     return table(
-        ("network", "since", "until", "origin", "reason"),
+        (title, "since", "until", "origin", "reason"),
         (
             (
-                str(ban.network),
-                iso(ban.since) or "",
-                "permanent" if ban.until is None else f"{iso(ban.until)} ({ahead(ban.until, now)})",
-                ban.origin,
-                ban.reason,
+                name,
+                iso(row.since) or "",
+                "permanent" if row.until is None else f"{iso(row.until)} ({ahead(row.until, now)})",
+                row.origin,
+                row.reason,
             )
-            for ban in bans
+            for name, row in rows
         ),
     )
+
+
+def refused(rows: Refused) -> str:
+    """Return how many stored bans are not enforced, and why; empty if all are."""
+    parts = (
+        (len(rows.invalid), "not a valid network (treason list --invalid)"),
+        (len(rows.too_wide), "stored by another program and wider than min_prefix"),
+    )
+    return ", ".join(f"{number:,} {what}" for number, what in parts if number)
 
 
 def events(events: Iterable[Event]) -> Iterator[str]:
@@ -168,10 +187,12 @@ def status(found: Status) -> Iterator[str]:
 
     counts, message = found.counts, found.kernel_message
     bans = f"{counts.permanent:,} permanent, {counts.temporary:,} temporary"
+    if not_enforced := refused(found.refused):
+        bans += f"; not enforced: {not_enforced}"
     last = f", the last at {iso(counts.last_offence)}" if counts.offences else ""
     rows = [
         ("database", f"{found.database}{'' if found.exists else ' (does not exist yet)'}"),
-        ("bans", bans + (f", {found.invalid:,} not enforced" if found.invalid else "")),
+        ("bans", bans),
         ("offences", (f"{counts.offences:,}{last}" if counts.offences else "none yet")),
         ("exempt", f"{found.whitelisted:,} whitelisted, {found.protected:,} protected"),
         ("to drop", counted(found.desired, "network")),

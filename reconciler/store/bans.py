@@ -5,10 +5,10 @@ network with all inside it. Times are seconds since the epoch.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from reconciler.errors import InvalidNetwork, StoreError
 from reconciler.model import Ban
@@ -19,23 +19,49 @@ from reconciler.store.database import Database, texts
 UNGUARDED: Final = "badips"
 """The origin of bans that came in through the original script's table, unchecked."""
 
+_NAMED: Final = "network IN (SELECT value FROM json_each(?3))"
+
 _STREAMED: Final = 1 << 14
 """Rows that are fetched at once."""
+
+
+@frozen
+class Refused:
+    """The texts of rows that are not enforced: not a network, or too wide and unchecked."""
+
+    invalid: list[str] = field(factory=list)
+    too_wide: list[str] = field(factory=list)
+
+    @property
+    def texts(self) -> list[str]:
+        """All of them."""
+        return [*self.too_wide, *self.invalid]
 
 
 @frozen(eq=False)
 class Exceptions:
     """Active bans that are not enforced as they are stored.
 
-    ``untidy`` have no key yet, because another program wrote them. ``refused`` are the texts of
-    rows that are not enforced: no valid network, or too wide and unchecked. ``skipped`` are the
-    networks of those among them that have a key; a row without one may stand beside the ban of
-    the same network, written right.
+    ``untidy`` have no key yet, because another program wrote them. ``refused`` are not enforced;
+    ``skipped`` are the networks of those among them that have a key; a row without one may stand
+    beside the ban of the same network, written right.
     """
 
     untidy: list[Network]
-    refused: list[str]
+    refused: Refused
     skipped: list[Network]
+
+
+@frozen
+class InvalidRow:
+    """An active ban of what is not a network; ``raw`` is the text as it is stored."""
+
+    text: str
+    raw: bytes
+    since: int
+    until: int | None
+    origin: str
+    reason: str
 
 
 class Bans:
@@ -66,7 +92,7 @@ class Bans:
         Those are not a valid network, or came through ``badips`` and are wider than ``allows``.
         """
         exceptions = self.exceptions(now, allows)
-        return self.enforced(now, exceptions), exceptions.refused
+        return self.enforced(now, exceptions), exceptions.refused.texts
 
     def enforced(self, now: int, exceptions: "Exceptions") -> Networks:
         """Return the networks of the active bans that are to be enforced."""
@@ -78,7 +104,7 @@ class Bans:
         """Read the active bans that are not enforced as they are stored."""
         untidy: list[Network] = []
         wide = self._too_wide(now, allows)
-        refused = [text for text, _ in wide]
+        refused = Refused(too_wide=[text for text, _ in wide])
         rows = self._database.rows(
             "SELECT network, origin, until FROM bans WHERE key IS NULL"
             " UNION ALL SELECT network, origin, until FROM bans WHERE key = x''"
@@ -87,11 +113,22 @@ class Bans:
             network = network_of(text)
             if until is not None and until <= now:
                 continue
-            if network is None or (origin == UNGUARDED and not allows(network)):
-                refused.append(text)
+            if network is None:
+                refused.invalid.append(text)
+            elif origin == UNGUARDED and not allows(network):
+                refused.too_wide.append(text)
             else:
                 untidy.append(network)
         return Exceptions(untidy, refused, [network for _, network in wide])
+
+    def invalid(self, now: int) -> list[InvalidRow]:
+        """Return the active bans of what is not a network, in the order of their texts."""
+        rows = self._database.rows(
+            "SELECT network, CAST(network AS BLOB), since, until, origin, reason FROM bans"
+            " WHERE (key IS NULL OR key = x'') AND (until IS NULL OR until > ?) ORDER BY network",
+            (now,),
+        )
+        return [InvalidRow(*row) for row in rows if network_of(row[0]) is None]
 
     def holds(self, network: Network, now: int, allows: Callable[[Network], bool]) -> bool:
         """Return whether an active ban that is enforced holds the network, or a wider one does."""
@@ -174,38 +211,47 @@ class Bans:
         wanted = set(networks)
         with self._database.transaction():
             known = set(self.ends(wanted, now))
-            self._move_to_history([str(network) for network in known], "unban", now)
+            self._move_to_history(_NAMED, texts(known), "unban", now)
             self._database.execute_many(
                 "INSERT INTO history (time, action, network, reason) VALUES (?, 'unban', ?, ?)",
                 [(now, str(network), "was not banned") for network in sorted(wanted - known)],
             )
         return known
 
+    def remove(self, rows: Iterable[InvalidRow], now: int) -> None:
+        """Move these rows to the history."""
+        with self._database.transaction():
+            for row in rows:
+                self._move_to_history("network = CAST(?3 AS TEXT)", row.raw, "unban", now)
+
     def expire(self, now: int) -> None:
         """Move the bans that have ended to the history."""
         if self.ended(now):
             with self._database.transaction():
-                self._move_to_history(self.ended(now), "expiry", now)
+                self._move_to_history("until <= ?3", now, "expiry", now)
 
     def tidy(self) -> None:
         """Write what other programs put in as everything else is written."""
-        rows = self._database.rows("SELECT network FROM bans WHERE key IS NULL")
+        rows = self._database.rows(
+            "SELECT network, CAST(network AS BLOB) FROM bans WHERE key IS NULL"
+        )
         if not rows:
             return
         renamed: dict[str, str] = {}
         with self._database.transaction():
-            for (text,) in rows:
+            for text, raw in rows:
                 network = network_of(text)
-                name, key = (text, b"") if network is None else (str(network), network.key)
+                name, key = (raw, b"") if network is None else (str(network), network.key)
                 self._database.execute(
                     "INSERT INTO bans (network, since, until, origin, reason, key)"
-                    " SELECT ?, since, until, origin, replace(reason, 'inserted into badips',"
-                    " 'came through badips'), ? FROM bans WHERE network = ?"
+                    " SELECT CAST(? AS TEXT), since, until, origin, replace(reason,"
+                    " 'inserted into badips', 'came through badips'), ? FROM bans"
+                    " WHERE network = CAST(? AS TEXT)"
                     " ON CONFLICT (network) DO UPDATE SET until = excluded.until,"
                     " reason = excluded.reason, key = excluded.key",
-                    (name, key, text),
+                    (name, key, raw),
                 )
-                if name != text:
+                if isinstance(name, str) and name != text:
                     self._database.execute("DELETE FROM bans WHERE network = ?", (text,))
                     renamed[text] = name
             self._rename_in_history(renamed)
@@ -226,18 +272,17 @@ class Bans:
             [(names[text], id_) for text, id_ in rows],
         )
 
-    def _move_to_history(self, rows: Sequence[str], action: str, now: int) -> None:
-        names = json.dumps(rows)
-        with self._database.transaction():
-            self._database.execute(
-                "INSERT INTO history (time, action, network, reason)"
-                " SELECT iif(?2 = 'expiry', until, ?1), ?2, network, reason FROM bans"
-                " WHERE network IN (SELECT value FROM json_each(?3))",
-                (now, action, names),
-            )
-            self._database.execute(
-                "DELETE FROM bans WHERE network IN (SELECT value FROM json_each(?))", (names,)
-            )
+    def _move_to_history(self, which: str, value: object, action: str, now: int) -> None:
+        """Move the bans that a condition on ``?3``, the value, chooses."""
+        self._database.execute(
+            "INSERT INTO history (time, action, network, reason)"  # noqa: S608 - a constant
+            f" SELECT iif(?2 = 'expiry', until, ?1), ?2, network, reason FROM bans WHERE {which}",
+            (now, action, value),
+        )
+        self._database.execute(
+            f"DELETE FROM bans WHERE {which.replace('?3', '?1')}",  # noqa: S608 - as above
+            (value,),
+        )
 
     def _too_wide(self, now: int, allows: Callable[[Network], bool]) -> list[tuple[str, Network]]:
         """Return the active bans that came unchecked and are too wide: their texts and networks.

@@ -141,7 +141,7 @@ def test_status_tells_how_things_stand(place: Place, nft: Nft) -> None:
     place.treason("ban", "192.0.2.7")
     drift = place.treason("status", "-o", "json")
     assert (drift.code, drift.json["backends"][0]["state"]) == (0, "drift")
-    assert drift.json["bans"] == {"permanent": 1, "temporary": 0, "invalid": 0}
+    assert drift.json["bans"] == {"permanent": 1, "temporary": 0, "invalid": 0, "too_wide": 0}
     place.treason("reconcile", "--no-scan")
     assert "nftables        in sync" in place.treason("status").out
 

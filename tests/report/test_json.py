@@ -14,6 +14,7 @@ COMMANDS = {
     "reconcile": ["reconcile"],
     "scan": ["scan"],
     "list": ["list"],
+    "list-invalid": ["list", "--invalid"],
     "history": ["history"],
     "whitelist": ["whitelist", "list"],
     "status": ["status"],

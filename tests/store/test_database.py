@@ -505,7 +505,7 @@ def test_other_spellings_in_an_older_schema_are_tidied_after_its_migration(tmp_p
     wanted = Networks.of(map(Network.parse, ("192.0.2.1", "2001:db8::1")))
     with open_store(path, write=False) as store:
         found = store.bans.exceptions(0, lambda _: True)
-        untidy, refused = found.untidy, found.refused
+        untidy, refused = found.untidy, found.refused.texts
         assert store.bans.networks(0)[0] | Networks.of(untidy) == wanted
         assert set(refused) == {"no network", "\\xff1"}
     with open_store(path, write=True) as store:

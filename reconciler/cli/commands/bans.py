@@ -2,69 +2,89 @@
 
 import click
 
-from reconciler.cli.console import ERROR, OK, emit, say
+from reconciler.cli import given
+from reconciler.cli.console import ERROR, OK, emit, say, show
 from reconciler.cli.ending import complain_of_damage
+from reconciler.cli.given import Given
 from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.model import Ban
 from reconciler.network import Network
-from reconciler.passes import access, banning, traces
+from reconciler.passes import access, traces
+from reconciler.passes.banning import Exempt
 from reconciler.report import json, text
+from reconciler.report.plain import plain
 from reconciler.report.times import ahead, iso
+from reconciler.store.bans import InvalidRow
 from reconciler.toml import duration
 
 _NOT_BANNED = "was not banned; a firewall that still drops it stops with the next pass"
 
-_networks = click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
-
 
 @click.command(
     epilog=examples(
-        "ban 192.0.2.7 --for 1h --reason 'port scan'", "ban 198.51.100.0/24 2001:db8:7::/48"
+        "ban 192.0.2.7 --for 1h --reason 'port scan'",
+        "ban 198.51.100.0/24 2001:db8:7::/48",
+        "ban --file hostile.txt --skip-invalid",
     )
 )
-@_networks
+@given.networks
 @click.option("--for", "length", default="permanent", show_default=True, metavar="DURATION",
-              help="How long: 90s, 10m, 1h, 30d or permanent.")  # fmt: skip
+              help="How long: 90s, 10m, 1h, 30d, 2w or permanent.")  # fmt: skip
 @click.option("--reason", default="", help="Why; stored with the ban.")
 @click.option(
     "--force", is_flag=True, help="Store the ban even if the network is too wide, or exempt."
 )
 @verbosity
 @click.pass_obj
-def ban(setup: Setup, networks: tuple[str, ...], length: str, reason: str, force: bool) -> int:
-    """Store bans of addresses or networks; the next pass enforces them."""
-    seconds, wanted = duration.parse(length), [Network.parse(each) for each in networks]
+def ban(
+    setup: Setup,
+    networks: tuple[str, ...],
+    lists: tuple[str, ...],
+    skip: bool,
+    length: str,
+    reason: str,
+    force: bool,
+) -> int:
+    """Store bans of addresses or networks; the next pass enforces them.
+
+    `-` reads networks from standard input. If one is refused, none is banned: --skip-invalid bans
+    the others, names each that was refused, and ends with 0 if there was any other.
+    """
+    seconds, texts = duration.parse(length), given.read(networks, lists)
     with access.opened(setup, write=False) as store:
         traces.check_whitelist(setup, store)
         clients = store.clients.active(access.told(store).now)
-        exempt = [*setup.whitelist, *access.protection(setup, clients, wanted)]
-    if not force:
-        for network in wanted:
-            banning.refuse(setup, network, exempt)
+        exempt = Exempt(setup, access.protection(setup, clients, given.valid(texts)))
+    refusal = given.allowed if force else exempt.refusal
+    wanted = given.judged(texts, refusal, skip=skip)
     with access.opened(setup, write=True) as store:
         now = access.told(store).now
         until = None if seconds is None else now + seconds
-        bans = [Ban(network, now, until, "manual", reason) for network in wanted]
-        store.bans.add(bans)
+        store.bans.add(Ban(network, now, until, "manual", reason) for network in wanted)
     end = "permanently" if until is None else f"until {iso(until)} ({ahead(until, now)})"
-    for each in bans:
-        say(f"{each.network}: banned {end}{banning.remark(each.network, exempt)}")
+    show(f"{network}: banned {end}{exempt.remark(network)}" for network in wanted)
     return OK
 
 
-@click.command(epilog=examples("unban 192.0.2.7"))
-@_networks
+@click.command(epilog=examples("unban 192.0.2.7", "unban --file hostile.txt"))
+@given.networks
 @verbosity
 @click.pass_obj
-def unban(setup: Setup, networks: tuple[str, ...]) -> int:
-    """Remove bans; the next pass removes them from the firewalls. Overlapping bans stay."""
-    wanted = [Network.parse(each) for each in networks]
-    with access.opened(setup, write=True) as store:
+def unban(setup: Setup, networks: tuple[str, ...], lists: tuple[str, ...], skip: bool) -> int:
+    """Remove bans; the next pass removes them from the firewalls. Overlapping bans stay.
+
+    `-` reads networks from standard input. What `list --invalid` shows is removed by its text.
+    """
+    rows, texts = _rows(setup, given.read(networks, lists))
+    wanted = given.judged(texts, skip=skip)
+    with access.opened(setup, write=True) as store, store.transaction():
         now = access.told(store).now
         lifted = store.bans.lift(wanted, now)
+        store.bans.remove(rows, now)
         allows = setup.config.treason.min_prefix.allows
         held = {each for each in wanted if store.bans.holds(each, now, allows)}
+    show(f"{plain(row.text)}: removed; it was not a valid network" for row in rows)
     for network in wanted:
         note = "unbanned" if network in lifted else _NOT_BANNED
         still = "; still banned as part of a wider network" if network in held else ""
@@ -72,14 +92,36 @@ def unban(setup: Setup, networks: tuple[str, ...]) -> int:
     return OK
 
 
-@click.command("list", epilog=examples("list", "list -o json"))
+def _rows(setup: Setup, texts: list[Given]) -> tuple[list[InvalidRow], list[Given]]:
+    """Return the stored rows that are named here and are not a network, and what else is named.
+
+    Each is named by its text, or by what `list --invalid` prints of it.
+    """
+    if all(each.network for each in texts):
+        return [], texts
+    with access.opened(setup, write=False) as store:
+        rows = store.bans.invalid(access.told(store).now)
+    wanted = {each.text for each in texts}
+    rows = [row for row in rows if not wanted.isdisjoint({row.text, plain(row.text)})]
+    named = {text for row in rows for text in (row.text, plain(row.text))}
+    return rows, [each for each in texts if each.text not in named]
+
+
+@click.command("list", epilog=examples("list", "list -o json", "list --invalid"))
+@click.option(
+    "--invalid", is_flag=True, help="List the rows that are not a network, so not enforced."
+)
 @output_format
 @verbosity
 @click.pass_obj
-def list_(setup: Setup, form: str) -> int:
+def list_(setup: Setup, invalid: bool, form: str) -> int:
     """List the active bans."""
     with access.opened(setup, write=False) as store:
         now = access.told(store).now
+        if invalid:
+            rows = store.bans.invalid(now)
+            emit(form, lambda: {"invalid": json.invalid(rows)}, text.invalid(rows, now))
+            return OK
         damage = store.integrity.indexes()
         bans = store.bans.active(now, *(["network"] if damage else []))
         emit(form, lambda: {"bans": json.bans(bans)}, text.bans(bans, now))
