@@ -114,7 +114,7 @@ def look_for_whitelist(setup: Setup) -> str:
 
     The database is asked only where the file that commands write holds nothing.
     """
-    if setup.whitelist_file.text.strip():
+    if setup.whitelist_file.data:
         return ""
     try:
         check(setup)

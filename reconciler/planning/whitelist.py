@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from attrs import frozen
 
@@ -18,6 +19,9 @@ from reconciler.toml import file as toml_file
 from reconciler.toml import schema
 from reconciler.toml.file import TomlFile
 from reconciler.toml.schema import setting
+
+_WIDEST: Final = {4: 8, 6: 7}
+"""The prefix lengths of the widest private networks, 10.0.0.0/8 and fc00::/7."""
 
 
 @frozen
@@ -57,6 +61,18 @@ class Whitelist:
     """``[whitelist]``: networks that are never dropped, and that are passed ahead of the drop."""
 
     networks: tuple[Exemption, ...] = setting((), _exemptions, _rows)
+
+
+def excess(network: Network) -> str:
+    """Return what it would do to whitelist a network that is too wide to be meant; else nothing."""
+    limit = _WIDEST[network.version]
+    if network.length >= limit:
+        return ""
+    share = f"1/{1 << network.length}" if network.length else "all"
+    return (
+        f"{network} is wider than /{limit}, the widest private network: nobody in {share} of"
+        f" IPv{network.version} would be dropped, whatever is banned"
+    )
 
 
 def beside(config: Path) -> Path:

@@ -8,6 +8,7 @@ from reconciler.cli.options import examples, output_format, verbose, verbosity
 from reconciler.config.setup import Setup
 from reconciler.errors import TreasonError
 from reconciler.passes import traces
+from reconciler.planning import whitelist
 from reconciler.report import columns
 from reconciler.toml import schema
 
@@ -41,6 +42,8 @@ def check(setup: Setup, of_units: bool) -> int:
         return ERROR
     if doubt := traces.look_for_whitelist(setup):
         warn(doubt)
+    wide = (whitelist.excess(network) for network in setup.whitelisted)
+    show(f"note: {told}" for told in wide if told)
     say(f"{setup.path}: OK")
     return OK
 

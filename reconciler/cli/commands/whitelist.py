@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import click
 
-from reconciler.cli.console import OK, emit, say, warn
+from reconciler.cli import given
+from reconciler.cli.console import OK, emit, say, show, warn
 from reconciler.cli.options import examples, lock_timeout, output_format, verbosity
 from reconciler.config.setup import Setup
+from reconciler.errors import ConfigError, StoreError
+from reconciler.lines import counted
 from reconciler.network import Network
 from reconciler.passes import access, traces
 from reconciler.planning import whitelist as files
@@ -25,34 +29,59 @@ def whitelist() -> None:
     """
 
 
-@whitelist.command(epilog=examples("whitelist add 203.0.113.9 --comment office"))
-@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@whitelist.command(
+    epilog=examples(
+        "whitelist add 203.0.113.9 --comment office", "whitelist add --file partners.txt"
+    )
+)
+@given.networks
 @click.option("--comment", default="", help="Why; stored with the entry.")
+@click.option("--force", is_flag=True, help="Add the network even if it is wider than /8 or /7.")
 @lock_timeout
 @verbosity
 @click.pass_obj
-def add(setup: Setup, networks: tuple[str, ...], comment: str, lock_timeout: float) -> int:
-    """Add networks; the next pass stops dropping them."""
-    wanted = [Network.parse(text) for text in networks]
+def add(
+    setup: Setup,
+    networks: tuple[str, ...],
+    lists: tuple[str, ...],
+    skip: bool,
+    comment: str,
+    force: bool,
+    lock_timeout: float,
+) -> int:
+    """Add networks; the next pass stops dropping them.
+
+    `-` reads networks from standard input. A network wider than /8 (IPv4) or /7 (IPv6) needs
+    --force.
+    """
+    refusal = given.allowed if force else partial(_too_wide, setup)
+    wanted = given.judged(given.read(networks, lists), refusal, skip=skip)
     with _changing(setup, lock_timeout) as (_, kept):
         for network in wanted:
             old = kept.get(network, Exemption(network))
             kept[network] = Exemption(network, comment or old.comment)
+    show(f"{network}: whitelisted" for network in wanted)
     for network in wanted:
-        say(f"{network}: whitelisted")
+        if told := files.excess(network):
+            warn(told)
     return OK
 
 
 @whitelist.command(epilog=examples("whitelist remove 203.0.113.9"))
-@click.argument("networks", nargs=-1, required=True, metavar="NETWORK...")
+@given.networks
 @lock_timeout
 @verbosity
 @click.pass_obj
-def remove(setup: Setup, networks: tuple[str, ...], lock_timeout: float) -> int:
-    """Remove networks that `whitelist add` added."""
-    wanted = [Network.parse(text) for text in networks]
+def remove(
+    setup: Setup, networks: tuple[str, ...], lists: tuple[str, ...], skip: bool, lock_timeout: float
+) -> int:
+    """Remove networks that `whitelist add` added.
+
+    `-` reads networks from standard input.
+    """
+    wanted = given.judged(given.read(networks, lists), skip=skip)
     with _changing(setup, lock_timeout) as (current, kept):
-        found = [network for network in wanted if kept.pop(network, None)]
+        found = {network for network in wanted if kept.pop(network, None)}
     by_hand = {entry.network for entry in current.config.whitelist.networks}
     for network in wanted:
         note = "removed" if network in found else f"is not in {current.whitelist_file.path}"
@@ -88,9 +117,23 @@ def _changing(
         with traces.opened_whitelist(current) as before:
             kept = {entry.network: entry for entry in before}
             yield current, kept
-            if [*kept.values()] != before or (before and not file.text.strip()):
+            if [*kept.values()] != before or (before and not file.data):
                 written = files.save(file.path, kept.values(), mode=0o644)
                 traces.wrote_whitelist(current, written)
+
+
+def _too_wide(setup: Setup, network: Network) -> ConfigError | None:
+    """Return what it would do to whitelist so wide a network, if it is."""
+    told = files.excess(network)
+    if not told:
+        return None
+    try:
+        with access.opened(setup, write=False) as store:
+            inside = {ban for ban, _ in store.bans.inside(network, access.told(store).now)}
+        told += f": not enforced any more would be {counted(len(inside), 'stored ban')}"
+    except StoreError as error:
+        told += f" (how many bans that concerns cannot be told: {error.what})"
+    return ConfigError(told, "whitelist a narrower network, or use --force to add it anyway")
 
 
 def _nothing(_setup: Setup) -> None:
