@@ -13,6 +13,7 @@ from bench.run import Bench
 from bench.works import (
     first_apply,
     from_log,
+    lists,
     neighbours,
     packets,
     passes,
@@ -38,12 +39,15 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "passes": passes.measure,
     "neighbours": neighbours.measure,
     "routes": routes.measure,
+    "lists": lists.measure,
     "from-log": from_log.measure,
     "size": size.measure,
     "packets": packets.measure,
     "profile": profiling.measure,
 }
-QUICK: Final = ("start-up", "scan", "first-apply", "passes", "neighbours", "routes", "size")
+QUICK: Final = (
+    *("start-up", "scan", "first-apply", "passes", "neighbours", "routes", "lists", "size"),
+)
 
 
 def main() -> int:

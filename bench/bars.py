@@ -114,6 +114,13 @@ _ROUTES: Final = Bar(
     suffix=" ms",
 )
 
+_LISTS: Final = Bar(
+    "1,000 bans given at once with 2,000 whitelisted networks, to none",
+    1.5,
+    Key("many bans by hand", "treason, 2,000 whitelisted", 1_000),
+    Key("many bans by hand", "treason, no whitelist", 1_000),
+)
+
 BARS: Final = (
     _first("nftables", 100_000, "nft -f", 1.5),
     _first("nftables", 1_000_000, "nft -f", 1.0),
@@ -160,6 +167,7 @@ BARS: Final = (
     _reading("the journal", "journalctl -k -o cat --grep"),
     *_NEIGHBOURS,
     _ROUTES,
+    _LISTS,
     Bar(
         "the database after 60,000 bans came and went, to its greatest size",
         0.25,
@@ -184,7 +192,7 @@ GUARDS: Final = (
     _start("treason --help", 12),
     _start("treason reconcile --check", 26),
     *(evolve(bar, limit=bar.limit * _SCANNED[bar.measure]) for bar in BARS if bar.key == _SCAN),
-    *(evolve(bar, limit=2 * bar.limit) for bar in (*_NEIGHBOURS, _ROUTES)),
+    *(evolve(bar, limit=2 * bar.limit) for bar in (*_NEIGHBOURS, _ROUTES, _LISTS)),
 )
 """What no change may break: about twice the bars, in sizes that a quick run can afford."""
 

@@ -20,6 +20,7 @@ class Exempt:
         self._listed = {entry.network: entry for entry in reversed(setup.whitelist)}
         self._protected = {entry.network: entry for entry in protected}
         self._networks = collapse([*self._listed, *self._protected])
+        self._order = [*self._networks]  # which is searched without making anything
 
     def refusal(self, network: Network) -> ConfigError | None:
         """Return why the network is not banned: too wide, or nothing of it would be enforced."""
@@ -34,7 +35,7 @@ class Exempt:
 
     def remark(self, network: Network) -> str:
         """Return what of a stored ban is not enforced; empty if all of it is."""
-        if not overlaps(network, self._networks):
+        if not overlaps(network, self._order):
             return ""
         if not self._left(network):
             return ", but not enforced: it is exempt"
@@ -43,13 +44,13 @@ class Exempt:
     def _left(self, network: Network) -> Networks:
         """Return what of the network is not exempt."""
         alone = Networks.of([network])
-        return subtract(alone, self._networks) if overlaps(network, self._networks) else alone
+        return subtract(alone, self._networks) if overlaps(network, self._order) else alone
 
     def _named(self, network: Network) -> ConfigError:
         """Return the refusal that names the entry by which the network is exempt."""
-        at = bisect_right(self._networks, network)
-        wider = at > 0 and network <= self._networks[at - 1].end
-        first = self._networks[at - 1 if wider else at]
+        at = bisect_right(self._order, network)
+        wider = at > 0 and network <= self._order[at - 1].end
+        first = self._order[at - 1 if wider else at]
         if (entry := self._listed.get(first)) is not None:
             comment = " ".join(entry.comment.split())
             why = f" ({comment})" if comment else ""

@@ -87,8 +87,9 @@ class Counting:
 
     def keep(self, source: str, offences: Sequence[Offence]) -> None:
         """Remember what is not stored."""
+        looks_back = self._looks_back
         for o in offences:
-            if self._looks_back:
+            if looks_back:
                 subject = self.policy.subject(o.address)
                 self._unstored.setdefault(subject, []).append((source, o))
             if o.stamp is not None:
