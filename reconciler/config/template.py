@@ -9,7 +9,7 @@ from reconciler.toml import schema
 
 _TEXT: Final = """\
 # The configuration of treason. Each value below is the default; remove the "#" to change one.
-# Durations: 90s, 10m, 1h, 30d or permanent.
+# Durations: 90s, 10m, 1h, 30d, 2w or permanent.
 
 [treason]
 # A relative path starts at the directory of this file.
@@ -98,6 +98,7 @@ _TEXT: Final = """\
 # Other kernel messages that name a hostile peer. A ready rule is switched on by its name:
 # ufw-block, netfilter-log, tcp-md5, tcp-ao, martian-source. The built-in rules can be switched off
 # in the same way: treason-uncloaked, unexpectedly-shrunk, probing-zero-window, shrinks-window.
+# netfilter-log bans nobody without the prefix of the firewall's rule that is meant: prefix = "DROP: ".
 # To try rules:
 # treason test-rule.
 # [[rule]]
