@@ -24,10 +24,11 @@ _STDIN: Final = "-"
 
 @frozen
 class Given:
-    """A text that is to name a network; ``place`` is its file and line, if it stands in one."""
+    """A text that is to name a network; ``file`` and ``line`` tell where it stands, if in one."""
 
     text: str
-    place: str = ""
+    file: str = ""
+    line: int = 0
 
     @property
     def network(self) -> Network | None:
@@ -39,7 +40,7 @@ class Given:
 
     def refused(self, error: TreasonError) -> TreasonError:
         """Return the error with the place where the text stands."""
-        what = f"{self.place}: {error.what}" if self.place else error.what
+        what = f"{self.file}:{self.line}: {error.what}" if self.file else error.what
         return type(error)(what, error.hint)
 
 
@@ -134,7 +135,7 @@ def _listed(path: str) -> list[Given]:
         ) from None
     lines = held.decode("utf-8-sig", errors="backslashreplace").split("\n")
     found = [
-        Given(text, f"{name}:{number}")
+        Given(text, name, number)
         for number, line in enumerate(lines, 1)
         if (text := line.partition("#")[0].strip())
     ]

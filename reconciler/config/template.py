@@ -98,7 +98,8 @@ _TEXT: Final = """\
 # Other kernel messages that name a hostile peer. A ready rule is switched on by its name:
 # ufw-block, netfilter-log, tcp-md5, tcp-ao, martian-source. The built-in rules can be switched off
 # in the same way: treason-uncloaked, unexpectedly-shrunk, probing-zero-window, shrinks-window.
-# netfilter-log bans nobody without the prefix of the firewall's rule that is meant: prefix = "DROP: ".
+# netfilter-log bans nobody without the prefix of the firewall's rule that is meant, as in
+# prefix = "DROP: ".
 # To try rules:
 # treason test-rule.
 # [[rule]]

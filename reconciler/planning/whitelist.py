@@ -13,7 +13,8 @@ from typing import Final
 from attrs import frozen
 
 from reconciler import files
-from reconciler.errors import ConfigError
+from reconciler.errors import ConfigError, words
+from reconciler.lines import shortened
 from reconciler.network import Network
 from reconciler.toml import file as toml_file
 from reconciler.toml import schema
@@ -22,6 +23,9 @@ from reconciler.toml.schema import setting
 
 _WIDEST: Final = {4: 8, 6: 7}
 """The prefix lengths of the widest private networks, 10.0.0.0/8 and fc00::/7."""
+
+_TOLD: Final = 10
+"""Wrong entries that are named."""
 
 
 @frozen
@@ -33,9 +37,21 @@ class Exemption:
 
 
 def _exemptions(rows: object) -> tuple[Exemption, ...]:
-    if isinstance(rows, list):
-        return tuple(_exemption(row) for row in rows)
-    raise ValueError("must be a list of networks")
+    if not isinstance(rows, list):
+        raise TypeError("must be a list of networks")
+    found: list[Exemption] = []
+    refused: list[ValueError] = []
+    for row in rows:
+        try:
+            found.append(_exemption(row))
+        except ValueError as error:
+            refused.append(error)
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        reasons = [words(error).partition("\n")[0] for error in refused]
+        raise ValueError("; ".join(shortened(reasons, _TOLD)))
+    return tuple(found)
 
 
 def _exemption(row: object) -> Exemption:

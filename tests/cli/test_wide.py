@@ -1,4 +1,4 @@
-"""Whitelist entries so wide that nobody would be dropped any more."""
+"""Whitelist entries that are wrong, or so wide that nobody would be dropped any more."""
 
 import pytest
 from harness import Place
@@ -53,3 +53,14 @@ def test_an_entry_written_by_hand_is_told_by_the_check(place: Place) -> None:
     [note, end] = result.out.splitlines()
     assert (result.code, end) == (0, f"{place.config}: OK")
     assert note.startswith("note: 128.0.0.0/1 is wider than /8, the widest private network")
+
+
+def test_every_wrong_entry_of_a_long_list_is_named(place: Place) -> None:
+    """The first ten; what stands among many is not found one by one."""
+    wrong = [f"host{number}" for number in range(12)]
+    right = [f"192.0.2.{number}" for number in range(100)]
+    mixed = ", ".join(f'"{text}"' for text in (*right[:50], *wrong, *right[50:]))
+    (place.path / "whitelist.toml").write_text(f"networks = [{mixed}]")
+    told = place.treason("config", "check").out
+    assert all(f"'{text}' is not an IP address or network" in told for text in wrong[:10])
+    assert told.endswith("and 2 more\n")
