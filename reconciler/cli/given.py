@@ -118,7 +118,7 @@ def _together(refused: Sequence[TreasonError], others: Iterable[Network]) -> Tre
     first = refused[0]
     what, hint = first.what, first.hint
     if len(refused) > 1:
-        what += f" (and {len(refused) - 1:,} more are refused)"
+        what += f" (and {len(refused) - 1:,} more refused)"
     if any(True for _ in others):
         hint += "; nothing was changed: --skip-invalid takes the others"
     return type(first)(what, hint)

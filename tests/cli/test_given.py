@@ -88,7 +88,7 @@ def test_a_list_of_which_all_is_refused_is_an_error(place: Place, listed: Path) 
     listed.write_text("a\nb\n")
     before = place.snapshot()
     result = place.treason("ban", "--file", str(listed), "--skip-invalid")
-    assert (result.code, "(and 1 more are refused)" in result.err) == (1, True)
+    assert (result.code, "(and 1 more refused)" in result.err) == (1, True)
     assert "--skip-invalid" not in result.err
     assert place.snapshot() == before
 

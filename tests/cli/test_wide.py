@@ -13,7 +13,8 @@ def test_a_network_wider_than_any_private_one_needs_force(network: str, place: P
     before = place.snapshot()
     result = place.treason("whitelist", "add", "192.0.2.1", network)
     assert (result.code, result.out) == (1, "")
-    assert " would be dropped, whatever is banned: not enforced any more would be " in result.err
+    assert " would be dropped, whatever is banned; " in result.err
+    assert " would no longer be enforced" in result.err
     assert "use --force to add it anyway; nothing was changed" in result.err
     assert place.snapshot() == before
     forced = place.treason("whitelist", "add", "--force", network)
@@ -23,13 +24,18 @@ def test_a_network_wider_than_any_private_one_needs_force(network: str, place: P
 
 def test_the_bans_that_it_concerns_are_counted(place: Place) -> None:
     """Of its own family alone; without a database there are none."""
-    assert "would be 0 stored bans" in place.treason("whitelist", "add", "::/0").err
+    assert (
+        "0 stored bans would no longer be enforced" in place.treason("whitelist", "add", "::/0").err
+    )
     place.treason("ban", "9.9.9.9", "9.9.9.8", "200.0.0.1", "8001::1")
     assert "nobody in all of IPv4" in place.treason("whitelist", "add", "0.0.0.0/0").err
-    assert "would be 3 stored bans" in place.treason("whitelist", "add", "0.0.0.0/0").err
+    assert (
+        "3 stored bans would no longer be enforced"
+        in place.treason("whitelist", "add", "0.0.0.0/0").err
+    )
     half = place.treason("whitelist", "add", "0.0.0.0/1").err
     assert "nobody in 1/2 of IPv4" in half
-    assert "would be 2 stored bans" in half
+    assert "2 stored bans would no longer be enforced" in half
 
 
 def test_where_the_bans_cannot_be_counted_that_is_told(place: Place) -> None:

@@ -212,6 +212,7 @@ def test_netfilters_log_without_a_prefix_bans_nobody(more: str, place: Place) ->
     check = place.treason("config", "check")
     assert (check.code, said in check.err) == (0, True)
     assert f"{place.config}:" in check.err
+    assert said in place.treason("status").err
 
 
 def test_netfilters_log_with_a_prefix_bans(place: Place) -> None:

@@ -24,6 +24,8 @@ def status(setup: Setup, protection: bool, form: str) -> int:
     all.
     """
     backends, sources = setup.backends(), setup.sources()
+    if setup.config.rule:
+        setup.rules  # noqa: B018 - what keeps one from banning is warned of
     if protection:
         with access.opened(setup, write=False) as store:
             now = access.told(store).now

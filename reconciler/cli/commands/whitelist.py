@@ -130,7 +130,7 @@ def _too_wide(setup: Setup, network: Network) -> ConfigError | None:
     try:
         with access.opened(setup, write=False) as store:
             inside = {ban for ban, _ in store.bans.inside(network, access.told(store).now)}
-        told += f": not enforced any more would be {counted(len(inside), 'stored ban')}"
+        told += f"; {counted(len(inside), 'stored ban')} would no longer be enforced"
     except StoreError as error:
         told += f" (how many bans that concerns cannot be told: {error.what})"
     return ConfigError(told, "whitelist a narrower network, or use --force to add it anyway")
