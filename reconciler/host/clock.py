@@ -120,7 +120,7 @@ def judge(mark: Mark | None, seen: Look) -> tuple[Mark, Move | None]:
         started = evolve(fresh, steady=seen.uptime, doubted=seen.wall)
         return (started if unset else fresh), None
     same = mark.boot == seen.boot
-    time = mark.time + (max(0.0, seen.uptime - mark.uptime) if same else 0.0)
+    time = mark.time + max(0.0, seen.uptime - (mark.uptime if same else 0.0))
     ahead = seen.wall - time
     doubted_before = mark.doubted is not None or mark.frame is not None
     off = 0 if same or doubted_before else _LONGEST_OFF

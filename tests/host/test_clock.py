@@ -61,8 +61,15 @@ def test_after_a_reboot_only_going_back_is_doubted() -> None:
     assert judge(START, seen(T + 90 * DAY, -990, "b"))[0].steady is None
     for wall in (T - 2 * 3600, T + 800 * DAY, 5.0):
         told = believed(START, seen(wall, -990, "b"))
-        assert told.now == T + 1
+        assert told.now == T + 11
         assert told.doubt
+
+
+def test_what_went_by_since_a_boot_counts_before_the_first_look() -> None:
+    """No pass may have been made for days; a clock that was never set tells nothing of them."""
+    told = believed(START, Look(5 + 2 * DAY, 2 * DAY, "b"))
+    assert (told.now, "never set" in told.doubt) == (T + 2 * DAY + 1, False)
+    assert told.doubt
 
 
 def test_a_clock_that_was_never_set_is_never_believed() -> None:

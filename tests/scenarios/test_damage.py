@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from harness import Place
 
+from reconciler.execute import run
 from reconciler.network import Network
 from reconciler.passes import access
 
@@ -83,6 +84,19 @@ def test_a_page_of_any_table_is_found_by_each_pass(
         assert told in result.err
         assert result.json["backends"][0]["state"] == "in sync"
     assert held(nft) == BANS
+
+
+@pytest.mark.parametrize("index", ["bans_by_key", "bans_by_end", "bans_unguarded"])
+def test_a_damaged_page_of_an_index_keeps_no_pass_from_enforcing(
+    index: str, enforced: Place, nft: Nft
+) -> None:
+    """Who is protected now is not dropped any more, what is missing comes back; exit 1."""
+    page(enforced.database, index, wipe)
+    run(["ip", "address", "add", f"{BANS[0]}/32", "dev", "lo"])
+    for _ in range(2):
+        nft(f"delete element inet treason banned4 {{ {BANS[1]} }}")
+        result = enforced.treason("reconcile", "--no-scan")
+        assert (result.code, "damaged" in result.err, held(nft)) == (1, True, BANS[1:])
 
 
 def test_bans_of_a_damaged_table_are_made_again(enforced: Place, nft: Nft) -> None:
