@@ -4,6 +4,7 @@ All of it is real but the clocks. Commands run in this process, or in one that i
 """
 
 import ctypes
+import gc
 import io
 import json
 import os
@@ -102,6 +103,7 @@ class Disk:
                 while file.write(bytes(1024)):
                     pass
         if fault == "read-only":
+            gc.collect()  # a process that ends has no file open; this one may
             _call(_LIBC.mount(b"tmpfs", bytes(self.path), b"tmpfs", _REMOUNT | _RDONLY, b""))
         self.fault = fault
 

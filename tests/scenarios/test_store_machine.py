@@ -41,6 +41,7 @@ CROWD: Final = [f"203.0.113.{number}" for number in range(1, 13)]
 ALL: Final = frozenset([*ADDRESSES, *PEERS, *CROWD])
 BANS: Final = st.sampled_from([*ADDRESSES[:8], *NETWORKS, CROWD[0]])
 EXEMPT: Final = st.sampled_from([*ADDRESSES[:4], PEERS[0], CROWD[0]])
+GONE: Final = ["missing", "empty", "blank"]
 PAGES: Final = [
     *("bans", "history", "clients", "offences", "cursors", "changes", "verified", "treason_clock"),
     *("treason_identity", "whitelists", "carried_out", "bans_by_key", "bans_by_end"),
@@ -148,6 +149,16 @@ class Machine(RuleBasedStateMachine):
         ):
             self.doubt()
 
+    def set_clock(self, wrong: float) -> None:
+        """Set the wall clock; what is at most an hour is believed at once."""
+        self.goes_by(0)
+        if 0 < self.on.clocks.wrong <= HOUR:  # what was banned by it lasts so much longer
+            self.stored.delay(self.on.clocks.wrong)
+            self.kept.delay(self.on.clocks.wrong)
+        self.on.clocks.set(wrong)
+        if 0 < wrong <= HOUR:
+            self.doubt()
+
     def doubt(self) -> None:
         """Let no ban be sure that ends at all."""
         self.stored.doubt(self.time)
@@ -165,15 +176,20 @@ class Machine(RuleBasedStateMachine):
         result = self.on.treason(*arguments)
         assert result.code == 0 or (result.code == 1 and self.faults), result
         assert self.dropped() == before
+        assert result.code or arguments[0] == "whitelist" or self.lost not in GONE, result
         return result.code == 0
 
     @precondition(lambda self: not self.untraced)
-    @move(network=BANS, seconds=st.sampled_from([None, None, 600, HOUR, DAY]))
-    def ban(self, network: str, seconds: int | None) -> None:
+    @move(
+        networks=st.lists(BANS, min_size=1, max_size=3, unique=True),
+        seconds=st.sampled_from([None, 600, HOUR, DAY]),
+    )
+    def ban(self, networks: list[str], seconds: int | None) -> None:
         """Somebody bans, also whom nobody may drop."""
         length = ["--for", f"{seconds}s"] if seconds else []
-        if self.changes("ban", "--force", network, *length):
-            self.stored.ban(network, seconds, self.time)
+        if self.changes("ban", "--force", *networks, *length):
+            for each in networks:
+                self.stored.ban(each, seconds, self.time)
 
     @precondition(lambda self: not self.untraced)
     @move(network=st.one_of(BANS, st.sampled_from(PEERS)))
@@ -230,7 +246,8 @@ class Machine(RuleBasedStateMachine):
     def reconcile(self) -> None:
         """Make a pass."""
         before = self.dropped()
-        self.judge(before, self.on.treason("reconcile", "--no-create"))
+        options = ["--no-create"] if self.untraced else []
+        self.judge(before, self.on.treason("reconcile", *options))
 
     def judge(self, before: set[str], result: Result) -> None:
         """Hold a pass against the truth."""
@@ -238,7 +255,7 @@ class Machine(RuleBasedStateMachine):
         told = f"{result}\nbefore {sorted(before)}\nafter {sorted(after)}\n{self.stored}"
         assert result.code in {0, 1}, told
         assert not (after - before) & self.never, f"somebody exempt is newly dropped: {told}"
-        blind = self.gone or self.lost in {"missing", "empty", "blank"}
+        blind = self.gone or self.lost in GONE
         blind = blind or "nothing was changed" in result.err
         if result.code == 0:
             assert not blind, told
@@ -312,11 +329,11 @@ class Machine(RuleBasedStateMachine):
         self.on.disk.suffer("")
 
     @precondition(lambda self: not (self.lost or self.hot))
-    @move(how=st.sampled_from(["missing", "empty", "blank", *PAGES]))
+    @move(how=st.sampled_from([*GONE, *PAGES]))
     def lose(self, how: str) -> None:
         """Let the database be gone, or damaged in part."""
         self.copy, self.kept = self.on.disk.files(), self.stored.copy()
-        if how in {"missing", "empty", "blank"}:
+        if how in GONE:
             with self.on.disk.room():
                 self.on.disk.put({} if how == "missing" else {self.on.database: b""})
                 if how == "blank":
@@ -331,13 +348,13 @@ class Machine(RuleBasedStateMachine):
         """Put the database back as it was."""
         with self.on.disk.room():
             self.on.disk.put(self.copy)
-        self.taken = self.lost not in {"missing", "empty", "blank"}
+        self.taken = self.lost not in GONE
         self.stored, self.lost, self.known, self.untraced = self.kept, "", False, False
         self.hot = False
 
     @precondition(
         lambda self: (
-            self.lost in {"missing", "empty", "blank"}
+            self.lost in GONE
             and not self.untraced
             and not (self.on.disk.fault or self.gone)
         )
@@ -391,20 +408,14 @@ class Machine(RuleBasedStateMachine):
     @move(wrong=st.sampled_from([1800, 5 * HOUR, -5 * HOUR, 300 * DAY, -300 * DAY, YEARS, -YEARS]))
     def jump(self, wrong: int) -> None:
         """The wall clock jumps."""
-        self.goes_by(0)
-        self.on.clocks.set(wrong)
+        self.set_clock(wrong)
         self.doubtful = True
-        if abs(wrong) <= HOUR:  # that is believed at once
-            self.doubt()
-            self.stored.delay(wrong)
-            self.kept.delay(wrong)
 
     @precondition(lambda self: self.on.clocks.wrong)
     @move()
     def set_right(self) -> None:
         """The wall clock is set right."""
-        self.goes_by(0)
-        self.on.clocks.set(0)
+        self.set_clock(0)
 
     @move(off=st.sampled_from([60, HOUR, DAY]), unset=st.booleans())
     def reboot(self, off: int, unset: bool) -> None:
@@ -412,12 +423,12 @@ class Machine(RuleBasedStateMachine):
         self.goes_by(0)
         delay = off + HOUR + self.time - self.noted
         self.on.reboot(off)
-        self.on.clocks.set(-self.time if unset else 0)
+        self.set_clock(-self.time if unset else 0)
         self.doubtful |= unset
         self.stored.delay(delay)
         self.kept.delay(delay)
         self.own.clear()
-        self.untraced = self.lost in {"missing", "empty", "blank"}
+        self.untraced = self.lost in GONE
 
     @rule()
     def settle(self) -> None:
@@ -428,7 +439,7 @@ class Machine(RuleBasedStateMachine):
             self.restore()
         if self.gone:
             self.restore_whitelist()
-        self.on.clocks.set(0)
+        self.set_clock(0)
         force = ["--force"] if self.taken else []
         for _ in range(2):
             before = self.dropped()
