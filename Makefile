@@ -18,7 +18,7 @@ test: .venv/dev
 	.venv/bin/coverage combine --quiet
 	$(if $(PYTEST),,.venv/bin/coverage report)
 
-# Minutes: passes and scans killed at random moments, and a short fuzz.
+# Minutes: passes and scans killed at random moments, machines in trouble, and a short fuzz.
 test-slow: .venv/dev .venv/fuzz
 	$(inside) $(python) -m pytest -q -m slow $(PYTEST)
 

@@ -193,8 +193,13 @@ class Troubled:
         self.clocks.time += 2
 
         def kill() -> None:
-            count = iter(range(calls))
-            sys.setprofile(lambda *_: next(count, None) is None and os.kill(os.getpid(), 9))
+            left = iter(range(calls))
+
+            def call(*_: object) -> None:
+                if next(left, None) is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.setprofile(call)
             self.treason(*arguments)
 
         _in_child(kill)
