@@ -73,8 +73,8 @@ class Trouble(RuleBasedStateMachine):
     ``lost`` says what is wrong with the database's file, ``copy`` is what it was before; ``kept``
     is what that should know. ``gone`` says what is wrong with the whitelist, ``text`` is what it
     was. ``known`` says whether the program can know what it held. ``taken`` says that somebody put
-    another state of the database in place, ``hot`` that a journal may lie beside it, ``untraced``
-    that nothing tells any more that there was one. ``noted`` is when a pass last did all.
+    another state of the database in place, ``hot`` that a journal may lie beside it, ``traced``
+    that something tells since the boot that there was one. ``noted`` is when a pass last did all.
     """
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Trouble(RuleBasedStateMachine):
         self.lost = self.gone = self.text = ""
         self.copy: dict[Path, bytes] = {}
         self.kept = Stored()
-        self.known = self.taken = self.hot = self.untraced = self.doubtful = False
+        self.known = self.taken = self.hot = self.traced = self.doubtful = False
         self.noted = self.on.clocks.time
 
     def teardown(self) -> None:
@@ -117,6 +117,11 @@ class Trouble(RuleBasedStateMachine):
     def faults(self) -> bool:
         """Whether a pass may fail."""
         return bool(self.on.disk.fault or self.lost or self.gone)
+
+    @property
+    def untraced(self) -> bool:
+        """Whether nothing tells that a database is gone; the units create none then."""
+        return self.lost in GONE and not self.traced
 
     def goes_by(self, seconds: float) -> None:
         """Let time go by; a clock that is wrong for long is believed, if it was ever set."""
@@ -190,7 +195,7 @@ class Trouble(RuleBasedStateMachine):
         with self.on.disk.room():
             self.on.disk.put(self.copy)
         self.taken = self.lost not in GONE
-        self.stored, self.lost, self.known, self.untraced = self.kept, "", False, False
+        self.stored, self.lost, self.known = self.kept, "", False
         self.hot = False
 
     @precondition(
@@ -267,4 +272,4 @@ class Trouble(RuleBasedStateMachine):
         self.stored.delay(delay)
         self.kept.delay(delay)
         self.own.clear()
-        self.untraced = self.lost in GONE
+        self.traced = False

@@ -41,6 +41,7 @@ class Machine(Trouble):
             for each in CROWD:
                 self.stored.ban(each, None, self.time)
         assert self.on.treason("reconcile").code == 0
+        self.traced = True
 
     # People.
 
@@ -151,6 +152,7 @@ class Machine(Trouble):
             assert after <= may, f"dropped for ever: {told}"
         if result.code == 0:
             self.known, self.taken, self.hot, self.noted = True, False, False, now
+            self.traced = True
 
     @rule()
     def check(self) -> None:
