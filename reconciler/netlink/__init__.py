@@ -1,6 +1,7 @@
-"""The one place that speaks netlink (netlink(7)): to netfilter with its nf_tables, and to routing.
+"""The one place that speaks netlink (netlink(7)): to nf_tables, to routing, and about TCP sockets.
 
 `Connection` is a socket, `Message` what goes through it, `NetlinkError` how the kernel refuses.
+`Sockets` are the TCP sockets of a network namespace, `TcpSocket` is one of them.
 """
 
 from reconciler.netlink.connection import (
@@ -38,6 +39,7 @@ from reconciler.netlink.message import (
     text,
 )
 from reconciler.netlink.route import Routes, addresses, broadcasts, peers, routes
+from reconciler.netlink.sockdiag import Sockets, TcpSocket
 
 __all__ = [
     "ACK",
@@ -60,7 +62,9 @@ __all__ = [
     "NotPermitted",
     "Present",
     "Routes",
+    "Sockets",
     "Stale",
+    "TcpSocket",
     "TooLong",
     "addresses",
     "attribute",

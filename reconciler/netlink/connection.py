@@ -14,7 +14,7 @@ from typing import Final
 
 from reconciler.log import Log
 from reconciler.netlink.errors import CUT_OFF, refusal
-from reconciler.netlink.message import ACK, REQUEST, Message, attributes, number
+from reconciler.netlink.message import ACK, HEADER, REQUEST, Message, attributes, number
 
 _log = Log("netlink")
 
@@ -56,7 +56,7 @@ def messages(data: bytes) -> Iterator[bytes]:
     at = 0
     while at < len(data):
         length = int.from_bytes(data[at : at + 4], sys.byteorder)
-        if not _HEADER.size <= length <= len(data) - at:
+        if not HEADER <= length <= len(data) - at:
             raise refusal(errno.EBADMSG, CUT_OFF)
         yield data[at : at + length]
         at += (length + 3) & ~3
@@ -121,23 +121,39 @@ class Connection:
         anything else. Raise `NetlinkError`; it is `Stale`, at the end, when something changed while
         the kernel was listing (NLM_F_DUMP_INTR).
         """
+        start = HEADER + 1 + len(request.head)
+        for answer in self._answers(request, split):
+            length, kind, flags, _, port = _HEADER.unpack_from(answer)
+            if length < start:
+                raise refusal(errno.EBADMSG, CUT_OFF)
+            head, body = answer[HEADER + 1 : start], answer[start:length]
+            yield Message(kind, answer[HEADER], body, flags, port, head=head)
+
+    def runs(self, request: Message) -> Iterator[tuple[bytes, int]]:
+        """Do as `ask`, but yield the answers undivided: bytes, and how many each message has.
+
+        The messages of a run have the same length, kind and flags.
+        """
+        for run in self._answers(request, _runs):
+            yield run, int.from_bytes(run[:4], sys.byteorder)
+
+    def _answers(self, request: Message, split: Split) -> Iterator[bytes]:
+        """Send a request, and yield the answers with their headers, as they are split."""
         self._sequence += 1
-        size = 1 + len(request.head)
         self._send(_packed(request, REQUEST | ACK | request.flags, self._sequence))
         interrupted = False  # the rest of a dump comes all the same, and is to be read
         while True:
-            for kind, flags, sequence, port, body in self._received(wait=True, split=split):
+            for answer in split(self._block(wait=True)):
+                _, kind, flags, sequence, _ = _HEADER.unpack_from(answer)
                 if sequence != self._sequence:
                     continue
                 interrupted |= bool(flags & _INTERRUPTED)
                 if kind in {_ERROR, _DONE}:
-                    _judge(kind, flags, body)
+                    _judge(kind, flags, answer[HEADER:])
                     if interrupted:
                         raise refusal(errno.ERESTART)
                     return
-                if len(body) < size:
-                    raise refusal(errno.EBADMSG, CUT_OFF)
-                yield Message(kind, body[0], body[size:], flags, port, head=body[1:size])
+                yield answer
 
     def generation(self) -> int:
         """Return the number of the ruleset's generation: each commit in the namespace raises it."""
@@ -173,7 +189,7 @@ class Connection:
         """Send a batch, and read the answers to its messages, numbered from first to last."""
         self._send(begin, data)
         acknowledged = False
-        for kind, flags, sequence, _, body in self._received(wait=False):
+        for kind, flags, sequence, _, body in self._received():
             if kind == _ERROR and sequence >= first:
                 _judge(kind, flags, body)
                 acknowledged |= sequence == last
@@ -185,7 +201,7 @@ class Connection:
 
         Raise `AnswerLost` when some of it did not fit into the socket.
         """
-        for kind, flags, _, port, body in self._received(wait=False):
+        for kind, flags, _, port, body in self._received():
             yield Message(kind, body[0], body[_HEAD:], flags, port)
 
     def wait(self, seconds: float) -> None:
@@ -200,22 +216,21 @@ class Connection:
         except OSError as error:
             raise refusal(error.errno or 0) from None
 
-    def _received(
-        self, *, wait: bool, split: Split = messages
-    ) -> Iterator[tuple[int, int, int, int, bytes]]:
-        """Yield type, flags, sequence, port and body of what can be read: once, or until empty."""
-        while True:
-            try:
-                data = self._socket.recv(_READ, 0 if wait else socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                raise refusal(error.errno or 0) from None
-            for message in split(data):
+    def _received(self) -> Iterator[tuple[int, int, int, int, bytes]]:
+        """Yield type, flags, sequence, port and body of each message, until none is left."""
+        while block := self._block(wait=False):
+            for message in messages(block):
                 _, kind, flags, sequence, port = _HEADER.unpack_from(message)
-                yield kind, flags, sequence, port, message[_HEADER.size :]
-            if wait:
-                return
+                yield kind, flags, sequence, port, message[HEADER:]
+
+    def _block(self, *, wait: bool) -> bytes:
+        """Return what the kernel sent at once: whole messages; nothing where nothing is to wait."""
+        try:
+            return self._socket.recv(_READ, 0 if wait else socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
+        except OSError as error:
+            raise refusal(error.errno or 0) from None
 
     def _make_room(self, forced: int, allowed: int, size: int) -> None:
         """Let the socket hold ``size`` bytes, or as much as the caller may."""
@@ -232,9 +247,21 @@ def generation(event: Message) -> int | None:
     return int.from_bytes(dict(attributes(event.body))[_GENERATION_ID])
 
 
+def _runs(block: bytes) -> Iterable[bytes]:
+    """Return a block undivided where its messages have the same length, kind and flags."""
+    size = int.from_bytes(block[:4], sys.byteorder)
+    if size < HEADER or len(block) % size or size % 4:
+        return messages(block)
+    alike = len(block) // size
+    for at in range(8):  # length, kind and flags
+        if block[at::size] != block[at : at + 1] * alike:
+            return messages(block)
+    return [block]
+
+
 def _packed(message: Message, flags: int, sequence: int) -> bytes:
     body = bytes([message.family]) + message.head + message.body
-    return _HEADER.pack(_HEADER.size + len(body), message.kind, flags, sequence, 0) + body
+    return _HEADER.pack(HEADER + len(body), message.kind, flags, sequence, 0) + body
 
 
 def _judge(kind: int, flags: int, body: bytes) -> None:
@@ -245,7 +272,7 @@ def _judge(kind: int, flags: int, body: bytes) -> None:
     said = ""
     if kind == _ERROR and flags & _EXTENDED:
         (length,) = struct.unpack_from("=I", body, 4)
-        start = 4 + (_HEADER.size if flags & _CAPPED else (length + 3) & ~3)
+        start = 4 + (HEADER if flags & _CAPPED else (length + 3) & ~3)
         told = dict(attributes(body[start:])).get(_EXTENDED_TEXT, b"")
         said = told.rstrip(b"\0").decode(errors="replace")
     raise refusal(code, said)

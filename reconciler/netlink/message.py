@@ -21,6 +21,9 @@ APPEND: Final = 0x800
 NESTED: Final = 0x8000
 """Flags of a message (NLM_F_*), and of a type whose value is made of attributes (NLA_F_NESTED)."""
 
+HEADER: Final = 16
+"""Bytes of struct nlmsghdr, with which every message begins."""
+
 LONGEST: Final = 0xFFFF - 4
 """Bytes of the longest value of an attribute."""
 
