@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Confirming,
         ConfirmingBackend,
         DigestedBackend,
+        ExplainingSource,
         FingerprintedBackend,
         Listening,
         Marked,
@@ -34,8 +35,19 @@ if TYPE_CHECKING:
         SilenceAwareSource,
         Source,
         SourcePlugin,
+        SuspectingSource,
     )
-    from reconciler.model import Change, Damage, Desired, Observed, Plan, Record
+    from reconciler.model import (
+        Change,
+        Damage,
+        Desired,
+        Judgement,
+        NearMiss,
+        Observed,
+        Plan,
+        Record,
+        Suspect,
+    )
     from reconciler.network import Network
     from reconciler.networks import Networks
 
@@ -53,11 +65,14 @@ __all__ = [
     "Damage",
     "Desired",
     "DigestedBackend",
+    "ExplainingSource",
     "FingerprintedBackend",
     "InvalidNetwork",
+    "Judgement",
     "Listening",
     "Marked",
     "Needs",
+    "NearMiss",
     "Network",
     "Networks",
     "NoSettings",
@@ -70,6 +85,8 @@ __all__ = [
     "Source",
     "SourcePlugin",
     "SourceUnreadable",
+    "Suspect",
+    "SuspectingSource",
     "TreasonError",
     "execute",
     "files",

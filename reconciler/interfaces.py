@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from attrs import field, frozen
 from attrs.validators import matches_re
 
-from reconciler.model import Observed, Plan, Record
+from reconciler.model import NearMiss, Observed, Plan, Record, Suspect
 
 _NAME = matches_re(r"[a-z][a-z0-9_-]*")
 
@@ -45,6 +45,29 @@ class SilenceAwareSource(Source, Protocol):
 
         It is asked of an object that is not read. Raise `SourceUnreadable` as `read` does.
         """
+
+
+@runtime_checkable
+class SuspectingSource(Source, Protocol):
+    """A source that judges by itself what it sees again and again, over several passes.
+
+    Its records have a `Judgement`. What it suspects is stored with its cursor, and is given to the
+    source of the next pass.
+    """
+
+    def recall(self, suspects: Sequence[Suspect]) -> None:
+        """Take what the last pass suspected. It is called before `read`, if at all."""
+
+    def suspects(self) -> Iterable[Suspect]:
+        """Return all that is suspected now that `read` has ended; what is left out is forgotten."""
+
+
+@runtime_checkable
+class ExplainingSource(Source, Protocol):
+    """A source that can tell what came near an offence, for `treason test-rule`."""
+
+    def near_misses(self) -> Iterable[NearMiss]:
+        """Return what came near, now that `read` has ended, and why it is no offence."""
 
 
 class Backend(Protocol):

@@ -12,14 +12,26 @@ from reconciler.networks import NOTHING, Networks
 
 
 @frozen
+class Judgement:
+    """What a source has judged by itself: who offends, against which rule."""
+
+    rule: str
+    address: Network
+    peer_port: int | None = None
+    local_port: int | None = None
+
+
+@frozen
 class Record:
-    """One message as a source read it.
+    """One message as a source read it, or what a source has judged by itself.
 
     ``facility`` and ``level`` are those of syslog (RFC 5424 §6.2.1), None where the carrier does
     not tell. ``sequence`` and ``monotonic`` (seconds since boot) are the kernel's, ``time`` is
     seconds since the epoch. ``trusted`` says that the carrier vouches that the kernel wrote it.
     ``repeated`` counts how often the carrier says that the message came. ``latest`` is when it was
     made at the latest (seconds since the epoch), where ``time`` is not told.
+    Of what a source has judged, ``judgement`` tells who it was: no pattern is held against the
+    text, which is evidence for people.
     """
 
     text: str
@@ -33,6 +45,36 @@ class Record:
     boot_id: str | None = None
     repeated: int = 1
     latest: float | None = None
+    judgement: Judgement | None = None
+
+
+@frozen
+class Suspect:
+    """What may be an offence if it lasts: a source looks at it again in the next pass.
+
+    ``thing`` names it, in the source's own words, ``rule`` is the one that it may offend against.
+    ``since`` is when it was first seen so, in seconds of a clock of the source's choice, ``looks``
+    how often. ``judged`` says that a record was made of it. ``note`` is for the source alone.
+    """
+
+    thing: str
+    rule: str
+    address: Network
+    since: float
+    looks: int
+    peer_port: int | None = None
+    local_port: int | None = None
+    judged: bool = False
+    note: str = ""
+
+
+@frozen
+class NearMiss:
+    """What comes near an offence against a rule and is none, or not yet: evidence, and why."""
+
+    rule: str
+    text: str
+    why: str
 
 
 @frozen

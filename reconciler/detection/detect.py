@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Final, Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from reconciler.detection.policy import Policy
-from reconciler.model import Offence, Record
+from reconciler.model import Judgement, Offence, Record
 from reconciler.network import Network
 
 _V4: Final = r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
@@ -93,6 +93,18 @@ class LazyPattern:
         return self._compiled.search(text)
 
 
+class NoPattern:
+    """Stands in a rule whose offences a source judges by itself: it matches no text."""
+
+    pattern: Final = ""
+
+    def fullmatch(self, _text: str, /) -> Match | None:
+        """Match nothing."""
+        return None
+
+    search = fullmatch
+
+
 @frozen
 class Rule:
     """A pattern that must match the whole text of a record.
@@ -101,6 +113,7 @@ class Rule:
     ``count``. ``needle`` is a text that stands in every match: sources skip records without it.
     ``sources`` names those whose records it is for (none: all). With a ``policy`` of its own its
     offences are counted by themselves. ``report_only`` offences are stored and cause no ban.
+    A rule that is ``judged`` has no pattern: sources judge by themselves what offends against it.
     """
 
     name: str
@@ -110,6 +123,20 @@ class Rule:
     policy: Policy | None = None
     report_only: bool = False
 
+    @property
+    def judged(self) -> bool:
+        """Whether sources judge by themselves."""
+        return isinstance(self.pattern, NoPattern)
+
+
+def judged(name: str, policy: Policy | None, sources: tuple[str, ...] = ("sockets",)) -> Rule:
+    """Return a rule whose offences the sources judge by themselves."""
+    return Rule(name, NoPattern(), f"judged as {name}", sources, policy)
+
+
+_HOUR: Final = 3600
+_AN_HOUR_AND_MORE: Final = Policy(ban_for=_HOUR, escalate=4, max_ban=30 * 24 * _HOUR)
+"""Of what an honest peer may look like for a while: not for good."""
 
 RULES: Final = (
     Rule(
@@ -140,11 +167,20 @@ RULES: Final = (
         ),
         " Bad, what else can I say?",
     ),
+    judged("zero-window", _AN_HOUR_AND_MORE),
+    # Each offence is an occasion; the third one in a day makes a ban.
+    judged("zero-window-in-company", evolve(_AN_HOUR_AND_MORE, threshold=3, window=24 * _HOUR)),
+    judged("sockstress", evolve(_AN_HOUR_AND_MORE, threshold=20, window=_HOUR)),
 )
 
 
 def detect(record: Record, rules: Sequence[Rule] = RULES) -> Offence | None:
-    """Return the offence that the record names, or None. The first rule that matches decides."""
+    """Return the offence that the record names, or None. The first rule that matches decides.
+
+    What a source has judged by itself is one if its rule is among the rules.
+    """
+    if record.judgement is not None:
+        return _of_judgement(record, record.judgement, rules)
     for rule in rules:
         if rule.needle in record.text and (match := rule.pattern.fullmatch(record.text)):
             try:
@@ -158,14 +194,7 @@ def offence(record: Record, rule: Rule, match: Match) -> Offence:
     """Read what the rule matched; raise ValueError, with the reason, if it names no peer."""
     groups = match.groupdict()
     address = Network.parse(groups["address"] or "")  # raises InvalidNetwork, which is one, too
-    if not address.is_host:
-        raise ValueError(f"{address} is a network, not the address of a peer")
-    if address == _NATIVE_IPV6:
-        raise ValueError(f"{address} stood for every native IPv6 peer before Linux 2.6.26")
-    subject = within(address)
-    for first, last, kind in _NOBODY:
-        if first <= subject <= last:
-            raise ValueError(f"{address} can be no peer: {kind}")
+    _check(address)
     return Offence(
         address=address,
         rule=rule.name,
@@ -179,6 +208,40 @@ def offence(record: Record, rule: Rule, match: Match) -> Offence:
         boot=record.boot_id and record.boot_id.replace("-", ""),
         guess=record.latest,
     )
+
+
+def _of_judgement(record: Record, found: Judgement, rules: Sequence[Rule]) -> Offence | None:
+    if not any(rule.judged and rule.name == found.rule for rule in rules):
+        return None
+    try:
+        _check(found.address)
+    except ValueError:
+        return None
+    return Offence(
+        address=found.address,
+        rule=found.rule,
+        evidence=record.text,
+        trusted=record.trusted,
+        peer_port=found.peer_port,
+        local_port=found.local_port,
+        time=record.time,
+        count=record.repeated,
+        micros=_micros(record.monotonic),
+        boot=record.boot_id and record.boot_id.replace("-", ""),
+        guess=record.latest,
+    )
+
+
+def _check(address: Network) -> None:
+    """Raise ValueError, with the reason, where no peer can have the address."""
+    if not address.is_host:
+        raise ValueError(f"{address} is a network, not the address of a peer")
+    if address == _NATIVE_IPV6:
+        raise ValueError(f"{address} stood for every native IPv6 peer before Linux 2.6.26")
+    subject = within(address)
+    for first, last, kind in _NOBODY:
+        if first <= subject <= last:
+            raise ValueError(f"{address} can be no peer: {kind}")
 
 
 def within(address: Network) -> Network:

@@ -8,7 +8,7 @@ from attrs import evolve, field, fields, frozen
 from attrs.validators import min_len, optional
 
 from reconciler.detection import pattern
-from reconciler.detection.detect import RULES, Rule
+from reconciler.detection.detect import RULES, Rule, judged
 from reconciler.detection.pattern import UserPattern
 from reconciler.detection.policy import Policy
 from reconciler.errors import ConfigError
@@ -52,8 +52,9 @@ class RuleTable:
     """One ``[[rule]]``.
 
     Without ``pattern`` it changes the built-in or ready rule of that name, or switches it on or
-    off; what is None stays as that rule has it. ``prefix`` is what netfilter's messages begin with,
-    ``policy`` holds the keys of `Policy` that it sets.
+    off; what is None stays as that rule has it. One that is neither is a rule whose offences its
+    ``sources`` judge by themselves. ``prefix`` is what netfilter's messages begin with, ``policy``
+    holds the keys of `Policy` that it sets.
     """
 
     name: str = setting("", _name)
@@ -217,7 +218,9 @@ def _misnamed(rows: Iterable[Mapping[str, Any]]) -> list[Problem]:
         elif "pattern" not in row and name not in _names(known()):
             reason = schema.unknown("rule", name, _names(known()))
             if not reason.endswith("?"):
-                reason += ": one of your own needs a pattern"
+                if "sources" in row:
+                    continue
+                reason += ": one of your own needs a pattern, or sources that judge by themselves"
             problems.append(Problem(tables, "name", f"name: {reason}"))
     return problems
 
@@ -237,7 +240,8 @@ def _rule(table: RuleTable) -> Rule:
         from reconciler.detection import ready  # noqa: PLC0415 - as above
 
         return ready.prefixed(table.prefix)
-    return next(rule for rule in known() if rule.name == table.name)
+    named = (rule for rule in known() if rule.name == table.name)
+    return next(named, judged(table.name, None, table.sources or ()))
 
 
 def _changed(rule: Rule, table: RuleTable, policy: Policy) -> Rule:
@@ -245,6 +249,6 @@ def _changed(rule: Rule, table: RuleTable, policy: Policy) -> Rule:
     return evolve(
         rule,
         sources=rule.sources if table.sources is None else table.sources,
-        policy=evolve(policy, **table.policy) if table.policy else None,
+        policy=evolve(rule.policy or policy, **table.policy) if table.policy else rule.policy,
         report_only=rule.report_only if keeps else bool(table.report_only),
     )

@@ -87,7 +87,7 @@ class Counting:
 
     def keep(self, source: str, offences: Sequence[Offence]) -> None:
         """Remember what is not stored."""
-        looks_back = self._looks_back
+        looks_back = self._looks_back(offences)
         for o in offences:
             if looks_back:
                 subject = self.policy.subject(o.address)
@@ -132,14 +132,16 @@ class Counting:
 
     def _past(self, offences: Sequence[Offence], lifts: Mapping[Network, float]) -> Past:
         """Return what is stored of the same networks, as far as a policy asks for it."""
-        escalating = any(policy.escalate > 1 for policy in self._policies)
-        if not (offences and (escalating or self._looks_back)):
+        policies = self._policies(offences)
+        escalating = any(policy.escalate > 1 for policy in policies)
+        looks_back = self._looks_back(offences)
+        if not (escalating or looks_back):
             return Past()
         earlier: list[Offence] = []
         subjects = {self.policy.subject(offence.address) for offence in offences}
-        if self._looks_back:
+        if looks_back:
             since = min(offence.when(self.now) for offence in offences)
-            since -= max(policy.window for policy in self._policies)
+            since -= max(policy.window for policy in policies)
             stored = self.store.offences.of(subjects, since, self.now + _CLOCK)
             unstored = [o for each in subjects for _, o in self._unstored.get(each, ())]
             earlier = self._unsettled(self._counting([*stored, *unstored]), lifts)
@@ -156,14 +158,15 @@ class Counting:
             if offence.when(self.now) > lifts.get(self.policy.subject(offence.address), -math.inf)
         ]
 
-    @property
-    def _policies(self) -> Collection[Policy]:
-        return [self.policy, *(rule.policy for rule in self.rules if rule.policy is not None)]
+    def _policies(self, offences: Iterable[Offence]) -> Collection[Policy]:
+        """Return the policies that these offences go by."""
+        own = {rule.name: rule.policy or self.policy for rule in self.rules}
+        names = {offence.rule for offence in offences}
+        return [own.get(name, self.policy) for name in names]
 
-    @property
-    def _looks_back(self) -> bool:
+    def _looks_back(self, offences: Iterable[Offence]) -> bool:
         """Whether what was stored before can matter."""
-        return any(policy.threshold > 1 for policy in self._policies)
+        return any(policy.threshold > 1 for policy in self._policies(offences))
 
 
 def guessed(offences: Sequence[Offence], now: int) -> list[Offence]:

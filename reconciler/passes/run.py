@@ -147,7 +147,7 @@ class Pass:
         """
         ended = self.store.attempt_to_read(partial(self.store.bans.ended, self.now)) or []
         policy, tables = self.setup.config.policy, self.setup.config.rule
-        rules = self.setup.rules if tables else ()  # only those can have policies of their own
+        rules = self.setup.rules if tables else ()  # the built-in windows are a day at most
         if self.clock.doubt or self.store.damage:
             return []  # they do not count any more, and count again should that be wrong
         if not self.options.write:

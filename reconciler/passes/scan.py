@@ -19,7 +19,7 @@ from reconciler.errors import StoreError, TreasonError, describe, guarded, trace
 from reconciler.host import listeners
 from reconciler.host.clock import SURE, Clock
 from reconciler.host.deadline import Run, limited
-from reconciler.interfaces import NotingSource, Source, Spec
+from reconciler.interfaces import NotingSource, Source, Spec, SuspectingSource
 from reconciler.lines import counted, first_few
 from reconciler.log import Log
 from reconciler.model import Ban, Offence
@@ -134,6 +134,8 @@ class Scanner:
             return Reading(name, notes=("not read: no rule applies to this source",))
         tally = _Tally()
         cursor = self.store.cursors.get(name)
+        if isinstance(source, SuspectingSource):
+            run(partial(source.recall, self.store.suspects.of(name)))
         coming = self._recognised(source, cursor, rules, tally)
         more = partial(run, lambda: [*islice(coming, _BATCH)])
         batch = more()  # often all: the database is not locked meanwhile
@@ -146,6 +148,8 @@ class Scanner:
                 notes = (*run(partial(_notes, name, source)), *tally.notes())
                 if self.write:
                     self.store.cursors.move(name, run(source.cursor))
+                    if isinstance(source, SuspectingSource):
+                        self.store.suspects.keep(name, run(lambda: [*source.suspects()]))
         except BaseException:
             self._counting.forget(name, before)
             raise
@@ -161,6 +165,8 @@ class Scanner:
         for record in source.read(cursor, [rule.needle for rule in rules]):
             offence = detect(record, rules)
             if offence is None:
+                if record.judgement is not None:
+                    tally.unjudged[record.judgement.rule] += record.repeated
                 continue
             if not (offence.trusted or self.userspace):
                 tally.refused += offence.count
@@ -236,6 +242,7 @@ class _Tally:
     outbound: int = 0
     undated: int = 0
     impossible: Counter[Network] = field(factory=Counter)
+    unjudged: Counter[str] = field(factory=Counter)
     sightings: list[str] = field(factory=list)
     examples: list[str] = field(factory=list)
     bans: dict[Network, Ban] = field(factory=dict)
@@ -243,6 +250,8 @@ class _Tally:
 
     def notes(self) -> Iterator[str]:
         """Yield what is to be said of records that nobody can be banned for."""
+        for rule, count in self.unjudged.items():
+            yield f"{counted(count, 'offence')} against the rule {rule!r}, which is not on"
         if self.impossible:
             total = counted(self.impossible.total(), "message")
             some = first_few(sorted(self.impossible))

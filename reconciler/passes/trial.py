@@ -8,9 +8,9 @@ from typing import Any, Final, Generic, TypeVar
 from attrs import define, evolve, field, frozen
 
 from reconciler.detection import pattern
-from reconciler.detection.detect import Rule, offence
+from reconciler.detection.detect import Rule, detect, offence
 from reconciler.errors import words
-from reconciler.model import Offence, Record
+from reconciler.model import NearMiss, Offence, Record
 
 T = TypeVar("T")
 
@@ -86,6 +86,10 @@ class Trial:
         """Try the rules in order, as `detect` does."""
         self.records += 1
         text = record.text
+        if record.judgement is not None:
+            if found := detect(record, self.rules):
+                self._matched(self.results[found.rule], record, found)
+            return
         near = [rule for rule in self.rules if rule.needle in text]
         for rule in near:
             if match := rule.pattern.fullmatch(text):
@@ -101,12 +105,17 @@ class Trial:
                 self.idle_matches[rule.name] += 1
                 break
 
+    def miss(self, near: NearMiss) -> None:
+        """Take what a source says of what came near an offence."""
+        if near.rule in self.results:
+            self.results[near.rule].almost.add(lambda: Miss(near.text, near.why))
+
     def _matched(self, result: RuleResult, record: Record, found: Offence) -> None:
         if not (found.trusted or self.userspace):
             self._refuse(result, record.text, _unvouched(record))
         elif self.ports is None or found.local_port is None or found.local_port in self.ports:
             result.matches.add(lambda: found)
-            self.unproven += record.facility is None
+            self.unproven += record.facility is None and record.judgement is None
             if self._is_new(found):
                 self.offences.append(evolve(found, evidence=""))  # it would be most of the memory
         else:

@@ -14,7 +14,7 @@ from reconciler.detection.policy import Policy
 from reconciler.errors import ConfigError, StoreError
 from reconciler.host import listeners
 from reconciler.host.deadline import Run, limited
-from reconciler.interfaces import NotingSource, Source
+from reconciler.interfaces import ExplainingSource, NotingSource, Source, SuspectingSource
 from reconciler.passes import access
 from reconciler.passes.counting import guessed
 from reconciler.passes.trial import Trial
@@ -33,7 +33,7 @@ def run(setup: Setup, trial: Trial, name: str) -> TrialResult:
     """Try the rules on all that a source has, and judge what they found."""
     make = setup.sources((name,))[name]
     begun = time.perf_counter()
-    reading = partial(_read, make, trial)
+    reading = partial(_read, partial(_made, setup, name, make), trial)
     notes = limited(setup.config.treason.pass_timeout, name, reading)
     seconds = time.perf_counter() - begun
     notes += [doubt for rule in trial.rules for doubt in rules.doubts(rule)]
@@ -44,18 +44,50 @@ def run(setup: Setup, trial: Trial, name: str) -> TrialResult:
     return TrialResult(trial, found, policy, seconds, [*notes, *remarks(trial, policy)])
 
 
-def _read(make: Callable[[], Source], trial: Trial, run: Run) -> list[str]:
+def _made(setup: Setup, name: str, make: Callable[[], Source]) -> tuple[Source, str | None]:
+    """Make a source, and return it with its cursor; a log is read from its beginning.
+
+    One that judges what lasts gets what the last pass suspected, as far as that can be read.
+    """
+    source = make()
+    if not isinstance(source, SuspectingSource):
+        return source, None
+    try:
+        with access.opened(setup, write=False) as store:
+            source.recall(store.suspects.of(name))
+            return source, store.cursors.get(name)
+    except StoreError:
+        return source, None  # it is said when the facts are read
+
+
+def _read(make: Callable[[], tuple[Source, str | None]], trial: Trial, run: Run) -> list[str]:
     """Try each record that the source has; return its notes."""
 
     def read() -> list[str]:
-        source = make()
-        for record in source.read(None, [""]):
+        source, cursor = make()
+        for record in source.read(cursor, [""]):
             trial.take(record)
             if len(trial.offences) >= _MOST:
                 return [f"{_MOST:,} records matched; what follows was not read"]
+        if isinstance(source, ExplainingSource):
+            for near in source.near_misses():
+                trial.miss(near)
         return [*source.notes()] if isinstance(source, NotingSource) else []
 
     return run(read)
+
+
+def judged(setup: Setup, names: Sequence[str], most: int | None) -> Trial:
+    """Return a trial of the rules whose offences sources judge by themselves: see `choose`."""
+    named = [rules.chosen(name, setup.config.rule, setup.config.policy) for name in names]
+    picked = [rule for rule in named or setup.rules if rule.judged]
+    if not picked:
+        raise ConfigError(
+            f"no rule that sources judge by themselves is {'among these' if named else 'on'}",
+            "name one: --rule zero-window",
+        )
+    ports = listeners.ports() if setup.config.policy.listeners_only else None
+    return Trial(picked, ports=ports, most=most)
 
 
 def choose(setup: Setup, tried: str | None, names: Sequence[str], most: int | None) -> Trial:
@@ -69,8 +101,14 @@ def choose(setup: Setup, tried: str | None, names: Sequence[str], most: int | No
     if tried is None and not names:
         on = {rule.name for rule in setup.rules}
         idle = [rule for rule in rules.known() if rule.name not in on]
-        return Trial(setup.rules, idle, userspace, ports, most)
+        matching = [rule for rule in setup.rules if not rule.judged]
+        return Trial(matching, idle, userspace, ports, most)
     picked = [rules.chosen(name, setup.config.rule, policy) for name in dict.fromkeys(names)]
+    if wrong := next((rule.name for rule in picked if rule.judged), None):
+        raise ConfigError(
+            f"rule {wrong!r} has no pattern: no log can show what it judges",
+            f"look at the sockets: treason test-rule --sockets --rule {wrong}",
+        )
     if tried is not None:
         try:
             read = pattern.read(tried)

@@ -213,16 +213,33 @@ _SEVENTH: Final = (
     ) STRICT, WITHOUT ROWID""",
 )
 
+# What the sources that judge by themselves are to look at again.
+_EIGHTH: Final = (
+    """CREATE TABLE suspects (
+        source TEXT NOT NULL,
+        thing TEXT NOT NULL,
+        rule TEXT NOT NULL,
+        key BLOB NOT NULL,
+        since REAL NOT NULL,
+        looks INTEGER NOT NULL,
+        peer_port INTEGER,
+        local_port INTEGER,
+        judged INTEGER NOT NULL,
+        note TEXT NOT NULL,
+        PRIMARY KEY (source, thing)
+    ) STRICT, WITHOUT ROWID""",
+)
+
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
 """Those that note each change of a ban."""
 
 NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     *("prunings", "treason_identity", "marks", "carried_out", "treason_clock", "bans_set_back"),
-    "whitelists",
+    *("whitelists", "suspects"),
     *("badips_insert", "bans_renamed", *TRIGGERS),
 }
-_STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH)
+_STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH)
 VERSION: Final = len(_STEPS)
 IDENTIFIED: Final = 5
 """The version from which on a database has an identity."""

@@ -23,6 +23,7 @@ from reconciler.store.marks import Marks
 from reconciler.store.offences import Offences
 from reconciler.store.opening import connect, connect_to_enforce
 from reconciler.store.refusals import is_damage
+from reconciler.store.suspects import Suspects
 from reconciler.store.whitelists import Whitelists
 
 T = TypeVar("T")
@@ -63,6 +64,7 @@ class Store:
         self.changes = Changes(database)
         self.marks = Marks(database)
         self.integrity = Integrity(database, self.bans)
+        self.suspects = Suspects(database)
         self.whitelists = Whitelists(database)
         self._pruned = False
 

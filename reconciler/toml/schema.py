@@ -3,12 +3,14 @@
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
 from reconciler.errors import words
+from reconciler.toml import duration
 
 T = TypeVar("T")
 
@@ -67,8 +69,9 @@ def fill(cls: type[T], table: Mapping[str, Any], tables: tuple[str, ...] = ()) -
     """Build the attrs class ``cls``; ``tables`` name where the table stands. Raise `Refused`.
 
     A field made by `setting`, or with an attrs converter, takes what that takes; any other takes
-    what its annotation says: str, bool, int, float, Path, list[X], tuple[X, ...], dict[str, X],
-    unions of these, and attrs classes, which are tables. One made by `internal` is no key.
+    what its annotation says: str, bool, int, float, Path, timedelta (a duration that ends, such as
+    "10s"), list[X], tuple[X, ...], dict[str, X], unions of these, and attrs classes, which are
+    tables. One made by `internal` is no key.
     """
     hints = get_type_hints(cls)
     fields = {field.alias or field.name: field for field in _keys(cls) if field.init}
@@ -154,6 +157,8 @@ def _typed(value: Any, hint: Any, tables: tuple[str, ...]) -> Any:
                 return _typed(value, arm, tables)
     if hint is Path and isinstance(value, str):
         return Path(value)
+    if hint is timedelta:
+        return timedelta(seconds=duration.finite(value))
     kind = dict if attrs.has(hint) else _ORIGINS.get(get_origin(hint), get_origin(hint)) or hint
     if kind is float and type(value) is int:
         return float(value)

@@ -1,0 +1,61 @@
+"""That the kernel tells of sockets at all: what is not told must not pass for peace."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from reconciler import Network, SourceUnreadable
+from reconciler.netlink import NetlinkError, Sockets, TcpSocket
+
+_LOOPBACK: Final = Network.parse("127.0.0.1")
+_FREEBIND: Final = 15  # IP_FREEBIND, linux/in.h: the address need not be there
+_LISTEN: Final = 10
+_MODULES: Final = "load the modules: modprobe -a inet_diag tcp_diag"
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn what the kernel refuses into `SourceUnreadable`."""
+    try:
+        yield
+    except NetlinkError as error:
+        raise SourceUnreadable(
+            f"cannot ask the kernel about its TCP sockets (sock_diag): {error.what}",
+            error.hint or f"{_MODULES}; in a sandbox, allow AF_NETLINK",
+        ) from None
+
+
+def proved(sockets: Sockets) -> None:
+    """Find a socket of our own by dump and by exact query. Raise `SourceUnreadable`.
+
+    Where the module is missing, the kernel says of every socket that it is gone.
+    """
+    try:
+        with socket.socket() as own:
+            own.setsockopt(socket.IPPROTO_IP, _FREEBIND, 1)
+            own.bind((str(_LOOPBACK), 0))
+            own.listen(1)
+            port = own.getsockname()[1]
+            listed = [*sockets.dump(states=(_LISTEN,), ports=(port,))]
+            found = sockets.find(_LOOPBACK, port, None, 0)
+    except OSError as error:
+        raise SourceUnreadable(
+            f"cannot open a TCP socket, to prove that the kernel tells of it: {error.strerror}",
+            "in a sandbox, allow AF_INET",
+        ) from None
+    _check(listed, found)
+
+
+def _check(listed: list[TcpSocket], found: TcpSocket | None) -> None:
+    if not listed or found is None or found.cookie not in {each.cookie for each in listed}:
+        how = "in a list" if not listed else "by its address"
+        raise SourceUnreadable(
+            f"the kernel does not tell of TCP sockets: one of our own was not found {how}", _MODULES
+        )
+    if found.window is None:
+        raise SourceUnreadable(
+            f"Linux {os.uname().release} does not tell the window of a peer; 5.4 is needed",
+            "use the source kmsg, and: treason init --kernel-message",
+        )

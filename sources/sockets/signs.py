@@ -1,0 +1,86 @@
+"""What one look at a socket says: the attack, what is like it, and the words for both. Pure."""
+
+from typing import Final
+
+from reconciler import Network
+from reconciler.netlink import TcpSocket
+
+RETRANSMIT, PERSIST = 1, 4
+"""Timers: a segment waits for its acknowledgement; a closed window is probed (`tcp_probe0`)."""
+
+_STATES: Final = {1: "established", 4: "fin-wait-1", 8: "close-wait", 9: "last-ack", 11: "closing"}
+"""Those in which data may wait for the peer, ``net/tcp_states.h``."""
+
+_LEAST_TIMEOUT: Final = 200_000
+"""Microseconds that Linux waits at least: TCP_RTO_MIN."""
+
+_GROWN: Final = 4
+_DOUBLED_TWICE: Final = 2
+_HEALTHY: Final = 60_000
+"""Milliseconds within which a healthy connection has sent, and heard of its peer."""
+
+
+def over(one: TcpSocket) -> bool:
+    """Whether more is in flight than the peer's window allows, and the kernel waits for it."""
+    waiting = one.timer == RETRANSMIT and one.state in _STATES
+    return waiting and one.window is not None and one.in_flight > one.window
+
+
+def stalled(one: TcpSocket) -> bool:
+    """Whether the window is closed with nothing in flight, and the kernel probes it."""
+    return one.timer == PERSIST and one.state in _STATES and one.unsent > 0 and not one.in_flight
+
+
+def healthy(one: TcpSocket) -> bool:
+    """Whether data was sent and acknowledged within the last minute, and nothing is stuck."""
+    lately = max(one.since_sent, one.since_heard) <= _HEALTHY
+    return lately and one.acknowledged > 0 and not one.backoff and not over(one)
+
+
+def last_sent(one: TcpSocket) -> int:
+    """Return the number of the last byte that was sent.
+
+    While more is in flight than the window allows, nothing new is sent: this stays the same,
+    however little or much the peer acknowledges. If it has moved, the window was open meanwhile.
+    """
+    return one.acknowledged + one.in_flight
+
+
+def waited(one: TcpSocket) -> float:
+    """Return for how many seconds the kernel has waited, as its timeout tells; 0 if it does not.
+
+    The timeout doubles each time, also where the kernel does not count it (before 6.8).
+    """
+    first = one.rtt + max(_LEAST_TIMEOUT, 4 * one.rttvar)
+    if one.backoff < _DOUBLED_TWICE and one.rto < _GROWN * first:
+        return 0
+    return max(0, one.rto - first) / 1e6
+
+
+def told(one: TcpSocket, seconds: float) -> str:
+    """Return what a look has found, in words for people."""
+    return (
+        f"{_peer(one.peer)}:{one.peer_port} → :{one.local_port} {_STATES[one.state]},"
+        f" {_bytes(one.in_flight)} in flight, window {one.window}, for {seconds:.0f} s"
+    )
+
+
+def told_briefly(one: TcpSocket) -> str:
+    """Return the same without the time."""
+    return told(one, 0).rpartition(", for")[0]
+
+
+def told_stalled(one: TcpSocket, seconds: float) -> str:
+    """Return what was found of a window that stays closed with nothing in flight."""
+    return (
+        f"{_peer(one.peer)}:{one.peer_port} → :{one.local_port} {_STATES[one.state]},"
+        f" {_bytes(one.unsent)} wait, nothing in flight, window {one.window}, for {seconds:.0f} s"
+    )
+
+
+def _peer(address: Network) -> str:
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
+def _bytes(number: int) -> str:
+    return "1 byte" if number == 1 else f"{number} bytes"

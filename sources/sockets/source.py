@@ -1,0 +1,214 @@
+"""The source: looks at the sockets twice in a pass, and judges what it has seen often enough."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from attrs import define, evolve, field
+
+from reconciler import Judgement, NearMiss, Network, Record, Suspect, netlink
+from reconciler.netlink import Sockets, TcpSocket
+from sources.sockets import Settings, signs
+from sources.sockets.proof import proved, readable
+
+RULE: Final = "zero-window"
+IN_COMPANY: Final = "zero-window-in-company"
+SOCKSTRESS: Final = "sockstress"
+
+_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
+_APART: Final = 0.005
+"""Seconds between two looks of a pass: what was seen in between two packets is over by then."""
+
+_LOOKS: Final = 3
+_MANY: Final = 16
+"""Bad connections at once for which no healthy ones make up."""
+
+_LONG: Final = 30
+"""Times ``lasting`` for which a closed window without anything in flight is suspicious."""
+
+
+@define(eq=False)
+class SocketsSource:
+    """Judges the TCP sockets of the network namespace that it runs in.
+
+    A pass looks twice at what the first look finds suspicious. The cursor is the id of the boot,
+    within which a socket's cookie is its own. ``uptime`` are seconds of CLOCK_BOOTTIME, which
+    nobody sets; ``own`` gives this machine's addresses.
+    """
+
+    settings: Settings = field(factory=Settings)
+    open_sockets: Callable[[], Sockets] = Sockets
+    uptime: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME)
+    own: Callable[[], Collection[Network]] = netlink.addresses
+    pause: Callable[[float], None] = time.sleep
+    _boot: str = field(factory=lambda: _BOOT.read_text().strip(), init=False)
+    _fresh: bool = field(default=True, init=False)
+    _recalled: dict[str, Suspect] = field(factory=dict, init=False)
+    _suspects: dict[str, Suspect] = field(factory=dict, init=False)
+    _misses: list[NearMiss] = field(factory=list, init=False)
+    _notes: list[str] = field(factory=list, init=False)
+
+    def recall(self, suspects: Sequence[Suspect]) -> None:
+        """Take what the last pass suspected."""
+        self._recalled = {suspect.thing: suspect for suspect in suspects}
+
+    def read(self, cursor: str | None, _needles: Sequence[str]) -> Iterator[Record]:
+        """Look, and yield what is judged now. Raise `SourceUnreadable`."""
+        if cursor != self._boot:
+            self._recalled = {}
+        self._fresh = cursor != self._boot
+        with readable():
+            sockets = self.open_sockets()
+            proved(sockets)
+            yield from self._judged(sockets, self._looked(sockets))
+
+    def cursor(self) -> str | None:
+        """Return the id of the boot, once."""
+        return self._boot if self._fresh else None
+
+    def suspects(self) -> Iterable[Suspect]:
+        """Return what looks like an offence."""
+        return self._suspects.values()
+
+    def notes(self) -> Iterable[str]:
+        """Return who was spared."""
+        return self._notes
+
+    def near_misses(self) -> Iterable[NearMiss]:
+        """Return what came near an offence, and why it is none."""
+        yield from self._misses
+        with readable():
+            for one in self._found(self.open_sockets(), signs.PERSIST, signs.RETRANSMIT):
+                if signs.over(one):
+                    continue
+                text = signs.told_briefly(one)
+                if one.timer == signs.PERSIST:
+                    why = "its window is closed with nothing in flight: a slow reader, by the rules"
+                    yield NearMiss(RULE, text, why)
+                elif one.backoff:
+                    why = "it does not acknowledge, but its window is open: a dead peer, a bad line"
+                    yield NearMiss(RULE, text, why)
+
+    def _found(self, sockets: Sockets, *timers: int) -> Iterator[TcpSocket]:
+        for timer in timers:
+            yield from sockets.dump(ports=self.settings.ports, timer=timer)
+
+    def _looked(self, sockets: Sockets) -> list[tuple[TcpSocket, Suspect]]:
+        """Look twice; return what was found so both times, with what is suspected of it."""
+        first = [(one, RULE) for one in self._found(sockets, signs.RETRANSMIT) if signs.over(one)]
+        if self.settings.sockstress:
+            found = self._found(sockets, signs.PERSIST)
+            first += [(one, SOCKSTRESS) for one in found if signs.stalled(one)]
+        if not first:
+            return []
+        seen, own = self.uptime(), frozenset(self.own())
+        self.pause(_APART)
+        twice = []
+        for one, rule in first:
+            if one.peer in own or _is_loopback(one.peer):
+                self._miss(rule, one, "it is this machine's own connection to itself")
+                continue
+            again = sockets.exact(one)
+            sign = signs.over if rule == RULE else signs.stalled
+            if again is None or not sign(again) or signs.last_sent(again) != signs.last_sent(one):
+                self._miss(rule, one, "a moment later it was not so any more")
+                continue
+            twice.append((again, self._suspected(again, rule, seen)))
+        return twice
+
+    def _suspected(self, one: TcpSocket, rule: str, seen: float) -> Suspect:
+        """Return what is suspected of a socket now that it was looked at twice."""
+        thing, note = f"{one.family}:{one.identity.hex()}", str(signs.last_sent(one))
+        known = self._recalled.get(thing)
+        if known is None or (known.rule, known.note) != (rule, note):
+            known = Suspect(
+                thing, rule, one.peer, seen, 0, one.peer_port, one.local_port, note=note
+            )
+        suspect = evolve(known, looks=known.looks + 2)
+        self._suspects[thing] = suspect
+        return suspect
+
+    def _judged(
+        self, sockets: Sockets, looked: Iterable[tuple[TcpSocket, Suspect]]
+    ) -> Iterator[Record]:
+        """Yield the records of what has lasted."""
+        bad: defaultdict[Network, list[tuple[TcpSocket, Suspect, float]]] = defaultdict(list)
+        for one, suspect in looked:
+            seconds = self.uptime() - suspect.since
+            if suspect.rule == RULE:
+                seconds = max(seconds, signs.waited(one))
+                bad[one.peer].append((one, suspect, seconds))
+            elif self._has_lasted(one, suspect, seconds):
+                yield self._record(one, suspect, signs.told_stalled(one, seconds))
+        lasted = {
+            peer: [each for each in sockets if self._has_lasted(*each)]
+            for peer, sockets in bad.items()
+        }
+        few = {peer for peer, found in lasted.items() if found and len(bad[peer]) < _MANY}
+        company = self._company(sockets, few) if few else {}
+        for peer, found in lasted.items():
+            if found and peer in company:
+                yield self._spared(peer, found, len(bad[peer]), company[peer])
+                continue
+            for one, suspect, seconds in found:
+                yield self._record(one, suspect, signs.told(one, seconds))
+
+    def _has_lasted(self, one: TcpSocket, suspect: Suspect, seconds: float) -> bool:
+        """Whether it was seen often enough, and long enough; nothing is judged twice."""
+        lasting = self.settings.lasting.total_seconds() * (1 if suspect.rule == RULE else _LONG)
+        if suspect.judged:
+            self._miss(suspect.rule, one, "it was judged in an earlier pass, which counts")
+            return False
+        if seconds < lasting:
+            self._miss(suspect.rule, one, f"seen for {seconds:.0f} s; it takes {lasting:.0f} s")
+            return False
+        if suspect.looks < _LOOKS and signs.waited(one) < lasting:
+            self._miss(suspect.rule, one, "seen in this pass alone; the next one decides")
+            return False
+        return True
+
+    def _company(self, sockets: Sockets, peers: Collection[Network]) -> dict[Network, int]:
+        """Return which of the peers have more healthy connections than others, and how many all."""
+        every: Counter[Network] = Counter()
+        healthy: Counter[Network] = Counter()
+        for one in sockets.dump(ports=self.settings.ports):
+            if (peer := one.peer) in peers:
+                every[peer] += 1
+                healthy[peer] += signs.healthy(one)
+        return {peer: number for peer, number in every.items() if 2 * healthy[peer] > number}
+
+    def _spared(
+        self,
+        peer: Network,
+        found: Sequence[tuple[TcpSocket, Suspect, float]],
+        bad: int,
+        number: int,
+    ) -> Record:
+        """Return one record for a peer most of whose connections are healthy."""
+        worst = max(found, key=lambda each: each[2])
+        for _, suspect, _ in found:
+            self._suspects[suspect.thing] = evolve(suspect, judged=True)
+        text = (
+            f"{signs.told(worst[0], worst[2])}; {bad} of {number} connections of this peer, most of"
+            " the others are healthy"
+        )
+        self._notes.append(f"not banned, but counted (the third time in a day bans): {text}")
+        return _record(text, Judgement(IN_COMPANY, peer))
+
+    def _record(self, one: TcpSocket, suspect: Suspect, text: str) -> Record:
+        self._suspects[suspect.thing] = evolve(suspect, judged=True)
+        who = Judgement(suspect.rule, one.peer, one.peer_port, one.local_port)
+        return _record(text, who)
+
+    def _miss(self, rule: str, one: TcpSocket, why: str) -> None:
+        self._misses.append(NearMiss(rule, signs.told_briefly(one), why))
+
+
+def _record(text: str, who: Judgement) -> Record:
+    return Record(text, carrier="sockets", trusted=True, time=time.time(), judgement=who)
+
+
+def _is_loopback(peer: Network) -> bool:
+    return peer.address >> 24 == 127 if peer.version == 4 else peer.address == 1
