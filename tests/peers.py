@@ -26,6 +26,8 @@ _FIN, _SYN, _RST, _PSH, _ACK = 1, 2, 4, 8, 16
 _TUNSETIFF, _TUN = 0x400454CA, 0x1001  # linux/if_tun.h: IFF_TUN | IFF_NO_PI
 _MSS = b"\x02\x04\x05\xb4"  # 1460
 
+_PATIENCE = 20.0
+
 Answer = int | None
 """A window to tell, or silence."""
 
@@ -63,7 +65,7 @@ def healthy(flow: Flow) -> Answer:
 
 
 def shrinking(window: int = 0, after: int = 4000) -> Callable[[Flow], Answer]:
-    """Say nothing until so much is in flight, then that the window is smaller than that."""
+    """Keep silent until so much is in flight, then tell a window that is smaller."""
 
     def behave(flow: Flow) -> Answer:
         if not flow.shut and flow.in_flight >= after:
@@ -121,7 +123,7 @@ class Peers:
         fcntl.ioctl(self._tun, _TUNSETIFF, struct.pack("16sH22x", device.encode(), _TUN))
         run(["ip", "link", "set", "lo", "up"])
         run(["ip", "addr", "add", f"{SERVER4}/16", "dev", device])
-        run(["ip", "link", "set", device, "up"])
+        run(["ip", "link", "set", device, "txqueuelen", "10000", "up"])
         run(["ip", "-6", "addr", "add", f"{SERVER6}/64", "dev", device, "nodad"])
         self.flows: dict[tuple[bytes, int], Flow] = {}
         self._ended = threading.Event()
@@ -162,6 +164,14 @@ class Peers:
     def wait(self, seconds: float) -> None:
         """Let them go on for so long."""
         time.sleep(seconds)
+
+    def settle(self, number: int) -> None:
+        """Wait until so many have shut their windows, and the kernel has heard of it."""
+        end = time.monotonic() + _PATIENCE
+        while sum(bool(flow.shut) for flow in self.flows.values()) < number:
+            assert time.monotonic() < end, "not all have shut their windows"
+            time.sleep(0.01)
+        time.sleep(0.1)
 
     def close(self) -> None:
         """Take them all away."""

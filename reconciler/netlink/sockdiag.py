@@ -38,7 +38,7 @@ _SOCKET: Final = struct.Struct("=4B48s5I")  # struct inet_diag_msg
 _TIMER: Final = HEADER + 2
 """Where a message has the timer: idiag_timer."""
 _IDENTITY: Final = struct.Struct(">HH16s16s")  # struct inet_diag_sockid; then interface, cookie
-_TCP_INFO: Final = struct.Struct("=2x3B3xI12xI16xI8xI8x2I24xI16xQ16xI80xI")
+_TCP_INFO: Final = struct.Struct("=2x3B3xI12xI16xI8xI8x2I24xI16xQ16xI52xQQ12xI")
 """struct tcp_info as far as tcpi_snd_wnd, which it has from Linux 5.4 on."""
 _BEFORE_WINDOW: Final = bytes(_TCP_INFO.size)
 _SIZES: Final = {2: 4, 10: 16}  # AF_INET, AF_INET6: bytes of an address
@@ -74,6 +74,8 @@ class TcpSocket(NamedTuple):
     retransmitted: int = 0
     acknowledged: int = 0
     unsent: int = 0
+    sent: int = 0
+    sent_again: int = 0
     window: int | None = None
     memory: int = 0
 

@@ -16,13 +16,18 @@ class Suspects:
     def of(self, source: str) -> list[Suspect]:
         """Return what a source suspects."""
         rows = self._database.rows(
-            "SELECT thing, rule, key, since, looks, peer_port, local_port, judged, note"
+            "SELECT key, judged, thing, rule, since, looks, peer_port, local_port, note"
             " FROM suspects WHERE source = ? ORDER BY thing",
             (source,),
         )
+        names = ("thing", "rule", "since", "looks", "peer_port", "local_port", "note")
         return [
-            Suspect(thing, rule, Network.of_key(key), since, looks, peer, local, bool(judged), note)
-            for thing, rule, key, since, looks, peer, local, judged, note in rows
+            Suspect(
+                address=Network.of_key(key),
+                judged=bool(judged),
+                **dict(zip(names, rest, strict=True)),
+            )
+            for key, judged, *rest in rows
         ]
 
     def keep(self, source: str, suspects: Iterable[Suspect]) -> None:

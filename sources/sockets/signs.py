@@ -38,12 +38,12 @@ def healthy(one: TcpSocket) -> bool:
 
 
 def last_sent(one: TcpSocket) -> int:
-    """Return the number of the last byte that was sent.
+    """Return how many bytes were sent, each counted once.
 
     While more is in flight than the window allows, nothing new is sent: this stays the same,
     however little or much the peer acknowledges. If it has moved, the window was open meanwhile.
     """
-    return one.acknowledged + one.in_flight
+    return one.sent - one.sent_again
 
 
 def waited(one: TcpSocket) -> float:

@@ -124,7 +124,14 @@ class SocketsSource:
         known = self._recalled.get(thing)
         if known is None or (known.rule, known.note) != (rule, note):
             known = Suspect(
-                thing, rule, one.peer, seen, 0, one.peer_port, one.local_port, note=note
+                thing=thing,
+                rule=rule,
+                address=one.peer,
+                since=seen,
+                looks=0,
+                peer_port=one.peer_port,
+                local_port=one.local_port,
+                note=note,
             )
         suspect = evolve(known, looks=known.looks + 2)
         self._suspects[thing] = suspect
