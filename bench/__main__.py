@@ -21,6 +21,7 @@ from bench.works import (
     routes,
     scanning,
     size,
+    sockets,
     sources,
     startup,
 )
@@ -35,6 +36,7 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "start-up": startup.measure,
     "scan": scanning.measure,
     "sources": sources.measure,
+    "sockets": sockets.measure,
     "first-apply": first_apply.measure,
     "passes": passes.measure,
     "neighbours": neighbours.measure,
@@ -47,6 +49,7 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
 }
 QUICK: Final = (
     *("start-up", "scan", "first-apply", "passes", "neighbours", "routes", "lists", "size"),
+    "sockets",
 )
 
 

@@ -121,6 +121,24 @@ _LISTS: Final = Bar(
     Key("many bans by hand", "treason, no whitelist", 1_000),
 )
 
+
+def _sockets(size: int, limit: float) -> Bar:
+    keys = Key("looking at sockets", _TREASON, size), Key("looking at sockets", "ss -tinH", size)
+    return Bar(f"{size:,} sockets, dumped and judged in process, to `ss -tinH`", limit, *keys)
+
+
+_SOCKETS: Final = (
+    _sockets(10_000, 0.35),
+    _sockets(50_000, 0.3),
+    Bar(
+        "one socket, asked for exactly",
+        25,
+        Key("asking for one socket", _TREASON, 1),
+        unit=1e-6,
+        suffix=" µs",
+    ),
+)
+
 BARS: Final = (
     _first("nftables", 100_000, "nft -f", 1.5),
     _first("nftables", 1_000_000, "nft -f", 1.0),
@@ -168,6 +186,7 @@ BARS: Final = (
     *_NEIGHBOURS,
     _ROUTES,
     _LISTS,
+    *_SOCKETS,
     Bar(
         "the database after 60,000 bans came and went, to its greatest size",
         0.25,
@@ -193,6 +212,7 @@ GUARDS: Final = (
     _start("treason reconcile --check", 26),
     *(evolve(bar, limit=bar.limit * _SCANNED[bar.measure]) for bar in BARS if bar.key == _SCAN),
     *(evolve(bar, limit=2 * bar.limit) for bar in (*_NEIGHBOURS, _ROUTES, _LISTS)),
+    *(evolve(bar, limit=2 * bar.limit) for bar in _SOCKETS if bar.key.size != 50_000),
 )
 """What no change may break: about twice the bars, in sizes that a quick run can afford."""
 

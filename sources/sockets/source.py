@@ -72,6 +72,12 @@ class SocketsSource:
         """Return what looks like an offence."""
         return self._suspects.values()
 
+    def silence(self) -> str | None:
+        """Return None: where the kernel does not tell of sockets, that is an error."""
+        with readable():
+            proved(self.open_sockets())
+        return None
+
     def notes(self) -> Iterable[str]:
         """Return who was spared."""
         return self._notes
@@ -180,10 +186,9 @@ class SocketsSource:
         """Return which of the peers have more healthy connections than others, and how many all."""
         every: Counter[Network] = Counter()
         healthy: Counter[Network] = Counter()
-        for one in sockets.dump(ports=self.settings.ports):
-            if (peer := one.peer) in peers:
-                every[peer] += 1
-                healthy[peer] += signs.healthy(one)
+        for one in sockets.dump(ports=self.settings.ports, peers=peers):
+            every[one.peer] += 1
+            healthy[one.peer] += signs.healthy(one)
         return {peer: number for peer, number in every.items() if 2 * healthy[peer] > number}
 
     def _spared(
