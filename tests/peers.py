@@ -27,6 +27,8 @@ _TUNSETIFF, _TUN = 0x400454CA, 0x1001  # linux/if_tun.h: IFF_TUN | IFF_NO_PI
 _MSS = b"\x02\x04\x05\xb4"  # 1460
 
 _PATIENCE = 20.0
+_AGAIN = 0.3
+"""Seconds after which a peer that was not heard speaks again."""
 
 Answer = int | None
 """A window to tell, or silence."""
@@ -46,6 +48,8 @@ class Flow:
     shut: float = 0.0
     reset: bool = False
     heard: int = 0
+    to: int = PORT
+    begun: float = 0.0
 
     @property
     def in_flight(self) -> int:
@@ -136,8 +140,13 @@ class Peers:
         """Begin a connection, and ask for something once it stands."""
         flow = Flow(address, port, behave)
         self.flows[_packed(address), port] = flow
-        self.send(flow, _SYN, OPEN, options=_MSS, to=to)
+        flow.to = to
+        self._begin(flow)
         return flow
+
+    def _begin(self, flow: Flow) -> None:
+        flow.begun = time.monotonic()
+        self.send(flow, _SYN, OPEN, options=_MSS, to=flow.to)
 
     def send(
         self, flow: Flow, flags: int, window: int, data: bytes = b"", options: bytes = b"",
@@ -184,6 +193,10 @@ class Peers:
             if select.select([self._tun], [], [], 0.05)[0]:
                 with suppress(BlockingIOError):
                     self._take(os.read(self._tun, 1 << 16))
+            else:
+                for flow in [*self.flows.values()]:
+                    if not flow.heard and time.monotonic() - flow.begun > _AGAIN:
+                        self._begin(flow)
 
     def _take(self, packet: bytes) -> None:
         """Answer a packet of the kernel."""

@@ -13,16 +13,20 @@ from reconciler import (
     BackendError,
     BackendUnreadable,
     Change,
+    Judgement,
+    NearMiss,
     Network,
     Observed,
     Plan,
     Record,
     SourceUnreadable,
+    Suspect,
 )
 from reconciler.testing import (
     BackendContract,
     ConfirmingContract,
     FingerprintedContract,
+    JudgingSourceContract,
     Memory,
     SourceContract,
     Table,
@@ -489,3 +493,153 @@ EXPECTED_SOURCES: Mapping[type[Tape], set[str]] = {
 for _source in EXPECTED_SOURCES:
     _name = f"Test{_source.__name__}"
     globals()[_name] = type(_name, (TapeContract,), {"kind": _source, "__doc__": _source.__doc__})
+
+
+@define
+class Watch:
+    """A scene in memory and the source that looks at it, twice; also what breaks a promise."""
+
+    acts: list[int] = field(factory=list)
+    near: bool = False
+    broken: bool = False
+    known: dict[str, Suspect] = field(factory=dict)
+    seen: dict[str, Suspect] = field(factory=dict)
+
+    def offend(self) -> None:
+        """Let one more offend."""
+        self.acts.append(len(self.acts) + 1)
+
+    def behave(self) -> None:
+        """Let one come near."""
+        self.near = True
+
+    def wait(self) -> None:
+        """Wait for nothing: looks are counted."""
+
+    def source(self) -> "Watch":
+        """Look anew."""
+        return evolve(self, acts=self.acts, known={}, seen={})
+
+    def recall(self, suspects: Sequence[Suspect]) -> None:
+        """Take what was suspected."""
+        self.known = {suspect.thing: suspect for suspect in suspects}
+
+    def read(self, _cursor: str | None, _needles: Sequence[str]) -> Iterator[Record]:
+        """Judge what is seen a second time."""
+        if self.broken:
+            raise SourceUnreadable("it is dark")
+        for act in self.acts:
+            address = Network.of(4, 0xC0000200 + act, 32)
+            suspect = self.known.get(f"{act}") or Suspect(f"{act}", "act", address, 0.0, 0)
+            suspect = evolve(suspect, looks=suspect.looks + 1)
+            if suspect.looks == 2:
+                yield self.judged(address)
+            self.seen[suspect.thing] = suspect
+
+    def judged(self, address: Network) -> Record:
+        """Return the record."""
+        return Record(f"{address} acts", "watch", trusted=True, judgement=Judgement("act", address))
+
+    def cursor(self) -> str | None:
+        """Return none."""
+        return None
+
+    def suspects(self) -> list[Suspect]:
+        """Return what was seen."""
+        return [*self.seen.values()]
+
+    def near_misses(self) -> list[NearMiss]:
+        """Return who came near."""
+        return [NearMiss("act", "192.0.2.99", "it only looked")] * self.near
+
+
+class WatchContract(JudgingSourceContract):
+    """The contract, on a scene in memory."""
+
+    kind: ClassVar[type[Watch]] = Watch
+
+    @pytest.fixture
+    def scene(self) -> Watch:
+        """A scene of the kind that is judged."""
+        self.watch = type(self).kind()
+        return self.watch
+
+    @contextmanager
+    def unreadable(self) -> Iterator[None]:
+        """It is dark."""
+        self.watch.broken = True
+        yield
+
+
+class JudgesAgain(Watch):
+    """Forgets what was judged."""
+
+    def suspects(self) -> list[Suspect]:
+        """Leave out whom it has judged."""
+        return [suspect for suspect in super().suspects() if suspect.looks < 2]
+
+
+class NeverJudges(Watch):
+    """Remembers nothing, so that each look is the first."""
+
+    def recall(self, suspects: Sequence[Suspect]) -> None:
+        """Take nothing."""
+
+
+class JudgesTheHonest(Watch):
+    """Takes what comes near for an offence."""
+
+    def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+        """Judge it, too."""
+        yield from super().read(cursor, needles)
+        if self.near:
+            yield self.judged(Network.parse("192.0.2.99"))
+
+
+class KeepsEverything(Watch):
+    """Goes on suspecting what is gone."""
+
+    def suspects(self) -> list[Suspect]:
+        """Return what was known as well."""
+        return [*(self.known | self.seen).values()]
+
+
+class SeesPeaceInTheDark(Watch):
+    """Takes what it cannot look at for peace."""
+
+    def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+        """Yield nothing, and no error."""
+        with suppress(SourceUnreadable):
+            yield from super().read(cursor, needles)
+
+
+class WritesLines(Watch):
+    """Yields texts that a pattern would have to be held against."""
+
+    def judged(self, address: Network) -> Record:
+        """Leave out the judgement."""
+        return evolve(super().judged(address), judgement=None)
+
+
+class SaysNoReason(Watch):
+    """Names who came near, and not why it is none."""
+
+    def near_misses(self) -> list[NearMiss]:
+        """Leave out the reason."""
+        return [evolve(near, why="") for near in super().near_misses()]
+
+
+EXPECTED_JUDGING: Mapping[type[Watch], set[str]] = {
+    JudgesAgain: {"test_once"},
+    NeverJudges: {"test_judged", "test_once", "test_suspects_are_stored"},
+    JudgesTheHonest: {"test_peace"},
+    KeepsEverything: {"test_strange_suspects"},
+    SeesPeaceInTheDark: {"test_unreadable"},
+    WritesLines: {"test_judged", "test_once"},
+    SaysNoReason: {"test_near_misses"},
+}
+"""Each source that judges by itself, and the cases of the contract that it fails."""
+
+for _watch in EXPECTED_JUDGING:
+    _name = f"Test{_watch.__name__}"
+    globals()[_name] = type(_name, (WatchContract,), {"kind": _watch, "__doc__": _watch.__doc__})

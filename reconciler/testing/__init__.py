@@ -7,10 +7,14 @@ test against. It needs pytest: ``pip install 'treason[testing]'``.
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{name}" for name in ("backend", "packets", "optional", "source", "steps"))
+    *(
+        f"{__name__}.{name}"
+        for name in ("backend", "judging", "packets", "optional", "source", "steps")
+    )
 )
 
 from reconciler.testing.backend import EXAMPLE, BackendContract  # noqa: E402 - rewritten from here on
+from reconciler.testing.judging import JudgingSourceContract  # noqa: E402
 from reconciler.testing.memory import Memory, Table  # noqa: E402
 from reconciler.testing.optional import (  # noqa: E402
     ConfirmingContract,
@@ -28,6 +32,7 @@ __all__ = [
     "ConfirmingContract",
     "DigestedContract",
     "FingerprintedContract",
+    "JudgingSourceContract",
     "MarkedContract",
     "Memory",
     "PacketContract",

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -36,6 +36,7 @@ from reconciler import Network, Record, SourceUnreadable, Suspect
 from reconciler.execute import run
 from reconciler.host.netns import HOST4, Wire
 from reconciler.netlink import NetlinkError, Sockets, TcpSocket
+from reconciler.testing import JudgingSourceContract
 from sources.sockets import Settings, signs
 from sources.sockets.source import IN_COMPANY, RULE, SOCKSTRESS, SocketsSource
 
@@ -99,6 +100,55 @@ def lab(host: None) -> Iterator[Peers]:
     for each in servers:
         each.close()
     made.close()
+
+
+@define
+class Scene:
+    """What `JudgingSourceContract` looks at: each pass comes 10 s later."""
+
+    lab: Peers
+    later: float = 0.0
+    number: int = 0
+    opened: Callable[[], Sockets] = Sockets
+
+    def offend(self) -> None:
+        """Let one more attack."""
+        self.number += 1
+        self.lab.connect(f"10.9.1.{self.number}", 4000, shrinking())
+        self.lab.settle(self.number)
+
+    def behave(self) -> None:
+        """Let one read nothing."""
+        self.lab.connect("fd00:9::1", 4000, slow)
+        self.lab.wait(1.0)
+
+    def wait(self) -> None:
+        """Let ten seconds pass by."""
+        self.later += 10
+
+    def source(self) -> SocketsSource:
+        """Look."""
+        late = self.later
+        return SocketsSource(
+            open_sockets=self.opened,
+            uptime=lambda: time.clock_gettime(time.CLOCK_BOOTTIME) + late,
+        )
+
+
+class TestSockets(JudgingSourceContract):
+    """The promises of a source that judges by itself."""
+
+    @pytest.fixture
+    def scene(self, lab: Peers) -> Scene:
+        """Peers that speak TCP by themselves."""
+        self.made = Scene(lab)
+        return self.made
+
+    @contextmanager
+    def unreadable(self) -> Iterator[None]:
+        """The kernel has no sock_diag."""
+        self.made.opened = refusing(errno.EPROTONOSUPPORT)
+        yield
 
 
 @define

@@ -8,7 +8,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from harness import ROOT
-from sabotaged import EXPECTED, EXPECTED_SOURCES, MemoryContract, TapeContract
+from sabotaged import (
+    EXPECTED,
+    EXPECTED_JUDGING,
+    EXPECTED_SOURCES,
+    MemoryContract,
+    TapeContract,
+    WatchContract,
+)
 
 
 class TestMemory(MemoryContract):
@@ -17,6 +24,10 @@ class TestMemory(MemoryContract):
 
 class TestTape(TapeContract):
     """The source in memory."""
+
+
+class TestWatch(WatchContract):
+    """The source in memory that judges by itself."""
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +58,17 @@ def test_a_sabotaged_backend_fails_just_the_case_that_names_it(
     assert "test_empty" in found["passed"]
 
 
-@pytest.mark.parametrize("kind", EXPECTED_SOURCES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    ("kind", "cases"),
+    [*EXPECTED_SOURCES.items(), *EXPECTED_JUDGING.items()],
+    ids=lambda kind: getattr(kind, "__name__", ""),
+)
 def test_a_sabotaged_source_fails_the_cases_that_name_it(
-    kind: type, results: dict[str, dict[str, set[str]]]
+    kind: type, cases: set[str], results: dict[str, dict[str, set[str]]]
 ) -> None:
     """These and no others."""
     found = results[kind.__name__]
-    assert (found["failure"], found["error"]) == (EXPECTED_SOURCES[kind], set())
+    assert (found["failure"], found["error"]) == (cases, set())
 
 
 def test_a_contract_without_a_platform_says_what_it_needs(tmp_path: Path) -> None:
