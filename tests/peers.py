@@ -17,7 +17,7 @@ from attrs import define, field
 
 from reconciler.execute import run
 
-SERVER4, SERVER6 = "10.9.0.1", "fd00:9::1"
+SERVER4, SERVER6 = "10.9.0.1", "fd00:9::ffff"
 PORT = 8080
 OPEN = 8192
 """The window that every peer begins with."""

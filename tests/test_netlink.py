@@ -5,14 +5,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from pytest_mock import MockerFixture
 
-from reconciler import netlink
+from reconciler import Network, netlink
 from reconciler.execute import run
 from reconciler.host.netns import Namespace
 from reconciler.netlink import (
@@ -401,3 +402,93 @@ def test_an_event_names_the_port_of_whoever_caused_it(host: None) -> None:
         connection.commit([Message(NFTABLES << 8, 1, text(1, name), CREATE)])
         listener.wait(2)
         assert {event.port for event in listener.events()} == {connection.port}
+
+
+@pytest.fixture
+def pair(host: None) -> Iterator[tuple[socket.socket, socket.socket, socket.socket]]:
+    """A listener of both families, and both ends of a connection over IPv4."""
+    run(["ip", "link", "set", "lo", "up"])
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.bind(("::", 0))
+        listener.listen()
+        with socket.create_connection(("127.0.0.1", listener.getsockname()[1])) as client:
+            served, _ = listener.accept()
+            with served:
+                yield listener, client, served
+
+
+def test_sockets_are_listed_with_what_they_are(
+    pair: tuple[socket.socket, socket.socket, socket.socket],
+) -> None:
+    """Both ends of a connection; the one of IPv6 that serves IPv4 with its IPv4 addresses."""
+    listener, client, _ = pair
+    port, other = listener.getsockname()[1], client.getsockname()[1]
+    client.send(b"hello")
+    found = {one.local_port: one for one in netlink.Sockets().dump()}
+    assert found.keys() == {port, other}
+    assert found[port].family == socket.AF_INET6
+    assert found[other].family == socket.AF_INET
+    for one in found.values():
+        assert str(one.local) == str(one.peer) == "127.0.0.1"
+        assert one.window
+        assert one.in_flight == 0
+    assert found[port].unread == 5
+    assert found[other].sent == found[port].unread
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 50])
+def test_sockets_are_chosen_by_the_kernel_and_by_us(
+    number: int, pair: tuple[socket.socket, socket.socket, socket.socket]
+) -> None:
+    """By ports, however many; by timer, state and peer."""
+    sockets, port = netlink.Sockets(), pair[0].getsockname()[1]
+    ports = [*range(1, number), port]
+    assert [one.local_port for one in sockets.dump(ports=ports)] == [port]
+    assert [one.local_port for one in sockets.dump(ports=ports[::-1])] == [port]
+    assert [*sockets.dump(ports=[*range(1, number + 1)])] == []
+    assert [*sockets.dump(timer=1)] == []
+    assert [one.state for one in sockets.dump(states=(10,))] == [10]
+    assert len([*sockets.dump(peers=[Network.parse("127.0.0.1")])]) == 2
+    assert [*sockets.dump(peers=[Network.parse("127.0.0.2")])] == []
+
+
+def test_one_socket_is_asked_for_and_ended(
+    pair: tuple[socket.socket, socket.socket, socket.socket],
+) -> None:
+    """By its addresses, or as it was found; the listener, which answers for it, is not it."""
+    listener, client, served = pair
+    port, other = listener.getsockname()[1], client.getsockname()[1]
+    sockets, loopback = netlink.Sockets(), Network.parse("127.0.0.1")
+    one = sockets.find(loopback, port, loopback, other)
+    assert one is not None
+    assert sockets.exact(one) == one._replace(since_sent=ANY, since_heard=ANY, expires=ANY)
+    served.setblocking(False)
+    served.send(bytes(100_000))
+    again = sockets.exact(one)
+    assert again is not None
+    assert again.memory == 0 or again.memory > one.memory
+    assert sockets.destroy(one)
+    assert not sockets.destroy(one)
+    assert sockets.exact(one) is None
+    assert sockets.find(loopback, port, loopback, other) is None
+    assert sockets.find(loopback, port, None, 0) is not None
+    with pytest.raises(ConnectionResetError):
+        while client.recv(1 << 16):
+            pass
+
+
+def test_many_sockets_of_different_shapes_are_all_listed(
+    pair: tuple[socket.socket, socket.socket, socket.socket],
+) -> None:
+    """Also where the messages of one block have different lengths."""
+    made = []
+    for place in range(100):
+        host = "::1" if place % 2 else "127.0.0.1"
+        made.append(socket.create_connection((host, pair[0].getsockname()[1])))
+        if place % 3 == 0:  # its congestion control tells a value of its own
+            made[-1].setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
+    mine = {each.getsockname()[1] for each in made}
+    found = {one.local_port for one in netlink.Sockets().dump()}
+    for each in made:
+        each.close()
+    assert mine <= found

@@ -5,7 +5,7 @@ import re
 import pytest
 from attrs import evolve
 
-from reconciler import Network, Record
+from reconciler import Judgement, Network, Record
 from reconciler.detection.detect import RULES, Rule, detect
 
 U = "3207520931:3207522811"
@@ -134,3 +134,39 @@ def test_their_neighbours_are_peers_as_any_other(address: str) -> None:
     found = detect(record(text))
     assert found is not None
     assert str(found.address) == address
+
+
+def verdict(rule: str, address: str = "192.0.2.1") -> Record:
+    """Make a record that a source has judged by itself."""
+    who = Judgement(rule, Network.parse(address), 4638, 8080)
+    return Record("seen", "sockets", trusted=True, time=7.0, judgement=who)
+
+
+def test_what_a_source_has_judged_is_an_offence() -> None:
+    """No pattern is held against it, and its text is the evidence."""
+    offence = detect(verdict("zero-window"))
+    assert offence is not None
+    assert (offence.rule, str(offence.address), offence.evidence) == (
+        "zero-window", "192.0.2.1", "seen",
+    )  # fmt: skip
+    assert (offence.peer_port, offence.local_port, offence.time) == (4638, 8080, 7.0)
+
+
+@pytest.mark.parametrize("rule", ["nobody's", "treason-uncloaked"])
+def test_what_is_judged_by_no_rule_that_sources_judge_is_none(rule: str) -> None:
+    """Nor by one that has a pattern."""
+    assert detect(verdict(rule)) is None
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0", "::1", "224.0.0.1", "192.0.2.0/24"])
+def test_nobody_is_judged_who_can_be_no_peer(address: str) -> None:
+    """As with the kernel's messages."""
+    assert detect(verdict("zero-window", address)) is None
+
+
+def test_no_text_matches_a_rule_that_sources_judge() -> None:
+    """Not even its needle."""
+    for rule in RULES:
+        if rule.judged:
+            assert detect(record(rule.needle), [rule]) is None
+            assert rule.pattern.search(rule.needle) is None

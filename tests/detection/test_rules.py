@@ -292,3 +292,34 @@ def test_a_pass_without_patterns_does_not_load_the_engine(place: Place) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_judged_rule_keeps_what_is_not_set() -> None:
+    """`[policy]` changes nothing of it; its own table changes the key that it names."""
+    [mine] = [
+        rule
+        for rule in active('[policy]\nescalate = 7\n[[rule]]\nname = "zero-window"\nban_for = "2h"')
+        if rule.name == "zero-window"
+    ]
+    assert mine.policy == Policy(ban_for=7200, escalate=4, max_ban=30 * 86400)
+    assert [rule for rule in active('[policy]\nban_for = "1d"') if rule.judged] == [
+        rule for rule in RULES if rule.judged
+    ]
+
+
+def test_a_rule_for_what_a_source_judges_needs_no_pattern() -> None:
+    """It names the sources; what looks like a slip is refused as ever."""
+    made = active('[[rule]]\nname = "syn-flood"\nsources = ["sensor"]\nban_for = "1h"')[-1]
+    assert (made.name, made.judged, made.sources) == ("syn-flood", True, ("sensor",))
+    assert made.policy == Policy(ban_for=3600)
+    assert "did you mean" in refused('[[rule]]\nname = "zero-windw"\nsources = ["sockets"]')[0]
+    assert "a pattern, or sources that judge" in refused('[[rule]]\nname = "syn-flood"')[0]
+
+
+def test_who_comes_back_is_banned_four_times_as_long_up_to_thirty_days() -> None:
+    """By the rules whose offences the sources judge."""
+    for rule in RULES:
+        if rule.judged:
+            assert rule.policy is not None
+            hours = [(rule.policy.until(0, ended) or 0) / 3600 for ended in range(6)]
+            assert hours == [1, 4, 16, 64, 256, 720]

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from pytest_mock import MockerFixture
 
-from reconciler import Network, Networks, Record, SourceUnreadable
+from reconciler import Network, Networks, Record, SourceUnreadable, Suspect
 from reconciler.detection.detect import RULES, Rule
 from reconciler.detection.policy import Policy
 from reconciler.embedding import NAT64
@@ -559,3 +559,40 @@ def test_a_time_before_1970_is_settled_by_no_ban_of_another(
     ]
     reading = scan(store, Fixed(records, position=None), now=now + 2)
     assert B in [ban.network for ban in reading.bans]
+
+
+@attrs.define
+class Watching(Fixed):
+    """Judges by itself what it was told to suspect."""
+
+    recalled: list[Suspect] = attrs.field(factory=list)
+
+    def recall(self, suspects: Sequence[Suspect]) -> None:
+        """Take what is suspected, for the test to see."""
+        self.recalled = [*suspects]
+
+    def suspects(self) -> list[Suspect]:
+        """Suspect one more."""
+        number = len(self.recalled)
+        made = Suspect(f"{number}", "zero-window", A, 1.5, 2, 4638, None, number == 1, "note")
+        return [*self.recalled, made]
+
+
+def test_what_a_source_suspects_is_given_to_the_next_one(store: Store) -> None:
+    """As it was, and only to the source of that name; a scan that writes nothing keeps nothing."""
+    for number in range(3):
+        source = Watching([])
+        scan(store, source, write=number < 2)
+        assert [suspect.thing for suspect in source.recalled] == [f"{n}" for n in range(number)]
+    assert store.suspects.of("it") == source.recalled
+    assert store.suspects.of("another") == []
+
+
+def test_kernel_messages_do_not_look_back_for_the_rules_of_sockets(
+    store: Store, mocker: MockerFixture
+) -> None:
+    """Their policies have thresholds and escalate; those of the messages do not."""
+    asked = mocker.spy(store.offences, "of")
+    endings = mocker.spy(store.history, "endings")
+    scan(store, Fixed([shrunk("192.0.2.1")]))
+    assert (asked.call_count, endings.call_count) == (0, 0)
