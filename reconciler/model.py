@@ -4,21 +4,23 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from attrs import field, frozen
-from attrs.validators import deep_iterable, instance_of
+from attrs.validators import and_, deep_iterable, ge, instance_of, le, optional
 
 from reconciler.errors import BackendError
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
+
+_PORT: Final = optional(and_(instance_of(int), ge(0), le(0xFFFF)))
 
 
 @frozen
 class Judgement:
     """What a source has judged by itself: who offends, against which rule."""
 
-    rule: str
-    address: Network
-    peer_port: int | None = None
-    local_port: int | None = None
+    rule: str = field(validator=instance_of(str))
+    address: Network = field(validator=instance_of(Network))
+    peer_port: int | None = field(default=None, validator=_PORT)
+    local_port: int | None = field(default=None, validator=_PORT)
 
 
 @frozen
@@ -57,15 +59,15 @@ class Suspect:
     how often. ``judged`` says that a record was made of it. ``note`` is for the source alone.
     """
 
-    thing: str
-    rule: str
-    address: Network
-    since: float
-    looks: int
-    peer_port: int | None = None
-    local_port: int | None = None
-    judged: bool = False
-    note: str = ""
+    thing: str = field(validator=instance_of(str))
+    rule: str = field(validator=instance_of(str))
+    address: Network = field(validator=instance_of(Network))
+    since: float = field(converter=float)
+    looks: int = field(validator=instance_of(int))
+    peer_port: int | None = field(default=None, validator=_PORT)
+    local_port: int | None = field(default=None, validator=_PORT)
+    judged: bool = field(default=False, converter=bool)
+    note: str = field(default="", validator=instance_of(str))
 
 
 @frozen

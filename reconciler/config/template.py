@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import tomli_w
 
-from reconciler.config.tables import Config
+from reconciler.config.tables import Config, Main
 from reconciler.toml import schema
 
 _TEXT: Final = """\
@@ -16,8 +16,8 @@ _TEXT: Final = """\
 # {treason.database}
 # {treason.lock}
 
-# Where kernel messages are read: kmsg (/dev/kmsg), journal (systemd's), dmesg (the command), file
-# (a saved log).
+# Where attacks are seen: kmsg (/dev/kmsg), journal (systemd's), dmesg (the command), file (a saved
+# log), and sockets (this machine's own TCP sockets, whether the kernel prints anything or not).
 # {treason.sources}
 
 # What drops the banned networks: nftables, ipset, iptables, file (a list for other programs).
@@ -97,7 +97,10 @@ _TEXT: Final = """\
 
 # Other kernel messages that name a hostile peer. A ready rule is switched on by its name:
 # ufw-block, netfilter-log, tcp-md5, tcp-ao, martian-source. The built-in rules can be switched off
-# in the same way: treason-uncloaked, unexpectedly-shrunk, probing-zero-window, shrinks-window.
+# in the same way: treason-uncloaked, unexpectedly-shrunk, probing-zero-window, shrinks-window, and
+# those of the source sockets: zero-window, zero-window-in-company, sockstress. These three have a
+# policy of their own (1h, four times as long each time again, at most 30d), which [policy] does not
+# change.
 # netfilter-log bans nobody without the prefix of the firewall's rule that is meant, as in
 # prefix = "DROP: ".
 # To try rules:
@@ -115,6 +118,14 @@ _TEXT: Final = """\
 # sources = ["kmsg"]
 # enabled = true
 # report_only = false
+
+# What looks like the attack at every look for so long is an offence. With ports, only connections
+# to these local ports are looked at. sockstress judges also windows that stay closed for thirty
+# times as long with nothing in flight: slow readers do that, too, so it takes twenty of one peer.
+# [source.sockets]
+# lasting = "10s"
+# ports = [80, 443]
+# sockstress = false
 
 # A directory of journal files; by default the machine's own journal is read.
 # [source.journal]
@@ -161,7 +172,16 @@ def _one(value: object) -> str:
     return tomli_w.dumps({"x": value}).strip().removeprefix("x = ")
 
 
+def new_text() -> str:
+    """Return the file that `treason init` writes: the defaults, but sockets are looked at as well.
+
+    What was configured before there was that source keeps its own.
+    """
+    sources = _Table(schema.plain(Main())).sources
+    return default_text().replace(f"# {sources}", 'sources = ["kmsg", "sockets"]', 1)
+
+
 def default_text() -> str:
-    """Return the file that `treason init` writes: every key with its default, as a comment."""
+    """Return every key with its default, as a comment."""
     tables = {name: _Table(values) for name, values in schema.plain(Config()).items()}
     return _TEXT.format(**tables)

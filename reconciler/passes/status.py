@@ -1,7 +1,8 @@
 """How things stand: what is stored, desired and enforced, and whether the kernel is heard."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
 from attrs import evolve, frozen
 
@@ -12,6 +13,9 @@ from reconciler.passes.run import Pass
 from reconciler.passes.silence import silent
 from reconciler.store.bans import Refused
 from reconciler.store.store import Counts
+
+_OF_THIS_MACHINE: Final = ("kmsg", "journal", "dmesg")
+"""Sources that read what the running kernel says."""
 
 
 @frozen(eq=False)
@@ -35,6 +39,7 @@ class Status:
     clock: str
     outcomes: tuple[Outcome, ...]
     damage: tuple[str, ...] = ()
+    advice: str = ""
 
 
 def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
@@ -57,4 +62,12 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
         clock=check.clock.doubt,
         outcomes=tuple(outcomes),
         damage=tuple(check.store.damage),
+        advice=_advice(check.setup.config.treason.sources),
     )
+
+
+def _advice(sources: Iterable[str]) -> str:
+    """Return what a configuration from before could gain; empty where there is nothing to say."""
+    if "sockets" in sources or not any(name in _OF_THIS_MACHINE for name in sources):
+        return ""
+    return 'the attack shows in TCP sockets without any message: add "sockets" to [treason] sources'

@@ -199,6 +199,7 @@ def status(found: Status) -> Iterator[str]:
         ("sources read", ", ".join(counts.sources) or "none yet"),
         *(("silent source", line) for line in silence(found.silent)),
         ("kernel message", kernel_message.advice(message) or message.value),
+        *([("advice", found.advice)] if found.advice else []),
         *([("clock", found.clock)] if found.clock else []),
         *((each.backend, _standing(each)) for each in found.outcomes),
     ]

@@ -24,7 +24,7 @@ class Suspects:
         return [
             Suspect(
                 address=Network.of_key(key),
-                judged=bool(judged),
+                judged=judged,
                 **dict(zip(names, rest, strict=True)),
             )
             for key, judged, *rest in rows

@@ -12,7 +12,9 @@ from reconciler.netlink import NetlinkError, Sockets, TcpSocket
 _LOOPBACK: Final = Network.parse("127.0.0.1")
 _FREEBIND: Final = 15  # IP_FREEBIND, linux/in.h: the address need not be there
 _LISTEN: Final = 10
-_MODULES: Final = "load the modules: modprobe -a inet_diag tcp_diag"
+_MODULES: Final = (
+    "load the modules: modprobe -a inet_diag tcp_diag; where there are none, leave the source out"
+)
 
 
 @contextmanager

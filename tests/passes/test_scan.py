@@ -8,7 +8,7 @@ import attrs
 import pytest
 from pytest_mock import MockerFixture
 
-from reconciler import Network, Networks, Record, SourceUnreadable, Suspect
+from reconciler import Judgement, Network, Networks, Record, SourceUnreadable, Suspect
 from reconciler.detection.detect import RULES, Rule
 from reconciler.detection.policy import Policy
 from reconciler.embedding import NAT64
@@ -596,3 +596,31 @@ def test_kernel_messages_do_not_look_back_for_the_rules_of_sockets(
     endings = mocker.spy(store.history, "endings")
     scan(store, Fixed([shrunk("192.0.2.1")]))
     assert (asked.call_count, endings.call_count) == (0, 0)
+
+
+def test_a_source_that_judges_nonsense_fails_by_itself(store: Store) -> None:
+    """It is the plugin's mistake, and neither the database's nor ours; nothing is stored."""
+
+    class Careless(Fixed):
+        def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
+            """Yield an address that is a text."""
+            who = Judgement("zero-window", "192.0.2.1")  # type: ignore[arg-type]
+            yield Record("seen", "it", trusted=True, judgement=who)
+
+    reading = scan(store, Careless([]))
+    assert "TypeError" in reading.error
+    assert "must be <class 'reconciler.network.Network'>" in reading.error
+    assert store.cursors.get("it") is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"thing": 7}, {"address": "192.0.2.1"}, {"since": "soon"}, {"looks": None}, {"note": b""},
+     {"peer_port": 65536}],
+)  # fmt: skip
+def test_a_suspect_is_what_can_be_stored(wrong: dict[str, object]) -> None:
+    """Anything else is refused where it is made."""
+    right = {"thing": "it", "rule": "r", "address": A, "since": 1, "looks": 1}
+    assert Suspect(**right).since == 1.0  # type: ignore[arg-type]
+    with pytest.raises((TypeError, ValueError)):
+        Suspect(**(right | wrong))  # type: ignore[arg-type]

@@ -12,10 +12,22 @@ import attrs
 import pytest
 from authors import DOCUMENTS, EXAMPLES, ROOT, all_passed, blocks, clean, commands, follow, write
 
-from reconciler import BackendPlugin, Observed, Plan, Record, SourcePlugin, errors, hookspecs
-from reconciler.testing import BackendContract, SourceContract
+from reconciler import (
+    BackendPlugin,
+    Judgement,
+    NearMiss,
+    Observed,
+    Plan,
+    Record,
+    SourcePlugin,
+    Suspect,
+    errors,
+    hookspecs,
+)
+from reconciler.testing import BackendContract, JudgingSourceContract, SourceContract
 
 BACKEND, SOURCE = DOCUMENTS
+JUDGING = ROOT / "docs" / "how-to" / "judge-by-yourself.md"
 INSTALLING = [
     "python3 -m venv env",
     ". env/bin/activate",
@@ -67,7 +79,8 @@ def test_every_hook_is_told(document: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "contract"), [(BACKEND, BackendContract), (SOURCE, SourceContract)]
+    ("document", "contract"),
+    [(BACKEND, BackendContract), (SOURCE, SourceContract), (JUDGING, JudgingSourceContract)],
 )
 def test_all_that_a_contract_asks_for_is_told(document: Path, contract: type) -> None:
     """Whatever an author may give to the contract is named."""
@@ -82,7 +95,8 @@ def test_all_that_a_contract_asks_for_is_told(document: Path, contract: type) ->
 @pytest.mark.parametrize(
     ("document", "kind"),
     [(BACKEND, BackendPlugin), (BACKEND, Observed), (BACKEND, Plan),
-     (SOURCE, SourcePlugin), (SOURCE, Record)],
+     (SOURCE, SourcePlugin), (SOURCE, Record), (JUDGING, Judgement), (JUDGING, Suspect),
+     (JUDGING, NearMiss)],
 )  # fmt: skip
 def test_all_that_a_value_holds_is_told(document: Path, kind: type) -> None:
     """Every field of what a plugin gives or gets is named."""

@@ -223,3 +223,17 @@ def test_what_cannot_be_tried_is_refused(
     result = watched.treason("test-rule", *arguments)
     assert result.code == code
     assert said in result.err
+
+
+@pytest.mark.parametrize(
+    ("sources", "advised"),
+    [('["kmsg"]', True), ('["journal"]', True), ('["kmsg", "sockets"]', False),
+     ('["file:/var/log/kern.log"]', False)],
+)  # fmt: skip
+def test_status_advises_an_older_configuration(
+    sources: str, advised: bool, place: Place, host: None
+) -> None:
+    """Where it reads what this machine's kernel says."""
+    place.configure(main=f"sources = {sources}")
+    said = 'add "sockets" to [treason] sources' in place.treason("status").out
+    assert said is advised

@@ -34,7 +34,7 @@ from peers import (
 
 from reconciler import Network, Record, SourceUnreadable, Suspect
 from reconciler.execute import run
-from reconciler.host.netns import HOST4, Wire
+from reconciler.host.netns import HOST4, Namespace, Wire
 from reconciler.netlink import NetlinkError, Sockets, TcpSocket
 from reconciler.testing import JudgingSourceContract
 from sources.sockets import Settings, signs
@@ -602,3 +602,54 @@ def test_opening_now_and_then_resets_what_is_seen(lab: Peers) -> None:
     for _ in range(5):
         lab.wait(0.5)
         assert passes.once(3.0) == []
+
+
+def test_sockets_of_another_namespace_are_not_seen(lab: Peers) -> None:
+    """Their addresses mean something else there."""
+    lab.connect("10.9.1.1", 4001, shrinking())
+    lab.settle(1)
+    other = Namespace()
+    with other.entered():
+        passes = Passes()
+        assert passes.twice() == []
+        assert passes.near == {}
+    other.close()
+    assert who(Passes().twice()) == ["10.9.1.1"]
+
+
+def test_it_says_that_it_is_blind_also_when_only_asked(host: None) -> None:
+    """`status` asks for silence: there is none to tell of, or it is an error."""
+    assert SocketsSource().silence() is None
+    with pytest.raises(SourceUnreadable):
+        SocketsSource(open_sockets=NotListed).silence()
+
+
+def test_a_socket_that_may_not_be_opened_is_an_error(
+    host: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a sandbox without AF_INET, the remedy names it."""
+
+    def refuse(*_given: object, **_named: object) -> socket.socket:
+        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+
+    opened = Sockets()
+    source = SocketsSource(open_sockets=lambda: opened)
+    monkeypatch.setattr("sources.sockets.proof.socket.socket", refuse)
+    with pytest.raises(SourceUnreadable) as refused:
+        [*source.read(None, [])]
+    assert "cannot open a TCP socket" in refused.value.what
+    assert refused.value.hint == "in a sandbox, allow AF_INET"
+
+
+def test_an_unreadable_source_fails_the_pass_in_two_lines(
+    place: Place, host: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What, and what to do."""
+    place.configure(main='sources = ["sockets"]')
+    monkeypatch.setattr("sources.sockets.source.proved", lambda _: refusing(errno.ENOENT)())
+    result = place.treason("scan")
+    assert result.code == 1
+    said = result.err.strip().splitlines()
+    assert len(said) == 2
+    assert "cannot ask the kernel about its TCP sockets (sock_diag): No such file" in said[0]
+    assert "modprobe -a inet_diag tcp_diag" in said[1]

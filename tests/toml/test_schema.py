@@ -1,5 +1,6 @@
 """Settings of plugins: every way in which an author may declare them."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import attrs
@@ -95,3 +96,20 @@ def test_what_the_program_sets_itself_is_no_key() -> None:
     with pytest.raises(Refused, match="unknown key 'found'"):
         fill(Partly, {"found": [1]})
     assert plain(attrs.evolve(fill(Partly, {"name": "b"}), found=(1,))) == {"name": "b"}
+
+
+@attrs.frozen
+class Waiting:
+    """A setting that is a time."""
+
+    lasting: timedelta = timedelta(seconds=10)
+
+
+def test_a_timedelta_is_a_duration_that_ends() -> None:
+    """Written as everywhere; what is none is refused in words."""
+    assert fill(Waiting, {"lasting": "2m"}) == Waiting(timedelta(minutes=2))
+    assert fill(Waiting, {}) == Waiting()
+    for wrong in ("permanent", "0s", "soon", 10, None):
+        with pytest.raises(Refused) as refused:
+            fill(Waiting, {"lasting": wrong})
+        assert str(refused.value).startswith("lasting: ")

@@ -104,7 +104,7 @@ def write_configuration(path: Path) -> None:
         if os.path.lexists(path):
             say(f"{path}: already exists, unchanged")
         else:
-            files.replace(path, template.default_text(), mode=0o644)
+            files.replace(path, template.new_text(), mode=0o644)
             say(f"{path}: created")
     except OSError as error:
         raise ConfigError(
