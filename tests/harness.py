@@ -28,18 +28,19 @@ TCP: Treason uncloaked! Peer 218.14.17.182:4771/8080 shrinks window 2946511037:2
 """
 
 
+def take_back_eighth(database: sqlite3.Connection) -> None:
+    """Let the schema be the seventh again."""
+    database.execute("DROP TABLE suspects")
+    database.execute("DROP TABLE withheld")
+    database.execute("PRAGMA user_version = 7")
+
+
 def take_back_seventh(database: sqlite3.Connection) -> None:
     """Let the schema be the sixth again."""
     take_back_eighth(database)
     for table in ("marks", "carried_out", "treason_clock", "bans_set_back", "whitelists"):
         database.execute(f"DROP TABLE {table}")
     database.execute("PRAGMA user_version = 6")
-
-
-def take_back_eighth(database: sqlite3.Connection) -> None:
-    """Let the schema be the seventh again."""
-    database.execute("DROP TABLE suspects")
-    database.execute("PRAGMA user_version = 7")
 
 
 @attrs.frozen

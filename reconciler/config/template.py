@@ -42,6 +42,10 @@ _TEXT: Final = """\
 # {trust.userspace}
 
 [policy]
+# With mode = "observe" rules ban nobody: whom they would ban is counted and listed (treason list
+# --observed-only), and not banned afterwards either. Stored bans and bans by hand stay in force.
+# {policy.mode}
+
 # This many connections of one peer, within the window, make a ban of this length.
 # {policy.threshold}
 # {policy.window}
@@ -185,3 +189,8 @@ def default_text() -> str:
     """Return every key with its default, as a comment."""
     tables = {name: _Table(values) for name, values in schema.plain(Config()).items()}
     return _TEXT.format(**tables)
+
+
+def observing_text() -> str:
+    """Return the same file with the mode observe."""
+    return new_text().replace('# mode = "enforce"', 'mode = "observe"')

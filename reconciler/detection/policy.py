@@ -14,8 +14,17 @@ from reconciler.networks import Networks, overlaps
 from reconciler.toml import duration
 from reconciler.toml.schema import internal, setting
 
+ENFORCE: Final = "enforce"
+OBSERVE: Final = "observe"
+
 _NONE: Final[Mapping[str, "Policy"]] = {}
 _SHARED: Final = tuple(Networks.of(SHARED).outermost())
+
+
+def _mode(text: object) -> str:
+    if text in (ENFORCE, OBSERVE):
+        return str(text)
+    raise ValueError(f"{text!r} is not a mode: write {ENFORCE!r} or {OBSERVE!r}")
 
 
 @frozen
@@ -28,11 +37,13 @@ class Policy:
     they are in, but each by itself where that network shares an address with one of those ``apart``
     (collapsed). The default is that one offence is enough, for a permanent ban.
 
-    The rest holds for a whole pass: ``max_new_bans`` (0 is no limit), ``listeners_only`` (count
-    only connections to a port where something listens), and for how many seconds offences, and
-    the history of what is no longer banned, are kept.
+    The rest holds for a whole pass: with the ``mode`` observe the bans that would be made are told
+    and not made, now or later; ``max_new_bans`` (0 is no limit), ``listeners_only`` (count only
+    connections to a port where something listens), and for how many seconds offences, and the
+    history of what is no longer banned, are kept.
     """
 
+    mode: str = setting(ENFORCE, _mode)
     threshold: int = field(default=1, validator=and_(ge(1), le(10_000)))
     window: int = setting(600, duration.finite, duration.render)
     ban_for: int | None = setting(None, duration.parse, duration.render)
@@ -44,6 +55,11 @@ class Policy:
     keep_offences: int = setting(90 * 86400, duration.finite, duration.render)
     keep_history: int = setting(365 * 86400, duration.finite, duration.render)
     apart: tuple[Network, ...] = internal(_SHARED)
+
+    @property
+    def observes(self) -> bool:
+        """Whether the bans that it would make are only told."""
+        return self.mode == OBSERVE
 
     def subject(self, address: Network) -> Network:
         """Return the network that is counted and banned for this address."""

@@ -1,6 +1,7 @@
 """Which offences of a pass count, and the bans that follow, given what is stored."""
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -65,17 +66,16 @@ class Counting:
         """Return the bans that follow, and those that only make another one longer.
 
         A longer ban is never shortened. What came before a ban of its network was lifted, or had
-        ended, is settled, however late it is read. Otherwise what is new counts, whatever its
-        time.
+        ended, or was only observed, is settled, however late it is read. Otherwise what is new
+        counts, whatever its time.
         """
         own = {rule.name: rule.policy for rule in self.rules if rule.policy is not None}
         counting = self._counting(offences)
         subjects = {self.policy.subject(each.address) for each in counting}
-        found = self.store.history.lifts(subjects, self.now)
-        lifts = {network: time for network, time in found.items() if time <= self.now + _AHEAD}
+        lifts = self._settled(subjects)
         counting = self._unsettled(counting, lifts)
         made = {subject: self.bans[subject] for subject in subjects if subject in self.bans}
-        known = self.store.bans.ends(subjects, self.now) | made
+        known = self._known(subjects) | made
         if for_good := {network for network, until in known.items() if until is None}:
             counting = [o for o in counting if self.policy.subject(o.address) not in for_good]
         past = self._past(counting, lifts)
@@ -84,6 +84,13 @@ class Counting:
         longer = [b for b in decided if b.network in known and later(b.until, known[b.network])]
         self.bans |= {ban.network: ban.until for ban in (*new, *longer)}
         return new, longer
+
+    def numbers(self, offences: Iterable[Offence]) -> Counter[Network]:
+        """Return how many offences each network has that can get it banned."""
+        found: Counter[Network] = Counter()
+        for offence in self._counting(offences):
+            found[self.policy.subject(offence.address)] += offence.count
+        return found
 
     def keep(self, source: str, offences: Sequence[Offence]) -> None:
         """Remember what is not stored."""
@@ -129,6 +136,21 @@ class Counting:
         if self.policy.subject(address) != address and covered(address, self.exempt):
             return True
         return any(covered(each, self.exempt) for each in embedding.embedded(address, self.nat64))
+
+    def _known(self, subjects: Collection[Network]) -> dict[Network, int | None]:
+        """Return the end of the ban that each network has, or would have while it is observed."""
+        known = self.store.bans.ends(subjects, self.now)
+        if self.policy.observes:
+            known = self.store.withheld.ends(subjects, self.now) | known
+        return known
+
+    def _settled(self, subjects: Collection[Network]) -> dict[Network, float]:
+        """Return up to when the offences of each network are settled."""
+        found = self.store.history.lifts(subjects, self.now)
+        withheld = self.store.withheld.settled(subjects, self.now, observing=self.policy.observes)
+        for network, time in withheld.items():
+            found[network] = max(time, found.get(network, time))
+        return {network: time for network, time in found.items() if time <= self.now + _AHEAD}
 
     def _past(self, offences: Sequence[Offence], lifts: Mapping[Network, float]) -> Past:
         """Return what is stored of the same networks, as far as a policy asks for it."""

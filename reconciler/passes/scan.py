@@ -43,7 +43,8 @@ class Reading:
     ``examples`` are a few. ``known`` counts those that are stored already, by another source most
     often, and ``outbound`` those about connections that this machine made: neither is an offence.
     ``undated`` of the offences tell no time, nor does anything else: they count as of now.
-    ``new`` of the bans are of networks that had none; the others only last longer now. ``notes``
+    ``new`` of the bans are of networks that had none; the others only last longer now. ``withheld``
+    are bans that are not made, because the policy only observes. ``notes``
     are what the source has to say besides. ``error`` is empty unless it could not be read.
     """
 
@@ -58,6 +59,7 @@ class Reading:
     examples: tuple[str, ...] = ()
     bans: tuple[Ban, ...] = ()
     new: int = 0
+    withheld: tuple[Ban, ...] = ()
     notes: tuple[str, ...] = ()
     error: str = ""
     trace: str = field(default="", repr=False)
@@ -202,6 +204,9 @@ class Scanner:
             tally.sightings += [o.evidence for o in reported[: _SHOWN - len(tally.sightings)]]
         new, longer = self._counting.follow(fresh)
         bans = [*new, *longer]
+        if self.policy.observes:
+            self._withhold(name, fresh, bans, tally)
+            return
         tally.new += len(new)
         tally.bans |= {ban.network: ban for ban in bans}
         self._limit(name, tally)
@@ -209,6 +214,15 @@ class Scanner:
             _log.debug("%s: ban %s until %s: %s", name, ban.network, ban.until, ban.reason)
         if self.write:
             self.store.add_batch(name, fresh, bans, self.now)
+        else:
+            self._counting.keep(name, fresh)
+
+    def _withhold(self, name: str, fresh: list[Offence], bans: list[Ban], tally: "_Tally") -> None:
+        """Store the bans that are not made, and the offences."""
+        tally.withheld |= {ban.network: ban for ban in bans}
+        if self.write:
+            counted = self._counting.numbers(fresh)
+            self.store.add_withheld(name, fresh, bans, counted, self.now)
         else:
             self._counting.keep(name, fresh)
 
@@ -246,6 +260,7 @@ class _Tally:
     sightings: list[str] = field(factory=list)
     examples: list[str] = field(factory=list)
     bans: dict[Network, Ban] = field(factory=dict)
+    withheld: dict[Network, Ban] = field(factory=dict)
     new: int = 0
 
     def notes(self) -> Iterator[str]:
@@ -271,6 +286,7 @@ class _Tally:
             examples=tuple(self.examples),
             bans=tuple(self.bans.values()),
             new=self.new,
+            withheld=tuple(self.withheld.values()),
             notes=notes,
         )
 

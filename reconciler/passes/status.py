@@ -1,6 +1,7 @@
 """How things stand: what is stored, desired and enforced, and whether the kernel is heard."""
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,10 @@ from reconciler.passes.run import Pass
 from reconciler.passes.silence import silent
 from reconciler.store.bans import Refused
 from reconciler.store.store import Counts
+from reconciler.store.withheld import WithheldBan
+
+_LATEST: Final = 10
+"""Withheld bans that are named; `treason list --observed-only` lists all."""
 
 _OF_THIS_MACHINE: Final = ("kmsg", "journal", "dmesg")
 """Sources that read what the running kernel says."""
@@ -24,7 +29,8 @@ class Status:
 
     ``damage`` is what of the database cannot be read. ``exists`` says whether there is a database.
     ``refused`` are stored bans that are not enforced, ``desired`` networks that are to be dropped.
-    ``clock`` tells why it is not believed.
+    ``clock`` tells why it is not believed. ``mode`` is that of the policy, ``withheld`` are the
+    latest of the bans that were not made because of it.
     """
 
     database: Path
@@ -37,6 +43,8 @@ class Status:
     silent: Mapping[str, str]
     kernel_message: kernel_message.State
     clock: str
+    mode: str
+    withheld: tuple[WithheldBan, ...]
     outcomes: tuple[Outcome, ...]
     damage: tuple[str, ...] = ()
     advice: str = ""
@@ -60,6 +68,8 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
         silent=silent(sources, check.setup.config.treason.pass_timeout),
         kernel_message=kernel_message.look(kernel_message.HERE),
         clock=check.clock.doubt,
+        mode=check.setup.config.policy.mode,
+        withheld=tuple(islice(check.store.withheld.active(check.now), _LATEST)),
         outcomes=tuple(outcomes),
         damage=tuple(check.store.damage),
         advice=_advice(check.setup.config.treason.sources),

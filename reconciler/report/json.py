@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.planning.whitelist import Exemption
     from reconciler.store.bans import InvalidRow
     from reconciler.store.history import Event
+    from reconciler.store.withheld import WithheldBan
 
 FORMAT_VERSION: Final = 1
 """Grows when a key of the JSON output changes its meaning or goes away."""
@@ -67,6 +68,7 @@ def readings(readings: Iterable[Reading]) -> list[dict[str, Any]]:
             "undated": reading.undated,
             "bans": [str(ban.network) for ban in reading.bans],
             "new": reading.new,
+            "withheld": [str(ban.network) for ban in reading.withheld],
             "notes": list(reading.notes),
             "error": reading.error or None,
         }
@@ -90,16 +92,22 @@ def outcomes(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
 
 def bans(bans: Iterable[Ban]) -> list[dict[str, Any]]:
     """List bans."""
-    return [
-        {
-            "network": str(ban.network),
-            "since": iso(ban.since),
-            "until": iso(ban.until),
-            "origin": ban.origin,
-            "reason": ban.reason,
-        }
-        for ban in bans
-    ]
+    return [_ban(ban) for ban in bans]
+
+
+def withheld(found: Iterable[WithheldBan]) -> list[dict[str, Any]]:
+    """List bans that were not made, because the policy only observes."""
+    return [_ban(each.ban) | {"offences": each.offences, "last": iso(each.last)} for each in found]
+
+
+def _ban(ban: Ban) -> dict[str, Any]:
+    return {
+        "network": str(ban.network),
+        "since": iso(ban.since),
+        "until": iso(ban.until),
+        "origin": ban.origin,
+        "reason": ban.reason,
+    }
 
 
 def invalid(rows: Iterable[InvalidRow]) -> list[dict[str, Any]]:
@@ -149,6 +157,11 @@ def status(found: Status) -> dict[str, Any]:
             "temporary": found.counts.temporary,
             "invalid": len(found.refused.invalid),
             "too_wide": len(found.refused.too_wide),
+        },
+        "mode": found.mode,
+        "withheld": {
+            "number": found.counts.withheld,
+            "latest": withheld(found.withheld),
         },
         "offences": found.counts.offences,
         "last_offence": iso(found.counts.last_offence),

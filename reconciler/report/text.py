@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from reconciler.lines import counted
+from reconciler.detection.policy import OBSERVE
+from reconciler.lines import counted, first_few
 from reconciler.passes.enforce import Outcome, State
 from reconciler.report.columns import aligned, table
 from reconciler.report.diff import unified
@@ -20,8 +21,11 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.planning.whitelist import Exemption
     from reconciler.store.bans import InvalidRow, Refused
     from reconciler.store.history import Event
+    from reconciler.store.withheld import WithheldBan
 
 _SHOWN: Final = 20
+_BAN: Final = ("network", "since", "until", "origin", "reason")
+_OBSERVED: Final = "see: treason list --observed-only"
 
 
 def readings(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterator[str]:
@@ -42,6 +46,11 @@ def readings(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterato
                 *(f"{number:,} {what}" for number, what in asides if number),
                 counted(reading.new, "new ban"),
                 *(
+                    [f"{counted(len(reading.withheld), 'ban')} withheld (mode observe)"]
+                    if reading.withheld
+                    else []
+                ),
+                *(
                     [f"{counted(longer, 'ban')} extended"]
                     if (longer := len(reading.bans) - reading.new)
                     else []
@@ -52,9 +61,10 @@ def readings(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterato
         if verbose:
             yield from (f"  report-only: {plain(text)}" for text in reading.sightings)
             yield from (f"  not from the kernel: {plain(x)}" for x in reading.examples)
-            for ban in reading.bans:
-                end = "permanently" if ban.until is None else f"until {ahead(ban.until, now)}"
-                yield f"  banned {ban.network} {end}: {plain(ban.reason)}"
+            for what, bans in (("banned", reading.bans), ("would be banned:", reading.withheld)):
+                for ban in bans:
+                    end = "permanently" if ban.until is None else f"until {ahead(ban.until, now)}"
+                    yield f"  {what} {ban.network} {end}: {plain(ban.reason)}"
 
 
 def ended(networks: Sequence[str], *, verbose: bool) -> Iterator[str]:
@@ -103,27 +113,31 @@ def _advised(state: State) -> str:
 
 def bans(bans: Iterable[Ban], now: int) -> Iterator[str]:
     """List bans."""
-    return _rows("network", ((str(ban.network), ban) for ban in bans), now)
+    return table(_BAN, (_row(str(ban.network), ban, now) for ban in bans))
 
 
 def invalid(rows: Iterable[InvalidRow], now: int) -> Iterator[str]:
     """List the stored rows that are not a network."""
-    return _rows("text", ((row.text, row) for row in rows), now)
+    return table(("text", *_BAN[1:]), (_row(row.text, row, now) for row in rows))
 
 
-def _rows(title: str, rows: Iterable[tuple[str, Ban | InvalidRow]], now: int) -> Iterator[str]:
-    return table(
-        (title, "since", "until", "origin", "reason"),
-        (
-            (
-                name,
-                iso(row.since) or "",
-                "permanent" if row.until is None else f"{iso(row.until)} ({ahead(row.until, now)})",
-                row.origin,
-                row.reason,
-            )
-            for name, row in rows
-        ),
+def withheld(found: Iterable[WithheldBan], now: int) -> Iterator[str]:
+    """List bans that were not made, because the policy only observes."""
+    rows = (
+        (*head, f"{each.offences:,}", iso(each.last) or "", reason)
+        for each in found
+        for *head, reason in [_row(str(each.ban.network), each.ban, now)]
+    )
+    return table((*_BAN[:-1], "offences", "last", _BAN[-1]), rows)
+
+
+def _row(name: str, row: Ban | InvalidRow, now: int) -> tuple[str, ...]:
+    return (
+        name,
+        iso(row.since) or "",
+        "permanent" if row.until is None else f"{iso(row.until)} ({ahead(row.until, now)})",
+        row.origin,
+        row.reason,
     )
 
 
@@ -181,6 +195,19 @@ def _changes(plan: Plan) -> Iterator[str]:
         yield from (f"  {sign} {network}{what}" for network in networks)
 
 
+def _observed(found: Status) -> str:
+    """Return who would have been banned while rules ban nobody; empty if that never was so."""
+    number, observes = found.counts.withheld, found.mode == OBSERVE
+    if not (observes or number):
+        return ""
+    mode = "rules ban nobody now ([policy] mode)" if observes else "rules ban again"
+    if not number:
+        return f"{mode}; they would have banned nobody so far"
+    some = first_few([each.ban.network for each in found.withheld])
+    while_ = "would be banned" if observes else "would have been banned before"
+    return f"{mode}; {counted(number, 'network')} {while_}: {some}\n{_OBSERVED}"
+
+
 def status(found: Status) -> Iterator[str]:
     """Yield how things stand."""
     from reconciler.host import kernel_message  # noqa: PLC0415 - no other command needs it
@@ -193,6 +220,7 @@ def status(found: Status) -> Iterator[str]:
     rows = [
         ("database", f"{found.database}{'' if found.exists else ' (does not exist yet)'}"),
         ("bans", bans),
+        *([("observed", line)] if (line := _observed(found)) else []),
         ("offences", (f"{counts.offences:,}{last}" if counts.offences else "none yet")),
         ("exempt", f"{found.whitelisted:,} whitelisted, {found.protected:,} protected"),
         ("to drop", counted(found.desired, "network")),

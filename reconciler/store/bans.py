@@ -15,6 +15,7 @@ from reconciler.model import Ban
 from reconciler.network import Network
 from reconciler.networks import Networks
 from reconciler.store.database import Database, texts
+from reconciler.store.withheld import Withheld
 
 UNGUARDED: Final = "badips"
 """The origin of bans that came in through the original script's table, unchecked."""
@@ -67,8 +68,9 @@ class InvalidRow:
 class Bans:
     """A part of the store. Every method that writes is one transaction, or a part of one."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, withheld: Withheld) -> None:
         self._database = database
+        self._withheld = withheld
 
     def active(self, now: int, order: str = "key, network") -> Iterator[Ban]:
         """Yield the active bans in the order of their networks; those without a key come first.
@@ -182,7 +184,7 @@ class Bans:
         return known == len(json.loads(names)) and (not known or others is None or others < first)
 
     def add(self, bans: Iterable[Ban]) -> None:
-        """Store the bans; one of the same network is replaced."""
+        """Store the bans; one of the same network is replaced, also one that was withheld."""
         rows = [
             (str(ban.network), ban.since, ban.until, ban.origin, ban.reason, ban.network.key)
             for ban in bans
@@ -195,6 +197,7 @@ class Bans:
                 " origin = excluded.origin, reason = excluded.reason, key = excluded.key",
                 rows,
             )
+            self._withheld.drop(network for network, *_ in rows)
             self._database.execute(
                 "INSERT INTO history (action, network, time, reason)"
                 " SELECT 'ban', network, since, reason FROM json_each(?)"

@@ -213,7 +213,8 @@ _SEVENTH: Final = (
     ) STRICT, WITHOUT ROWID""",
 )
 
-# What the sources that judge by themselves are to look at again.
+# What the sources that judge by themselves are to look at again, and the bans that rules would have
+# made while the policy only observed (`reconciler.store.withheld`).
 _EIGHTH: Final = (
     """CREATE TABLE suspects (
         source TEXT NOT NULL,
@@ -228,6 +229,15 @@ _EIGHTH: Final = (
         note TEXT NOT NULL,
         PRIMARY KEY (source, thing)
     ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE withheld (
+        network TEXT NOT NULL PRIMARY KEY,
+        since INTEGER NOT NULL,
+        until INTEGER,
+        origin TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        offences INTEGER NOT NULL,
+        last INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
 )
 
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
@@ -236,7 +246,7 @@ TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced",
 NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     *("prunings", "treason_identity", "marks", "carried_out", "treason_clock", "bans_set_back"),
-    *("whitelists", "suspects"),
+    *("whitelists", "suspects", "withheld"),
     *("badips_insert", "bans_renamed", *TRIGGERS),
 }
 _STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH)

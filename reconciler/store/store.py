@@ -1,6 +1,6 @@
 """The store: all that is remembered, opened as one, and what concerns several parts of it."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -9,6 +9,7 @@ from attrs import frozen
 
 from reconciler.errors import StoreError
 from reconciler.model import Ban, Offence
+from reconciler.network import Network
 from reconciler.store import space
 from reconciler.store.bans import Bans
 from reconciler.store.carried import Carried
@@ -25,6 +26,7 @@ from reconciler.store.opening import connect, connect_to_enforce
 from reconciler.store.refusals import is_damage
 from reconciler.store.suspects import Suspects
 from reconciler.store.whitelists import Whitelists
+from reconciler.store.withheld import Withheld
 
 T = TypeVar("T")
 
@@ -40,6 +42,7 @@ class Counts:
     offences: int
     last_offence: float | None
     sources: tuple[str, ...] = ()
+    withheld: int = 0
 
 
 class Store:
@@ -54,7 +57,8 @@ class Store:
         self._database = database
         self.unwritten = unwritten
         self.damage: list[str] = []
-        self.bans = Bans(database)
+        self.withheld = Withheld(database)
+        self.bans = Bans(database, self.withheld)
         self.offences = Offences(database)
         self.history = History(database)
         self.cursors = Cursors(database)
@@ -112,6 +116,19 @@ class Store:
             self.offences.add(source, offences, now)
             self.bans.add(bans)
 
+    def add_withheld(
+        self,
+        source: str,
+        offences: Iterable[Offence],
+        bans: Iterable[Ban],
+        counted: Mapping[Network, int],
+        now: int,
+    ) -> None:
+        """Store offences that a source brought, and the bans that are not made of them."""
+        with self.transaction():
+            self.offences.add(source, offences, now)
+            self.withheld.add(bans, counted, now)
+
     def compact(self) -> None:
         """Return to the disk what was deleted; see `reconciler.store.space`.
 
@@ -130,7 +147,8 @@ class Store:
         """
         [(last, some)] = self._database.rows(
             "SELECT (SELECT max(time) FROM prunings),"
-            " EXISTS (SELECT 1 FROM offences UNION ALL SELECT 1 FROM history)"
+            " EXISTS (SELECT 1 FROM offences UNION ALL SELECT 1 FROM history"
+            " UNION ALL SELECT 1 FROM withheld)"
         )
         if not some or (last is not None and last <= now < last + _DAY):
             return
@@ -139,6 +157,7 @@ class Store:
             carried = self.carried.everywhere(configured, now - history)
             self.history.prune(now - history, carried)
             self.carried.lower()
+            self.withheld.prune(now - max(offences, history))
             self._database.execute("DELETE FROM prunings")
             self._database.execute("INSERT INTO prunings VALUES (?)", (now,))
         self._pruned = True
@@ -151,7 +170,8 @@ class Store:
             " (SELECT count(*) FROM offences), (SELECT max(time) FROM offences)",
             (now,),
         )
-        return Counts(permanent, temporary, offences, last, self.cursors.sources())
+        sources, withheld = self.cursors.sources(), self.withheld.number(now)
+        return Counts(permanent, temporary, offences, last, sources=sources, withheld=withheld)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """The commands around the pass: whitelist, status, history, init, config, plugins, export."""
 
+import io
+import os
 import sqlite3
 import stat
 import sys
@@ -9,10 +11,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from harness import Place
 
-from reconciler.cli.commands.init import write_configuration
+from reconciler.cli.commands.init import observes, write_configuration
+from reconciler.config.setup import Setup
+from reconciler.config.tables import Config
 from reconciler.config.template import default_text
+from reconciler.detection.policy import Policy
 from reconciler.errors import ConfigError
 from reconciler.execute import run
 from reconciler.host.netns import Wire
@@ -173,6 +179,39 @@ def test_init_writes_the_default_configuration(tmp_path: Path, place: Place) -> 
     assert different == [('sources = ["kmsg", "sockets"]', '# sources = ["kmsg"]')]
     with pytest.raises(ConfigError, match="cannot create the configuration"):
         write_configuration(path / "below" / "a" / "file")
+
+
+def test_init_writes_a_configuration_that_only_observes(tmp_path: Path, place: Place) -> None:
+    """Where --observe asks for it; it does not change one that is there."""
+    path = tmp_path / "new" / "treason.toml"
+    assert observes(Setup(str(path)), asked=True)
+    write_configuration(path, observe=True)
+    assert Setup(str(path)).config.policy.observes
+    assert Setup(str(path)).config == evolve(Config(), policy=Policy(mode="observe"))
+    assert not observes(Setup(str(path)), asked=True)
+    before = place.config.read_text()
+    result = place.treason("init", "--observe")
+    assert (result.code, place.config.read_text()) == (1, before)
+    assert "--observe changes nothing" in result.err
+    assert 'set mode = "observe" in [policy] there' in result.err
+
+
+@pytest.mark.parametrize(("answer", "expected"), [("y\n", True), ("\n", False)])
+def test_init_asks_on_a_terminal_whether_to_observe(
+    answer: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nobody else, nor where a configuration is there already."""
+    setup = Setup(str(tmp_path / "treason.toml"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert not observes(setup, asked=False)
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs) as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        os.write(ours, answer.encode())
+        assert observes(setup, asked=False) is expected
+        setup.path.touch()
+        assert not observes(setup, asked=False)
+    os.close(ours)
 
 
 def test_config_check_tells_every_mistake(place: Place) -> None:

@@ -104,7 +104,7 @@ def test_the_move_is_made_as_told(place: Place, nft: Nft) -> None:
 def test_the_policy_that_is_advised_does_what_is_said(place: Place) -> None:
     """Three connections are a ban of three hours, and the list tells it as shown."""
     text = (HOW_TO / "choose-a-policy.md").read_text()
-    [block] = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    block, _observing = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     place.configure(block)
     peer = "TCP: Treason uncloaked! Peer 117.79.83.112:{}/8080 shrinks window 1:2. Repaired.\n"
     log = place.path / "log"

@@ -15,6 +15,7 @@ COMMANDS = {
     "scan": ["scan"],
     "list": ["list"],
     "list-invalid": ["list", "--invalid"],
+    "observed-only": ["list", "--observed-only"],
     "history": ["history"],
     "whitelist": ["whitelist", "list"],
     "status": ["status"],
@@ -47,6 +48,20 @@ def test_each_command_prints_what_is_written_down(
     seed_log.write_text(seed_log.read_text() + more + "1,1,-;" + more.replace("218.", "300."))
     nft("flush ruleset")
     hold(place.treason(*command).json, name)
+
+
+@pytest.mark.parametrize("name", ["reconcile", "scan", "observed-only", "status"])
+def test_what_is_only_observed_has_its_shape(
+    name: str, place: Place, seed_log: Path, nft: Callable[..., str]
+) -> None:
+    """With something in the list."""
+    source = f'[source.file]\npath = "{seed_log}"\ntrusted = true'
+    place.configure(f'[policy]\nmode = "observe"\n{source}', main='sources = ["file"]')
+    if name in {"observed-only", "status"}:
+        place.treason("scan")
+    value = place.treason(*COMMANDS[name], "-o", "json").json
+    hold(value, name)
+    assert "117.79.83.112" in json.dumps(value)
 
 
 def test_drift_and_errors_have_the_same_shape(place: Place, nft: Callable[..., str]) -> None:

@@ -107,20 +107,30 @@ def _rows(setup: Setup, texts: list[Given]) -> tuple[list[InvalidRow], list[Give
     return rows, [each for each in texts if each.text not in named]
 
 
-@click.command("list", epilog=examples("list", "list -o json", "list --invalid"))
+@click.command(
+    "list", epilog=examples("list", "list -o json", "list --invalid", "list --observed-only")
+)
 @click.option(
     "--invalid", is_flag=True, help="List the rows that are not a network, so not enforced."
 )
+@click.option(
+    "--observed-only", "observed", is_flag=True,
+    help="List who would have been banned while [policy] mode was observe.",
+)  # fmt: skip
 @output_format
 @verbosity
 @click.pass_obj
-def list_(setup: Setup, invalid: bool, form: str) -> int:
+def list_(setup: Setup, invalid: bool, observed: bool, form: str) -> int:
     """List the active bans."""
     with access.opened(setup, write=False) as store:
         now = access.told(store).now
         if invalid:
             rows = store.bans.invalid(now)
             emit(form, lambda: {"invalid": json.invalid(rows)}, text.invalid(rows, now))
+            return OK
+        if observed:
+            found = store.withheld.active(now)
+            emit(form, lambda: {"withheld": json.withheld(found)}, text.withheld(found, now))
             return OK
         damage = store.integrity.indexes()
         bans = store.bans.active(now, *(["network"] if damage else []))

@@ -1,8 +1,10 @@
 """The commands that set treason up, and that show it."""
 
 import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -19,11 +21,16 @@ from reconciler.passes import access, traces
 from reconciler.store.marks import Mark
 from reconciler.store.store import Store
 
+_QUESTION: Final = "Only observe at first, and ban nobody by rules ([policy] mode)?"
+
 
 @click.command(epilog=examples("init", "init --systemd --kernel-message", "init --undo --systemd"))
 @click.option("--systemd", is_flag=True, help="Also install and enable the systemd units.")
 @click.option(
     "--kernel-message", "message", is_flag=True, help="Also turn on the kernel's message."
+)
+@click.option(
+    "--observe", is_flag=True, help='Write mode = "observe": rules ban nobody, but tell whom.'
 )
 @click.option(
     "--new-database", "anew", is_flag=True,
@@ -33,14 +40,23 @@ from reconciler.store.store import Store
 @click.option("--adopt", is_flag=True, help="Replace units that somebody else wrote or changed.")
 @verbosity
 @click.pass_obj
-def init(setup: Setup, systemd: bool, message: bool, anew: bool, undo: bool, adopt: bool) -> int:
+def init(
+    setup: Setup,
+    systemd: bool,
+    message: bool,
+    observe: bool,
+    anew: bool,
+    undo: bool,
+    adopt: bool,
+) -> int:
     """Create the configuration, the database and their directories; overwrite nothing.
 
     --systemd also installs the timer that runs a pass each minute, and the unit that enforces the
     stored bans early at boot. --kernel-message also lets the kernel print its message about hostile
     peers, now and after every boot: Linux 3.19 and later do not by default. --undo reverts only
     what these two options did; bans stay enforced. What somebody else wrote, or has changed since,
-    is neither replaced nor removed; of units --adopt does so. --new-database is for a database that
+    is neither replaced nor removed; of units --adopt does so. A new configuration gets mode =
+    "observe" with --observe; on a terminal you are asked. --new-database is for a database that
     is lost: what it enforced ends with the next pass.
     """
     if undo:
@@ -57,7 +73,7 @@ def init(setup: Setup, systemd: bool, message: bool, anew: bool, undo: bool, ado
         services(setup)
     if message:
         kernel_message.check(kernel_message.HERE)
-    write_configuration(setup.path)
+    write_configuration(setup.path, observe=observes(setup, asked=observe))
     _database(setup, anew=anew)
     if systemd:
         needed, database = services(setup), setup.config.treason.database
@@ -95,7 +111,22 @@ def _tell(steps: Iterable[str]) -> None:
         say(step)
 
 
-def write_configuration(path: Path) -> None:
+def observes(setup: Setup, *, asked: bool) -> bool:
+    """Return whether a new configuration is to begin with the mode observe.
+
+    Raise `ConfigError` where that is ``asked`` for, and there is a configuration of another mode.
+    """
+    if not os.path.lexists(setup.path):
+        return asked or (sys.stdin.isatty() and click.confirm(_QUESTION, err=True))
+    if asked and not setup.config.policy.observes:
+        raise ConfigError(
+            f"{setup.path}: already exists, with another mode, so --observe changes nothing",
+            'set mode = "observe" in [policy] there',
+        )
+    return False
+
+
+def write_configuration(path: Path, *, observe: bool = False) -> None:
     """Write the default configuration, unless there is one. Raise `ConfigError`."""
     try:
         if not path.parent.is_dir():
@@ -104,7 +135,9 @@ def write_configuration(path: Path) -> None:
         if os.path.lexists(path):
             say(f"{path}: already exists, unchanged")
         else:
-            files.replace(path, template.new_text(), mode=0o644)
+            files.replace(
+                path, template.observing_text() if observe else template.new_text(), mode=0o644
+            )
             say(f"{path}: created")
     except OSError as error:
         raise ConfigError(
