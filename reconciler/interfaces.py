@@ -217,6 +217,8 @@ class BackendPlugin:
     without its objects: then a unit makes these before the rules are loaded at boot. ``needs``
     gets the settings, too, and tells what else it writes, reads and runs; it raises `TreasonError`
     for what a unit cannot do.
+    ``drops_packets`` says that this machine takes no packet any more from what the backend holds:
+    only then are connections of who is banned closed.
     """
 
     name: str = field(validator=_NAME)
@@ -227,3 +229,4 @@ class BackendPlugin:
     capabilities: tuple[str, ...] = ()
     early: bool = False
     needs: Callable[[Any], Needs] = _nothing
+    drops_packets: bool = False

@@ -1,6 +1,7 @@
 """The values that travel from a source to the firewall. All are frozen; none does anything."""
 
 from collections.abc import Callable, Iterable
+from enum import Enum
 from typing import Final
 
 from attrs import field, frozen
@@ -124,6 +125,30 @@ class Ban:
     until: int | None
     origin: str
     reason: str = ""
+
+
+class Ground(Enum):
+    """Why connections are closed, and which.
+
+    SEEN: the peer is banned for what its sockets showed over time, so all that hold data for it go.
+    TOLD: it is banned for a message, so the same, once a connection of it shows it now. EVERY: a
+    person asked for all connections of a banned network. SPARED: the peer is not banned; those that
+    show it now go.
+    """
+
+    SEEN = "seen"
+    TOLD = "told"
+    EVERY = "every"
+    SPARED = "spared"
+
+
+@frozen
+class Closing:
+    """Connections that are to be closed: of which network, why, and since when (epoch seconds)."""
+
+    network: Network
+    ground: Ground
+    since: int
 
 
 def _networks(given: Iterable[Network]) -> Networks:

@@ -34,6 +34,6 @@ def treason_backends() -> list[BackendPlugin]:
     return [
         BackendPlugin(
             "ipset", _made, Settings, claims=_claims, capabilities=("CAP_NET_RAW",), early=True,
-            needs=lambda chosen: settings.needs(chosen.variant),
+            needs=lambda chosen: settings.needs(chosen.variant), drops_packets=True,
         )
     ]  # fmt: skip

@@ -42,6 +42,6 @@ def treason_backends() -> list[BackendPlugin]:
     return [
         BackendPlugin(
             "iptables", _made, Settings, claims=_claims, capabilities=("CAP_NET_RAW",),
-            needs=_needs,
+            needs=_needs, drops_packets=True,
         )
     ]  # fmt: skip

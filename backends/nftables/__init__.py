@@ -12,4 +12,8 @@ def _made(settings: object) -> Backend:
 @hookimpl
 def treason_backends() -> list[BackendPlugin]:
     """Return the backend ``nftables``."""
-    return [BackendPlugin("nftables", _made, claims=lambda _: ["table inet treason"])]
+    return [
+        BackendPlugin(
+            "nftables", _made, claims=lambda _: ["table inet treason"], drops_packets=True
+        )
+    ]

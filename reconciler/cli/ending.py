@@ -56,6 +56,12 @@ def warn_of(refused: Refused) -> None:
         )
 
 
+def warn_of_open(result: PassResult) -> None:
+    """Print which connections were not closed."""
+    for note in result.closing.notes:
+        warn(note)
+
+
 def doubt_of(result: PassResult) -> None:
     """Print why the clock is not believed."""
     if result.doubt:

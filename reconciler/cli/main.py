@@ -35,7 +35,10 @@ _COMMANDS: Final = {
         "export:export",
         "Print what the firewalls hold, for `reconcile --check --observed`.",
     ),
-    "history": ("bans:history", "List past bans, unbans and expiries, the latest first."),
+    "history": (
+        "bans:history",
+        "List past bans, unbans, expiries and closed connections, the latest first.",
+    ),
     "init": (
         "init:init",
         "Create the configuration, the database and their directories; overwrite nothing.",

@@ -66,6 +66,7 @@ class Main:
     max_removals: float = field(default=0.3, validator=and_(ge(0), le(1)))
     min_prefix: MinPrefix = Factory(MinPrefix)
     resync_interval: int = setting(3600, duration.finite, duration.render)
+    close_connections: bool = True
     pass_timeout: int = setting(600, duration.finite, duration.render)
 
 

@@ -28,6 +28,10 @@ _TEXT: Final = """\
 # no limit. --force ignores it.
 # {treason.max_removals}
 
+# Once the drop is verified, close the connections through which a banned peer holds memory: those
+# with data that it has not acknowledged, where its sockets show the attack.
+# {treason.close_connections}
+
 # A backend that reports no change is not read again until this time has passed.
 # {treason.resync_interval}
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError
+from reconciler.interfaces import Spec
 from reconciler.network import Network
 from reconciler.networks import Networks, overlaps
 from reconciler.planning.desired import collapse, subtract
@@ -62,4 +63,20 @@ class Exempt:
         return ConfigError(
             f"{network} is protected by {first} ({comment}), so the ban would not be enforced",
             "switch that protection off in [protect] first, or store the ban anyway with --force",
+        )
+
+
+def refuse_closing(setup: Setup) -> None:
+    """Raise `ConfigError` where no connection is closed, so that none can be asked for."""
+    if setup.config.policy.observes:
+        raise ConfigError(
+            "--close closes nothing while [policy] mode is observe",
+            'ban without --close, or set mode = "enforce"',
+        )
+    configured = (Spec.parse(each).name for each in setup.config.treason.backends)
+    known = setup.plugins.backends
+    if not any(name in known and known[name].drops_packets for name in configured):
+        raise ConfigError(
+            "--close closes nothing: no backend of [treason] backends drops packets itself",
+            "ban without --close, or add one that does, such as nftables",
         )

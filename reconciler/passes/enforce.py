@@ -47,7 +47,7 @@ class Outcome:
 
     ``notes`` are what the backend has to say besides. ``partly`` says that all was carried out
     but for what ``error`` names. ``problems`` keep packets from being dropped, and are not the
-    backend's to mend.
+    backend's to mend. ``versions`` are the families (4, 6) that it holds.
     """
 
     backend: str
@@ -59,6 +59,7 @@ class Outcome:
     notes: tuple[str, ...] = ()
     partly: bool = False
     problems: tuple[str, ...] = ()
+    versions: frozenset[int] = BOTH
 
     @property
     def failure(self) -> str:
@@ -152,9 +153,8 @@ def _remove(name: str, goal: Callable[[], Goal] | None, backend: Backend) -> Out
 class _View:
     """What a backend holds, as far as it matters: what is needed, and how it is known.
 
-    ``fingerprint`` is that of exactly this state, if it has one; ``read`` says that the backend
-    was read, ``partial`` that one family was not. ``problems``, ``notes``: those of `Observed`.
-    ``foreign`` says that it was last changed for another database.
+    ``fingerprint`` is that of exactly this state, if it has one; ``read`` says that it was read.
+    ``foreign``: last changed for another database. The rest is that of `Observed`.
     """
 
     needed: Plan | None
@@ -163,7 +163,7 @@ class _View:
     read: bool = True
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
-    partial: bool = False
+    versions: frozenset[int] = BOTH
     foreign: bool = False
 
 
@@ -267,6 +267,7 @@ class _Convergence:
             notes=self.view.notes,
             partly=bool(failed and self.first and self.view.needed is None),
             problems=self.view.problems,
+            versions=self.view.versions,
         )
 
 
@@ -310,7 +311,7 @@ def _read(name: str, goal: Goal, backend: Backend) -> _View:
         fingerprint,
         notes=observed.notes,
         problems=tuple(map(str, observed.problems)),
-        partial=observed.versions != BOTH,
+        versions=observed.versions,
         foreign=other is not None,
     )
 
@@ -334,9 +335,9 @@ def _confirmed(view: _View, backend: Backend) -> _View | None:
 
 def _keep(name: str, goal: Goal, view: _View) -> None:
     """Remember what was verified, unless it is to be looked at each time."""
-    if view.problems or view.partial or view.foreign or (goal.guard and goal.guard.damaged()):
+    if view.problems or view.foreign or (goal.guard and goal.guard.damaged()):
         return
-    if goal.knowledge and view.fingerprint:
+    if goal.knowledge and view.fingerprint and view.versions == BOTH:
         goal.knowledge.keep(name, view.fingerprint, view.enforced, read=view.read)
 
 

@@ -9,9 +9,11 @@ from attrs import field, frozen
 from reconciler.config.setup import Setup
 from reconciler.errors import StoreError
 from reconciler.host.clock import SURE, Clock
-from reconciler.interfaces import Backend, Source
+from reconciler.interfaces import Backend, Source, Spec
+from reconciler.networks import Networks
 from reconciler.passes import traces
 from reconciler.passes.access import apart, protection, teredo
+from reconciler.passes.closing import NOTHING_CLOSED, Closer, ClosingResult, allowed
 from reconciler.passes.enforce import Outcome, State, enforce
 from reconciler.passes.prepared import Preparation, Prepared
 from reconciler.planning.desired import collapse
@@ -48,7 +50,7 @@ class PassResult:
     database cannot be read. The rest is empty where no backend was asked for: ``refused`` are the
     stored bans that are not enforced, ``protected`` is what is never dropped besides the whitelist.
     ``doubt`` tells why the clock is not believed. ``unwritten`` is why something was not stored
-    that should have been, and is empty otherwise.
+    that should have been, and is empty otherwise. ``closing`` tells which connections were closed.
     """
 
     now: int
@@ -60,6 +62,7 @@ class PassResult:
     doubt: str = ""
     damage: list[str] = field(factory=list)
     unwritten: str = ""
+    closing: ClosingResult = NOTHING_CLOSED
 
     @property
     def failed(self) -> bool:
@@ -102,6 +105,7 @@ class Pass:
         readings = self._scan(protected) if self.sources else []
         outcomes: list[Outcome] = []
         refused = Refused()
+        closing = NOTHING_CLOSED
         if self.backends:
             new = [ban.network for reading in readings for ban in reading.bans]
             event = self.store.attempt_to_read(lambda: self.store.carried.last_event) or 0
@@ -109,6 +113,8 @@ class Pass:
             outcomes = list(enforce(self.backends, prepared.goal, check=self.options.check))
             refused = prepared.refused
             self._carried_out(outcomes, event)
+            if not (self.options.check or self.store.damage):
+                closing = self._close(readings, outcomes, protected)
         if self.options.write and not self.store.damage:
             self.store.attempt(self.store.compact)  # when all that matters is done
         return PassResult(
@@ -121,6 +127,7 @@ class Pass:
             doubt=self.clock.doubt,
             damage=self.store.damage,
             unwritten=self._unwritten,
+            closing=closing,
         )
 
     def prepare(self) -> Prepared:
@@ -171,11 +178,43 @@ class Pass:
         if self.options.write and not self.options.check and not self.store.damage:
             self.store.attempt(partial(self.store.carried.verify, done, event, self.now))
 
+    def _close(
+        self,
+        readings: "Iterable[Reading]",
+        outcomes: Iterable[Outcome],
+        protected: Iterable[Exemption],
+    ) -> ClosingResult:
+        """Close connections of who is verifiably dropped now, and of who was spared."""
+        new = [each for reading in readings for each in reading.closings]
+        expected = {*self.store.closings.expected(), *new}
+        if not expected:
+            return NOTHING_CLOSED
+        known = self.setup.plugins.backends
+        dropping = {name for name, plugin in known.items() if plugin.drops_packets}
+        verified = (
+            each.versions
+            for each in outcomes
+            if not each.failure and Spec.parse(each.backend).name in dropping
+        )
+        closer = Closer(
+            store=self.store,
+            now=self.now,
+            versions=frozenset().union(*verified),
+            exempt=self._exempt(protected),
+            allows=partial(allowed, self.setup.config),
+            write=self.options.write and not self.store.unwritten,
+        )
+        banned = (ban.network for reading in readings for ban in reading.bans)
+        return closer.close(expected, banned)
+
+    def _exempt(self, protected: Iterable[Exemption]) -> Networks:
+        """Return who is never dropped, collapsed."""
+        return collapse([*self.setup.whitelisted, *(entry.network for entry in protected)])
+
     def _scan(self, protected: Sequence[Exemption]) -> "list[Reading]":
         """Read the sources into the store."""
         from reconciler.passes.scan import Scanner  # noqa: PLC0415 - a pass may read no source
 
-        exempt = [*self.setup.whitelisted, *(entry.network for entry in protected)]
         scanner = Scanner(
             store=self.store,
             policy=apart(self.setup, protected),
@@ -184,7 +223,7 @@ class Pass:
             userspace=self.setup.config.trust.userspace,
             force=self.options.force,
             rules=self.setup.rules,
-            exempt=collapse(exempt),
+            exempt=self._exempt(protected),
             timeout=self.setup.config.treason.pass_timeout,
             clock=self.clock,
             enforced=bool(self.backends),

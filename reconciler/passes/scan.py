@@ -14,6 +14,7 @@ from attrs import define, evolve, field, frozen
 
 from reconciler import embedding, netlink
 from reconciler.detection.detect import RULES, Rule, detect
+from reconciler.detection.grounds import expected
 from reconciler.detection.policy import Policy
 from reconciler.errors import StoreError, TreasonError, describe, guarded, trace
 from reconciler.host import listeners
@@ -22,7 +23,7 @@ from reconciler.host.deadline import Run, limited
 from reconciler.interfaces import NotingSource, Source, Spec, SuspectingSource
 from reconciler.lines import counted, first_few
 from reconciler.log import Log
-from reconciler.model import Ban, Offence
+from reconciler.model import Ban, Closing, Offence
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
 from reconciler.passes.counting import Counting, guessed
@@ -44,8 +45,9 @@ class Reading:
     often, and ``outbound`` those about connections that this machine made: neither is an offence.
     ``undated`` of the offences tell no time, nor does anything else: they count as of now.
     ``new`` of the bans are of networks that had none; the others only last longer now. ``withheld``
-    are bans that are not made, because the policy only observes. ``notes``
-    are what the source has to say besides. ``error`` is empty unless it could not be read.
+    are bans that are not made, because the policy only observes. ``closings`` tell whose
+    connections are to be closed. ``notes`` are what the source has to say besides. ``error`` is
+    empty unless it could not be read.
     """
 
     source: str
@@ -60,6 +62,7 @@ class Reading:
     bans: tuple[Ban, ...] = ()
     new: int = 0
     withheld: tuple[Ban, ...] = ()
+    closings: tuple[Closing, ...] = ()
     notes: tuple[str, ...] = ()
     error: str = ""
     trace: str = field(default="", repr=False)
@@ -212,8 +215,10 @@ class Scanner:
         self._limit(name, tally)
         for ban in bans:
             _log.debug("%s: ban %s until %s: %s", name, ban.network, ban.until, ban.reason)
+        closings = expected(fresh, bans, self.now)
+        tally.closings += closings
         if self.write:
-            self.store.add_batch(name, fresh, bans, self.now)
+            self.store.add_batch(name, fresh, bans, self.now, closings)
         else:
             self._counting.keep(name, fresh)
 
@@ -261,6 +266,7 @@ class _Tally:
     examples: list[str] = field(factory=list)
     bans: dict[Network, Ban] = field(factory=dict)
     withheld: dict[Network, Ban] = field(factory=dict)
+    closings: list[Closing] = field(factory=list)
     new: int = 0
 
     def notes(self) -> Iterator[str]:
@@ -287,6 +293,7 @@ class _Tally:
             bans=tuple(self.bans.values()),
             new=self.new,
             withheld=tuple(self.withheld.values()),
+            closings=tuple(self.closings),
             notes=notes,
         )
 

@@ -39,6 +39,17 @@ def reconciled(result: PassResult, *, check: bool) -> dict[str, Any]:
         "ended": result.ended,
         "clock": result.doubt or None,
         "backends": outcomes(result.outcomes),
+        "closing": {
+            "closed": [
+                {
+                    "network": str(each.network),
+                    "connections": each.connections,
+                    "memory": each.memory,
+                }
+                for each in result.closing.closed
+            ],
+            "notes": list(result.closing.notes),
+        },
         "damage": result.damage,
         "unwritten": result.unwritten or None,
     }

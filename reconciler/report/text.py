@@ -16,6 +16,7 @@ from reconciler.report.times import ahead, iso
 
 if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.model import Ban, Plan
+    from reconciler.passes.closing import ClosingResult
     from reconciler.passes.scan import Reading
     from reconciler.passes.status import Status
     from reconciler.planning.whitelist import Exemption
@@ -99,6 +100,19 @@ def outcomes(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
                 yield f"  and {more:,} more; --diff shows all"
         yield from _notes(outcome)
         yield from map(plain, outcome.script.splitlines())
+
+
+def closed(result: ClosingResult, *, verbose: bool) -> Iterator[str]:
+    """Yield which connections were closed."""
+    if result.closed:
+        number = sum(each.connections for each in result.closed)
+        memory = sum(each.memory for each in result.closed)
+        yield (
+            f"closed {counted(number, 'connection')} of {counted(len(result.closed), 'network')},"
+            f" which held {memory / 1024:,.0f} KiB of kernel memory"
+        )
+    if verbose:
+        yield from (f"  closed {each.network}: {each}" for each in result.closed)
 
 
 def _standing(outcome: Outcome) -> str:

@@ -27,10 +27,17 @@ class History:
         self._database = database
 
     def latest(self, network: Network | None, limit: int) -> list[Event]:
-        """Return the last events, of all networks or of one, the latest first."""
+        """Return the last events, of all networks or of one, the latest first.
+
+        What was closed stands behind the event that was the last one then.
+        """
         rows = self._database.rows(
-            "SELECT time, action, network, reason FROM history"
-            " WHERE ?1 IS NULL OR network = ?1 ORDER BY id DESC LIMIT ?2",
+            "SELECT time, action, network, reason FROM ("
+            " SELECT * FROM (SELECT id AS event, 0 AS nth, time, action, network, reason"
+            " FROM history WHERE ?1 IS NULL OR network = ?1 ORDER BY id DESC LIMIT ?2)"
+            " UNION ALL SELECT * FROM (SELECT event, id, time, 'close', network, reason"
+            " FROM closed WHERE ?1 IS NULL OR network = ?1 ORDER BY id DESC LIMIT ?2)"
+            ") ORDER BY event DESC, nth DESC LIMIT ?2",
             (None if network is None else str(network), limit),
         )
         return [Event(*row) for row in rows]

@@ -16,7 +16,7 @@ from reconciler.store.refusals import is_damage
 _TABLES: Final = (
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     *("prunings", "treason_identity", "whitelists", "marks", "carried_out", "treason_clock"),
-    *("bans_set_back", "suspects", "withheld"),
+    *("bans_set_back", "suspects", "withheld", "closings", "closed", "probes"),
 )
 _KEYS: Final = "bans_by_key"
 _INDEXES: Final = {

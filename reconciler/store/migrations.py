@@ -213,8 +213,9 @@ _SEVENTH: Final = (
     ) STRICT, WITHOUT ROWID""",
 )
 
-# What the sources that judge by themselves are to look at again, and the bans that rules would have
-# made while the policy only observed (`reconciler.store.withheld`).
+# What the sources that judge by themselves are to look at again; the bans that rules would have made
+# while the policy only observed (`withheld.py`); whose connections are to be closed, which were (after
+# which event of the history), and whether the kernel of a boot ends orphans (`closings.py`).
 _EIGHTH: Final = (
     """CREATE TABLE suspects (
         source TEXT NOT NULL,
@@ -238,6 +239,20 @@ _EIGHTH: Final = (
         offences INTEGER NOT NULL,
         last INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE closings (
+        network TEXT NOT NULL,
+        ground TEXT NOT NULL,
+        since INTEGER NOT NULL,
+        PRIMARY KEY (network, ground)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE closed (
+        id INTEGER PRIMARY KEY,
+        event INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        network TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT""",
+    "CREATE TABLE probes (boot TEXT NOT NULL, orphans_end INTEGER NOT NULL) STRICT",
 )
 
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
@@ -246,7 +261,7 @@ TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced",
 NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     *("prunings", "treason_identity", "marks", "carried_out", "treason_clock", "bans_set_back"),
-    *("whitelists", "suspects", "withheld"),
+    *("whitelists", "suspects", "withheld", "closings", "closed", "probes"),
     *("badips_insert", "bans_renamed", *TRIGGERS),
 }
 _STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH)

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from attrs import frozen
 
 from reconciler.errors import StoreError
-from reconciler.model import Ban, Offence
+from reconciler.model import Ban, Closing, Offence
 from reconciler.network import Network
 from reconciler.store import space
 from reconciler.store.bans import Bans
@@ -16,6 +16,7 @@ from reconciler.store.carried import Carried
 from reconciler.store.changes import Changes
 from reconciler.store.clients import Clients
 from reconciler.store.clock import Clock
+from reconciler.store.closings import Closings
 from reconciler.store.cursors import Cursors
 from reconciler.store.database import Database
 from reconciler.store.history import History
@@ -64,6 +65,7 @@ class Store:
         self.cursors = Cursors(database)
         self.clients = Clients(database)
         self.clock = Clock(database)
+        self.closings = Closings(database)
         self.carried = Carried(database)
         self.changes = Changes(database)
         self.marks = Marks(database)
@@ -109,12 +111,18 @@ class Store:
             return None
 
     def add_batch(
-        self, source: str, offences: Iterable[Offence], bans: Iterable[Ban], now: int
+        self,
+        source: str,
+        offences: Iterable[Offence],
+        bans: Iterable[Ban],
+        now: int,
+        closings: Iterable[Closing] = (),
     ) -> None:
-        """Store offences that a source brought, with the bans that follow from them."""
+        """Store offences that a source brought, the bans, and the closings that follow."""
         with self.transaction():
             self.offences.add(source, offences, now)
             self.bans.add(bans)
+            self.closings.expect(closings)
 
     def add_withheld(
         self,
@@ -148,7 +156,7 @@ class Store:
         [(last, some)] = self._database.rows(
             "SELECT (SELECT max(time) FROM prunings),"
             " EXISTS (SELECT 1 FROM offences UNION ALL SELECT 1 FROM history"
-            " UNION ALL SELECT 1 FROM withheld)"
+            " UNION ALL SELECT 1 FROM withheld UNION ALL SELECT 1 FROM closed)"
         )
         if not some or (last is not None and last <= now < last + _DAY):
             return
@@ -158,6 +166,7 @@ class Store:
             self.history.prune(now - history, carried)
             self.carried.lower()
             self.withheld.prune(now - max(offences, history))
+            self.closings.prune(now - history)
             self._database.execute("DELETE FROM prunings")
             self._database.execute("INSERT INTO prunings VALUES (?)", (now,))
         self._pruned = True

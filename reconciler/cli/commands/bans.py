@@ -8,10 +8,10 @@ from reconciler.cli.ending import complain_of_damage
 from reconciler.cli.given import Given
 from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
-from reconciler.model import Ban
+from reconciler.model import Ban, Closing, Ground
 from reconciler.network import Network
 from reconciler.passes import access, traces
-from reconciler.passes.banning import Exempt
+from reconciler.passes.banning import Exempt, refuse_closing
 from reconciler.report import json, text
 from reconciler.report.plain import plain
 from reconciler.report.times import ahead, iso
@@ -25,6 +25,7 @@ _NOT_BANNED = "was not banned; a firewall that still drops it stops with the nex
     epilog=examples(
         "ban 192.0.2.7 --for 1h --reason 'port scan'",
         "ban 198.51.100.0/24 2001:db8:7::/48",
+        "ban 192.0.2.7 --close",
         "ban --file hostile.txt --skip-invalid",
     )
 )
@@ -34,6 +35,9 @@ _NOT_BANNED = "was not banned; a firewall that still drops it stops with the nex
 @click.option("--reason", default="", help="Why; stored with the ban.")
 @click.option(
     "--force", is_flag=True, help="Store the ban even if the network is too wide, or exempt."
+)
+@click.option(
+    "--close", is_flag=True, help="Let the next pass also close every connection of them."
 )
 @verbosity
 @click.pass_obj
@@ -45,12 +49,15 @@ def ban(
     length: str,
     reason: str,
     force: bool,
+    close: bool,
 ) -> int:
     """Store bans of addresses or networks; the next pass enforces them.
 
     `-` reads networks from standard input. If one is refused, none is banned: --skip-invalid bans
     the others, names each that was refused, and ends with 0 if there was any other.
     """
+    if close:
+        refuse_closing(setup)
     seconds, texts = duration.parse(length), given.read(networks, lists)
     with access.opened(setup, write=False) as store:
         traces.check_whitelist(setup, store)
@@ -61,7 +68,11 @@ def ban(
     with access.opened(setup, write=True) as store:
         now = access.told(store).now
         until = None if seconds is None else now + seconds
-        store.bans.add(Ban(network, now, until, "manual", reason) for network in wanted)
+        with store.transaction():
+            store.bans.add(Ban(network, now, until, "manual", reason) for network in wanted)
+            if close:
+                every = [Closing(network, Ground.EVERY, now) for network in wanted]
+                store.closings.expect(every)
     end = "permanently" if until is None else f"until {iso(until)} ({ahead(until, now)})"
     show(f"{network}: banned {end}{exempt.remark(network)}" for network in wanted)
     return OK
@@ -146,7 +157,7 @@ def list_(setup: Setup, invalid: bool, observed: bool, form: str) -> int:
 @verbosity
 @click.pass_obj
 def history(setup: Setup, network: str | None, limit: int, form: str) -> int:
-    """List past bans, unbans and expiries, the latest first."""
+    """List past bans, unbans, expiries and closed connections, the latest first."""
     wanted = None if network is None else Network.parse(network)
     with access.opened(setup, write=False) as store:
         events = store.history.latest(wanted, limit)

@@ -15,6 +15,7 @@ from reconciler.cli.ending import (
     doubt_of,
     scan_lines,
     warn_of,
+    warn_of_open,
 )
 from reconciler.cli.options import (
     backend_names,
@@ -106,10 +107,15 @@ def reconcile(
     result = _reconciled(setup, chosen, options, lock_timeout)
     doubt_of(result)
     warn_of(result.refused)
+    warn_of_open(result)
     emit(
         form,
         lambda: json.reconciled(result, check=check),
-        chain(scan_lines(result), text.outcomes(result.outcomes, diff=diff)),
+        chain(
+            scan_lines(result),
+            text.outcomes(result.outcomes, diff=diff),
+            text.closed(result.closing, verbose=verbose()),
+        ),
     )
     complain_of(result.readings, result.outcomes, result.unwritten)
     complain_of_damage(result.damage)

@@ -1,0 +1,56 @@
+"""Whether this kernel ends an orphan, a connection that its program has closed, when it is told to.
+
+Linux 5.10 answers that it did, and the orphan, which would have died by itself, stays for ever.
+"""
+
+import socket
+from contextlib import ExitStack, suppress
+from typing import Final
+
+from reconciler.netlink import NetlinkError, Sockets, TcpSocket
+from reconciler.network import Network
+
+STATES: Final = (4, 5, 9, 11)  # FIN_WAIT1, FIN_WAIT2, LAST_ACK, CLOSING
+"""The states that a program's close() leads to, ``net/tcp_states.h``."""
+
+_LOOPBACK: Final = "127.0.0.1"
+_ROOM: Final = 4096
+_BLOCK: Final = bytes(1 << 16)
+
+
+def is_orphan(one: TcpSocket) -> bool:
+    """Whether no program holds the connection any more."""
+    return not one.inode and one.state in STATES
+
+
+def end(sockets: Sockets) -> bool | None:
+    """Try it on a loopback connection of our own; None where it cannot be tried.
+
+    Nothing is left behind: a reader that closes with data unread resets what is left.
+    """
+    with ExitStack() as stack, suppress(OSError, NetlinkError):
+        orphan = _orphan(sockets, stack)
+        if orphan is None or not sockets.destroy(orphan):
+            return None
+        left = sockets.exact(orphan)
+        return left is None or left.cookie != orphan.cookie
+    return None
+
+
+def _orphan(sockets: Sockets, stack: ExitStack) -> TcpSocket | None:
+    """Make a connection whose reader, kept in ``stack``, takes nothing, and close the other end."""
+    listener = stack.enter_context(socket.socket())
+    listener.bind((_LOOPBACK, 0))
+    listener.listen(1)
+    reader = stack.enter_context(socket.socket())
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
+    reader.connect(listener.getsockname())
+    writer, (_, port) = listener.accept()
+    with writer:
+        writer.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                writer.send(_BLOCK)
+    here = Network.parse(_LOOPBACK)
+    found = sockets.find(here, listener.getsockname()[1], here, port)
+    return found if found is not None and is_orphan(found) else None

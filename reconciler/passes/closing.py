@@ -1,0 +1,258 @@
+"""Close the connections of peers whose drop was verified: a drop alone leaves them their memory.
+
+Each is looked at again by its cookie right before it is closed. Nobody exempt is touched, nor a
+socket that listens or only waits for its time to be over, nor another network namespace.
+"""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Final
+
+from attrs import define, field, frozen
+
+from reconciler.config.tables import Config
+from reconciler.host import clock, orphans
+from reconciler.lines import counted
+from reconciler.log import Log
+from reconciler.model import Closing, Ground
+from reconciler.netlink import Missing, NetlinkError, NotPermitted, Sockets, TcpSocket, addresses
+from reconciler.network import Network
+from reconciler.networks import Networks, covered
+from reconciler.store.store import Store
+
+FOLLOWED: Final = 1800
+"""Seconds for which connections of a banned peer are looked for: a server may write late."""
+
+_HOLDING: Final = (1, 4, 8, 9, 11)  # ESTABLISHED, FIN_WAIT1, CLOSE_WAIT, LAST_ACK, CLOSING
+_CONNECTED: Final = (*_HOLDING, 2, 3, 5)  # SYN_SENT, SYN_RECV, FIN_WAIT2: net/tcp_states.h
+_RETRANSMIT, _TIME_WAIT = 1, 3  # timers of inet_diag_msg; the second also stands for FIN_WAIT2
+_LEAST_TIMEOUT: Final = 200_000  # microseconds, TCP_RTO_MIN
+_APART: Final = 0.005
+"""Seconds between two looks at a connection of a peer that is not banned."""
+
+_IMMORTAL: Final = "closed by the server already: this kernel would keep them for ever"
+_UNTRIED: Final = (
+    "closed by the server already: no loopback connection could be made to try whether this kernel"
+    " ends them"
+)
+_LOOPBACKS: Final = Networks.of(map(Network.parse, ("127.0.0.0/8", "::1")))
+_log = Log("closing")
+
+
+@frozen
+class Closed:
+    """The connections of a network that were closed, and the bytes of kernel memory they held."""
+
+    network: Network
+    connections: int
+    memory: int
+
+    def __str__(self) -> str:
+        return f"{counted(self.connections, 'connection')}, {counted(self.memory, 'byte')}"
+
+
+@frozen
+class ClosingResult:
+    """What was closed; ``notes`` tell what was left, and why."""
+
+    closed: tuple[Closed, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+NOTHING_CLOSED: Final = ClosingResult()
+
+
+def allowed(config: Config, closing: Closing) -> bool:
+    """Whether the configuration lets these connections be closed."""
+    by_hand = closing.ground is Ground.EVERY
+    return not config.policy.observes and (config.treason.close_connections or by_hand)
+
+
+@define(eq=False)
+class Closer:
+    """Closes what is expected, as far as it may.
+
+    Peers of ``versions`` (4, 6) are verifiably dropped; ``exempt`` (collapsed) are never touched.
+    What the configuration does not allow is not made up for later. Where nothing can be stored,
+    ``write`` is False.
+    """
+
+    store: Store
+    now: int
+    versions: Collection[int]
+    exempt: Networks
+    allows: Callable[[Closing], bool] = bool
+    write: bool = True
+    open_sockets: Callable[[], Sockets] = Sockets
+    pause: Callable[[float], None] = time.sleep
+    _notes: Counter[str] = field(factory=Counter, init=False)
+    _gone: defaultdict[Network, list[int]] = field(factory=lambda: defaultdict(list), init=False)
+
+    def close(self, expected: Iterable[Closing], new: Iterable[Network] = ()) -> ClosingResult:
+        """Close what is expected, and settle it; what cannot be closed yet is expected on.
+
+        ``new`` are networks that are banned without being stored.
+        """
+        every = [*expected]
+        banned = {*self.store.bans.ends({each.network for each in every}, self.now), *new}
+        wanted = [
+            each
+            for each in every
+            if self.allows(each) and (each.ground is Ground.SPARED or each.network in banned)
+        ]
+        ready = [each for each in wanted if self._is_dropped(each)]
+        try:
+            if ready:
+                self._close(_Targets.of(ready))
+        except NetlinkError as error:
+            return self._result(_refused(error))
+        result = self._result()
+        settled = [*filter(self._is_over, ready), *(each for each in every if each not in wanted)]
+        if self.write and (settled or result.closed):
+            self.store.attempt(lambda: self._settle(settled, result.closed))
+        return result
+
+    def _settle(self, settled: Iterable[Closing], closed: Iterable[Closed]) -> None:
+        with self.store.transaction():
+            self.store.closings.settle(settled)
+            self.store.closings.note([(each.network, str(each)) for each in closed], self.now)
+
+    def _is_dropped(self, each: Closing) -> bool:
+        return each.ground is Ground.SPARED or each.network.version in self.versions
+
+    def _is_over(self, each: Closing) -> bool:
+        return each.ground is Ground.SPARED or not 0 <= self.now - each.since < FOLLOWED
+
+    def _close(self, targets: "_Targets") -> None:
+        """Look at every connection once, and close those of the targets."""
+        sockets = self.open_sockets()
+        own = frozenset(addresses())
+        by_closing: defaultdict[Closing, list[TcpSocket]] = defaultdict(list)
+        for one in _dumped(sockets, _CONNECTED if targets.every else _HOLDING):
+            peer = one.peer
+            closing = targets.of_peer(peer)
+            if closing is None or one.timer == _TIME_WAIT or peer in own:
+                continue
+            if not (covered(peer, _LOOPBACKS) or covered(peer, self.exempt)):
+                by_closing[closing].append(one)
+        if any(each.ground is Ground.SPARED for each in by_closing):
+            self.pause(_APART)
+        for closing, found in by_closing.items():
+            for one in self._due(sockets, closing.ground, found):
+                self._end(sockets, closing.network, one)
+
+    def _due(
+        self, sockets: Sockets, ground: Ground, found: Iterable[TcpSocket]
+    ) -> Iterator[TcpSocket]:
+        """Yield those that are to be closed, as they are at a second look."""
+        looks = [(one, sockets.exact(one)) for one in found]
+        again = [
+            (before, one) for before, one in looks if one is not None and _is_same(before, one)
+        ]
+        if ground is Ground.TOLD and not any(_over(one) and _waited(one) for _, one in again):
+            return
+        for before, one in again:
+            if ground is Ground.SPARED:
+                due = _over(before) and _over(one)
+            else:
+                due = ground is Ground.EVERY or one.unacknowledged > 0
+            if due:
+                yield one
+
+    def _end(self, sockets: Sockets, network: Network, one: TcpSocket) -> None:
+        """End a connection, and count it."""
+        if orphans.is_orphan(one) and not (ends := self._orphans_end(sockets)):
+            self._notes[_UNTRIED if ends is None else _IMMORTAL] += 1
+            return
+        if sockets.destroy(one):
+            _log.debug("closed %s:%d", one.peer, one.peer_port)
+            self._gone[network].append(one.memory)
+
+    def _orphans_end(self, sockets: Sockets) -> bool | None:
+        """Return whether this kernel ends orphans, None if that cannot be tried; once in a boot."""
+        boot = clock.look().boot
+        known = self.store.closings.orphans_end(boot)
+        if known is None:
+            tried = orphans.end(sockets)
+            if tried is not None and self.write:
+                self.store.attempt(
+                    lambda: self.store.closings.remember_probe(boot, orphans_end=tried)
+                )
+            known = tried
+        return known
+
+    def _result(self, *notes: str) -> ClosingResult:
+        closed = [
+            Closed(network, len(memory), sum(memory))
+            for network, memory in sorted(self._gone.items())
+        ]
+        left = [
+            f"{counted(number, 'connection')} left, {why}" for why, number in self._notes.items()
+        ]
+        return ClosingResult(tuple(closed), (*left, *notes))
+
+
+@frozen(eq=False)
+class _Targets:
+    """What is expected, found by a peer's address."""
+
+    rows: Mapping[Network, Closing]
+    lengths: Mapping[int, Collection[int]]
+    every: bool
+
+    @classmethod
+    def of(cls, closings: Iterable[Closing]) -> "_Targets":
+        """Keep of each network the ground that closes most."""
+        order = [Ground.SPARED, Ground.TOLD, Ground.SEEN, Ground.EVERY]
+        rows = {
+            each.network: each for each in sorted(closings, key=lambda c: order.index(c.ground))
+        }
+        lengths: dict[int, set[int]] = {4: set(), 6: set()}
+        for network in rows:
+            lengths[network.version].add(network.length)
+        every = any(each.ground is Ground.EVERY for each in rows.values())
+        return cls(rows, {version: sorted(found) for version, found in lengths.items()}, every)
+
+    def of_peer(self, peer: Network) -> Closing | None:
+        """Return what is expected of a peer, by the widest network that holds it."""
+        for length in self.lengths[peer.version]:
+            spare = peer.bits - length
+            network = Network.of(peer.version, peer.address >> spare << spare, length)
+            if (found := self.rows.get(network)) is not None:
+                return found
+        return None
+
+
+def _dumped(sockets: Sockets, states: Collection[int]) -> Iterator[TcpSocket]:
+    try:
+        yield from sockets.dump(states=[*states])
+    except Missing as error:
+        raise NetlinkError(error.code, "it tells of no TCP sockets", "modprobe tcp_diag") from None
+
+
+def _is_same(before: TcpSocket, one: TcpSocket) -> bool:
+    """Whether it is the same connection, and still one."""
+    return before.identity == one.identity and one.state in _CONNECTED and one.timer != _TIME_WAIT
+
+
+def _over(one: TcpSocket) -> bool:
+    """Whether more is in flight than the peer's window allows, and the kernel waits for it."""
+    return one.timer == _RETRANSMIT and one.window is not None and one.in_flight > one.window
+
+
+def _waited(one: TcpSocket) -> bool:
+    """Whether the kernel has waited for so long that one look is enough.
+
+    The timeout doubles each time, also where the kernel does not count it (before 6.8).
+    """
+    first = one.rtt + max(_LEAST_TIMEOUT, 4 * one.rttvar)
+    return one.backoff >= 2 or one.rto >= 4 * first
+
+
+def _refused(error: NetlinkError) -> str:
+    """Return why nothing more could be closed."""
+    if isinstance(error, NotPermitted):
+        return f"connections were not closed: {error.what}; {error.hint}"
+    hint = error.hint or "it needs CONFIG_INET_DIAG_DESTROY; [treason] close_connections = false"
+    return f"connections were not closed, this kernel refuses it: {error.what}; {hint}"
