@@ -2,7 +2,7 @@
 # installed; an ordinary user is told which ones are missing.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow fuzz test-examples test-system test-kernel bench bench-quick lint types contracts wheel check clean
+.PHONY: demo test test-slow fuzz test-examples test-system test-kernel bench bench-quick bench-attack lint types contracts wheel check clean
 
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
@@ -52,6 +52,10 @@ bench: .venv/bench
 bench-quick: .venv/dev
 	$(python) -m compileall -q reconciler backends sources
 	$(inside) $(python) -m bench --quick
+
+# As root, two minutes: a server whose places attackers take, before and after.
+bench-attack: .venv/dev
+	PYTHONPATH=tests $(inside) $(python) -m bench.attack $(BENCH)
 
 lint: .venv/dev
 	.venv/bin/ruff check .
