@@ -94,8 +94,8 @@ def main() -> int:
         command = [PYTHON, "-c", _PROGRAM, str(_PORT), str(places)]
         server = subprocess.Popen(command, stdout=subprocess.PIPE)
         try:
-            assert server.stdout is not None
-            server.stdout.readline()
+            if server.stdout is not None:
+                server.stdout.readline()
             _tell(clients, peers, Path(directory), places)
         finally:
             server.kill()

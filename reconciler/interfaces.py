@@ -170,13 +170,14 @@ class Needs:
     ``reads`` and ``writes`` are absolute paths of files or directories; a file that is written is
     replaced, so its directory is made writable. ``runs`` are programs, by name or by path.
     ``root`` says that only root can do the work; to write outside of the services' own directories
-    implies it.
+    implies it. ``loopback`` says that it makes loopback connections of its own, of IPv4.
     """
 
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     runs: tuple[str, ...] = ()
     root: bool = False
+    loopback: bool = False
 
 
 def _nothing(_settings: object) -> Needs:

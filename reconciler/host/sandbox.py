@@ -44,6 +44,7 @@ NoNewPrivileges=yes
 ProtectSystem=strict
 {writable}ProtectHome=yes
 PrivateTmp=yes
+PrivateMounts=yes
 DevicePolicy=closed
 {devices}ProtectClock=yes
 ProtectControlGroups=yes
@@ -59,7 +60,7 @@ LockPersonality=yes
 MemoryDenyWriteExecute=yes
 RemoveIPC=yes
 IPAddressDeny=any
-SystemCallArchitectures=native
+{reachable}SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallFilter=~@privileged @resources
 {calls}SystemCallErrorNumber=EPERM
@@ -93,18 +94,21 @@ class Sandbox:
     """What a service has besides CAP_NET_ADMIN and its own two directories.
 
     ``writable`` are directories. ``root`` takes the place of a user that exists only meanwhile.
+    ``loopback`` lets it connect to this machine by IPv4, and to nothing else.
     """
 
     capabilities: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     writable: frozenset[Path] = frozenset()
     root: bool = False
+    loopback: bool = False
 
     @classmethod
     def of(cls, asked: Iterable[Asked], *, root: bool) -> "Sandbox":
         """Return what these need. Raise `TreasonError` for what no sandbox can give."""
         capabilities, groups = set(_OWNERS if root else ()), set[str]()
         writable: set[Path] = set()
+        asked = [*asked]
         for each in asked:
             capabilities.update(each.plugin.capabilities)
             if isinstance(each.plugin, SourcePlugin):
@@ -118,7 +122,8 @@ class Sandbox:
                     capabilities.add(_READER)
             for program in each.needs.runs:
                 _find(each.who, program)
-        return cls(frozenset(capabilities), frozenset(groups), frozenset(writable), root)
+        loopback = any(each.needs.loopback for each in asked)
+        return cls(frozenset(capabilities), frozenset(groups), frozenset(writable), root, loopback)
 
     def text(self) -> str:
         """Return the lines of a unit."""
@@ -131,9 +136,16 @@ class Sandbox:
             writable=_line("ReadWritePaths", writable),
             devices="".join(_DEVICES[name] for name in capabilities if name in _DEVICES)
             or _NO_DEVICES,
-            families=" AF_INET AF_INET6" if "CAP_NET_RAW" in capabilities else "",
+            families=self._families,
+            reachable="IPAddressAllow=localhost\n" if self.loopback else "",
             calls="SystemCallFilter=@chown\n" if self.root else "",
         )
+
+    @property
+    def _families(self) -> str:
+        if "CAP_NET_RAW" in self.capabilities:
+            return " AF_INET AF_INET6"
+        return " AF_INET" if self.loopback else ""
 
     def told(self) -> Iterator[str]:
         """Yield what people should know of it."""
