@@ -46,6 +46,7 @@ ProtectSystem=strict
 PrivateTmp=yes
 PrivateMounts=yes
 DevicePolicy=closed
+PrivateDevices=yes
 {devices}ProtectClock=yes
 ProtectControlGroups=yes
 ProtectHostname=yes
@@ -72,9 +73,9 @@ _OWNERS: Final = frozenset({"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"})
 """To replace a file of anybody's, and let it stay his: what root needs of its powers."""
 
 _READER: Final = "CAP_DAC_READ_SEARCH"
-_NO_DEVICES: Final = "PrivateDevices=yes\nProtectKernelLogs=yes\n"
-_DEVICES: Final = {"CAP_SYSLOG": "DeviceAllow=/dev/kmsg r\n"}
-"""What a capability is good for only with a device."""
+_NO_DEVICES: Final = "ProtectKernelLogs=yes\n"
+_DEVICES: Final = {"CAP_SYSLOG": "DeviceAllow=/dev/kmsg r\nBindReadOnlyPaths=-/dev/kmsg\n"}
+"""What a capability is good for only with a device, which PrivateDevices takes away with all."""
 
 _ELSEWHERE: Final = "keep it elsewhere, in /srv or /etc for instance"
 _WHOLE: Final = "install treason for the whole system, in /opt/treason for instance"
