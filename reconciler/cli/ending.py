@@ -58,7 +58,7 @@ def warn_of(refused: Refused) -> None:
 
 def warn_of_open(result: PassResult) -> None:
     """Print which connections were not closed."""
-    for note in result.closing.notes:
+    for note in result.closing.notes if result.closing else ():
         warn(note)
 
 

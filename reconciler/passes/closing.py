@@ -60,9 +60,6 @@ class ClosingResult:
     notes: tuple[str, ...] = ()
 
 
-NOTHING_CLOSED: Final = ClosingResult()
-
-
 def allowed(config: Config, closing: Closing) -> bool:
     """Whether the configuration lets these connections be closed."""
     by_hand = closing.ground is Ground.EVERY
@@ -102,13 +99,14 @@ class Closer:
             if self.allows(each) and (each.ground is Ground.SPARED or each.network in banned)
         ]
         ready = [each for each in wanted if self._is_dropped(each)]
+        settled = [*filter(self._is_over, ready), *(each for each in every if each not in wanted)]
+        refused = []
         try:
             if ready:
                 self._close(_Targets.of(ready))
         except NetlinkError as error:
-            return self._result(_refused(error))
-        result = self._result()
-        settled = [*filter(self._is_over, ready), *(each for each in every if each not in wanted)]
+            settled, refused = [], [_refused(error)]
+        result = self._result(*refused)
         if self.write and (settled or result.closed):
             self.store.attempt(lambda: self._settle(settled, result.closed))
         return result

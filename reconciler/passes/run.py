@@ -13,7 +13,6 @@ from reconciler.interfaces import Backend, Source, Spec
 from reconciler.networks import Networks
 from reconciler.passes import traces
 from reconciler.passes.access import apart, protection, teredo
-from reconciler.passes.closing import NOTHING_CLOSED, Closer, ClosingResult, allowed
 from reconciler.passes.enforce import Outcome, State, enforce
 from reconciler.passes.prepared import Preparation, Prepared
 from reconciler.planning.desired import collapse
@@ -22,6 +21,7 @@ from reconciler.store.bans import Refused
 from reconciler.store.store import Store
 
 if TYPE_CHECKING:
+    from reconciler.passes.closing import ClosingResult
     from reconciler.passes.scan import Reading
 
 
@@ -62,7 +62,7 @@ class PassResult:
     doubt: str = ""
     damage: list[str] = field(factory=list)
     unwritten: str = ""
-    closing: ClosingResult = NOTHING_CLOSED
+    closing: "ClosingResult | None" = None
 
     @property
     def failed(self) -> bool:
@@ -105,7 +105,7 @@ class Pass:
         readings = self._scan(protected) if self.sources else []
         outcomes: list[Outcome] = []
         refused = Refused()
-        closing = NOTHING_CLOSED
+        closing = None
         if self.backends:
             new = [ban.network for reading in readings for ban in reading.bans]
             event = self.store.attempt_to_read(lambda: self.store.carried.last_event) or 0
@@ -183,12 +183,14 @@ class Pass:
         readings: "Iterable[Reading]",
         outcomes: Iterable[Outcome],
         protected: Iterable[Exemption],
-    ) -> ClosingResult:
+    ) -> "ClosingResult | None":
         """Close connections of who is verifiably dropped now, and of who was spared."""
         new = [each for reading in readings for each in reading.closings]
         expected = {*self.store.closings.expected(), *new}
         if not expected:
-            return NOTHING_CLOSED
+            return None
+        from reconciler.passes.closing import Closer, allowed  # noqa: PLC0415 - most close nothing
+
         known = self.setup.plugins.backends
         dropping = {name for name, plugin in known.items() if plugin.drops_packets}
         verified = (

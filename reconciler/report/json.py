@@ -11,6 +11,7 @@ from reconciler.report.times import iso
 if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.model import Ban, Plan
     from reconciler.network import Network
+    from reconciler.passes.closing import ClosingResult
     from reconciler.passes.enforce import Outcome
     from reconciler.passes.run import PassResult
     from reconciler.passes.scan import Reading
@@ -39,20 +40,18 @@ def reconciled(result: PassResult, *, check: bool) -> dict[str, Any]:
         "ended": result.ended,
         "clock": result.doubt or None,
         "backends": outcomes(result.outcomes),
-        "closing": {
-            "closed": [
-                {
-                    "network": str(each.network),
-                    "connections": each.connections,
-                    "memory": each.memory,
-                }
-                for each in result.closing.closed
-            ],
-            "notes": list(result.closing.notes),
-        },
+        "closing": _closing(result.closing),
         "damage": result.damage,
         "unwritten": result.unwritten or None,
     }
+
+
+def _closing(found: ClosingResult | None) -> dict[str, Any]:
+    closed = [
+        {"network": str(each.network), "connections": each.connections, "memory": each.memory}
+        for each in (found.closed if found else ())
+    ]
+    return {"closed": closed, "notes": list(found.notes if found else ())}
 
 
 def scanned(result: PassResult) -> dict[str, Any]:

@@ -102,8 +102,10 @@ def outcomes(outcomes: Iterable[Outcome], *, diff: bool) -> Iterator[str]:
         yield from map(plain, outcome.script.splitlines())
 
 
-def closed(result: ClosingResult, *, verbose: bool) -> Iterator[str]:
+def closed(result: ClosingResult | None, *, verbose: bool) -> Iterator[str]:
     """Yield which connections were closed."""
+    if result is None:
+        return
     if result.closed:
         number = sum(each.connections for each in result.closed)
         memory = sum(each.memory for each in result.closed)

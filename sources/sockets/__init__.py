@@ -5,7 +5,7 @@ from datetime import timedelta
 from attrs import field, frozen
 from attrs.validators import and_, deep_iterable, ge, le
 
-from reconciler import Source, SourcePlugin, hookimpl
+from reconciler import Needs, Source, SourcePlugin, hookimpl
 
 
 @frozen
@@ -34,4 +34,4 @@ def _make(settings: Settings) -> Source:
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
     """Return the source ``sockets``."""
-    return [SourcePlugin("sockets", _make, Settings)]
+    return [SourcePlugin("sockets", _make, Settings, needs=lambda _settings: Needs(loopback=True))]
