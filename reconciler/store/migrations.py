@@ -215,7 +215,8 @@ _SEVENTH: Final = (
 
 # What the sources that judge by themselves are to look at again; the bans that rules would have
 # made while the policy only observed (`withheld.py`); whose connections are to be closed, which
-# were (after which event of the history), and whether the kernel of a boot ends orphans (`closings.py`).
+# were (after which event of the history), and whether the kernel of a boot ends orphans
+# (`closings.py`).
 _EIGHTH: Final = (
     """CREATE TABLE suspects (
         source TEXT NOT NULL,
