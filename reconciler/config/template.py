@@ -180,21 +180,17 @@ def _one(value: object) -> str:
     return tomli_w.dumps({"x": value}).strip().removeprefix("x = ")
 
 
-def new_text() -> str:
+def new_text(*, observe: bool = False) -> str:
     """Return the file that `treason init` writes: the defaults, but sockets are looked at as well.
 
-    What was configured before there was that source keeps its own.
+    With ``observe`` rules ban nobody. What was configured before that source keeps its own.
     """
     sources = _Table(schema.plain(Main())).sources
-    return default_text().replace(f"# {sources}", 'sources = ["kmsg", "sockets"]', 1)
+    text = default_text().replace(f"# {sources}", 'sources = ["kmsg", "sockets"]', 1)
+    return text.replace('# mode = "enforce"', 'mode = "observe"') if observe else text
 
 
 def default_text() -> str:
     """Return every key with its default, as a comment."""
     tables = {name: _Table(values) for name, values in schema.plain(Config()).items()}
     return _TEXT.format(**tables)
-
-
-def observing_text() -> str:
-    """Return the same file with the mode observe."""
-    return new_text().replace('# mode = "enforce"', 'mode = "observe"')

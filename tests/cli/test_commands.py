@@ -16,7 +16,6 @@ from harness import Place
 
 from reconciler.cli.commands.init import observes, write_configuration
 from reconciler.config.setup import Setup
-from reconciler.config.tables import Config
 from reconciler.config.template import default_text
 from reconciler.detection.policy import Policy
 from reconciler.errors import ConfigError
@@ -187,7 +186,9 @@ def test_init_writes_a_configuration_that_only_observes(tmp_path: Path, place: P
     assert observes(Setup(str(path)), asked=True)
     write_configuration(path, observe=True)
     assert Setup(str(path)).config.policy.observes
-    assert Setup(str(path)).config == evolve(Config(), policy=Policy(mode="observe"))
+    write_configuration(tmp_path / "usual.toml")
+    usual = Setup(str(tmp_path / "usual.toml")).config
+    assert Setup(str(path)).config == evolve(usual, policy=Policy(mode="observe"))
     assert not observes(Setup(str(path)), asked=True)
     before = place.config.read_text()
     result = place.treason("init", "--observe")

@@ -135,9 +135,7 @@ def write_configuration(path: Path, *, observe: bool = False) -> None:
         if os.path.lexists(path):
             say(f"{path}: already exists, unchanged")
         else:
-            files.replace(
-                path, template.observing_text() if observe else template.new_text(), mode=0o644
-            )
+            files.replace(path, template.new_text(observe=observe), mode=0o644)
             say(f"{path}: created")
     except OSError as error:
         raise ConfigError(
