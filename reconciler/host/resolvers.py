@@ -7,6 +7,8 @@ write in places of their own, and the configurations of dnsmasq(8) and unbound.c
 import errno
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -19,36 +21,35 @@ from reconciler.network import Network
 _MOST: Final = 1 << 20
 """Bytes of resolv.conf; a resolver is asked for three of its lines."""
 
-_MANY: Final = 1 << 24
-"""Bytes of a program's configuration, in which there may be lists."""
+_MANY: Final = 1 << 26
+"""Bytes of a program's configuration: there are lists of a million names to be blocked."""
 
 _FILES: Final = 1000
 
 
 @frozen
 class _Format:
-    """How a file tells addresses, and names further files, each with the format that they have."""
+    """How a file's lines tell addresses, and name further files: of this format, or resolv.conf's.
 
-    addresses: "re.Pattern[str]"
-    files: "re.Pattern[str] | None" = None
-    other: "re.Pattern[str] | None" = None
+    They are patterns, compiled only where there is something to read.
+    """
+
+    addresses: str
+    files: str = ""
+    others: str = ""
     most: int = _MANY
 
 
-def _lines(pattern: str) -> "re.Pattern[str]":
-    return re.compile(rf"^[ \t]*{pattern}", re.MULTILINE)
-
-
-_RESOLV: Final = _Format(_lines(r"(?:nameserver[ \t]+|# ExtServers:)(.*)"), most=_MOST)
-_LINK: Final = _Format(_lines(r"(?:SERVERS|DNS)=(.*)"), most=_MOST)
+_RESOLV: Final = _Format(r"(?:nameserver[ \t]+|# ExtServers:)(.*)", most=_MOST)
+_LINK: Final = _Format(r"(?:SERVERS|DNS)=(.*)", most=_MOST)
 _DNSMASQ: Final = _Format(
-    _lines(r"(?:(?:server|local)[ \t]*=[ \t]*(?:/.*/)?|rev-server[ \t]*=[^,\n]*,)(.*)"),
-    files=_lines(r"(?:conf-file|conf-dir|servers-file)[ \t]*=[ \t]*([^,\s]+)"),
-    other=_lines(r"resolv-file[ \t]*=[ \t]*(\S+)"),
+    r"(?:(?:server|local)[ \t]*=[ \t]*(?:/.*/)?|rev-server[ \t]*=[^,\n]*,)(.*)",
+    files=r"(?:conf-file|conf-dir|servers-file)[ \t]*=[ \t]*([^,\s]+)",
+    others=r"resolv-file[ \t]*=[ \t]*(\S+)",
 )
 _UNBOUND: Final = _Format(
-    _lines(r"(?:forward|stub)-addr:[ \t]*[\"']?([^\"'\s]+)"),
-    files=_lines(r"include(?:-toplevel)?:[ \t]*[\"']?([^\"'\s]+)"),
+    r"(?:forward|stub)-addr:[ \t]*[\"']?([^\"'\s]+)",
+    files=r"include(?:-toplevel)?:[ \t]*[\"']?([^\"'\s]+)",
 )
 _PLACES: Final = (
     ("etc/resolv.conf", _RESOLV),
@@ -69,27 +70,26 @@ _PLACES: Final = (
 """From the root of the file system: where, and in which format."""
 
 
-def resolvers(root: Path) -> list[Network]:
-    """Return them, as hosts. Raise OSError, with a ``strerror`` for people, if they cannot be told.
+def resolvers(root: Path) -> dict[Path, list[Network]]:
+    """Return the files that may tell of them, and what each does, as hosts.
 
     A file that is not there tells nothing: its program is not installed, or has not written it yet.
+    Raise OSError, with a ``strerror`` for people, if they cannot be told.
     """
     waiting = [(path, form) for place, form in _PLACES for path in _matching(root, place)]
-    found: dict[Network, None] = {}
-    known: set[Path] = set()
+    found: dict[Path, list[Network]] = {}
     while waiting:
         path, form = waiting.pop(0)
-        if path in known:
+        if path in found:
             continue
-        known.add(path)
-        if len(known) > _FILES:
+        if len(found) == _FILES:
             raise OSError(errno.EMFILE, f"more than {_FILES} files tell of resolvers", str(path))
         text = _text(path, form.most)
-        found |= dict.fromkeys(_addresses(form, text))
-        for pattern, of in ((form.files, form), (form.other, _RESOLV)):
-            names = pattern.findall(text) if pattern else ()
+        found[path] = [*_addresses(form, text)]
+        for pattern, of in ((form.files, form), (form.others, _RESOLV)):
+            names = _told(pattern, text)
             waiting += [(each, of) for name in names for each in _named(root, path, name)]
-    return [*found]
+    return found
 
 
 def _named(root: Path, path: Path, name: str) -> Iterator[Path]:
@@ -99,16 +99,16 @@ def _named(root: Path, path: Path, name: str) -> Iterator[Path]:
         yield from _matching(each.parent, f"{each.name}/*") if each.is_dir() else [each]
 
 
-def _matching(root: Path, place: str) -> list[Path]:
-    """Return the files of a place. Raise OSError if its directory cannot be read."""
-    if not re.search(r"[*?\[]", place):
+def _matching(root: Path, place: str, *, directories: bool = False) -> list[Path]:
+    """Return the files of a place. Raise OSError if a directory cannot be read."""
+    if not any(sign in place for sign in "*?["):
         return [root / place]
     directory, _, pattern = place.rpartition("/")
-    try:
-        found = sorted(each for each in (root / directory).iterdir() if each.match(pattern))
-        return [each for each in found if not each.is_dir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    found: list[Path] = []
+    for each in _matching(root, directory, directories=True):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found += sorted(one for one in each.iterdir() if fnmatchcase(one.name, pattern))
+    return [each for each in found if directories or not each.is_dir()]
 
 
 def _text(path: Path, most: int) -> str:
@@ -122,9 +122,15 @@ def _text(path: Path, most: int) -> str:
     return held.decode(errors="replace")
 
 
+def _told(pattern: str, text: str) -> list[str]:
+    """Return what the lines of a file tell by a pattern, each once."""
+    found = re.findall(rf"^[ \t]*{pattern}", text, re.MULTILINE) if pattern and text else ()
+    return [*dict.fromkeys(found)]
+
+
 def _addresses(form: _Format, text: str) -> Iterator[Network]:
     """Yield what is an address; programs leave other words alone, too."""
-    for value in form.addresses.findall(text):
+    for value in _told(form.addresses, text):
         for word in re.split(r"[\s,]+", re.split(r"\s[#;]", value)[0]):
             if (network := _network(word)) is not None:
                 yield network

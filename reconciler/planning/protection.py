@@ -8,8 +8,9 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from attrs import frozen
 
@@ -21,6 +22,8 @@ from reconciler.networks import covered
 from reconciler.planning.desired import collapse
 from reconciler.planning.whitelist import Exemption
 from reconciler.toml.schema import setting
+
+T = TypeVar("T")
 
 CLIENT_KEPT: Final = 12 * 3600
 """Seconds for which the address of an ssh client that ran treason stays protected."""
@@ -80,7 +83,7 @@ def protected(
             lambda: [*netlink.addresses(), *routes().here],
         ),
         (s.gateways, "gateways", "gateway", lambda: [*routes().gateways, *netlink.peers()]),
-        (s.resolvers, "resolvers", "DNS resolver", lambda: resolvers(root)),
+        (s.resolvers, "resolvers", "DNS resolver", lambda: chain(*resolvers(root).values())),
         (s.ssh_client, "ssh_client", "ssh client of a recent command", lambda: clients),
     )
     found = [
@@ -92,8 +95,13 @@ def protected(
     return [*found, *_embedded(settings, found, banned)]
 
 
-def _asked(key: str, ask: Callable[[], Iterable[Network]]) -> Iterable[Network]:
-    """Return what a kind protects. Raise `TreasonError` that says which kind cannot be told."""
+def files_read(settings: Protect, root: Path = Path("/")) -> list[str]:
+    """Return the files in which it is read what is protected. Raise `TreasonError`."""
+    return [*map(str, _asked("resolvers", lambda: resolvers(root)) if settings.resolvers else ())]
+
+
+def _asked(key: str, ask: Callable[[], Iterable[T]]) -> Iterable[T]:
+    """Return what is asked for a kind. Raise `TreasonError` that says which kind cannot be told."""
     what = f"cannot find out what to protect ({key} in [protect])"
     try:
         return ask()

@@ -6,7 +6,6 @@ be undone in the file.
 """
 
 import os
-import shlex
 import sqlite3
 import stat
 from contextlib import ExitStack, closing
@@ -296,6 +295,8 @@ def _stranger(connection: sqlite3.Connection, path: Path) -> StoreError:
             f"{path}: this SQLite database was not created by treason",
             "set [treason] database to another file",
         )
+    import shlex  # noqa: PLC0415 - which no other opening needs
+
     marks = f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {restored}"
     return StoreError(
         f"{path}: these are treason's tables, but without its mark, which no .dump holds",

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ def found(root: Path, files: dict[str, str]) -> list[str]:
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    return [text for each in resolvers(root) if not (text := str(each)).startswith("127.")]
+    every = dict.fromkeys(chain(*resolvers(root).values()))
+    return [text for each in every if not (text := str(each)).startswith("127.")]
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,12 @@ def found(root: Path, files: dict[str, str]) -> list[str]:
           '  forward-host: dns.example\nstub-zone:\n  stub-addr: "2001:db8::53"\n',
           "etc/unbound/unbound.conf.d/off": "forward-addr: 192.0.2.8\n"},
          ["192.0.2.53", "2001:db8::53"]),
+        ({"etc/unbound/unbound.conf": "include: /etc/unbound/*/up.conf\ninclude: /gone/*/x\n",
+          "etc/unbound/one/up.conf": "forward-addr: 192.0.2.53\n",
+          "etc/unbound/two/up.conf": "forward-addr: 192.0.2.54\n",
+          "etc/unbound/two/off": "forward-addr: 192.0.2.8\n"}, ["192.0.2.53", "192.0.2.54"]),
+        ({"etc/dnsmasq.d/sub/one": "server=192.0.2.8\n",
+          "etc/dnsmasq.conf": "server=192.0.2.53\n"}, ["192.0.2.53"]),
     ],
 )  # fmt: skip
 def test_a_resolver_is_found_where_it_is_named(
