@@ -83,10 +83,13 @@ _WHOLE: Final = "install treason for the whole system, in /opt/treason for insta
 
 @frozen
 class Asked:
-    """What a configured source or backend needs; ``who`` is how people know it."""
+    """What a configured source or backend needs; ``who`` is how people know it.
+
+    Without a plugin it is what each service needs.
+    """
 
     who: str
-    plugin: SourcePlugin | BackendPlugin
+    plugin: SourcePlugin | BackendPlugin | None
     needs: Needs
 
 
@@ -111,7 +114,7 @@ class Sandbox:
         writable: set[Path] = set()
         asked = [*asked]
         for each in asked:
-            capabilities.update(each.plugin.capabilities)
+            capabilities.update(each.plugin.capabilities if each.plugin else ())
             if isinstance(each.plugin, SourcePlugin):
                 groups.update(filter(_is_group, each.plugin.groups))
             writable.update(_writable(each))
@@ -154,7 +157,7 @@ class Sandbox:
             where = ", ".join(map(str, sorted(self.writable))) or "its own directories"
             yield f"the services run as root, who may write only to {where}"
         if _READER in self.capabilities:
-            yield f"treason.service may read all files ({_READER}): a log is root's alone"
+            yield f"treason.service may read all files ({_READER}): it needs some of root's alone"
 
 
 def needs_root(asked: Iterable[Asked]) -> bool:

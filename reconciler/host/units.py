@@ -18,7 +18,7 @@ from reconciler.execute import CommandFailed, run
 from reconciler.host import sandbox
 from reconciler.host.sandbox import Asked, Sandbox, word
 from reconciler.host.written import Written, content
-from reconciler.interfaces import BackendPlugin
+from reconciler.interfaces import SourcePlugin
 
 DIRECTORY: Final = Path("/etc/systemd/system")
 COMMAND: Final = "/usr/bin/treason"
@@ -124,9 +124,9 @@ class Services:
         user of each.
         """
         root = sandbox.needs_root(asked)
-        backends = [each for each in asked if isinstance(each.plugin, BackendPlugin)]
-        early = any(getattr(each.plugin, "early", False) for each in backends)
-        return cls(Sandbox.of(backends, root=root), Sandbox.of(asked, root=root), early)
+        enforcing = [each for each in asked if not isinstance(each.plugin, SourcePlugin)]
+        early = any(getattr(each.plugin, "early", False) for each in enforcing)
+        return cls(Sandbox.of(enforcing, root=root), Sandbox.of(asked, root=root), early)
 
 
 def texts(

@@ -238,6 +238,26 @@ def test_a_log_of_roots_alone_can_be_read(place: Place) -> None:
 
 
 @as_root
+@pytest.mark.parametrize("mode", [0o640, 0o600])
+def test_a_file_that_tells_of_resolvers_can_be_read(
+    mode: int, place: Place, mocker: MockerFixture
+) -> None:
+    """By both services: each pass needs to know whom it protects."""
+    told = place.path / "unbound.conf"
+    told.write_text("forward-addr: 192.0.2.53\n")
+    told.chmod(mode)
+    os.chown(told, 0, GROUP)
+    mocker.patch("reconciler.planning.protection.resolvers", return_value={told: []})
+    configure(place)
+    for lines in [installed(place, name) for name in BOTH]:
+        assert ((value(lines, "SupplementaryGroups") or "") == NAME) == (mode == 0o640)
+        reads_all = "CAP_DAC_READ_SEARCH" in (value(lines, "CapabilityBoundingSet") or "")
+        assert reads_all == (mode == 0o600)
+    configure(place, "[protect]\nresolvers = false")
+    assert value(installed(place, BOTH[1]), "SupplementaryGroups") is None
+
+
+@as_root
 @pytest.mark.parametrize("closed", ["log", "directory", "olddir"])
 def test_a_log_of_another_group_can_be_read(place: Place, closed: str) -> None:
     """The service becomes a member of the group, whichever part of the path it opens."""
