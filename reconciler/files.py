@@ -129,7 +129,10 @@ def sweep(path: Path) -> None:
 
 
 def _each_left(path: Path, use: Callable[[Path], object]) -> None:
-    """Use each temporary file whose writer does not live any more: who does holds its lock."""
+    """Use each temporary file whose writer does not live any more: who does holds its lock.
+
+    Somebody else's is no writer's of ours: in a directory like /tmp anybody may make one.
+    """
     path = path.resolve()
     try:
         found = sorted(
@@ -141,7 +144,8 @@ def _each_left(path: Path, use: Callable[[Path], object]) -> None:
         with suppress(OSError), ExitStack() as stack:
             descriptor = os.open(each, _LOOK)
             stack.callback(os.close, descriptor)
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode) and os.geteuid() in {0, status.st_uid}:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 use(each)
 
@@ -152,7 +156,8 @@ def _temporary(path: Path) -> tuple[int, Path]:
 
     while True:
         descriptor, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system without locks: there nobody sweeps, either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return descriptor, Path(name)
         os.close(descriptor)

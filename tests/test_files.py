@@ -285,6 +285,27 @@ def test_what_only_looks_like_one_stays(tmp_path: Path) -> None:
     assert {*tmp_path.iterdir()} == before | {path}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to somebody else")
+def test_what_somebody_else_put_there_is_no_reason_to_write(
+    tmp_path: Path, mocker: MockerFixture
+) -> None:
+    """In a directory like /tmp it can be made by anybody, and removed by him alone."""
+    found = killed(tmp_path / "list")
+    os.chown(found, 4321, 4321)
+    assert files.left(tmp_path / "list") == [found]
+    mocker.patch("os.geteuid", return_value=1234)
+    assert files.left(tmp_path / "list") == []
+
+
+def test_a_file_system_without_locks_can_be_written(tmp_path: Path, mocker: MockerFixture) -> None:
+    """As NFS is without its lock daemon; what is killed there stays."""
+    mocker.patch("fcntl.flock", side_effect=OSError(errno.ENOLCK, "No locks available"))
+    found = killed(tmp_path / "list")
+    files.replace(tmp_path / "list", "new", mode=0o644)
+    assert (tmp_path / "list").read_text() == "new"
+    assert {*tmp_path.iterdir()} == {found, tmp_path / "list"}
+
+
 @pytest.mark.parametrize("of", ["list", ".list.pending"])
 def test_a_pass_removes_what_a_killed_one_left(place: Place, of: str) -> None:
     """Though nothing else is to be changed; a check sees it, and removes nothing."""
