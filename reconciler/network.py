@@ -13,6 +13,8 @@ _KEY6: Final = 6 << 136
 _MAPPED: Final = 0xFFFF << 32
 _MAPPED_LENGTH: Final = 96
 _BITS: Final = {4: 32, 6: 128}
+_SHOWN: Final = 100
+"""Characters that are told of what is no network: it may be a file of another kind."""
 
 
 class Network(int):
@@ -157,7 +159,8 @@ def _prefix_length(text: str, suffix: str, bits: int) -> int:
 
 
 def _invalid(text: str) -> InvalidNetwork:
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     return InvalidNetwork(
-        f"{text!r} is not an IP address or network",
+        f"{shown!r} is not an IP address or network",
         "write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32, without leading zeros and without %eth0",
     )

@@ -71,6 +71,13 @@ def test_one_refused_line_bans_nobody(place: Place, listed: Path) -> None:
     assert place.snapshot() == before
 
 
+def test_a_line_without_end_is_not_printed_whole(place: Place) -> None:
+    """As a file of another kind may have."""
+    (place.path / "other").write_text("x" * 1_000_000)
+    result = place.treason("ban", "--file", str(place.path / "other"))
+    assert (result.code, len(result.err) < 500) == (1, True)
+
+
 def test_refused_lines_are_skipped_and_named(place: Place, listed: Path) -> None:
     """Not a network, too wide, exempt: each with its line, and the others are banned."""
     place.configure('[whitelist]\nnetworks = ["198.51.100.0/24"]')
