@@ -155,6 +155,8 @@ def test_alike_are_those_that_differ_in_their_destination_alone() -> None:
     assert len([*_Alike()(b"".join(routes))]) == 2
     assert len([*_Alike()(b"".join([*routes, other]))]) == 3
     assert [*_Alike()(b"".join(local))] == local
+    nowhere = [answer(TABLE, to(n), kind=6) for n in range(3)]
+    assert len([*_Alike()(b"".join([*nowhere, *routes]))]) == 1 + 2
     mixed = [*_Alike()(b"".join([*routes, *local, other]))]
     assert len(mixed) == 2 + 3 + 1
     alike = _Alike()

@@ -33,7 +33,7 @@ _REMOTES: Final = {
 
 _TO, _GATEWAY, _MULTIPATH, _TABLE, _VIA = 1, 5, 9, 15, 18  # RTA_*; RTA_DST
 _HOP_GATEWAY: Final = 6  # NHA_GATEWAY
-_UNICAST, _HERE = 1, 2  # RTN_UNICAST, RTN_LOCAL
+_HERE: Final = 2  # RTN_LOCAL
 _OWN_TABLE: Final = (255).to_bytes(4, sys.byteorder)  # RT_TABLE_LOCAL
 
 _LINK, _ADDR, _ROUTE, _HOP = 15, 7, 11, 7
@@ -192,7 +192,10 @@ class _Alike:
 
 
 def _leads(message: bytes, width: int) -> bool:
-    """Whether it tells of a route that leads elsewhere, with its destination at the usual place."""
+    """Whether it tells of a route that leads elsewhere, with its destination at the usual place.
+
+    One that leads nowhere does, too: there are blocklists of them.
+    """
     head = struct.pack("=HH", 4 + width, _TO)
-    unicast = len(message) > _TO_AT + width and message[_TYPE] == _UNICAST
-    return bool(width) and unicast and message[_TO_AT - 4 : _TO_AT] == head
+    elsewhere = len(message) >= _TO_AT + width and message[_TYPE] != _HERE
+    return bool(width) and elsewhere and message[_TO_AT - 4 : _TO_AT] == head
