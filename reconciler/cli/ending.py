@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reconciler.passes.enforce import Outcome
     from reconciler.passes.run import PassResult
     from reconciler.passes.scan import Reading
-    from reconciler.store.bans import Refused
+    from reconciler.store.bans import NotEnforced
 
 
 def code_of(result: PassResult) -> int:
@@ -45,7 +45,7 @@ def complain_of_damage(damage: Iterable[str]) -> None:
         complain(each)
 
 
-def warn_of(refused: Refused) -> None:
+def warn_of(refused: NotEnforced) -> None:
     """Print which stored bans are not enforced."""
     if rows := refused.texts:
         verb = "is" if len(rows) == 1 else "are"

@@ -19,7 +19,7 @@ from reconciler.planning.guard import Guard
 from reconciler.planning.ownership import Owner
 from reconciler.planning.plan import Causes
 from reconciler.planning.whitelist import Exemption
-from reconciler.store.bans import Exceptions, Refused
+from reconciler.store.bans import Exceptions, NotEnforced
 from reconciler.store.store import Store
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Prepared:
     """What the backends of a pass are to hold; it is of use as long as the store is open."""
 
     goal: Goal
-    refused: Refused
+    refused: NotEnforced
     protected: list[Exemption]
 
 
@@ -92,7 +92,7 @@ class Preparation:
             takes_over=self.options.force,
             marking=Marking(store, causes, adopt=self.options.adopt, writable=self.options.write),
         )
-        return Prepared(goal, exceptions.refused if exceptions else Refused(), protected)
+        return Prepared(goal, exceptions.refused if exceptions else NotEnforced(), protected)
 
     def _causes(self, kept: list[Network], exceptions: Exceptions | None) -> Causes:
         """Return what may explain removals; where that is damaged, nothing does."""

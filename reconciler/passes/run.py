@@ -17,7 +17,7 @@ from reconciler.passes.enforce import Outcome, State, enforce
 from reconciler.passes.prepared import Preparation, Prepared
 from reconciler.planning.desired import collapse
 from reconciler.planning.whitelist import Exemption
-from reconciler.store.bans import Refused
+from reconciler.store.bans import NotEnforced
 from reconciler.store.store import Store
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class PassResult:
     ended: list[str]
     readings: "list[Reading]"
     outcomes: list[Outcome]
-    refused: Refused
+    refused: NotEnforced
     protected: list[Exemption]
     doubt: str = ""
     damage: list[str] = field(factory=list)
@@ -104,7 +104,7 @@ class Pass:
         protected = self._protection()
         readings = self._scan(protected) if self.sources else []
         outcomes: list[Outcome] = []
-        refused = Refused()
+        refused = NotEnforced()
         closing = None
         if self.backends:
             new = [ban.network for reading in readings for ban in reading.bans]

@@ -12,7 +12,7 @@ from reconciler.interfaces import Source
 from reconciler.passes.enforce import Outcome, enforce
 from reconciler.passes.run import Pass
 from reconciler.passes.silence import silent
-from reconciler.store.bans import Refused
+from reconciler.store.bans import NotEnforced
 from reconciler.store.store import Counts
 from reconciler.store.withheld import WithheldBan
 
@@ -36,7 +36,7 @@ class Status:
     database: Path
     exists: bool
     counts: Counts
-    refused: Refused
+    refused: NotEnforced
     whitelisted: int
     protected: int
     desired: int

@@ -7,7 +7,7 @@ of the programs that resolve names.
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,6 +21,7 @@ from reconciler.network import Network
 from reconciler.networks import covered
 from reconciler.planning.desired import collapse
 from reconciler.planning.whitelist import Exemption
+from reconciler.toml import schema
 from reconciler.toml.schema import setting
 
 T = TypeVar("T")
@@ -32,10 +33,7 @@ _LOOPBACK: Final = tuple(map(Network.parse, ("127.0.0.0/8", "::1")))
 _LINK_LOCAL: Final = tuple(map(Network.parse, ("169.254.0.0/16", "fe80::/10")))
 
 
-def _prefixes(rows: object) -> tuple[Network, ...]:
-    if isinstance(rows, list):
-        return tuple(map(embedding.prefix, rows))
-    raise ValueError("must be a list of prefixes")
+_prefixes = partial(schema.listed, read=embedding.prefix, what="prefixes")
 
 
 def _texts(prefixes: Iterable[Network]) -> list[str]:

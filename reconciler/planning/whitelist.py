@@ -7,14 +7,14 @@ file that a person keeps.
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
 from reconciler import files
-from reconciler.errors import ConfigError, words
-from reconciler.lines import shortened
+from reconciler.errors import ConfigError
 from reconciler.network import Network
 from reconciler.toml import file as toml_file
 from reconciler.toml import schema
@@ -24,9 +24,6 @@ from reconciler.toml.schema import setting
 _WIDEST: Final = {4: 8, 6: 7}
 """The prefix lengths of the widest private networks, 10.0.0.0/8 and fc00::/7."""
 
-_TOLD: Final = 10
-"""Wrong entries that are named."""
-
 
 @frozen
 class Exemption:
@@ -34,24 +31,6 @@ class Exemption:
 
     network: Network
     comment: str = ""
-
-
-def _exemptions(rows: object) -> tuple[Exemption, ...]:
-    if not isinstance(rows, list):
-        raise TypeError("must be a list of networks")
-    found: list[Exemption] = []
-    refused: list[ValueError] = []
-    for row in rows:
-        try:
-            found.append(_exemption(row))
-        except ValueError as error:
-            refused.append(error)
-    if len(refused) == 1:
-        raise refused[0]
-    if refused:
-        reasons = [words(error).partition("\n")[0] for error in refused]
-        raise ValueError("; ".join(shortened(reasons, _TOLD)))
-    return tuple(found)
 
 
 def _exemption(row: object) -> Exemption:
@@ -63,6 +42,9 @@ def _exemption(row: object) -> Exemption:
             if isinstance(comment, str):
                 return Exemption(Network.parse(network), comment)
     raise ValueError(f"{row!r} is neither a network nor {{network = ..., comment = ...}}")
+
+
+_exemptions = partial(schema.listed, read=_exemption, what="networks")
 
 
 def _rows(entries: Iterable[Exemption]) -> list[dict[str, str]]:

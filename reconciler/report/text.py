@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.passes.scan import Reading
     from reconciler.passes.status import Status
     from reconciler.planning.whitelist import Exemption
-    from reconciler.store.bans import InvalidRow, Refused
+    from reconciler.store.bans import InvalidRow, NotEnforced
     from reconciler.store.history import Event
     from reconciler.store.withheld import WithheldBan
 
@@ -157,7 +157,7 @@ def _row(name: str, row: Ban | InvalidRow, now: int) -> tuple[str, ...]:
     )
 
 
-def refused(rows: Refused) -> str:
+def refused(rows: NotEnforced) -> str:
     """Return how many stored bans are not enforced, and why; empty if all are."""
     parts = (
         (len(rows.invalid), "not a valid network (treason list --invalid)"),

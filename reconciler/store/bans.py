@@ -27,7 +27,7 @@ _STREAMED: Final = 1 << 14
 
 
 @frozen
-class Refused:
+class NotEnforced:
     """The texts of rows that are not enforced: not a network, or too wide and unchecked."""
 
     invalid: list[str] = field(factory=list)
@@ -49,7 +49,7 @@ class Exceptions:
     """
 
     untidy: list[Network]
-    refused: Refused
+    refused: NotEnforced
     skipped: list[Network]
 
 
@@ -106,7 +106,7 @@ class Bans:
         """Read the active bans that are not enforced as they are stored."""
         untidy: list[Network] = []
         wide = self._too_wide(now, allows)
-        refused = Refused(too_wide=[text for text, _ in wide])
+        refused = NotEnforced(too_wide=[text for text, _ in wide])
         rows = self._database.rows(
             "SELECT network, origin, until FROM bans WHERE key IS NULL"
             " UNION ALL SELECT network, origin, until FROM bans WHERE key = x''"

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
 
 from reconciler.errors import words
+from reconciler.lines import shortened
 from reconciler.toml import duration
 
 T = TypeVar("T")
@@ -24,6 +25,9 @@ _KINDS = {
     dict: "a table",
 }
 _ORIGINS = {Mapping: dict}
+_TOLD: Final = 10
+"""Wrong entries of a list that are named."""
+
 _READ, _WRITE, _INTERNAL = "read", "write", "internal"
 
 
@@ -63,6 +67,25 @@ def setting(
 def internal(default: T) -> T:
     """Declare a field that no file sets, but the program itself."""
     return attrs.field(default=default, metadata={_INTERNAL: True})
+
+
+def listed(rows: object, read: Callable[[object], T], what: str) -> tuple[T, ...]:
+    """Read each entry of a list. Raise ValueError that names the wrong ones, or the first ten."""
+    if not isinstance(rows, list):
+        raise TypeError(f"must be a list of {what}")
+    found: list[T] = []
+    refused: list[ValueError] = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except ValueError as error:
+            refused.append(error)
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        reasons = [words(error).partition("\n")[0] for error in refused]
+        raise ValueError("; ".join(shortened(reasons, _TOLD)))
+    return tuple(found)
 
 
 def fill(cls: type[T], table: Mapping[str, Any], tables: tuple[str, ...] = ()) -> T:

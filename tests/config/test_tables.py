@@ -136,6 +136,13 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
             "[protect]\nnat64 = [7]",
             "[protect] nat64: 7 is not a prefix of NAT64: an IPv6 network of",
         ),
+        (
+            "[protect]\nnat64 = [7, 8]",
+            (
+                "[protect] nat64: 7 is not a prefix of NAT64: an IPv6 network of"
+                " /32, /40, /48, /56, /64, /96; 8 is not a prefix"
+            ),
+        ),
         ("[source]\nfile = 3", "source: must be a table, not a whole number"),
     ],
 )
