@@ -78,9 +78,13 @@ class Recall:
         self.store.attempt(partial(self._keep, backend, fingerprint, enforced, read=read))
 
     def _keep(self, backend: str, fingerprint: str, enforced: int, *, read: bool) -> None:
-        """Remember it, but not when bans came or went meanwhile: then it is of no revision."""
+        """Remember it, but not when bans came or went meanwhile: then it is of no revision.
+
+        Nor while bans that have ended are stored: what is noted of a change does not tell that the
+        ban there was did not count any more.
+        """
         changes = self.store.changes
-        if changes.revision != self._revision:
+        if changes.revision != self._revision or self.store.bans.ended(self.now):
             return
         old = changes.verified(backend)
         begun = old is None or not old.fingerprint

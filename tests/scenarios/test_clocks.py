@@ -153,6 +153,22 @@ def test_a_machine_that_begins_in_1970_keeps_the_length_of_its_bans(
     assert str(B) not in steps(200)
 
 
+def test_who_is_banned_again_before_the_clock_is_believed_is_dropped(
+    machine: Machine, place: Place, nft: Callable[..., str]
+) -> None:
+    """Though the ban that ended is still stored, which a pass in doubt moves to no history."""
+    place.treason("ban", str(A), "--for", "1h")
+    assert place.treason("reconcile", "--no-scan").code == 0
+    machine.reboot()
+    machine.wrong = -machine.time
+    machine.time += 2 * HOUR
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert str(A) not in nft("list set inet treason banned4")
+    place.treason("ban", str(A))
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert str(A) in nft("list set inet treason banned4")
+
+
 def test_the_first_boot_of_all_in_1970_keeps_the_length_as_well(
     machine: Machine, place: Place, steps: Callable[..., str]
 ) -> None:
