@@ -143,7 +143,7 @@ def texts(
     early = {_EARLY: _BEFORE_SAVED_RULES} if services.early else {}
     words = {
         "command": command,
-        "config": word(str(configuration)),
+        "config": word(str(configuration)).replace("$", "$$"),  # or systemd puts a variable there
         "condition": str(configuration).replace("%", "%%"),
         "mounts": " ".join(word(str(each)) for each in dict.fromkeys([configuration, *mounts])),
     }
@@ -233,9 +233,12 @@ def _command() -> str:
 
 
 def _write(path: Path, text: str) -> None:
+    """Write a unit; one that is a link, as of a masked unit, is replaced, not what it leads to."""
+    new = path.with_name(f".{path.name}.new") if path.is_symlink() else path
     try:
         path.parent.mkdir(mode=0o755, exist_ok=True)
-        files.replace(path, text, mode=0o644)
+        files.replace(new, text, mode=0o644)
+        new.replace(path)
     except OSError as error:
         raise TreasonError(f"{path}: cannot write the unit: {error.strerror}") from None
 

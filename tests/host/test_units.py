@@ -207,6 +207,13 @@ def test_odd_paths_are_quoted() -> None:
     assert 'ConditionPathExists=/etc/a b%%/"c".toml\n' in texts["treason.service"]
 
 
+def test_systemd_puts_no_variable_into_a_path() -> None:
+    """It would start with another configuration; where it only looks for one it puts none."""
+    service = units.texts("/bin/true", Path("/etc/${HOME}/t.toml"))["treason.service"]
+    assert 'ExecStart=/bin/true --config "/etc/$${HOME}/t.toml" reconcile' in service
+    assert "ConditionPathExists=/etc/${HOME}/t.toml\n" in service
+
+
 def test_without_systemd_nothing_is_made(
     place: Place, mocker: MockerFixture, tmp_path: Path
 ) -> None:

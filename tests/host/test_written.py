@@ -37,6 +37,22 @@ def directory(tmp_path: Path, mocker: MockerFixture) -> Path:
     return directory
 
 
+def test_what_a_link_leads_to_is_never_overwritten(place: Place, directory: Path) -> None:
+    """A masked unit is a link to /dev/null; adopted, the unit takes the place of the link alone."""
+    others = place.path / "others"
+    others.write_text(MINE)
+    unit = directory / "treason.service"
+    unit.symlink_to(others)
+    assert place.treason("init", "--systemd").code == 1
+    assert unit.is_symlink()
+    result = place.treason("init", "--systemd", "--adopt")
+    assert (result.code, others.read_text()) == (0, MINE)
+    assert not unit.is_symlink()
+    assert "reconcile" in unit.read_text()
+    assert place.treason("init", "--systemd", "--undo").code == 0
+    assert sorted(each.name for each in directory.iterdir()) == []
+
+
 def files(directory: Path) -> dict[str, str]:
     """Return the text of every unit."""
     found = (path for path in directory.rglob("*") if path.is_file())
