@@ -77,7 +77,7 @@ def remember(setup: Setup, store: Store) -> None:
     seen = {"database": main.database} | ({"whitelist": file.path} if file.data else {})
     for kind, path in seen.items():
         trace = _beside_lock(setup, kind, path)
-        if not trace.exists():
+        if not _is_left(trace):
             with suppress(OSError):
                 lock.leave(trace, f"{path}\n", like=main.database.parent)
     if file.data:
@@ -101,7 +101,7 @@ def check_whitelist(setup: Setup, store: Store) -> None:
             "restore it from a backup, or let it be written anew from what is remembered: treason"
             " whitelist add or remove; to go on without, write: networks = []",
         )
-    if not _text(file, store) and _beside_lock(setup, "whitelist", file.path).exists():
+    if not _text(file, store) and _is_left(_beside_lock(setup, "whitelist", file.path)):
         raise ConfigError(
             f"{file.path}: the whitelist {state}, but there was one, which this database does not"
             " know",
@@ -178,7 +178,21 @@ def _trace(setup: Setup, backends: Backends | None) -> str:
         if ownership.identity_of(held.owner, path):
             return f"{name} was last changed for it"
     trace = _beside_lock(setup, "database", path)
-    return f"{trace} tells of it" if trace.exists() else ""
+    return f"{trace} tells of it" if _is_left(trace) else ""
+
+
+def _is_left(trace: Path) -> bool:
+    """Whether it is there. Raise `StoreError` where that cannot be seen."""
+    try:
+        trace.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StoreError(
+            f"{trace.parent}: cannot look for the trace of a database there: {error.strerror}",
+            "run it as root (with sudo), or set [treason] lock to a path that you may see",
+        ) from None
+    return True
 
 
 def _held(setup: Setup, backends: Backends | None) -> Iterator[tuple[str, Observed]]:

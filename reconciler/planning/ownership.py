@@ -4,6 +4,7 @@ A backend may note, beside what it owns, for which database it was last changed.
 database, or restores it from its backup, goes on; a copy that is used beside it does not.
 """
 
+import os
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -77,7 +78,7 @@ def tells_of(noted: str, path: Path) -> bool:
     digest, _, other = rest.partition(" ")
     if not noted or digest == _digest(str(path)):
         return True
-    return bool(rest) and not (digest == _digest(other) and Path(other).exists())
+    return bool(rest) and not (digest == _digest(other) and os.path.lexists(other))
 
 
 def identity_of(noted: str, path: Path) -> str:

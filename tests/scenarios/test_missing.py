@@ -1,6 +1,7 @@
 """What is gone, emptied or somebody else's is not taken for nothing: database and whitelist."""
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -264,3 +265,18 @@ def test_a_whitelist_of_somebody_else_is_not_believed(place: Place, nft: Nft) ->
     assert nft("list ruleset") == ruleset
     os.chown(place.config, 65534, 65534)
     assert place.treason("reconcile", "--no-scan").code == 0
+
+
+@pytest.mark.parametrize("command", [["list"], ["reconcile", "--check"], ["ban", "192.0.2.7"]])
+def test_where_no_trace_can_be_looked_for_nothing_is_taken_for_new(
+    place: Place, command: list[str]
+) -> None:
+    """As for an ordinary user, who may not look beside the lock of root's."""
+    (place.path / "loop").symlink_to("loop")
+    text = place.config.read_text()
+    place.config.write_text(re.sub('lock = ".*"', f'lock = "{place.path}/loop/lock"', text))
+    assert "/loop/lock" in place.config.read_text()
+    result = place.treason(*command)
+    assert (result.code, result.out) == (1, "")
+    assert f"{place.path}/loop: cannot look for the trace of a database there" in result.err
+    assert not place.database.exists()
