@@ -1,10 +1,11 @@
 """A blocklist in a file, for nginx, HAProxy, pf and others to include. It needs no privilege."""
 
+import os
 from pathlib import Path
 
 from attrs import field, frozen
 
-from reconciler import Backend, BackendPlugin, Needs, hookimpl
+from reconciler import Backend, BackendPlugin, Needs, TreasonError, hookimpl
 
 
 def _absolute(text: object) -> str:
@@ -29,6 +30,12 @@ def _made(settings: Settings) -> Backend:
 
 def _needs(settings: Settings) -> Needs:
     """Return the list, and the command, which nearly always tells a service of root's of it."""
+    path = Path(os.path.realpath(settings.path))
+    if os.path.lexists(path) and not path.is_file():
+        raise TreasonError(
+            f"backend 'file': {path}: is not a regular file",
+            "set [backend.file] path to another file",
+        )
     return Needs(writes=(settings.path,), runs=settings.command[:1], root=bool(settings.command))
 
 
@@ -38,6 +45,6 @@ def treason_backends() -> list[BackendPlugin]:
     return [
         BackendPlugin(
             "file", _made, Settings, argument="path",
-            claims=lambda settings: [str(Path(settings.path).resolve())], needs=_needs,
+            claims=lambda settings: [os.path.realpath(settings.path)], needs=_needs,
         )
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 """The blocklist: read, written anew as a whole, and the command that is run after a change."""
 
+import os
 import stat
 from bisect import bisect_left
 from hashlib import blake2b
@@ -40,7 +41,7 @@ class File:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._path = Path(settings.path).resolve()
+        self._path = Path(os.path.realpath(settings.path))
         self._command = settings.command
         self._pending = self._path.with_name(f".{self._path.name}.pending")
 

@@ -77,6 +77,9 @@ _NO_DEVICES: Final = "ProtectKernelLogs=yes\n"
 _DEVICES: Final = {"CAP_SYSLOG": "DeviceAllow=/dev/kmsg r\nBindReadOnlyPaths=-/dev/kmsg\n"}
 """What a capability is good for only with a device, which PrivateDevices takes away with all."""
 
+_UNNAMED: Final = re.compile(r"[\0-\x1f\x7f\ud800-\udfff]")
+"""What no line of a unit can hold: the ends of lines, and bytes that are not UTF-8."""
+
 _ELSEWHERE: Final = "keep it elsewhere, in /srv or /etc for instance"
 _WHOLE: Final = "install treason for the whole system, in /opt/treason for instance"
 
@@ -168,14 +171,15 @@ def needs_root(asked: Iterable[Asked]) -> bool:
 def check(configuration: Iterable[Path], database: Path, lock: Path, *, root: bool) -> None:
     """Refuse files of treason's own that its services cannot use. Raise `TreasonError`."""
     for path, place in ((database, STATE), (lock, RUNTIME)):
+        _see("", path, _ELSEWHERE)
         if path.parent != place:
             raise TreasonError(
                 f"{path}: the sandboxed service may only write to {place}",
                 f"move it to {place / path.name}, and set that path in [treason]",
             )
-        if not _is_own(path.resolve()):
+        if not _is_own(_real(path)):
             raise TreasonError(
-                f"{path} leads to {path.resolve()}, where the sandboxed service may not write",
+                f"{path} leads to {_real(path)}, where the sandboxed service may not write",
                 f"move what it leads to to {path} itself",
             )
     for paths, remedy in ((installation(), _WHOLE), (configuration, "move it to /etc/treason")):
@@ -219,32 +223,45 @@ def _line(key: str, words: Sequence[str]) -> str:
 
 def _outside(needs: Needs) -> Iterator[Path]:
     """Yield what is written outside of the services' own directories, with links followed."""
-    for path in (Path(each).resolve() for each in needs.writes):
+    for path in map(_real, needs.writes):
         if not _is_own(path):
             yield path
 
 
+def _real(path: str | Path) -> Path:
+    """Follow links; one that leads to itself stays, and whoever opens it is told so."""
+    return Path(os.path.realpath(path))
+
+
+def _own() -> tuple[Path, ...]:
+    """Return the services' own directories, also where DynamicUser really keeps them."""
+    return (STATE, RUNTIME, *(own.parent / "private" / own.name for own in (STATE, RUNTIME)))
+
+
 def _is_own(path: Path) -> bool:
-    """Whether it is in the services' own directories, or where DynamicUser really keeps them."""
-    private = (own.parent / "private" / own.name for own in (STATE, RUNTIME))
-    return any(map(path.is_relative_to, (STATE, RUNTIME, *private)))
+    return any(map(path.is_relative_to, _own()))
 
 
 def _writable(asked: Asked) -> Iterator[Path]:
     """Yield the directories in which files are replaced."""
-    for path in _outside(asked.needs):
+    for path in map(_real, asked.needs.writes):
         _see(asked.who, path, _ELSEWHERE)
         directory = path if path.is_dir() else path.parent
-        if not directory.is_dir():
+        if not directory.is_dir() and directory not in _own():  # those are made for the services
             raise TreasonError(
                 f"{asked.who}: {directory} does not exist, so {path.name} could not be written",
                 "create the directory first",
             )
-        yield directory
+        if not _is_own(path):
+            yield directory
 
 
 def _see(who: str, path: Path, remedy: str) -> None:
-    for seen in (path.absolute(), path.resolve()):
+    for seen in (path.absolute(), _real(path)):
+        if _UNNAMED.search(str(seen)):
+            raise TreasonError(
+                f"{who and f'{who}: '}{str(seen)!r}: a unit cannot name it", "rename it"
+            )
         for hidden in HIDDEN:
             if seen.is_relative_to(hidden):
                 raise TreasonError(
@@ -264,7 +281,7 @@ def _find(who: str, program: str) -> None:
 
 def barriers(path: Path) -> Iterator[tuple[Path, int]]:
     """Yield what on the way to a file keeps others out, and the group that may pass; 0 for none."""
-    for way in dict.fromkeys((path.absolute(), path.resolve())):
+    for way in dict.fromkeys((path.absolute(), _real(path))):
         for step in (*reversed(way.parents), way):
             try:
                 status = step.stat()

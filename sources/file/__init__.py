@@ -33,6 +33,10 @@ def _needs(settings: Settings) -> Needs:
             "source 'file': a service has nothing on its standard input", "name a log file"
         )
     log = Path(settings.path).absolute()
+    if log.parts[1:2] in {("dev",), ("proc",)}:
+        raise SourceUnreadable(
+            f"source 'file': {log}: the sandboxed service may not read it", "name a log file"
+        )
     olddir = (
         (str((log.parent / settings.olddir).resolve()),)
         if settings.rotated and settings.olddir

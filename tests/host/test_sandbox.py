@@ -14,7 +14,7 @@ from reconciler import BackendPlugin, Needs, SourcePlugin, SourceUnreadable
 from reconciler.config import compose
 from reconciler.config.plugins import Plugins
 from reconciler.config.tables import Config, Main
-from reconciler.errors import PluginError
+from reconciler.errors import PluginError, TreasonError
 from reconciler.execute import run
 from reconciler.host import sandbox, units
 from reconciler.host.sandbox import Asked, Sandbox
@@ -276,6 +276,79 @@ def test_a_log_of_another_group_can_be_read(place: Place, closed: str) -> None:
     assert grp.getgrnam(NAME).gr_gid == GROUP
     assert NAME in groups
     assert "CAP_DAC_READ_SEARCH" not in (value(lines, "CapabilityBoundingSet") or "")
+
+
+@as_root
+@pytest.mark.parametrize(("mode", "key", "what"), [
+    (0o640, "SupplementaryGroups", NAME), (0o600, "CapabilityBoundingSet", "CAP_DAC_READ_SEARCH"),
+])  # fmt: skip
+@pytest.mark.parametrize("name", BOTH)
+def test_what_tells_of_resolvers_can_be_read(
+    place: Place, mocker: MockerFixture, name: str, mode: int, key: str, what: str
+) -> None:
+    """Each pass of both services asks; one that may not fails."""
+    telling = place.path / "upstream"
+    telling.write_text("server=192.0.2.53\n")
+    os.chown(telling, 0, GROUP)
+    telling.chmod(mode)
+    mocker.patch.object(protection, "places", return_value=[telling])
+    configure(place)
+    assert what in (value(installed(place, name), key) or "").split()
+    configure(place, "[protect]\nresolvers = false")
+    assert what not in (value(installed(place, name), key) or "").split()
+
+
+def test_what_tells_of_resolvers_where_the_services_see_nothing_is_refused(
+    place: Place, mocker: MockerFixture
+) -> None:
+    """A file that cannot be seen would tell nothing, and a resolver could be banned."""
+    home = place.path / "home"
+    home.mkdir()
+    (home / "upstream").write_text("nameserver 192.0.2.53\n")
+    mocker.patch.object(sandbox, "HIDDEN", (home,))
+    mocker.patch.object(protection, "places", return_value=[home / "upstream"])
+    configure(place)
+    assert f"resolvers in [protect]: {home}/upstream: the sandboxed" in refused(place)
+
+
+@pytest.mark.parametrize("name", ["new\nline", "bell\a", "byte\udcff"])
+def test_what_no_unit_can_name_is_refused(place: Place, name: str) -> None:
+    """The rest of the name would be a line of its own, and the unit would not start."""
+    directory = place.path / name
+    directory.mkdir()
+    (directory / "log").write_text("")
+    files = [directory / "log"]
+    with pytest.raises(TreasonError) as refusal:
+        sandbox.check(files, place.path / "own" / "db", place.path / "own" / "lock", root=True)
+    assert "a unit cannot name it" in refusal.value.what
+
+
+@pytest.mark.parametrize("where", ["own", "elsewhere"])
+def test_a_directory_that_does_not_exist_is_told(place: Place, where: str) -> None:
+    """Nobody makes it, below the services' own directory either."""
+    configure(place, with_list(place.path / where / "none" / "list"), main='backends = ["file"]')
+    assert f"{where}/none does not exist, so list could not be written" in refused(place)
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "loop"])
+def test_a_list_that_is_no_file_is_refused(place: Place, kind: str) -> None:
+    """No pass could write it."""
+    path = place.path / "list"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(path)
+    configure(place, with_list(path), main='backends = ["file"]')
+    assert f"backend 'file': {path}: is not a regular file" in refused(place)
+
+
+@pytest.mark.parametrize("log", ["/dev/stdin", "/dev/kmsg", "/proc/kmsg"])
+def test_a_device_is_no_log_of_a_service(place: Place, log: str) -> None:
+    """It gets no device but that of the source that needs one."""
+    configure(place, main=f'sources = ["file:{log}"]')
+    assert f"source 'file': {log}: the sandboxed service may not read it" in refused(place)
 
 
 def test_a_log_that_is_to_come_is_no_fault(place: Place) -> None:
