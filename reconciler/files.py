@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import select
 import stat
 import time
@@ -135,9 +136,7 @@ def _each_left(path: Path, use: Callable[[Path], object]) -> None:
     """
     path = path.resolve()
     try:
-        found = sorted(
-            each for each in path.parent.iterdir() if each.name.startswith(_prefix(path))
-        )
+        found = sorted(each for each in path.parent.iterdir() if _is_temporary(path, each.name))
     except OSError:
         return  # who writes there is told so
     for each in found:
@@ -165,6 +164,12 @@ def _temporary(path: Path) -> tuple[int, Path]:
 
 def _prefix(path: Path) -> str:
     return f".{path.name}.treason-"
+
+
+def _is_temporary(path: Path, name: str) -> bool:
+    """Whether it is a name that `tempfile` makes, and not a copy that somebody keeps there."""
+    rest = name.removeprefix(_prefix(path))
+    return rest != name and re.fullmatch("[a-z0-9_]{8}", rest) is not None
 
 
 def _dress(descriptor: int, path: Path, mode: int) -> None:

@@ -276,6 +276,8 @@ def test_what_only_looks_like_one_stays(tmp_path: Path) -> None:
     """A copy of somebody's, a link, a directory, a pipe."""
     path = tmp_path / "list"
     (tmp_path / ".list.original").write_text("mine")
+    (tmp_path / ".list.treason-mine").write_text("mine")
+    (tmp_path / ".list.treason-2026.bak").write_text("mine")
     (tmp_path / ".list.treason-abcdefg1").symlink_to(tmp_path / ".list.original")
     (tmp_path / ".list.treason-abcdefg2").mkdir()
     os.mkfifo(tmp_path / ".list.treason-abcdefg3")

@@ -133,6 +133,11 @@ def _listed(path: str) -> list[Given]:
         raise ConfigError(
             f"{name}: cannot read the networks: {error.strerror}", "nothing was changed"
         ) from None
+    if b"\0" in held:
+        raise ConfigError(
+            f"{name}: is not text in UTF-8, so names no networks",
+            "save it as UTF-8; nothing was changed",
+        )
     lines = held.decode("utf-8-sig", errors="backslashreplace").split("\n")
     found = [
         Given(text, name, number)

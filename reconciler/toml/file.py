@@ -64,6 +64,11 @@ def read(path: Path, *, required: bool, owners: Collection[int] = ()) -> TomlFil
             f"{path}: cannot read the file: {error.strerror}",
             "allow reading it, or run as root" if denied else "put a file that can be read there",
         ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{path}: not valid TOML: it is not text in UTF-8",
+            "save it as UTF-8, then run: treason config check",
+        ) from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path}: not valid TOML: {error}", "correct it, then run: treason config check"

@@ -12,6 +12,10 @@ from reconciler.cli import given
 
 LIST = "\ufeff# hostile\r\n192.0.2.1\r\n\n  2001:db8::/32  # a whole network\n192.0.2.1\n#\n"
 
+each = pytest.mark.parametrize(
+    "command", [["ban"], ["unban"], ["whitelist", "add"], ["whitelist", "remove"]]
+)
+
 
 @pytest.fixture
 def listed(place: Place) -> Path:
@@ -137,9 +141,18 @@ def test_what_cannot_be_read_is_an_error(
     assert banned(place) == []
 
 
-@pytest.mark.parametrize(
-    "command", [["ban"], ["unban"], ["whitelist", "add"], ["whitelist", "remove"]]
-)
+@each
+def test_a_list_in_another_encoding_is_told(
+    command: list[str], place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not as networks that are none."""
+    pipe_in("192.0.2.1\n".encode("utf-16"), monkeypatch)
+    result = place.treason(*command, "-", "--skip-invalid")
+    assert (result.code, result.out) == (1, "")
+    assert "standard input: is not text in UTF-8, so names no networks\n  save it" in result.err
+
+
+@each
 def test_a_command_without_any_network_is_wrong_use(command: list[str], place: Place) -> None:
     """As a missing argument always was."""
     result = place.treason(*command)

@@ -44,6 +44,16 @@ def test_so_may_a_snapshot(place: Place) -> None:
     assert place.treason(*check, *listed).code == 0
 
 
+def test_another_encoding_is_told_in_words(place: Place) -> None:
+    """An administrator knows no codec, but how to save a file."""
+    place.config.write_bytes(place.config.read_text().encode("utf-16"))
+    refused = place.treason("list").err.splitlines()
+    assert refused == [
+        f"treason: {place.config}: not valid TOML: it is not text in UTF-8",
+        "  save it as UTF-8, then run: treason config check",
+    ]
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe[\0t\0]\0", b"[treason]\n\xef\xbb\xbfx = 1\n"])
 def test_other_marks_are_refused(content: bytes, place: Place) -> None:
     """Of another encoding, or in the middle."""
