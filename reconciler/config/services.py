@@ -7,6 +7,7 @@ from reconciler.host.sandbox import Asked
 from reconciler.host.units import Services
 from reconciler.interfaces import Needs
 from reconciler.planning import protection
+from reconciler.planning.protection import Protect
 
 
 def services(setup: Setup) -> Services:
@@ -16,9 +17,13 @@ def services(setup: Setup) -> Services:
     """
     there = setup.path.exists()
     main = setup.config.treason if there else Main()
-    protect = setup.config.protect if there else protection.Protect()
-    reads = Needs(reads=tuple(protection.files_read(protect)))
-    asked = [*(setup.needs() if there else ()), Asked("[protect]", None, reads)]
+    asked = [*(setup.needs() if there else []), _protecting(setup if there else None)]
     files = [setup.path, *([setup.whitelist_file.path] if there else [])]
     sandbox.check(files, main.database, main.lock, root=sandbox.needs_root(asked))
     return Services.of(asked)
+
+
+def _protecting(setup: Setup | None) -> Asked:
+    """Return what each pass reads to know whom it never drops."""
+    read = protection.files(setup.config.protect if setup else Protect())
+    return Asked("resolvers in [protect]", None, Needs(reads=tuple(map(str, read))))

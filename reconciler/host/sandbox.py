@@ -88,7 +88,7 @@ _WHOLE: Final = "install treason for the whole system, in /opt/treason for insta
 class Asked:
     """What a configured source or backend needs; ``who`` is how people know it.
 
-    Without a plugin it is what each service needs.
+    What has no plugin is needed by every pass.
     """
 
     who: str
@@ -160,7 +160,7 @@ class Sandbox:
             where = ", ".join(map(str, sorted(self.writable))) or "its own directories"
             yield f"the services run as root, who may write only to {where}"
         if _READER in self.capabilities:
-            yield f"treason.service may read all files ({_READER}): it needs some of root's alone"
+            yield f"treason.service may read all files ({_READER}): it needs one of root's alone"
 
 
 def needs_root(asked: Iterable[Asked]) -> bool:

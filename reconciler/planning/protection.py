@@ -8,7 +8,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
-from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -16,7 +15,7 @@ from attrs import frozen
 
 from reconciler import embedding, netlink
 from reconciler.errors import InvalidNetwork, TreasonError
-from reconciler.host.resolvers import resolvers
+from reconciler.host.resolvers import places, resolvers
 from reconciler.network import Network
 from reconciler.networks import covered
 from reconciler.planning.desired import collapse
@@ -81,7 +80,7 @@ def protected(
             lambda: [*netlink.addresses(), *routes().here],
         ),
         (s.gateways, "gateways", "gateway", lambda: [*routes().gateways, *netlink.peers()]),
-        (s.resolvers, "resolvers", "DNS resolver", lambda: chain(*resolvers(root).values())),
+        (s.resolvers, "resolvers", "DNS resolver", lambda: resolvers(root)),
         (s.ssh_client, "ssh_client", "ssh client of a recent command", lambda: clients),
     )
     found = [
@@ -93,26 +92,30 @@ def protected(
     return [*found, *_embedded(settings, found, banned)]
 
 
-def files_read(settings: Protect, root: Path = Path("/")) -> list[str]:
-    """Return the files in which it is read what is protected. Raise `TreasonError`."""
-    return [*map(str, _asked("resolvers", lambda: resolvers(root)) if settings.resolvers else ())]
+def files(settings: Protect, root: Path = Path("/")) -> list[Path]:
+    """Return the files and directories that are looked at for it. Raise `TreasonError`."""
+    return _asked("resolvers", lambda: places(root)) if settings.resolvers else []
 
 
-def _asked(key: str, ask: Callable[[], Iterable[T]]) -> Iterable[T]:
-    """Return what is asked for a kind. Raise `TreasonError` that says which kind cannot be told."""
+def _asked(key: str, ask: Callable[[], T]) -> T:
+    """Return what is asked of a kind. Raise `TreasonError` that says which kind cannot be told."""
     what = f"cannot find out what to protect ({key} in [protect])"
     try:
         return ask()
     except OSError as error:
         raise TreasonError(
             f"{error.filename}: {what}: {error.strerror}",
-            f"make it readable, or set {key} = false in [protect]",
+            f"{_remedy(error)}, or set {key} = false in [protect]",
         ) from None
     except netlink.NetlinkError as error:
         hint = error.hint or "let the kernel be asked by netlink"
         raise TreasonError(
             f"{what}: {error.what}", f"{hint}, or set {key} = false in [protect]"
         ) from None
+
+
+def _remedy(error: OSError) -> str:
+    return "make it readable" if isinstance(error, PermissionError) else "put that right"
 
 
 def ssh_client(pid: int | None = None) -> Network | None:

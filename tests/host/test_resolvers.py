@@ -1,15 +1,15 @@
 """The files that tell of resolvers, below a root of the test's own."""
 
 import os
+import socket
 import subprocess
 import sys
-from itertools import chain
 from pathlib import Path
 
 import pytest
 from harness import REAL_ROOT
 
-from reconciler.host.resolvers import resolvers
+from reconciler.host.resolvers import places, resolvers
 
 STUB = {"etc/resolv.conf": "nameserver 127.0.0.53\noptions edns0\n"}
 
@@ -19,8 +19,7 @@ def found(root: Path, files: dict[str, str]) -> list[str]:
     for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    every = dict.fromkeys(chain(*resolvers(root).values()))
-    return [text for each in every if not (text := str(each)).startswith("127.")]
+    return [text for each in resolvers(root) if not (text := str(each)).startswith("127.")]
 
 
 @pytest.mark.parametrize(
@@ -56,12 +55,21 @@ def found(root: Path, files: dict[str, str]) -> list[str]:
           '  forward-host: dns.example\nstub-zone:\n  stub-addr: "2001:db8::53"\n',
           "etc/unbound/unbound.conf.d/off": "forward-addr: 192.0.2.8\n"},
          ["192.0.2.53", "2001:db8::53"]),
+        ({"etc/unbound/unbound.conf": 'stub-zone: name: "a" stub-addr: 192.0.2.53 stub-addr:\n'
+          " 192.0.2.54@53 # stub-addr: 192.0.2.9\n# include: /etc/off\ninclude: /etc/*/on/*.c\n",
+          "etc/off": "stub-addr: 192.0.2.8\n", "etc/a/on/b.c": "stub-addr: 192.0.2.55\n"},
+         ["192.0.2.53", "192.0.2.54", "192.0.2.55"]),
+        ({"etc/dnsmasq.conf": "servers-file=/run/dnsmasq/up\n", "run/dnsmasq/up":
+          "server=192.0.2.53\n"}, ["192.0.2.53"]),
         ({"etc/unbound/unbound.conf": "include: /etc/unbound/*/up.conf\ninclude: /gone/*/x\n",
           "etc/unbound/one/up.conf": "forward-addr: 192.0.2.53\n",
           "etc/unbound/two/up.conf": "forward-addr: 192.0.2.54\n",
           "etc/unbound/two/off": "forward-addr: 192.0.2.8\n"}, ["192.0.2.53", "192.0.2.54"]),
         ({"etc/dnsmasq.d/sub/one": "server=192.0.2.8\n",
           "etc/dnsmasq.conf": "server=192.0.2.53\n"}, ["192.0.2.53"]),
+        ({"etc/dnsmasq.d/.a.swp": "\0", "run/dnsmasq/.b.swp": "\0", "etc/unbound/unbound.conf":
+          "include: /etc/more\n", "etc/more/.c.swp": "\0", "etc/more/c": "stub-addr: 192.0.2.53\n"},
+         ["192.0.2.53"]),
     ],
 )  # fmt: skip
 def test_a_resolver_is_found_where_it_is_named(
@@ -122,3 +130,21 @@ def test_who_may_not_read_them_is_told(name: str, file: str, tmp_path: Path) -> 
          code], capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout == f"{secret}\n"
+
+
+def test_a_socket_beside_the_files_is_no_file(tmp_path: Path) -> None:
+    """A program that listens in the directory of its files keeps nobody from reading them."""
+    files = {"run/dnsmasq/resolv.conf": "nameserver 192.0.2.53\n"}
+    found(tmp_path, files)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.path.relpath(tmp_path / "run/dnsmasq/control"))
+        assert found(tmp_path, files) == ["192.0.2.53"]
+
+
+def test_what_is_looked_at_is_known(tmp_path: Path) -> None:
+    """Whoever is to read it is told of it: what others name, what is missing, and directories."""
+    found(tmp_path, {"etc/dnsmasq.conf": "conf-file=/etc/one\nconf-dir=/etc/more,*.conf\n"})
+    (tmp_path / "etc/more").mkdir()
+    looked = {str(path.relative_to(tmp_path)) for path in places(tmp_path)}
+    assert looked >= {"etc/dnsmasq.conf", "etc/one", "etc/unbound/unbound.conf", "run/dnsmasq"}
+    assert "etc/more" in looked

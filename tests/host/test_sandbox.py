@@ -18,6 +18,7 @@ from reconciler.errors import PluginError, TreasonError
 from reconciler.execute import run
 from reconciler.host import sandbox, units
 from reconciler.host.sandbox import Asked, Sandbox
+from reconciler.planning import protection
 from reconciler.toml.file import TomlFile
 
 BOTH = ("treason.service", "treason-restore.service")
@@ -238,26 +239,6 @@ def test_a_log_of_roots_alone_can_be_read(place: Place) -> None:
 
 
 @as_root
-@pytest.mark.parametrize("mode", [0o640, 0o600])
-def test_a_file_that_tells_of_resolvers_can_be_read(
-    mode: int, place: Place, mocker: MockerFixture
-) -> None:
-    """By both services: each pass needs to know whom it protects."""
-    told = place.path / "unbound.conf"
-    told.write_text("forward-addr: 192.0.2.53\n")
-    told.chmod(mode)
-    os.chown(told, 0, GROUP)
-    mocker.patch("reconciler.planning.protection.resolvers", return_value={told: []})
-    configure(place)
-    for lines in [installed(place, name) for name in BOTH]:
-        assert ((value(lines, "SupplementaryGroups") or "") == NAME) == (mode == 0o640)
-        reads_all = "CAP_DAC_READ_SEARCH" in (value(lines, "CapabilityBoundingSet") or "")
-        assert reads_all == (mode == 0o600)
-    configure(place, "[protect]\nresolvers = false")
-    assert value(installed(place, BOTH[1]), "SupplementaryGroups") is None
-
-
-@as_root
 @pytest.mark.parametrize("closed", ["log", "directory", "olddir"])
 def test_a_log_of_another_group_can_be_read(place: Place, closed: str) -> None:
     """The service becomes a member of the group, whichever part of the path it opens."""
@@ -282,15 +263,21 @@ def test_a_log_of_another_group_can_be_read(place: Place, closed: str) -> None:
 @pytest.mark.parametrize(("mode", "key", "what"), [
     (0o640, "SupplementaryGroups", NAME), (0o600, "CapabilityBoundingSet", "CAP_DAC_READ_SEARCH"),
 ])  # fmt: skip
+@pytest.mark.parametrize("kind", ["file", "directory", "missing"])
 @pytest.mark.parametrize("name", BOTH)
 def test_what_tells_of_resolvers_can_be_read(
-    place: Place, mocker: MockerFixture, name: str, mode: int, key: str, what: str
+    place: Place, mocker: MockerFixture, name: str, kind: str, mode: int, key: str, what: str
 ) -> None:
     """Each pass of both services asks; one that may not fails."""
     telling = place.path / "upstream"
-    telling.write_text("server=192.0.2.53\n")
+    if kind == "file":
+        telling.write_text("server=192.0.2.53\n")
+    else:
+        telling.mkdir()
+        mode |= mode >> 2 & 0o111
     os.chown(telling, 0, GROUP)
     telling.chmod(mode)
+    telling = telling / "none" if kind == "missing" else telling
     mocker.patch.object(protection, "places", return_value=[telling])
     configure(place)
     assert what in (value(installed(place, name), key) or "").split()
