@@ -160,8 +160,9 @@ def _embedded(
     exempt = collapse(each.network for each in of4)
     for address in banned:
         standing = embedding.embedded(address, settings.prefixes) if address.is_host else ()
-        if any(covered(each, exempt) for each in standing):
-            yield Exemption(address, "stands for a protected address of IPv4")
+        if inside := [each for each in standing if covered(each, exempt)]:
+            of = next(e for e in of4 if e.network <= inside[0] <= e.network.end)
+            yield Exemption(address, f"{of.comment}, as {inside[0]} in IPv6")
 
 
 def _network(text: str) -> Network | None:
