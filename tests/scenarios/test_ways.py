@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -78,7 +78,8 @@ def answers(address: str, tries: int = 10) -> bool:
             speaker.settimeout(0.3)
             name, _, zone = address.partition("%")
             index = socket.if_nametoindex(zone) if zone else 0
-            speaker.sendto(body, (name, 0, 0, index) if ":" in name else (name, 0))
+            with suppress(OSError):  # a link that has just come up may have no route yet
+                speaker.sendto(body, (name, 0, 0, index) if ":" in name else (name, 0))
             try:
                 while True:
                     data = speaker.recv(256)
