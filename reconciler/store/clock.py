@@ -17,6 +17,17 @@ _DAY: Final = 86400
 _CLIENT_KEPT: Final = _DAY // 2
 """Seconds for which an ssh client is remembered; it is stored with its end alone."""
 
+_FOLLOW: Final = (
+    "UPDATE bans SET since = since + ?1, until = until + ?1 WHERE since >= ?2",
+    "UPDATE history SET time = time + ?1 WHERE time >= ?2",
+    "UPDATE offences SET time = time + ?1 WHERE time >= ?2",
+    "UPDATE withheld SET since = since + ?1, until = until + ?1 WHERE since >= ?2",
+    "UPDATE withheld SET last = last + ?1 WHERE last >= ?2",
+    "UPDATE closings SET since = since + ?1 WHERE since >= ?2",
+    "UPDATE closed SET time = time + ?1 WHERE time >= ?2",
+)
+"""Every table that holds times of the wall clock, but for the clients; suspects go by another."""
+
 # A ban is the one that was noted if it begins where it was moved to.
 _SET_BACK: Final = (
     """DELETE FROM bans_set_back AS b WHERE NOT EXISTS (SELECT 1 FROM bans
@@ -108,9 +119,8 @@ class Clock:
         to where they were when the clock does.
         """
         run, start = self._database.execute, move.start
-        run("UPDATE bans SET since = since + ?1, until = until + ?1 WHERE since >= ?2", (by, start))
-        run("UPDATE history SET time = time + ? WHERE time >= ?", (by, start))
-        run("UPDATE offences SET time = time + ? WHERE time >= ?", (by, start))
+        for statement in _FOLLOW:
+            run(statement, (by, start))
         run(
             "UPDATE clients SET until = until + ?1 WHERE until - ?2 >= ?3",
             (by, _CLIENT_KEPT, start),

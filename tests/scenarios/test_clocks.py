@@ -17,7 +17,8 @@ from reconciler import Network, Record
 from reconciler.config.setup import Setup
 from reconciler.host import clock
 from reconciler.host.clock import Look
-from reconciler.model import Ban
+from reconciler.model import Ban, Closing, Ground
+from reconciler.passes import access
 from reconciler.passes.run import Options, Pass
 from reconciler.store.store import Store, open_store
 from reconciler.testing import Memory
@@ -218,6 +219,34 @@ def test_bans_return_with_a_clock_that_went_back_and_forth(
     assert place.treason("list").out.split("\t")[2] == until
     assert str(B) not in steps(DAY)
     assert str(A) not in steps(30 * DAY)
+
+
+def test_what_is_to_be_closed_and_what_was_withheld_follows(
+    machine: Machine, place: Place, steps: Callable[..., str]
+) -> None:
+    """Stored while a clock that is set right was not believed yet, it is as old as it is."""
+    steps(0)
+    machine.wrong = 20 * DAY
+    steps(60)
+    with open_store(place.database, write=True) as store:
+        then = access.told(store).now
+        ban = Ban(A, then, then + DAY, "zero-window")
+        store.closings.expect([Closing(B, Ground.SEEN, then)])
+        store.closings.note([(B, "1 connection")], then)
+        store.withheld.add([ban], {A: 1}, then)
+    for _ in range(2):
+        machine.time += 400
+        with open_store(place.database, write=True) as store:
+            store.clock.remember(machine.look())
+            now = access.told(store).now
+    assert now - then > 19 * DAY
+    with open_store(place.database, write=True) as store:
+        [closing] = store.closings.expected()
+        [withheld] = store.withheld.active(now)
+        closed = [event.time for event in store.history.latest(B, 9)]
+    found = [closing.since, withheld.ban.since, withheld.ban.until, withheld.last, *closed]
+    expected = now - 800
+    assert found == pytest.approx([expected, expected, expected + DAY, expected, expected], abs=2)
 
 
 def test_a_suspend_is_no_jump(machine: Machine, place: Place, steps: Callable[..., str]) -> None:
