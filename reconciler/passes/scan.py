@@ -201,10 +201,10 @@ class Scanner:
         )
         if len(fresh) < len(offences):
             tally.known += sum(offence.count for offence in offences) - counted
-        if only := {rule.name for rule in self.rules if rule.report_only}:
-            reported = [offence for offence in fresh if offence.rule in only]
-            tally.reported += sum(offence.count for offence in reported)
-            tally.sightings += [o.evidence for o in reported[: _SHOWN - len(tally.sightings)]]
+        only = {rule.name for rule in self.rules if rule.report_only}
+        reported = [offence for offence in fresh if offence.rule in only] if only else []
+        tally.reported += sum(offence.count for offence in reported)
+        tally.sightings += [o.evidence for o in reported[: _SHOWN - len(tally.sightings)]]
         new, longer = self._counting.follow(fresh)
         bans = [*new, *longer]
         if self.policy.observes:
@@ -215,7 +215,7 @@ class Scanner:
         self._limit(name, tally)
         for ban in bans:
             _log.debug("%s: ban %s until %s: %s", name, ban.network, ban.until, ban.reason)
-        closings = expected(fresh, bans, self.now)
+        closings = expected((o for o in fresh if o.rule not in only), bans, self.now)
         tally.closings += closings
         if self.write:
             self.store.add_batch(name, fresh, bans, self.now, closings)

@@ -13,6 +13,7 @@ from reconciler.detection.detect import RULES, Rule
 from reconciler.detection.policy import Policy
 from reconciler.embedding import NAT64
 from reconciler.execute import run
+from reconciler.model import Ground
 from reconciler.passes.scan import Reading, Scanner
 from reconciler.store.store import Store, open_store
 
@@ -586,6 +587,21 @@ def test_what_a_source_suspects_is_given_to_the_next_one(store: Store) -> None:
         assert [suspect.thing for suspect in source.recalled] == [f"{n}" for n in range(number)]
     assert store.suspects.of("it") == source.recalled
     assert store.suspects.of("another") == []
+
+
+@pytest.mark.parametrize("report_only", [False, True])
+def test_a_rule_that_only_reports_closes_nothing(store: Store, *, report_only: bool) -> None:
+    """Nor does it where nobody is banned: of a peer in healthy company."""
+    rules = [
+        attrs.evolve(rule, report_only=report_only, sources=())
+        for rule in RULES
+        if rule.name == "zero-window-in-company"
+    ]
+    judged = Record("", "sockets", trusted=True, judgement=Judgement(rules[0].name, A))
+    reading = scan(store, Fixed([judged]), rules=rules)
+    grounds = [] if report_only else [Ground.SPARED]
+    assert [closing.ground for closing in reading.closings] == grounds
+    assert [closing.ground for closing in store.closings.expected()] == grounds
 
 
 def test_kernel_messages_do_not_look_back_for_the_rules_of_sockets(
