@@ -203,8 +203,9 @@ def test_init_asks_on_a_terminal_whether_to_observe(
 ) -> None:
     """And nobody else, nor where a configuration is there already."""
     setup = Setup(str(tmp_path / "treason.toml"))
-    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
-    assert not observes(setup, asked=False)
+    for nobody in (io.StringIO("y\n"), None):  # None where standard input is closed
+        monkeypatch.setattr("sys.stdin", nobody)
+        assert not observes(setup, asked=False)
     ours, theirs = os.openpty()
     with os.fdopen(theirs) as terminal:
         monkeypatch.setattr("sys.stdin", terminal)

@@ -117,7 +117,8 @@ def observes(setup: Setup, *, asked: bool) -> bool:
     Raise `ConfigError` where that is ``asked`` for, and there is a configuration of another mode.
     """
     if not os.path.lexists(setup.path):
-        return asked or (sys.stdin.isatty() and click.confirm(_QUESTION, err=True))
+        on_terminal = sys.stdin is not None and sys.stdin.isatty()
+        return asked or (on_terminal and click.confirm(_QUESTION, err=True))
     if asked and not setup.config.policy.observes:
         raise ConfigError(
             f"{setup.path}: already exists, with another mode, so --observe changes nothing",
