@@ -114,7 +114,8 @@ class Pass:
             refused = prepared.refused
             self._carried_out(outcomes, event)
             if not (self.options.check or self.store.damage):
-                closing = self._close(readings, outcomes, protected)
+                close = partial(self._close, readings, outcomes, protected)
+                closing = self.store.attempt_to_read(close)
         if self.options.write and not self.store.damage:
             self.store.attempt(self.store.compact)  # when all that matters is done
         return PassResult(

@@ -10,11 +10,11 @@ from typing import Final
 
 from attrs import field, frozen
 
-from reconciler.errors import InvalidNetwork, StoreError
+from reconciler.errors import StoreError
 from reconciler.model import Ban
 from reconciler.network import Network
 from reconciler.networks import Networks
-from reconciler.store.database import Database, texts
+from reconciler.store.database import Database, network_of, texts
 from reconciler.store.withheld import Withheld
 
 UNGUARDED: Final = "badips"
@@ -331,11 +331,3 @@ class Bans:
             last = keys[-1]
             packed += b"".join(keys)
         return bytes(packed)
-
-
-def network_of(text: object) -> Network | None:
-    """Read a stored network; None of what is none: another program may have written it."""
-    try:
-        return Network.parse(str(text))
-    except InvalidNetwork:
-        return None

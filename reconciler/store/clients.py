@@ -1,8 +1,7 @@
 """The ssh clients from which treason was run: they are protected for some time."""
 
 from reconciler.network import Network
-from reconciler.store.bans import network_of
-from reconciler.store.database import Database
+from reconciler.store.database import Database, network_of
 
 
 class Clients:

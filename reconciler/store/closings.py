@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from reconciler.model import Closing, Ground
 from reconciler.network import Network
-from reconciler.store.database import Database
+from reconciler.store.database import Database, network_of
 
 
 class Closings:
@@ -14,9 +14,13 @@ class Closings:
         self._database = database
 
     def expected(self) -> list[Closing]:
-        """Return whose connections are to be closed."""
+        """Return whose connections are to be closed; what is no network, somebody else wrote."""
         rows = self._database.rows("SELECT network, ground, since FROM closings")
-        return [Closing(Network.parse(text), Ground(ground), since) for text, ground, since in rows]
+        return [
+            Closing(network, Ground(ground), since)
+            for text, ground, since in rows
+            if (network := network_of(text))
+        ]
 
     def expect(self, closings: Iterable[Closing]) -> None:
         """Remember that these are to be closed, until they are settled."""
@@ -38,9 +42,13 @@ class Closings:
                 rows,
             )
 
-    def prune(self, before: int) -> None:
-        """Delete what was closed before this time."""
-        self._database.execute("DELETE FROM closed WHERE time < ?", (before,))
+    def prune(self, closed: int, expected: int) -> None:
+        """Delete what was ``closed`` before a time, and what is ``expected`` since before another.
+
+        Where nothing is dropped, or the kernel ends no socket, nothing else would settle it.
+        """
+        self._database.execute("DELETE FROM closed WHERE time < ?", (closed,))
+        self._database.execute("DELETE FROM closings WHERE since < ?", (expected,))
 
     def orphans_end(self, boot: str) -> bool | None:
         """Return whether the kernel of this boot ends orphans; None if it was not tried."""

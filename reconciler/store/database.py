@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import frozen
 
+from reconciler.errors import InvalidNetwork
 from reconciler.network import Network
 from reconciler.store.refusals import as_store_error
 
@@ -76,3 +77,11 @@ class Database:
 def texts(networks: Iterable[Network]) -> str:
     """Return the networks' texts as a JSON list, as SQLite's json_each() takes it."""
     return json.dumps([str(network) for network in networks])
+
+
+def network_of(text: object) -> Network | None:
+    """Read a stored network; None of what is none: another program may have written it."""
+    try:
+        return Network.parse(str(text))
+    except InvalidNetwork:
+        return None

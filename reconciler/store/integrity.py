@@ -9,8 +9,8 @@ from typing import Final
 from reconciler.errors import StoreError
 from reconciler.network import Network
 from reconciler.networks import Networks
-from reconciler.store.bans import UNGUARDED, Bans, Exceptions, network_of
-from reconciler.store.database import Database
+from reconciler.store.bans import UNGUARDED, Bans, Exceptions
+from reconciler.store.database import Database, network_of
 from reconciler.store.refusals import is_damage
 
 _TABLES: Final = (

@@ -222,11 +222,11 @@ _EIGHTH: Final = (
         source TEXT NOT NULL,
         thing TEXT NOT NULL,
         rule TEXT NOT NULL,
-        key BLOB NOT NULL,
+        key BLOB NOT NULL CHECK (length(key) IN (6, 18)),
         since REAL NOT NULL,
         looks INTEGER NOT NULL,
-        peer_port INTEGER,
-        local_port INTEGER,
+        peer_port INTEGER CHECK (peer_port BETWEEN 0 AND 65535),
+        local_port INTEGER CHECK (local_port BETWEEN 0 AND 65535),
         judged INTEGER NOT NULL,
         note TEXT NOT NULL,
         PRIMARY KEY (source, thing)
@@ -242,7 +242,7 @@ _EIGHTH: Final = (
     ) STRICT, WITHOUT ROWID""",
     """CREATE TABLE closings (
         network TEXT NOT NULL,
-        ground TEXT NOT NULL,
+        ground TEXT NOT NULL CHECK (ground IN ('seen', 'told', 'every', 'spared')),
         since INTEGER NOT NULL,
         PRIMARY KEY (network, ground)
     ) STRICT, WITHOUT ROWID""",

@@ -156,7 +156,8 @@ class Store:
         [(last, some)] = self._database.rows(
             "SELECT (SELECT max(time) FROM prunings),"
             " EXISTS (SELECT 1 FROM offences UNION ALL SELECT 1 FROM history"
-            " UNION ALL SELECT 1 FROM withheld UNION ALL SELECT 1 FROM closed)"
+            " UNION ALL SELECT 1 FROM withheld UNION ALL SELECT 1 FROM closed"
+            " UNION ALL SELECT 1 FROM closings)"
         )
         if not some or (last is not None and last <= now < last + _DAY):
             return
@@ -166,7 +167,7 @@ class Store:
             self.history.prune(now - history, carried)
             self.carried.lower()
             self.withheld.prune(now - max(offences, history))
-            self.closings.prune(now - history)
+            self.closings.prune(now - history, now - _DAY)
             self._database.execute("DELETE FROM prunings")
             self._database.execute("INSERT INTO prunings VALUES (?)", (now,))
         self._pruned = True

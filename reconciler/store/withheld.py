@@ -10,7 +10,7 @@ from attrs import frozen
 
 from reconciler.model import Ban
 from reconciler.network import Network
-from reconciler.store.database import Database, texts
+from reconciler.store.database import Database, network_of, texts
 
 
 @frozen
@@ -32,15 +32,18 @@ class Withheld:
         self._database = database
 
     def active(self, now: int) -> Iterator[WithheldBan]:
-        """Yield those that would still drop their network, the last seen first."""
+        """Yield those that would still drop their network, the last seen first.
+
+        What is no network, somebody else wrote.
+        """
         rows = self._database.stream(
             "SELECT network, since, until, origin, reason, offences, last FROM withheld"
             " WHERE until IS NULL OR until > ? ORDER BY last DESC, network",
             (now,),
         )
         for text, since, until, origin, reason, offences, last in rows:
-            ban = Ban(Network.parse(text), since, until, origin, reason)
-            yield WithheldBan(ban, offences, last)
+            if network := network_of(text):
+                yield WithheldBan(Ban(network, since, until, origin, reason), offences, last)
 
     def number(self, now: int) -> int:
         """Return how many would still drop their network."""

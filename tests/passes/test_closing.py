@@ -270,6 +270,16 @@ def test_a_server_that_writes_late_is_followed(store: Store, peers: Peers, serve
     assert store.closings.expected() == []
 
 
+def test_what_can_never_be_closed_is_forgotten_after_a_day(store: Store) -> None:
+    """No firewall drops it, or the kernel ends nothing: it must not pile up."""
+    closings = banned(store, Ground.SEEN, A, C)
+    close(store, closings, versions=())
+    store.prune(NOW + 86_400, 86_400, 86_400)
+    assert len(store.closings.expected()) == 2
+    store.prune(NOW + 2 * 86_400, 86_400, 86_400)
+    assert store.closings.expected() == []
+
+
 def test_other_network_namespaces_are_not_seen(store: Store, peers: Peers, server: Server) -> None:
     """Though a peer there has the same address."""
     connect(peers, A, 1, shrinking())

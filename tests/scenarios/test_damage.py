@@ -9,10 +9,13 @@ import pytest
 from harness import Place
 
 from reconciler.execute import run
+from reconciler.model import Closing, Ground
 from reconciler.network import Network
 from reconciler.passes import access
+from reconciler.store.store import open_store
 
 Nft = Callable[..., str]
+SUSPECT = "suspects VALUES ('sockets', 'x', 'zero-window', x'04', 1, 2, 1, 1, 0, '')"
 BANS = [f"198.51.100.{number}" for number in range(1, 10)]
 
 
@@ -84,6 +87,40 @@ def test_a_page_of_any_table_is_found_by_each_pass(
         assert told in result.err
         assert result.json["backends"][0]["state"] == "in sync"
     assert held(nft) == BANS
+
+
+def test_what_is_to_be_closed_or_withheld_and_is_no_network_is_passed_over(
+    enforced: Place, nft: Nft
+) -> None:
+    """The same: the pass, and those that list, go on."""
+    with closing(sqlite3.connect(enforced.database)) as connection, connection:
+        connection.execute("INSERT INTO closings VALUES ('nonsense', 'seen', 9)")
+        connection.execute(
+            "INSERT INTO withheld VALUES ('nonsense', 9, NULL, 'it', '', 1, 9),"
+            " ('192.0.2.7', 9, NULL, 'it', '', 1, 9)"
+        )
+        for wrong in ("closings VALUES ('192.0.2.7', 'some', 9)", SUSPECT):
+            with pytest.raises(sqlite3.IntegrityError):
+                connection.execute(f"INSERT INTO {wrong}")  # noqa: S608 - constants
+    for command in (("reconcile", "--no-scan"), ("status",), ("list", "--observed-only")):
+        result = enforced.treason(*command)
+        assert (result.code, result.err) == (0, ""), result.err
+    assert "192.0.2.7" in result.out
+    assert "nonsense" not in result.out
+
+
+def test_a_pass_goes_on_where_what_is_to_be_closed_cannot_be_read_to_its_end(
+    enforced: Place, nft: Nft
+) -> None:
+    """All is enforced by then, and the rest is told; that something is damaged, as well."""
+    with open_store(enforced.database, write=True) as store:
+        addresses = (Network.parse(f"192.0.2.{number}") for number in range(256))
+        store.closings.expect(Closing(each, Ground.SEEN, 9) for each in addresses)
+    page(enforced.database, "closings", wipe, last=True)
+    result = enforced.treason("reconcile", "--no-scan", "-o", "json")
+    assert result.code == 1
+    assert result.json["backends"][0]["state"] == "in sync"
+    assert "the database is damaged" in result.err
 
 
 @pytest.mark.parametrize("index", ["bans_by_key", "bans_by_end", "bans_unguarded"])
