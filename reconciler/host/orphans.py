@@ -7,11 +7,19 @@ import socket
 from contextlib import ExitStack, suppress
 from typing import Final
 
-from reconciler.netlink import NetlinkError, Sockets, TcpSocket
+from reconciler.netlink.errors import NetlinkError
+from reconciler.netlink.sockdiag import (
+    CLOSING,
+    FIN_WAIT1,
+    FIN_WAIT2,
+    LAST_ACK,
+    Sockets,
+    TcpSocket,
+)
 from reconciler.network import Network
 
-STATES: Final = (4, 5, 9, 11)  # FIN_WAIT1, FIN_WAIT2, LAST_ACK, CLOSING
-"""The states that a program's close() leads to, ``net/tcp_states.h``."""
+_CLOSED: Final = (FIN_WAIT1, FIN_WAIT2, LAST_ACK, CLOSING)
+"""The states that a program's close() leads to."""
 
 _LOOPBACK: Final = "127.0.0.1"
 _ROOM: Final = 4096
@@ -20,7 +28,7 @@ _BLOCK: Final = bytes(1 << 16)
 
 def is_orphan(one: TcpSocket) -> bool:
     """Whether no program holds the connection any more."""
-    return not one.inode and one.state in STATES
+    return not one.inode and one.state in _CLOSED
 
 
 def end(sockets: Sockets) -> bool | None:

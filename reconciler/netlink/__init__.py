@@ -4,6 +4,9 @@
 `Sockets` are the TCP sockets of a network namespace, `TcpSocket` is one of them.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from reconciler.netlink.connection import (
     NETFILTER,
     NFTABLES,
@@ -39,19 +42,32 @@ from reconciler.netlink.message import (
     text,
 )
 from reconciler.netlink.route import Routes, addresses, broadcasts, peers, routes
-from reconciler.netlink.sockdiag import Sockets, TcpSocket
+
+if TYPE_CHECKING:
+    from reconciler.netlink.sockdiag import (
+        HOLDING,
+        LISTEN,
+        PERSIST,
+        RETRANSMIT,
+        Sockets,
+        TcpSocket,
+    )
 
 __all__ = [
     "ACK",
     "APPEND",
     "CREATE",
     "DUMP",
+    "HOLDING",
+    "LISTEN",
     "LONGEST",
     "NESTED",
     "NETFILTER",
     "NFTABLES",
     "NFTABLES_EVENTS",
+    "PERSIST",
     "REQUEST",
+    "RETRANSMIT",
     "ROUTE",
     "AnswerLost",
     "Connection",
@@ -78,3 +94,11 @@ __all__ = [
     "routes",
     "text",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Load what asks about sockets where somebody does: it takes two milliseconds."""
+        if name in __all__:
+            return getattr(import_module(f"{__name__}.sockdiag"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

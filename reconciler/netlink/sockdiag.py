@@ -24,8 +24,13 @@ CLOSE, CLOSE_WAIT, LAST_ACK, LISTEN, CLOSING = range(7, 12)
 HOLDING: Final = (ESTABLISHED, FIN_WAIT1, CLOSE_WAIT, LAST_ACK, CLOSING)
 """The states in which data may wait for a peer's acknowledgement."""
 
-RETRANSMIT: Final = 1
-"""The timer of a socket that waits for an acknowledgement."""
+RETRANSMIT, PERSIST = 1, 4
+"""Timers: a segment waits for its acknowledgement; a closed window is probed (`tcp_probe0`)."""
+
+_LEAST_TIMEOUT: Final = 200_000
+"""Microseconds that Linux waits at least: TCP_RTO_MIN."""
+_GROWN: Final = 4
+_DOUBLED_TWICE: Final = 2
 
 _GET_BOTH, _BY_FAMILY, _DESTROY = 18, 20, 21  # TCPDIAG_GETSOCK, SOCK_DIAG_BY_FAMILY, SOCK_DESTROY
 _INFO, _MEMORY = 2, 7  # INET_DIAG_INFO, INET_DIAG_SKMEMINFO
@@ -113,6 +118,23 @@ class TcpSocket(NamedTuple):
     def in_flight(self) -> int:
         """Bytes that were sent and not acknowledged."""
         return self.unacknowledged - self.unsent
+
+    @property
+    def is_over(self) -> bool:
+        """Whether more is in flight than the peer's window allows, and the kernel waits for it."""
+        waiting = self.timer == RETRANSMIT and self.state in HOLDING
+        return waiting and self.window is not None and self.in_flight > self.window
+
+    @property
+    def waited(self) -> float:
+        """For how many seconds the kernel has waited, as its timeout tells; 0 if it does not.
+
+        The timeout doubles each time, also where the kernel does not count it (before 6.8).
+        """
+        first = self.rtt + max(_LEAST_TIMEOUT, 4 * self.rttvar)
+        if self.backoff < _DOUBLED_TWICE and self.rto < _GROWN * first:
+            return 0
+        return max(0, self.rto - first) / 1e6
 
     def _address(self, at: int) -> Network:
         packed = _IDENTITY.unpack_from(self.identity)[at][: _SIZES[self.family]]

@@ -6,7 +6,8 @@ socket that listens or only waits for its time to be over, nor another network n
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Final
 
 from attrs import define, field, frozen
@@ -16,7 +17,15 @@ from reconciler.host import clock, orphans
 from reconciler.lines import counted
 from reconciler.log import Log
 from reconciler.model import Closing, Ground
-from reconciler.netlink import Missing, NetlinkError, NotPermitted, Sockets, TcpSocket, addresses
+from reconciler.netlink import Missing, NetlinkError, NotPermitted, addresses
+from reconciler.netlink.sockdiag import (
+    FIN_WAIT2,
+    HOLDING,
+    SYN_RECV,
+    SYN_SENT,
+    Sockets,
+    TcpSocket,
+)
 from reconciler.network import Network
 from reconciler.networks import Networks, covered
 from reconciler.store.store import Store
@@ -24,10 +33,10 @@ from reconciler.store.store import Store
 FOLLOWED: Final = 1800
 """Seconds for which connections of a banned peer are looked for: a server may write late."""
 
-_HOLDING: Final = (1, 4, 8, 9, 11)  # ESTABLISHED, FIN_WAIT1, CLOSE_WAIT, LAST_ACK, CLOSING
-_CONNECTED: Final = (*_HOLDING, 2, 3, 5)  # SYN_SENT, SYN_RECV, FIN_WAIT2: net/tcp_states.h
-_RETRANSMIT, _TIME_WAIT = 1, 3  # timers of inet_diag_msg; the second also stands for FIN_WAIT2
-_LEAST_TIMEOUT: Final = 200_000  # microseconds, TCP_RTO_MIN
+_CONNECTED: Final = (*HOLDING, SYN_SENT, SYN_RECV, FIN_WAIT2)
+_TIME_WAIT: Final = 3  # the timer of one that only waits, which also stands for FIN_WAIT2
+_RANKS: Final = (Ground.SPARED, Ground.TOLD, Ground.SEEN, Ground.EVERY)
+"""What closes more comes later."""
 _APART: Final = 0.005
 """Seconds between two looks at a connection of a peer that is not banned."""
 
@@ -127,7 +136,7 @@ class Closer:
         sockets = self.open_sockets()
         own = frozenset(addresses())
         by_closing: defaultdict[Closing, list[TcpSocket]] = defaultdict(list)
-        for one in _dumped(sockets, _CONNECTED if targets.every else _HOLDING):
+        for one in _dumped(sockets, _CONNECTED if targets.every else HOLDING, targets.peers):
             peer = one.peer
             closing = targets.of_peer(peer)
             if closing is None or one.timer == _TIME_WAIT or peer in own:
@@ -136,9 +145,14 @@ class Closer:
                 by_closing[closing].append(one)
         if any(each.ground is Ground.SPARED for each in by_closing):
             self.pause(_APART)
+        ends = cache(partial(self._orphans_end, sockets))
         for closing, found in by_closing.items():
             for one in self._due(sockets, closing.ground, found):
-                self._end(sockets, closing.network, one)
+                if orphans.is_orphan(one) and not ends():
+                    self._notes[_UNTRIED if ends() is None else _IMMORTAL] += 1
+                elif sockets.destroy(one):
+                    _log.debug("closed %s:%d", one.peer, one.peer_port)
+                    self._gone[closing.network].append(one.memory)
 
     def _due(
         self, sockets: Sockets, ground: Ground, found: Iterable[TcpSocket]
@@ -148,24 +162,15 @@ class Closer:
         again = [
             (before, one) for before, one in looks if one is not None and _is_same(before, one)
         ]
-        if ground is Ground.TOLD and not any(_over(one) and _waited(one) for _, one in again):
+        if ground is Ground.TOLD and not any(one.is_over and one.waited for _, one in again):
             return
         for before, one in again:
             if ground is Ground.SPARED:
-                due = _over(before) and _over(one)
+                due = before.is_over and one.is_over
             else:
                 due = ground is Ground.EVERY or one.unacknowledged > 0
             if due:
                 yield one
-
-    def _end(self, sockets: Sockets, network: Network, one: TcpSocket) -> None:
-        """End a connection, and count it."""
-        if orphans.is_orphan(one) and not (ends := self._orphans_end(sockets)):
-            self._notes[_UNTRIED if ends is None else _IMMORTAL] += 1
-            return
-        if sockets.destroy(one):
-            _log.debug("closed %s:%d", one.peer, one.peer_port)
-            self._gone[network].append(one.memory)
 
     def _orphans_end(self, sockets: Sockets) -> bool | None:
         """Return whether this kernel ends orphans, None if that cannot be tried; once in a boot."""
@@ -202,29 +207,37 @@ class _Targets:
     @classmethod
     def of(cls, closings: Iterable[Closing]) -> "_Targets":
         """Keep of each network the ground that closes most."""
-        order = [Ground.SPARED, Ground.TOLD, Ground.SEEN, Ground.EVERY]
-        rows = {
-            each.network: each for each in sorted(closings, key=lambda c: order.index(c.ground))
-        }
+        rows = {each.network: each for each in sorted(closings, key=_rank)}
         lengths: dict[int, set[int]] = {4: set(), 6: set()}
         for network in rows:
             lengths[network.version].add(network.length)
         every = any(each.ground is Ground.EVERY for each in rows.values())
         return cls(rows, {version: sorted(found) for version, found in lengths.items()}, every)
 
+    @property
+    def peers(self) -> Collection[Network]:
+        """The peers, where each is a single address; else none, which stands for any."""
+        return self.rows if all(network.is_host for network in self.rows) else ()
+
     def of_peer(self, peer: Network) -> Closing | None:
-        """Return what is expected of a peer, by the widest network that holds it."""
+        """Return what closes most of all that is expected of the networks that hold a peer."""
+        found = []
         for length in self.lengths[peer.version]:
             spare = peer.bits - length
             network = Network.of(peer.version, peer.address >> spare << spare, length)
-            if (found := self.rows.get(network)) is not None:
-                return found
-        return None
+            found += [self.rows[network]] if network in self.rows else []
+        return max(found, key=_rank, default=None)
 
 
-def _dumped(sockets: Sockets, states: Collection[int]) -> Iterator[TcpSocket]:
+def _rank(closing: Closing) -> int:
+    return _RANKS.index(closing.ground)
+
+
+def _dumped(
+    sockets: Sockets, states: Sequence[int], peers: Collection[Network]
+) -> Iterator[TcpSocket]:
     try:
-        yield from sockets.dump(states=[*states])
+        yield from sockets.dump(states=states, peers=peers)
     except Missing as error:
         raise NetlinkError(error.code, "it tells of no TCP sockets", "modprobe tcp_diag") from None
 
@@ -232,20 +245,6 @@ def _dumped(sockets: Sockets, states: Collection[int]) -> Iterator[TcpSocket]:
 def _is_same(before: TcpSocket, one: TcpSocket) -> bool:
     """Whether it is the same connection, and still one."""
     return before.identity == one.identity and one.state in _CONNECTED and one.timer != _TIME_WAIT
-
-
-def _over(one: TcpSocket) -> bool:
-    """Whether more is in flight than the peer's window allows, and the kernel waits for it."""
-    return one.timer == _RETRANSMIT and one.window is not None and one.in_flight > one.window
-
-
-def _waited(one: TcpSocket) -> bool:
-    """Whether the kernel has waited for so long that one look is enough.
-
-    The timeout doubles each time, also where the kernel does not count it (before 6.8).
-    """
-    first = one.rtt + max(_LEAST_TIMEOUT, 4 * one.rttvar)
-    return one.backoff >= 2 or one.rto >= 4 * first
 
 
 def _refused(error: NetlinkError) -> str:

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from typing import Final
 
 from reconciler import Network, SourceUnreadable
-from reconciler.netlink import NetlinkError, Sockets, TcpSocket
+from reconciler.netlink import LISTEN, NetlinkError, Sockets, TcpSocket
 
 _LOOPBACK: Final = Network.parse("127.0.0.1")
 _FREEBIND: Final = 15  # IP_FREEBIND, linux/in.h: the address need not be there
-_LISTEN: Final = 10
 _MODULES: Final = (
     "load the modules: modprobe -a inet_diag tcp_diag; where there are none, leave the source out"
 )
@@ -40,7 +39,7 @@ def proved(sockets: Sockets) -> None:
             own.bind((str(_LOOPBACK), 0))
             own.listen(1)
             port = own.getsockname()[1]
-            listed = [*sockets.dump(states=(_LISTEN,), ports=(port,))]
+            listed = [*sockets.dump(states=(LISTEN,), ports=(port,))]
             found = sockets.find(_LOOPBACK, port, None, 0)
     except OSError as error:
         raise SourceUnreadable(

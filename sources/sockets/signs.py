@@ -3,38 +3,24 @@
 from typing import Final
 
 from reconciler import Network
-from reconciler.netlink import TcpSocket
+from reconciler.netlink import HOLDING, PERSIST, TcpSocket
 
-RETRANSMIT, PERSIST = 1, 4
-"""Timers: a segment waits for its acknowledgement; a closed window is probed (`tcp_probe0`)."""
+_NAMES: Final = ("established", "fin-wait-1", "close-wait", "last-ack", "closing")
+_STATES: Final = dict(zip(HOLDING, _NAMES, strict=True))
 
-_STATES: Final = {1: "established", 4: "fin-wait-1", 8: "close-wait", 9: "last-ack", 11: "closing"}
-"""Those in which data may wait for the peer, ``net/tcp_states.h``."""
-
-_LEAST_TIMEOUT: Final = 200_000
-"""Microseconds that Linux waits at least: TCP_RTO_MIN."""
-
-_GROWN: Final = 4
-_DOUBLED_TWICE: Final = 2
 _HEALTHY: Final = 60_000
 """Milliseconds within which a healthy connection has sent, and heard of its peer."""
 
 
-def over(one: TcpSocket) -> bool:
-    """Whether more is in flight than the peer's window allows, and the kernel waits for it."""
-    waiting = one.timer == RETRANSMIT and one.state in _STATES
-    return waiting and one.window is not None and one.in_flight > one.window
-
-
 def stalled(one: TcpSocket) -> bool:
     """Whether the window is closed with nothing in flight, and the kernel probes it."""
-    return one.timer == PERSIST and one.state in _STATES and one.unsent > 0 and not one.in_flight
+    return one.timer == PERSIST and one.state in HOLDING and one.unsent > 0 and not one.in_flight
 
 
 def healthy(one: TcpSocket) -> bool:
     """Whether data was sent and acknowledged within the last minute, and nothing is stuck."""
     lately = max(one.since_sent, one.since_heard) <= _HEALTHY
-    return lately and one.acknowledged > 0 and not one.backoff and not over(one)
+    return lately and one.acknowledged > 0 and not one.backoff and not one.is_over
 
 
 def last_sent(one: TcpSocket) -> int:
@@ -44,17 +30,6 @@ def last_sent(one: TcpSocket) -> int:
     however little or much the peer acknowledges. If it has moved, the window was open meanwhile.
     """
     return one.sent - one.sent_again
-
-
-def waited(one: TcpSocket) -> float:
-    """Return for how many seconds the kernel has waited, as its timeout tells; 0 if it does not.
-
-    The timeout doubles each time, also where the kernel does not count it (before 6.8).
-    """
-    first = one.rtt + max(_LEAST_TIMEOUT, 4 * one.rttvar)
-    if one.backoff < _DOUBLED_TWICE and one.rto < _GROWN * first:
-        return 0
-    return max(0, one.rto - first) / 1e6
 
 
 def told(one: TcpSocket, seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import Final
 from attrs import define, evolve, field
 
 from reconciler import Judgement, NearMiss, Network, Record, Suspect, netlink
-from reconciler.netlink import Sockets, TcpSocket
+from reconciler.netlink import PERSIST, RETRANSMIT, Sockets, TcpSocket
 from sources.sockets import Settings, signs
 from sources.sockets.proof import proved, readable
 
@@ -86,11 +86,11 @@ class SocketsSource:
         """Return what came near an offence, and why it is none."""
         yield from self._misses
         with readable():
-            for one in self._found(self.open_sockets(), signs.PERSIST, signs.RETRANSMIT):
-                if signs.over(one):
+            for one in self._found(self.open_sockets(), PERSIST, RETRANSMIT):
+                if one.is_over:
                     continue
                 text = signs.told_briefly(one)
-                if one.timer == signs.PERSIST:
+                if one.timer == PERSIST:
                     why = "its window is closed with nothing in flight: a slow reader, by the rules"
                     yield NearMiss(RULE, text, why)
                 elif one.backoff:
@@ -103,9 +103,9 @@ class SocketsSource:
 
     def _looked(self, sockets: Sockets) -> list[tuple[TcpSocket, Suspect]]:
         """Look twice; return what was found so both times, with what is suspected of it."""
-        first = [(one, RULE) for one in self._found(sockets, signs.RETRANSMIT) if signs.over(one)]
+        first = [(one, RULE) for one in self._found(sockets, RETRANSMIT) if one.is_over]
         if self.settings.sockstress:
-            found = self._found(sockets, signs.PERSIST)
+            found = self._found(sockets, PERSIST)
             first += [(one, SOCKSTRESS) for one in found if signs.stalled(one)]
         if not first:
             return []
@@ -117,8 +117,8 @@ class SocketsSource:
                 self._miss(rule, one, "it is this machine's own connection to itself")
                 continue
             again = sockets.exact(one)
-            sign = signs.over if rule == RULE else signs.stalled
-            if again is None or not sign(again) or signs.last_sent(again) != signs.last_sent(one):
+            same = again is not None and (again.is_over if rule == RULE else signs.stalled(again))
+            if again is None or not same or signs.last_sent(again) != signs.last_sent(one):
                 self._miss(rule, one, "a moment later it was not so any more")
                 continue
             twice.append((again, self._suspected(again, rule, seen)))
@@ -151,7 +151,7 @@ class SocketsSource:
         for one, suspect in looked:
             seconds = self.uptime() - suspect.since
             if suspect.rule == RULE:
-                seconds = max(seconds, signs.waited(one))
+                seconds = max(seconds, one.waited)
                 bad[one.peer].append((one, suspect, seconds))
             elif self._has_lasted(one, suspect, seconds):
                 yield self._record(one, suspect, signs.told_stalled(one, seconds))
@@ -177,7 +177,7 @@ class SocketsSource:
         if seconds < lasting:
             self._miss(suspect.rule, one, f"seen for {seconds:.0f} s; it takes {lasting:.0f} s")
             return False
-        if suspect.looks < _LOOKS and signs.waited(one) < lasting:
+        if suspect.looks < _LOOKS and one.waited < lasting:
             self._miss(suspect.rule, one, "seen in this pass alone; the next one decides")
             return False
         return True

@@ -314,6 +314,46 @@ def test_an_orphan_is_ended_where_the_kernel_does_that(
     server.close()
 
 
+def test_orphans_are_tried_once_in_a_pass_though_nothing_can_be_stored(
+    store: Store, peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many there are, and whatever comes of it."""
+    server = Server(closing=True)
+    for port in range(3):
+        connect(peers, A, port + 1, shrinking())
+    until(lambda: caught(A) and all(orphans.is_orphan(one) for one in held(A)))
+    tried = []
+    monkeypatch.setattr(orphans, "end", tried.append)
+    [note] = close(store, banned(store, Ground.SEEN, A), write=False).notes
+    assert note.startswith("3 connections left")
+    assert len(tried) == 1
+    server.close()
+
+
+def test_of_two_networks_that_hold_a_peer_the_one_that_closes_more_counts(
+    store: Store, peers: Peers, server: Server
+) -> None:
+    """A message about its neighbours keeps nobody's connections from being closed by hand."""
+    connect(peers, A, 1, healthy)
+    until(lambda: len(held(A)) == 1)
+    closings = [*banned(store, Ground.TOLD, "10.9.1.0/24"), *banned(store, Ground.EVERY, A)]
+    [closed] = close(store, closings).closed
+    assert (str(closed.network), held(A)) == (A, [])
+
+
+def test_a_connection_that_is_only_begun_shows_nothing(store: Store, peers: Peers) -> None:
+    """By this machine to a peer that does not answer: a SYN is in flight, and no window known."""
+    connect(peers, A, 1, dead)
+    with socket.socket() as ours:
+        ours.setblocking(False)
+        ours.connect_ex((B, 9))
+        until(lambda: any(one.waited for one in held(B)))
+        assert [(one.state, one.in_flight > (one.window or 0)) for one in held(B)] == [(2, True)]
+        spared = [Closing(Network.parse(B), Ground.SPARED, NOW)]
+        every = banned(store, Ground.EVERY, "10.9.3.0/24")
+        assert close(store, [*spared, *every]).closed == ()
+
+
 def test_the_trial_leaves_nothing_behind(host: None) -> None:
     """Also where it cannot be made: then nobody knows."""
     assert orphans.end(Sockets()) is None

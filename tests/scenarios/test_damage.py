@@ -101,7 +101,7 @@ def test_what_is_to_be_closed_or_withheld_and_is_no_network_is_passed_over(
         )
         for wrong in ("closings VALUES ('192.0.2.7', 'some', 9)", SUSPECT):
             with pytest.raises(sqlite3.IntegrityError):
-                connection.execute(f"INSERT INTO {wrong}")  # noqa: S608 - constants
+                connection.execute(f"INSERT INTO {wrong}")
     for command in (("reconcile", "--no-scan"), ("status",), ("list", "--observed-only")):
         result = enforced.treason(*command)
         assert (result.code, result.err) == (0, ""), result.err

@@ -37,7 +37,7 @@ from reconciler.execute import run
 from reconciler.host.netns import HOST4, Namespace, Wire
 from reconciler.netlink import NetlinkError, Sockets, TcpSocket
 from reconciler.testing import JudgingSourceContract
-from sources.sockets import Settings, signs
+from sources.sockets import Settings
 from sources.sockets.source import IN_COMPANY, RULE, SOCKSTRESS, SocketsSource
 
 CLOSING = 8081
@@ -355,7 +355,7 @@ def test_this_machine_itself_is_no_offender(host: None) -> None:
         lower(client, served)
         held += [client, served]
     sockets = Sockets()
-    found = [one for one in [*sockets.dump(timer=1)] if signs.over(one)]
+    found = [one for one in [*sockets.dump(timer=1)] if one.is_over]
     passes = Passes()
     records = passes.twice()
     for each in held:
