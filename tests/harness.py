@@ -5,6 +5,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +122,29 @@ def see_through(directory: Path, mocker: MockerFixture) -> None:
     )
     mocker.patch.object(sandbox, "HIDDEN", ())
     mocker.patch.object(sandbox, "installation", return_value=set())
+
+
+def page(
+    database: Path, name: str, change: Callable[[bytearray], object], *, last: bool = False
+) -> None:
+    """Change the first page of a table or an index, or its last leaf, in the file itself."""
+    with closing(sqlite3.connect(database)) as connection:
+        [(root,)] = connection.execute(
+            "SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)
+        ).fetchall()
+        [(size,)] = connection.execute("PRAGMA page_size").fetchall()
+    with database.open("r+b") as file:
+        file.seek((root - 1) * size)
+        content = bytearray(file.read(size))
+        while last and content[0] in {2, 5}:  # not a leaf yet (SQLite's file format, §1.6)
+            root = int.from_bytes(content[8:12])
+            file.seek((root - 1) * size)
+            content = bytearray(file.read(size))
+        change(content)
+        file.seek((root - 1) * size)
+        file.write(content)
+
+
+def wipe(content: bytearray) -> None:
+    """Let nothing of it be readable."""
+    content[:] = b"\xff" * len(content)

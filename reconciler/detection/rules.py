@@ -152,7 +152,10 @@ def unprefixed(tables: Iterable[RuleTable]) -> list[Problem]:
 
 
 def doubts(rule: Rule) -> list[str]:
-    """Return what is allowed in a pattern of the administrator's own, and seldom meant."""
+    """Return what is allowed in a rule of the administrator's own, and seldom meant."""
+    if rule.judged and rule.name not in _names(RULES):
+        by = ", ".join(rule.sources)
+        return [f"rule {rule.name!r} has no pattern: only what {by} judges by itself counts for it"]
     if not isinstance(rule.pattern, UserPattern):
         return []
     said = []

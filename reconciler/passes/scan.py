@@ -140,7 +140,8 @@ class Scanner:
         tally = _Tally()
         cursor = self.store.cursors.get(name)
         if isinstance(source, SuspectingSource):
-            run(partial(source.recall, self.store.suspects.of(name)))
+            known = self.store.attempt_to_read(partial(self.store.suspects.of, name))
+            run(partial(source.recall, known or []))
         coming = self._recognised(source, cursor, rules, tally)
         more = partial(run, lambda: [*islice(coming, _BATCH)])
         batch = more()  # often all: the database is not locked meanwhile

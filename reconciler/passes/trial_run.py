@@ -33,7 +33,7 @@ def run(setup: Setup, trial: Trial, name: str) -> TrialResult:
     """Try the rules on all that a source has, and judge what they found."""
     make = setup.sources((name,))[name]
     begun = time.perf_counter()
-    reading = partial(_read, partial(_made, setup, name, make), trial)
+    reading = partial(_read, setup, name, make, trial)
     notes = limited(setup.config.treason.pass_timeout, name, reading)
     seconds = time.perf_counter() - begun
     notes += [doubt for rule in trial.rules for doubt in rules.doubts(rule)]
@@ -44,27 +44,27 @@ def run(setup: Setup, trial: Trial, name: str) -> TrialResult:
     return TrialResult(trial, found, policy, seconds, [*notes, *remarks(trial, policy)])
 
 
-def _made(setup: Setup, name: str, make: Callable[[], Source]) -> tuple[Source, str | None]:
-    """Make a source, and return it with its cursor; a log is read from its beginning.
+def _recalled(setup: Setup, name: str, source: Source) -> tuple[str | None, list[str]]:
+    """Return the cursor of a source, and notes; a log is read from its beginning.
 
     One that judges what lasts gets what the last pass suspected, as far as that can be read.
     """
-    source = make()
     if not isinstance(source, SuspectingSource):
-        return source, None
+        return None, []
     try:
         with access.opened(setup, write=False) as store:
             source.recall(store.suspects.of(name))
-            return source, store.cursors.get(name)
-    except StoreError:
-        return source, None  # it is said when the facts are read
+            return store.cursors.get(name), []
+    except StoreError as error:
+        return None, [f"cannot read what earlier passes saw: {error.what}"]
 
 
-def _read(make: Callable[[], tuple[Source, str | None]], trial: Trial, run: Run) -> list[str]:
+def _read(setup: Setup, name: str, make: Callable[[], Source], trial: Trial, run: Run) -> list[str]:
     """Try each record that the source has; return its notes."""
 
     def read() -> list[str]:
-        source, cursor = make()
+        source = make()
+        cursor, notes = _recalled(setup, name, source)
         for record in source.read(cursor, [""]):
             trial.take(record)
             if len(trial.offences) >= _MOST:
@@ -72,7 +72,7 @@ def _read(make: Callable[[], tuple[Source, str | None]], trial: Trial, run: Run)
         if isinstance(source, ExplainingSource):
             for near in source.near_misses():
                 trial.miss(near)
-        return [*source.notes()] if isinstance(source, NotingSource) else []
+        return [*notes, *source.notes()] if isinstance(source, NotingSource) else notes
 
     return run(read)
 

@@ -136,7 +136,7 @@ class TrialResult:
 def remarks(trial: Trial, policy: Policy) -> Iterator[str]:
     """Yield what should be known about the verdicts."""
     for rule in trial.rules:
-        if rule.sources:
+        if rule.sources and not rule.judged:
             yield f"rule {rule.name!r} is only for records of {', '.join(rule.sources)}"
     counting = any((rule.policy or policy).threshold > 1 for rule in trial.rules)
     untimed = sum(offence.time is None for offence in trial.offences)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
+from reconciler.detection.detect import Rule
 from reconciler.detection.policy import Policy
 from reconciler.lines import counted
 from reconciler.model import Offence
@@ -41,7 +42,7 @@ def text(tried: TrialResult, *, verbose: bool) -> Iterator[str]:
 def _rule_text(result: RuleResult) -> Iterator[str]:
     matched, refused, almost = _counts(result)
     if not (matched or refused or almost):
-        needle = result.rule.needle
+        needle = _needle(result.rule)
         none = f'no record contains "{needle}"' if needle else "nothing matched"
         yield f"{result.rule.name}: {none}"
         return
@@ -52,6 +53,11 @@ def _rule_text(result: RuleResult) -> Iterator[str]:
     yield from _more(matched - len(result.matches.first), "matched")
     yield from _misses(result.refused, "x", "not counted")
     yield from _misses(result.almost, "~", "almost")
+
+
+def _needle(rule: Rule) -> str:
+    """Return the text that stands in every match; empty where a source judges without any."""
+    return "" if rule.judged else rule.needle
 
 
 def _misses(misses: Sample[Miss], sign: str, what: str) -> Iterator[str]:
@@ -134,7 +140,7 @@ def _rule_json(result: RuleResult) -> dict[str, Any]:
     matched, refused, almost = _counts(result)
     return {
         "rule": result.rule.name,
-        "needle": result.rule.needle,
+        "needle": _needle(result.rule),
         "report_only": result.rule.report_only,
         "matched": matched,
         "refused": refused,

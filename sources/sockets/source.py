@@ -47,7 +47,7 @@ class SocketsSource:
     _fresh: bool = field(default=True, init=False)
     _recalled: dict[str, Suspect] = field(factory=dict, init=False)
     _suspects: dict[str, Suspect] = field(factory=dict, init=False)
-    _misses: list[NearMiss] = field(factory=list, init=False)
+    _misses: list[tuple[str, TcpSocket, str]] = field(factory=list, init=False)
     _notes: list[str] = field(factory=list, init=False)
 
     def recall(self, suspects: Sequence[Suspect]) -> None:
@@ -84,7 +84,8 @@ class SocketsSource:
 
     def near_misses(self) -> Iterable[NearMiss]:
         """Return what came near an offence, and why it is none."""
-        yield from self._misses
+        for rule, one, why in self._misses:
+            yield NearMiss(rule, signs.told_briefly(one), why)
         with readable():
             for one in self._found(self.open_sockets(), PERSIST, RETRANSMIT):
                 if one.is_over:
@@ -215,7 +216,7 @@ class SocketsSource:
         return _record(text, who)
 
     def _miss(self, rule: str, one: TcpSocket, why: str) -> None:
-        self._misses.append(NearMiss(rule, signs.told_briefly(one), why))
+        self._misses.append((rule, one, why))
 
 
 def _record(text: str, who: Judgement) -> Record:

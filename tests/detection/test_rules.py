@@ -312,6 +312,9 @@ def test_a_rule_for_what_a_source_judges_needs_no_pattern() -> None:
     made = active('[[rule]]\nname = "syn-flood"\nsources = ["sensor"]\nban_for = "1h"')[-1]
     assert (made.name, made.judged, made.sources) == ("syn-flood", True, ("sensor",))
     assert made.policy == Policy(ban_for=3600)
+    [doubt] = rules.doubts(made)
+    assert "'syn-flood' has no pattern: only what sensor judges by itself" in doubt
+    assert not any(rules.doubts(rule) for rule in RULES)
     assert "did you mean" in refused('[[rule]]\nname = "zero-windw"\nsources = ["sockets"]')[0]
     assert "a pattern, or sources that judge" in refused('[[rule]]\nname = "syn-flood"')[0]
 

@@ -322,7 +322,7 @@ def test_orphans_are_tried_once_in_a_pass_though_nothing_can_be_stored(
     for port in range(3):
         connect(peers, A, port + 1, shrinking())
     until(lambda: caught(A) and all(orphans.is_orphan(one) for one in held(A)))
-    tried = []
+    tried: list[Sockets] = []
     monkeypatch.setattr(orphans, "end", tried.append)
     [note] = close(store, banned(store, Ground.SEEN, A), write=False).notes
     assert note.startswith("3 connections left")

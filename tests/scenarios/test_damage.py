@@ -3,10 +3,9 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 import pytest
-from harness import Place
+from harness import Place, page, wipe
 
 from reconciler.execute import run
 from reconciler.model import Closing, Ground
@@ -17,32 +16,6 @@ from reconciler.store.store import open_store
 Nft = Callable[..., str]
 SUSPECT = "suspects VALUES ('sockets', 'x', 'zero-window', x'04', 1, 2, 1, 1, 0, '')"
 BANS = [f"198.51.100.{number}" for number in range(1, 10)]
-
-
-def page(
-    database: Path, name: str, change: Callable[[bytearray], object], *, last: bool = False
-) -> None:
-    """Change the first page of a table or an index, or its last leaf, in the file itself."""
-    with closing(sqlite3.connect(database)) as connection:
-        [(root,)] = connection.execute(
-            "SELECT rootpage FROM sqlite_schema WHERE name = ?", (name,)
-        ).fetchall()
-        [(size,)] = connection.execute("PRAGMA page_size").fetchall()
-    with database.open("r+b") as file:
-        file.seek((root - 1) * size)
-        content = bytearray(file.read(size))
-        while last and content[0] in {2, 5}:  # not a leaf yet (SQLite's file format, §1.6)
-            root = int.from_bytes(content[8:12])
-            file.seek((root - 1) * size)
-            content = bytearray(file.read(size))
-        change(content)
-        file.seek((root - 1) * size)
-        file.write(content)
-
-
-def wipe(content: bytearray) -> None:
-    """Let nothing of it be readable."""
-    content[:] = b"\xff" * len(content)
 
 
 def forget_three(content: bytearray) -> None:

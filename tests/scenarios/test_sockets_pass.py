@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from harness import Place, take_back_eighth
+from harness import Place, page, take_back_eighth, wipe
 from peers import Flow, Peers, Server, healthy, shrinking, slow
 
 Nft = Callable[..., str]
@@ -171,6 +171,30 @@ def test_a_pass_that_fails_to_store_suspects_nobody_twice(lab: Peers, watched: P
     database.close()
     assert watched.treason("scan").code == 0
     assert banned(watched) == {"10.9.1.7": HOUR}
+
+
+def test_an_attacker_is_dropped_though_suspects_cannot_be_read(
+    lab: Peers, watched: Place, nft: Nft
+) -> None:
+    """The kernel itself tells for how long it waits; a trial says what it does not know."""
+    attacked(lab)
+    assert watched.treason("scan").code == 0
+    page(watched.database, "suspects", wipe)
+    lab.wait(3)
+    result = watched.treason("reconcile")
+    assert result.code == 1
+    assert "the table suspects cannot be read" in result.err
+    assert "10.9.1.7" in nft("list set inet treason banned4")
+    tried = watched.treason("test-rule", "--sockets")
+    assert (tried.code, "cannot read what earlier passes saw: " in tried.out) == (0, True)
+
+
+def test_a_trial_tells_nothing_of_texts_where_nothing_is_matched(watched: Place) -> None:
+    """A source judges without any, and these rules are for no other."""
+    result = watched.treason("test-rule", "--sockets", "-o", "json")
+    assert {each["needle"] for each in result.json["rules"]} == {""}
+    assert result.json["notes"] == []
+    assert "zero-window: nothing matched\n" in watched.treason("test-rule", "--sockets").out
 
 
 def test_a_database_of_the_earlier_schema_is_migrated(lab: Peers, watched: Place) -> None:
