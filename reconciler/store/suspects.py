@@ -1,6 +1,7 @@
 """Suspects: what the sources that judge by themselves have to look at again."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from reconciler.model import Suspect
 from reconciler.network import Network
@@ -15,33 +16,37 @@ class Suspects:
 
     def of(self, source: str) -> list[Suspect]:
         """Return what a source suspects."""
-        rows = self._database.rows(
-            "SELECT key, judged, thing, rule, since, looks, peer_port, local_port, note"
-            " FROM suspects WHERE source = ? ORDER BY thing",
-            (source,),
-        )
-        names = ("thing", "rule", "since", "looks", "peer_port", "local_port", "note")
         return [
             Suspect(
+                thing=thing,
+                rule=rule,
                 address=Network.of_key(key),
+                since=since,
+                looks=looks,
+                peer_port=peer_port,
+                local_port=local_port,
                 judged=judged,
-                **dict(zip(names, rest, strict=True)),
+                note=note,
             )
-            for key, judged, *rest in rows
-        ]
+            for _, thing, rule, key, since, looks, peer_port, local_port, judged, note
+            in self._rows(source)
+        ]  # fmt: skip
 
     def keep(self, source: str, suspects: Iterable[Suspect]) -> None:
         """Store what a source suspects now; what it suspected before is forgotten."""
-        kept = sorted(suspects, key=lambda each: each.thing)
-        if kept == self.of(source):
+        rows = [
+            (source, s.thing, s.rule, s.address.key, s.since, s.looks, s.peer_port, s.local_port,
+             s.judged, s.note)
+            for s in sorted(suspects, key=lambda each: each.thing)
+        ]  # fmt: skip
+        if rows == self._rows(source):
             return  # a write less in most passes
         with self._database.transaction():
             self._database.execute("DELETE FROM suspects WHERE source = ?", (source,))
             self._database.execute_many(
-                "INSERT OR REPLACE INTO suspects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    (source, s.thing, s.rule, s.address.key, s.since, s.looks, s.peer_port,
-                     s.local_port, s.judged, s.note)
-                    for s in kept
-                ),
-            )  # fmt: skip
+                "INSERT OR REPLACE INTO suspects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+            )
+
+    def _rows(self, source: str) -> list[tuple[Any, ...]]:
+        query = "SELECT * FROM suspects WHERE source = ? ORDER BY thing"
+        return self._database.rows(query, (source,))

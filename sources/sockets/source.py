@@ -140,7 +140,7 @@ class SocketsSource:
                 local_port=one.local_port,
                 note=note,
             )
-        suspect = evolve(known, looks=known.looks + 2)
+        suspect = evolve(known, looks=min(known.looks + 2, _LOOKS))  # more would be written anew
         self._suspects[thing] = suspect
         return suspect
 

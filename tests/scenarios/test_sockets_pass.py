@@ -197,6 +197,19 @@ def test_a_trial_tells_nothing_of_texts_where_nothing_is_matched(watched: Place)
     assert "zero-window: nothing matched\n" in watched.treason("test-rule", "--sockets").out
 
 
+def test_a_pass_that_sees_the_same_writes_no_suspects(lab: Peers, watched: Place) -> None:
+    """However many there are, and however long the attack goes on."""
+    attacked(lab)
+    judged(watched)
+    with sqlite3.connect(watched.database) as database:
+        database.execute(
+            "CREATE TRIGGER no BEFORE DELETE ON suspects BEGIN SELECT raise(ABORT, 'no'); END"
+        )
+    database.close()
+    assert watched.treason("scan").code == 0
+    assert suspects(watched) == 1
+
+
 def test_a_database_of_the_earlier_schema_is_migrated(lab: Peers, watched: Place) -> None:
     """It gets its table of suspects."""
     assert watched.treason("ban", "192.0.2.7").code == 0
