@@ -22,6 +22,9 @@ _CLOSED: Final = (FIN_WAIT1, FIN_WAIT2, LAST_ACK, CLOSING)
 """The states that a program's close() leads to."""
 
 _LOOPBACK: Final = "127.0.0.1"
+_LONGEST: Final = 1.0
+"""Seconds to wait for a connection of our own."""
+
 _ROOM: Final = 4096
 _BLOCK: Final = bytes(1 << 16)
 
@@ -52,6 +55,8 @@ def _orphan(sockets: Sockets, stack: ExitStack) -> TcpSocket | None:
     listener.listen(1)
     reader = stack.enter_context(socket.socket())
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _ROOM)
+    for each in (listener, reader):
+        each.settimeout(_LONGEST)  # what a firewall or a unit keeps from loopback is just lost
     reader.connect(listener.getsockname())
     writer, (_, port) = listener.accept()
     with writer:

@@ -43,7 +43,7 @@ _APART: Final = 0.005
 _IMMORTAL: Final = "closed by the server already: this kernel would keep them for ever"
 _UNTRIED: Final = (
     "closed by the server already: no loopback connection could be made to try whether this kernel"
-    " ends them"
+    " ends them (the service may, if its unit is made with the source sockets)"
 )
 _LOOPBACKS: Final = Networks.of(map(Network.parse, ("127.0.0.0/8", "::1")))
 _log = Log("closing")

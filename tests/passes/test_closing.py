@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from attrs import evolve
@@ -300,7 +301,7 @@ def test_an_orphan_is_ended_where_the_kernel_does_that(
     until(lambda: caught(A))
     assert orphans.is_orphan(held(A)[0])
     closings = banned(store, Ground.SEEN, A)
-    for answer, why in ((None, "try whether this kernel"), (False, "would keep them for ever")):
+    for answer, why in ((None, "with the source sockets"), (False, "would keep them for ever")):
         with monkeypatch.context() as patch:
             patch.setattr(orphans, "end", lambda _sockets, answer=answer: answer)
             result = close(store, closings)
@@ -360,6 +361,17 @@ def test_the_trial_leaves_nothing_behind(host: None) -> None:
     run(["ip", "link", "set", "lo", "up"])
     assert orphans.end(Sockets()) is True
     until(lambda: [*Sockets().dump(states=(1, 4, 5, 8, 9, 11))] == [])
+
+
+def test_the_trial_does_not_hang_where_loopback_is_closed(host: None) -> None:
+    """As for a service without IPAddressAllow: a packet gets lost, a connect takes minutes."""
+    run(["ip", "link", "set", "lo", "up"])
+    rule = "table ip closed { chain out { type filter hook output priority 0; policy drop; }; }"
+    run(["nft", rule])
+    trial = Thread(target=orphans.end, args=(Sockets(),), daemon=True)
+    trial.start()
+    trial.join(30)
+    assert not trial.is_alive()
 
 
 class Refusing(Sockets):
