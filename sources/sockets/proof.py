@@ -1,5 +1,6 @@
 """That the kernel tells of sockets at all: what is not told must not pass for peace."""
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,11 @@ from reconciler.netlink import LISTEN, NetlinkError, Sockets, TcpSocket
 
 _LOOPBACK: Final = Network.parse("127.0.0.1")
 _FREEBIND: Final = 15  # IP_FREEBIND, linux/in.h: the address need not be there
+<<<<<<< HEAD
+=======
+_LISTEN: Final = 10
+_OTHER_PORTS: Final = range(65535, 1023, -1)
+>>>>>>> 7137ee0 (Prove that sockets are told of, also where every usual port is taken)
 _MODULES: Final = (
     "load the modules: modprobe -a inet_diag tcp_diag; where there are none, leave the source out"
 )
@@ -36,10 +42,15 @@ def proved(sockets: Sockets) -> None:
     try:
         with socket.socket() as own:
             own.setsockopt(socket.IPPROTO_IP, _FREEBIND, 1)
+<<<<<<< HEAD
             own.bind((str(_LOOPBACK), 0))
             own.listen(1)
             port = own.getsockname()[1]
             listed = [*sockets.dump(states=(LISTEN,), ports=(port,))]
+=======
+            port = _listening(own)
+            listed = [*sockets.dump(states=(LISTEN,), ports=(port,))]
+>>>>>>> 7137ee0 (Prove that sockets are told of, also where every usual port is taken)
             found = sockets.find(_LOOPBACK, port, None, 0)
     except OSError as error:
         raise SourceUnreadable(
@@ -47,6 +58,20 @@ def proved(sockets: Sockets) -> None:
             "in a sandbox, allow AF_INET",
         ) from None
     _check(listed, found)
+
+
+def _listening(own: socket.socket) -> int:
+    """Listen on any port that is free, also where those that the kernel gives are used up."""
+    for port in (0, *_OTHER_PORTS):
+        try:
+            own.bind((str(_LOOPBACK), port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            break
+    own.listen(1)
+    return int(own.getsockname()[1])
 
 
 def _check(listed: list[TcpSocket], found: TcpSocket | None) -> None:
