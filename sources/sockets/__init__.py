@@ -1,11 +1,20 @@
 """The attack as the machine's own TCP sockets show it, without any message of the kernel."""
 
 from datetime import timedelta
+from typing import Final
 
 from attrs import field, frozen
-from attrs.validators import and_, deep_iterable, ge, le
+from attrs.validators import and_, deep_iterable, ge, le, max_len
 
 from reconciler import Needs, Source, SourcePlugin, hookimpl
+
+_MOST_PORTS: Final = 1000
+"""The kernel is given a program that compares each port; it takes some thousands."""
+
+
+def _in_bounds(_settings: object, _attribute: object, value: timedelta) -> None:
+    if not timedelta(seconds=1) <= value <= timedelta(hours=1):
+        raise ValueError("must be from 1s to 1h")
 
 
 @frozen
@@ -17,11 +26,10 @@ class Settings:
     closed for long with nothing in flight.
     """
 
-    lasting: timedelta = field(
-        default=timedelta(seconds=10),
-        validator=and_(ge(timedelta(seconds=1)), le(timedelta(hours=1))),
+    lasting: timedelta = field(default=timedelta(seconds=10), validator=_in_bounds)
+    ports: tuple[int, ...] = field(
+        default=(), validator=and_(max_len(_MOST_PORTS), deep_iterable(and_(ge(1), le(65535))))
     )
-    ports: tuple[int, ...] = field(default=(), validator=deep_iterable(and_(ge(1), le(65535))))
     sockstress: bool = False
 
 
