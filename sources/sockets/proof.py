@@ -12,11 +12,7 @@ from reconciler.netlink import LISTEN, NetlinkError, Sockets, TcpSocket
 
 _LOOPBACK: Final = Network.parse("127.0.0.1")
 _FREEBIND: Final = 15  # IP_FREEBIND, linux/in.h: the address need not be there
-<<<<<<< HEAD
-=======
-_LISTEN: Final = 10
 _OTHER_PORTS: Final = range(65535, 1023, -1)
->>>>>>> 7137ee0 (Prove that sockets are told of, also where every usual port is taken)
 _MODULES: Final = (
     "load the modules: modprobe -a inet_diag tcp_diag; where there are none, leave the source out"
 )
@@ -42,15 +38,8 @@ def proved(sockets: Sockets) -> None:
     try:
         with socket.socket() as own:
             own.setsockopt(socket.IPPROTO_IP, _FREEBIND, 1)
-<<<<<<< HEAD
-            own.bind((str(_LOOPBACK), 0))
-            own.listen(1)
-            port = own.getsockname()[1]
-            listed = [*sockets.dump(states=(LISTEN,), ports=(port,))]
-=======
             port = _listening(own)
             listed = [*sockets.dump(states=(LISTEN,), ports=(port,))]
->>>>>>> 7137ee0 (Prove that sockets are told of, also where every usual port is taken)
             found = sockets.find(_LOOPBACK, port, None, 0)
     except OSError as error:
         raise SourceUnreadable(
