@@ -140,7 +140,7 @@ class Scanner:
         tally = _Tally()
         cursor = self.store.cursors.get(name)
         if isinstance(source, SuspectingSource):
-            known = self.store.attempt_to_read(partial(self.store.suspects.of, name))
+            known = self.store.attempt_to_read(partial(self.store.suspects.of, name, self._binds))
             run(partial(source.recall, known or []))
         coming = self._recognised(source, cursor, rules, tally)
         more = partial(run, lambda: [*islice(coming, _BATCH)])
@@ -155,12 +155,18 @@ class Scanner:
                 if self.write:
                     self.store.cursors.move(name, run(source.cursor))
                     if isinstance(source, SuspectingSource):
-                        self.store.suspects.keep(name, run(lambda: [*source.suspects()]))
+                        suspects = run(lambda: [*source.suspects()])
+                        self.store.suspects.keep(name, suspects, self._binds)
         except BaseException:
             self._counting.forget(name, before)
             raise
         self._made += tally.new
         return tally.reading(name, notes)
+
+    def _binds(self, rule: str) -> bool:
+        """Whether something follows from offences against a rule."""
+        named = (each for each in self.rules if each.name == rule)
+        return not self.policy.observes and any(not each.report_only for each in named)
 
     def _recognised(
         self, source: Source, cursor: str | None, rules: Sequence[Rule], tally: "_Tally"

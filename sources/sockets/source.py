@@ -25,6 +25,9 @@ _LOOKS: Final = 3
 _MANY: Final = 16
 """Bad connections at once for which no healthy ones make up."""
 
+_ANEW: Final = 3600
+"""Seconds after which what goes on is an offence again: as long as the first ban."""
+
 _LONG: Final = 30
 """Times ``lasting`` for which a closed window without anything in flight is suspicious."""
 
@@ -129,7 +132,7 @@ class SocketsSource:
         """Return what is suspected of a socket now that it was looked at twice."""
         thing, note = f"{one.family}:{one.identity.hex()}", str(signs.last_sent(one))
         known = self._recalled.get(thing)
-        if known is None or (known.rule, known.note) != (rule, note):
+        if known is None or (known.rule, known.note) != (rule, note) or _is_old(known, seen):
             known = Suspect(
                 thing=thing,
                 rule=rule,
@@ -221,6 +224,11 @@ class SocketsSource:
 
 def _record(text: str, who: Judgement) -> Record:
     return Record(text, carrier="sockets", trusted=True, time=time.time(), judgement=who)
+
+
+def _is_old(known: Suspect, seen: float) -> bool:
+    """Whether the judgement was so long ago that it is made again."""
+    return known.judged and seen - known.since >= _ANEW
 
 
 def _is_loopback(peer: Network) -> bool:

@@ -107,6 +107,32 @@ def test_a_rule_that_is_off_bans_nobody(lab: Peers, watched: Place) -> None:
     assert banned(watched) == {}
 
 
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('[policy]\nmode = "observe"\n', "1 ban withheld (mode observe)"),
+        ('[[rule]]\nname = "zero-window"\nenabled = false\n', "'zero-window', which is not on"),
+        ('[[rule]]\nname = "zero-window"\nreport_only = true\n', "report"),
+    ],
+)
+def test_what_goes_on_is_judged_again_once_something_follows(
+    table: str, told: str, lab: Peers, watched: Place
+) -> None:
+    """It is told once while nothing does; the same connection bans when the rule binds."""
+    watched.configure(SETTINGS + table, main=MAIN)
+    attacked(lab)
+    assert watched.treason("scan").code == 0
+    lasting()
+    assert told in watched.treason("scan").out
+    assert "sockets: 0 offences, 0 new bans\n" in watched.treason("scan").out
+    assert banned(watched) == {}
+    lasting()
+    watched.configure(SETTINGS, main=MAIN)
+    assert watched.treason("scan").code == 0
+    assert banned(watched) == {"10.9.1.7": HOUR}
+    assert "sockets: 0 offences, 0 new bans\n" in watched.treason("scan").out
+
+
 def test_each_time_again_is_four_times_as_long(lab: Peers, watched: Place) -> None:
     """The ban that ended counts, whoever moved it."""
     lengths: list[float | None] = []
@@ -229,6 +255,9 @@ def test_test_rule_shows_what_comes_near(lab: Peers, watched: Place) -> None:
     assert first.code == 0, first.err
     assert "zero-window: 0 matched, 0 not counted, 2 almost matched" in first.out
     assert "  ~ 10.9.1.7:4638 → :8080 established, 8192 bytes in flight, window 0\n" in first.out
+    assert "sockstress: nothing matched" in first.out
+    assert "judged as" not in first.out
+    assert "is only for records" not in first.out
     assert "almost: seen for" in first.out
     assert "almost: its window is closed with nothing in flight: a slow reader" in first.out
     assert not watched.database.exists()

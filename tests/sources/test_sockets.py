@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -271,6 +271,18 @@ def test_lasting_is_for_as_long_as_is_asked(lab: Peers) -> None:
     assert who(passes.once()) == ["10.9.1.1"]
     assert passes.once() == []
     assert passes.near["10.9.1.1"] == "it was judged in an earlier pass, which counts"
+
+
+def test_what_goes_on_is_an_offence_again_each_hour(lab: Peers) -> None:
+    """A ban that drops no packets, or has ended, leaves it what it holds."""
+    lab.connect("10.9.1.1", 4001, shrinking())
+    lab.settle(1)
+    passes = Passes()
+    assert who(passes.twice()) == ["10.9.1.1"]
+    assert passes.once(3600 - 30) == []
+    assert passes.once() == []
+    assert who(passes.once() + passes.once()) == ["10.9.1.1"]
+    assert passes.once() == []
 
 
 def test_honest_peers_of_our_own_are_no_offenders(lab: Peers) -> None:
@@ -595,6 +607,21 @@ def test_settings_out_of_bounds_are_refused(place: Place) -> None:
         assert key in result.out
 
 
+def test_ports_and_time_have_bounds_that_are_told(place: Place) -> None:
+    """No plugin fails on them."""
+    place.configure(f'[source.sockets]\nlasting = "2h"\nports = {[*range(1, 1002)]}')
+    said = place.treason("config", "check").out
+    assert "lasting: must be from 1s to 1h" in said
+    assert "Length of 'ports' must be <= 1000" in said
+
+
+def test_as_many_ports_as_may_be_are_looked_at(lab: Peers) -> None:
+    """The kernel takes the program for them."""
+    lab.connect("10.9.1.1", 4001, shrinking())
+    lab.settle(1)
+    assert who(Passes(Settings(ports=tuple(range(PORT - 999, PORT + 1)))).twice()) == ["10.9.1.1"]
+
+
 def test_opening_now_and_then_resets_what_is_seen(lab: Peers) -> None:
     """It is known, and told in the documents: such a peer is no offender by what is seen."""
     lab.connect("10.9.1.1", 4001, opening(0.3))
@@ -639,6 +666,18 @@ def test_a_socket_that_may_not_be_opened_is_an_error(
         [*source.read(None, [])]
     assert "cannot open a TCP socket" in refused.value.what
     assert refused.value.hint == "in a sandbox, allow AF_INET"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_nobody_blinds_it_by_taking_every_port(address: str, host: None) -> None:
+    """Any local user may listen on all that the kernel gives to who asks for none."""
+    run(["ip", "link", "set", "lo", "up"])
+    run(["sysctl", "-w", "net.ipv4.ip_local_port_range=40000 40003"])
+    with ExitStack() as taken:
+        for port in range(40000, 40004):
+            taken.enter_context(socket.create_server((address, port)))
+        assert SocketsSource().silence() is None
+        assert [*SocketsSource().read(None, [])] == []
 
 
 def test_an_unreadable_source_fails_the_pass_in_two_lines(
