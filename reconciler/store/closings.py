@@ -32,6 +32,11 @@ class Closings:
         rows = [(str(each.network), each.ground.value) for each in closings]
         self._database.execute_many("DELETE FROM closings WHERE network = ? AND ground = ?", rows)
 
+    def withdraw(self, networks: Iterable[Network]) -> None:
+        """Forget all that was to be closed of these: they are not banned any more."""
+        rows = [(str(network),) for network in networks]
+        self._database.execute_many("DELETE FROM closings WHERE network = ?", rows)
+
     def note(self, closed: Iterable[tuple[Network, str]], now: int) -> None:
         """Write into the history what was closed of each network, in words."""
         rows = [(now, str(network), words) for network, words in closed]

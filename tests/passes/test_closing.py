@@ -212,6 +212,21 @@ def test_by_hand_every_connection_of_a_network_goes(
     until(lambda: len(held("10.9.1.9")) == 1)
 
 
+def test_what_was_asked_to_be_closed_is_withdrawn_with_its_ban(
+    peers: Peers, server: Server, place: Place, nft: Callable[..., str]
+) -> None:
+    """Banned again without it, an idle connection stays; that of another network is closed."""
+    for peer in (A, B):
+        connect(peers, peer, 1, healthy)
+    until(lambda: len(server.connections) == 2)
+    assert place.treason("ban", A, B, "--close").code == 0
+    assert place.treason("unban", A).code == 0
+    assert place.treason("ban", A).code == 0
+    assert "closed 1 connection of 1 network" in place.treason("reconcile", "--no-scan").out
+    assert len(held(A)) == 1
+    assert held(B) == []
+
+
 def test_closing_by_hand_is_refused_where_nothing_would_be_closed(place: Place) -> None:
     """Nothing is banned then."""
     place.configure('[policy]\nmode = "observe"')

@@ -92,6 +92,7 @@ def unban(setup: Setup, networks: tuple[str, ...], lists: tuple[str, ...], skip:
     with access.opened(setup, write=True) as store, store.transaction():
         now = access.told(store).now
         lifted = store.bans.lift(wanted, now)
+        store.closings.withdraw(wanted)
         store.bans.remove(rows, now)
         allows = setup.config.treason.min_prefix.allows
         held = {each for each in wanted if store.bans.holds(each, now, allows)}
