@@ -95,13 +95,10 @@ class Closer:
     _notes: Counter[str] = field(factory=Counter, init=False)
     _gone: defaultdict[Network, list[int]] = field(factory=lambda: defaultdict(list), init=False)
 
-    def close(self, expected: Iterable[Closing], new: Iterable[Network] = ()) -> ClosingResult:
-        """Close what is expected, and settle it; what cannot be closed yet is expected on.
-
-        ``new`` are networks that are banned without being stored.
-        """
+    def close(self, expected: Iterable[Closing]) -> ClosingResult:
+        """Close what is expected, and settle it; what cannot be closed yet is expected on."""
         every = [*expected]
-        banned = {*self.store.bans.ends({each.network for each in every}, self.now), *new}
+        banned = self.store.bans.ends({each.network for each in every}, self.now)
         wanted = [
             each
             for each in every

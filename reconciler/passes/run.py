@@ -114,7 +114,7 @@ class Pass:
             refused = prepared.refused
             self._carried_out(outcomes, event)
             if not (self.options.check or self.store.damage):
-                close = partial(self._close, readings, outcomes, protected)
+                close = partial(self._close, outcomes, protected)
                 closing = self.store.attempt_to_read(close)
         if self.options.write and not self.store.damage:
             self.store.attempt(self.store.compact)  # when all that matters is done
@@ -180,14 +180,13 @@ class Pass:
             self.store.attempt(partial(self.store.carried.verify, done, event, self.now))
 
     def _close(
-        self,
-        readings: "Iterable[Reading]",
-        outcomes: Iterable[Outcome],
-        protected: Iterable[Exemption],
+        self, outcomes: Iterable[Outcome], protected: Iterable[Exemption]
     ) -> "ClosingResult | None":
-        """Close connections of who is verifiably dropped now, and of who was spared."""
-        new = [each for reading in readings for each in reading.closings]
-        expected = {*self.store.closings.expected(), *new}
+        """Close connections of who is verifiably dropped now, and of who was spared.
+
+        A ban that could not be stored closes nothing: what led to it is needed to ban again.
+        """
+        expected = self.store.closings.expected()
         if not expected:
             return None
         from reconciler.passes.closing import Closer, allowed  # noqa: PLC0415 - most close nothing
@@ -207,8 +206,7 @@ class Pass:
             allows=partial(allowed, self.setup.config),
             write=self.options.write and not self.store.unwritten,
         )
-        banned = (ban.network for reading in readings for ban in reading.bans)
-        return closer.close(expected, banned)
+        return closer.close(expected)
 
     def _exempt(self, protected: Iterable[Exemption]) -> Networks:
         """Return who is never dropped, collapsed."""

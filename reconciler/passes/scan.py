@@ -23,9 +23,9 @@ from reconciler.host.deadline import Run, limited
 from reconciler.interfaces import NotingSource, Source, Spec, SuspectingSource
 from reconciler.lines import counted, first_few
 from reconciler.log import Log
-from reconciler.model import Ban, Closing, Offence
+from reconciler.model import Ban, Offence
 from reconciler.network import Network
-from reconciler.networks import NOTHING, Networks
+from reconciler.networks import NOTHING, Networks, covered
 from reconciler.passes.counting import Counting, guessed
 from reconciler.store.store import Store
 
@@ -45,9 +45,8 @@ class Reading:
     often, and ``outbound`` those about connections that this machine made: neither is an offence.
     ``undated`` of the offences tell no time, nor does anything else: they count as of now.
     ``new`` of the bans are of networks that had none; the others only last longer now. ``withheld``
-    are bans that are not made, because the policy only observes. ``closings`` tell whose
-    connections are to be closed. ``notes`` are what the source has to say besides. ``error`` is
-    empty unless it could not be read.
+    are bans that are not made, because the policy only observes. ``notes`` are what the source has
+    to say besides. ``error`` is empty unless it could not be read.
     """
 
     source: str
@@ -62,7 +61,6 @@ class Reading:
     bans: tuple[Ban, ...] = ()
     new: int = 0
     withheld: tuple[Ban, ...] = ()
-    closings: tuple[Closing, ...] = ()
     notes: tuple[str, ...] = ()
     error: str = ""
     trace: str = field(default="", repr=False)
@@ -215,16 +213,16 @@ class Scanner:
         new, longer = self._counting.follow(fresh)
         bans = [*new, *longer]
         if self.policy.observes:
-            self._withhold(name, fresh, bans, tally)
+            enforced = [ban for ban in bans if not covered(ban.network, self.exempt)]
+            self._withhold(name, fresh, enforced, tally)
             return
         tally.new += len(new)
         tally.bans |= {ban.network: ban for ban in bans}
         self._limit(name, tally)
         for ban in bans:
             _log.debug("%s: ban %s until %s: %s", name, ban.network, ban.until, ban.reason)
-        closings = expected((o for o in fresh if o.rule not in only), bans, self.now)
-        tally.closings += closings
         if self.write:
+            closings = expected((o for o in fresh if o.rule not in only), bans, self.now)
             self.store.add_batch(name, fresh, bans, self.now, closings)
         else:
             self._counting.keep(name, fresh)
@@ -273,7 +271,6 @@ class _Tally:
     examples: list[str] = field(factory=list)
     bans: dict[Network, Ban] = field(factory=dict)
     withheld: dict[Network, Ban] = field(factory=dict)
-    closings: list[Closing] = field(factory=list)
     new: int = 0
 
     def notes(self) -> Iterator[str]:
@@ -300,7 +297,6 @@ class _Tally:
             bans=tuple(self.bans.values()),
             new=self.new,
             withheld=tuple(self.withheld.values()),
-            closings=tuple(self.closings),
             notes=notes,
         )
 

@@ -7,7 +7,7 @@ import attrs
 import pytest
 from harness import Place
 
-from reconciler import Network, Record
+from reconciler import Network, Networks, Record
 from reconciler.detection.detect import RULES
 from reconciler.detection.policy import OBSERVE, Policy
 from reconciler.model import Ban
@@ -162,3 +162,11 @@ def test_the_commands_tell_who_would_be_banned(
     assert "198.51.100.9" in held
     assert "117.79.83.112" not in held
     assert "rules ban again; 2 networks would have been banned" in place.treason("status").out
+
+
+def test_who_is_exempt_would_not_be_banned(store: Store) -> None:
+    """Nobody is told of a ban that would not be enforced either."""
+    exempt = Networks.of([A])
+    reading = observed(store, WATCH, NOW, at(NOW, "192.0.2.1"), at(NOW, "192.0.2.2"), exempt=exempt)
+    assert [ban.network for ban in reading.withheld] == [B]
+    assert [each.ban.network for each in store.withheld.active(NOW)] == [B]

@@ -598,9 +598,8 @@ def test_a_rule_that_only_reports_closes_nothing(store: Store, *, report_only: b
         if rule.name == "zero-window-in-company"
     ]
     judged = Record("", "sockets", trusted=True, judgement=Judgement(rules[0].name, A))
-    reading = scan(store, Fixed([judged]), rules=rules)
+    scan(store, Fixed([judged]), rules=rules)
     grounds = [] if report_only else [Ground.SPARED]
-    assert [closing.ground for closing in reading.closings] == grounds
     assert [closing.ground for closing in store.closings.expected()] == grounds
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 from harness import Place, page, take_back_eighth, wipe
@@ -213,6 +214,20 @@ def test_an_attacker_is_dropped_though_suspects_cannot_be_read(
     assert "10.9.1.7" in nft("list set inet treason banned4")
     tried = watched.treason("test-rule", "--sockets")
     assert (tried.code, "cannot read what earlier passes saw: " in tried.out) == (0, True)
+
+
+def test_what_cannot_be_stored_closes_nothing(lab: Peers, watched: Place, nft: Nft) -> None:
+    """Else the next pass, which sees no attack any more, would drop nobody."""
+    attacked(lab)
+    assert watched.treason("reconcile").code == 0
+    lasting()
+    with closing(sqlite3.connect(watched.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for _ in range(2):
+            result = watched.treason("reconcile")
+            assert (result.code, "closed" in result.out) == (1, False)
+            assert "10.9.1.7" in nft("list set inet treason banned4")
+    assert "closed 1 connection" in watched.treason("reconcile").out
 
 
 def test_a_trial_tells_nothing_of_texts_where_nothing_is_matched(watched: Place) -> None:
