@@ -135,8 +135,13 @@ class Trouble(RuleBasedStateMachine):
             self.doubt()
 
     def set_clock(self, wrong: float) -> None:
-        """Set the wall clock; what is at most an hour is believed at once."""
+        """Set the wall clock; what is at most an hour is believed at once.
+
+        So is one that is ahead before the first pass of a boot: the machine may have been off.
+        """
         self.goes_by(0)
+        if wrong > 0 and self.noted < self.on.clocks.booted:
+            self.doubt()
         if 0 < self.on.clocks.wrong <= HOUR:  # what was banned by it lasts so much longer
             self.stored.delay(self.on.clocks.wrong)
             self.kept.delay(self.on.clocks.wrong)
@@ -186,6 +191,8 @@ class Trouble(RuleBasedStateMachine):
                     self.on.by_hand("VACUUM")
         elif not self.on.damage(how):
             return
+        if how == "treason_clock" and self.doubtful:  # nobody knows any more how wrong it was
+            self.doubt()
         self.lost = how
 
     @precondition(lambda self: self.lost)

@@ -68,18 +68,22 @@ class Clock:
             return None
         if mark.boot == seen.boot:
             return mark
-        event = self._last_event()
-        return evolve(mark, time=event) if 0 < event - mark.time < _DAY else mark
+        return evolve(mark, time=max(mark.time, self._last_event(mark.time + _DAY)))
 
-    def _last_event(self) -> float:
-        """Return the time of the last event of the history; 0 if there is none to be read."""
+    def _last_event(self, before: float) -> float:
+        """Return the time of the latest event of the history before then; 0 if none is to be read.
+
+        What other programs store has the time of the wall clock, and so may be out of order.
+        """
         try:
-            rows = self._database.rows("SELECT time FROM history ORDER BY id DESC LIMIT 1")
+            [(time,)] = self._database.rows(
+                "SELECT max(time) FROM history WHERE time < ?", (before,)
+            )
         except StoreError as error:
             if not is_damage(error):
                 raise
-            rows = []
-        return float(rows[0][0]) if rows else 0.0
+            return 0.0
+        return float(time or 0)
 
     def believe(self, seen: Look) -> Time:
         """Return the time to go by.

@@ -170,6 +170,23 @@ def test_who_is_banned_again_before_the_clock_is_believed_is_dropped(
     assert str(A) in nft("list set inet treason banned4")
 
 
+def test_what_a_script_stored_by_a_wrong_clock_hides_no_later_event(
+    machine: Machine, place: Place, store: Store
+) -> None:
+    """The time goes on from the latest event of the boot before, whatever was stored last."""
+    place.treason("reconcile", "--no-scan")
+    machine.time += 600
+    place.treason("unban", str(B))
+    event = machine.time
+    machine.reboot()
+    machine.wrong = -machine.time
+    with closing(sqlite3.connect(place.database)) as script, script:
+        script.execute(
+            "INSERT INTO history (time, action, network, reason) VALUES (1, 'ban', 'x', '')"
+        )
+    assert store.clock.believe(machine.look()).now > event
+
+
 def test_the_first_boot_of_all_in_1970_keeps_the_length_as_well(
     machine: Machine, place: Place, steps: Callable[..., str]
 ) -> None:
