@@ -105,7 +105,7 @@ class Closer:
             if self.allows(each) and (each.ground is Ground.SPARED or each.network in banned)
         ]
         ready = [each for each in wanted if self._is_dropped(each)]
-        settled = [*filter(self._is_over, ready), *(each for each in every if each not in wanted)]
+        settled = [*filter(self._is_over, ready), *({*every} - {*wanted})]
         refused = []
         try:
             if ready:
