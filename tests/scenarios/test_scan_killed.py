@@ -17,7 +17,7 @@ from harness import Place
 
 KILLS = 20
 PHASES = ("started", "reading", "storing")
-POLICY = '[policy]\nthreshold = 2\nwindow = "10m"\n'
+POLICY = '[policy]\nthreshold = 2\nwindow = "10m"\nkeep_offences = "9999d"\n'
 NOISE = [
     f"2026-03-01T10:00:00.000000+00:00 web1 kernel: [{i:5}.000000] usb 1-{i}: new device"
     for i in range(98)
