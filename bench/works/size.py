@@ -17,6 +17,7 @@ _YEARS = 5 * 366 * 86_400
 _PASTS = (
     "UPDATE bans SET since = since - :years, until = since + 3600 - :years",
     "UPDATE history SET time = time - :years",
+    "UPDATE closings SET since = since - :years",
     "DELETE FROM prunings",
 )
 _PASSES = 3
