@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from harness import REAL_ROOT, SEED, Place
+from peers import Peers
 
 from reconciler.execute import run
 from reconciler.host.netns import Namespace, Wire
@@ -44,6 +45,14 @@ def host() -> Iterator[None]:
     with namespace.entered():
         yield
     namespace.close()
+
+
+@pytest.fixture
+def peers(host: None) -> Iterator[Peers]:
+    """Peers on a device of the test's own namespace."""
+    made = Peers()
+    yield made
+    made.close()
 
 
 @pytest.fixture

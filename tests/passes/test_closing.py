@@ -40,14 +40,6 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def peers(host: None) -> Iterator[Peers]:
-    """Peers on a device of the test's own namespace."""
-    made = Peers()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def server(peers: Peers) -> Iterator[Server]:
     """A server for both families that sends to whoever asks."""
     made = Server("::")

@@ -24,14 +24,6 @@ MANY = 200
 
 
 @pytest.fixture
-def peers(host: None) -> Iterator[Peers]:
-    """Peers on a device of the test's own namespace."""
-    made = Peers()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def servers(peers: Peers) -> Iterator[list[Server]]:
     """One that keeps its connections, and one that closes them."""
     made = [Server("::"), Server("::", CLOSING, closing=True)]
