@@ -1,5 +1,7 @@
 """Fuzz the parsers: ``python tests/fuzz [--seconds N] [PARSER...]``, so many seconds for each.
 
+With ``--seed`` the inputs come in the same order each time, and a slower machine sees fewer.
+
 Each runs in a process of its own, guided by the lines of the product that it reaches (atheris).
 The exit code is 1 where one disagrees with the reference, crashes, takes too long, or where no
 input reached an offence. What is found is shortened and printed.
@@ -49,13 +51,13 @@ def main() -> int:
     """Fuzz some parsers, one after the other, or be the process that fuzzes one."""
     arguments = _arguments()
     if arguments.worker:
-        work(arguments.parsers[0], arguments.seconds)
+        work(arguments.parsers[0], arguments.seconds, arguments.seed)
     failed = 0
     print(f"{'parser':10} {'runs':>12} {'a second':>10} {'offences':>12}", flush=True)
     for name in arguments.parsers:
         done = subprocess.run(
             [sys.executable, str(Path(__file__).parent), "--worker",
-             "--seconds", str(arguments.seconds), name],
+             "--seconds", str(arguments.seconds), "--seed", str(arguments.seed), name],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         lines = done.stdout.splitlines()
@@ -73,7 +75,7 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def work(name: str, seconds: float) -> None:
+def work(name: str, seconds: float, seed: int) -> None:
     """Fuzz one parser, print the figures as JSON, and end the process."""
     import atheris  # noqa: PLC0415 - the process that only starts others needs none of it
 
@@ -102,7 +104,7 @@ def work(name: str, seconds: float) -> None:
 
     options = [f"-timeout={HANGING}", f"-max_len={LARGEST}", "-rss_limit_mb=1024", "-verbosity=0"]
     atheris.Setup(
-        [sys.argv[0], *options, "-artifact_prefix=/dev/null"],
+        [sys.argv[0], *options, f"-seed={seed}", "-artifact_prefix=/dev/null"],
         one,
         custom_mutator=lambda data, longest, seed: target.changed(data, seed, longest),
     )
@@ -156,6 +158,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="tests/fuzz", description=__doc__)
     parser.add_argument("parsers", nargs="*", metavar="PARSER", help=", ".join(PARSERS))
     parser.add_argument("--seconds", type=float, default=600, help="for each (600)")
+    parser.add_argument("--seed", type=int, default=0, help="of the inputs (0: another each time)")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     arguments.parsers = arguments.parsers or PARSERS

@@ -93,9 +93,13 @@ def yearless(text: str, now: float) -> Moment:
 
 
 def dated(text: str, now: float) -> Moment:
-    """Read what ctime(3) writes, ``Tue Aug 28 13:16:32 2007``, in English."""
+    """Read what ctime(3) writes, ``Tue Aug 28 13:16:32 2007``; a month that is not English is none.
+
+    The name of the day says nothing that the date does not say.
+    """
     if not is_like(text, "Aaa Aaa *9 99:99:99 9999"):
-        return None if text.count(" ") == 4 and not text.isascii() else ANY
+        foreign = text.count(" ") == 4 and not text.isascii() and text.split(" ")[1] not in MONTHS
+        return None if foreign else ANY
     if text[4:7] not in MONTHS:
         return None
     found = date(text[20:], MONTHS.index(text[4:7]) + 1, text[8:10], text[11:19])
