@@ -12,8 +12,8 @@ from reconciler.report import text
 
 if TYPE_CHECKING:
     from reconciler.passes.enforce import Outcome
+    from reconciler.passes.reading import Reading
     from reconciler.passes.run import PassResult
-    from reconciler.passes.scan import Reading
     from reconciler.store.bans import NotEnforced
 
 

@@ -22,7 +22,7 @@ from reconciler.store.store import Store
 
 if TYPE_CHECKING:
     from reconciler.passes.closing import ClosingResult
-    from reconciler.passes.scan import Reading
+    from reconciler.passes.reading import Reading
 
 
 @frozen(eq=False)
@@ -214,21 +214,26 @@ class Pass:
 
     def _scan(self, protected: Sequence[Exemption]) -> "list[Reading]":
         """Read the sources into the store."""
+        from reconciler.passes.recognise import Recognition  # noqa: PLC0415 - see below
         from reconciler.passes.scan import Scanner  # noqa: PLC0415 - a pass may read no source
 
+        config = self.setup.config
         scanner = Scanner(
             store=self.store,
             policy=apart(self.setup, protected),
             now=self.now,
             write=self.options.write,
-            userspace=self.setup.config.trust.userspace,
+            recognition=Recognition(
+                userspace=config.trust.userspace,
+                listeners_only=config.policy.listeners_only,
+                nat64=config.protect.prefixes,
+            ),
             force=self.options.force,
             rules=self.setup.rules,
             exempt=self._exempt(protected),
-            timeout=self.setup.config.treason.pass_timeout,
+            timeout=config.treason.pass_timeout,
             clock=self.clock,
             enforced=bool(self.backends),
-            nat64=self.setup.config.protect.prefixes,
         )
         return list(scanner.scan(self.sources))
 

@@ -3,107 +3,69 @@
 One that fails does not stop the others.
 """
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from typing import Final
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
-from reconciler import embedding, netlink
-from reconciler.detection.detect import RULES, Rule, detect
+from reconciler.detection.detect import RULES, Rule
 from reconciler.detection.grounds import expected
 from reconciler.detection.policy import Policy
 from reconciler.errors import StoreError, TreasonError, describe, guarded, trace
-from reconciler.host import listeners
 from reconciler.host.clock import SURE, Clock
 from reconciler.host.deadline import Run, limited
 from reconciler.interfaces import NotingSource, Source, Spec, SuspectingSource
 from reconciler.lines import counted, first_few
 from reconciler.log import Log
 from reconciler.model import Ban, Offence
-from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks, covered
 from reconciler.passes.counting import Counting, guessed
+from reconciler.passes.reading import SHOWN, Reading, Tally
+from reconciler.passes.recognise import Recognition
 from reconciler.store.store import Store
 
 _log = Log("scan")
-_SHOWN: Final = 10
 _BATCH: Final = 20_000
 """Offences that are decided on and stored together."""
-
-
-@frozen
-class Reading:
-    """What one source brought.
-
-    ``offences`` counts messages, among them ``reported`` those of rules that only report, and
-    ``sightings`` are a few of these. ``refused`` counts those that nobody vouches for, and
-    ``examples`` are a few. ``known`` counts those that are stored already, by another source most
-    often, and ``outbound`` those about connections that this machine made: neither is an offence.
-    ``undated`` of the offences tell no time, nor does anything else: they count as of now.
-    ``new`` of the bans are of networks that had none; the others only last longer now. ``withheld``
-    are bans that are not made, because the policy only observes. ``notes`` are what the source has
-    to say besides. ``error`` is empty unless it could not be read.
-    """
-
-    source: str
-    offences: int = 0
-    reported: int = 0
-    refused: int = 0
-    known: int = 0
-    outbound: int = 0
-    undated: int = 0
-    sightings: tuple[str, ...] = ()
-    examples: tuple[str, ...] = ()
-    bans: tuple[Ban, ...] = ()
-    new: int = 0
-    withheld: tuple[Ban, ...] = ()
-    notes: tuple[str, ...] = ()
-    error: str = ""
-    trace: str = field(default="", repr=False)
-
-
-def _own() -> frozenset[Network]:
-    return frozenset([*netlink.addresses(), *netlink.broadcasts()])
 
 
 @define(eq=False)
 class Scanner:
     """Reads sources from their cursors; stores offences, bans and cursors if ``write``.
 
-    ``userspace`` believes records that the kernel did not write. ``force`` lifts the policy's
-    ``max_new_bans``: a source that would bring the pass over it is refused as a whole, and read
-    again next time. ``exempt`` (collapsed) are never dropped. ``listening`` gives the ports that
-    count with ``listeners_only``, ``own`` this machine's addresses, which can be no peer's.
+    ``force`` lifts the policy's ``max_new_bans``: a source that would bring the pass over it is
+    refused as a whole, and read again next time. ``exempt`` (collapsed) are never dropped.
     ``timeout`` are the seconds that one source may take. Times that a ``clock`` in doubt told are
     not believed. Where nothing can be stored, and what the sources bring is ``enforced`` in this
-    pass, it is decided on as without ``write``. ``nat64`` are the prefixes that hold IPv4.
+    pass, it is decided on as without ``write``.
     """
 
     store: Store
     policy: Policy
     now: int
     write: bool
-    userspace: bool = False
+    recognition: Recognition = field(factory=Recognition)
     force: bool = False
     rules: Sequence[Rule] = RULES
     exempt: Networks = NOTHING
-    listening: Callable[[], Collection[int]] = listeners.ports
-    own: Callable[[], Collection[Network]] = _own
     timeout: float | None = None
     clock: Clock = SURE
     enforced: bool = False
-    nat64: Sequence[Network] = embedding.NAT64
     _counting: Counting = field(init=False)
     _made: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._give_up()
         self._counting = Counting(
-            self.store, self.policy, self.rules, self.now, exempt=self.exempt, nat64=self.nat64
+            self.store,
+            self.policy,
+            self.rules,
+            self.now,
+            exempt=self.exempt,
+            nat64=self.recognition.nat64,
         )
 
     def scan(self, sources: Mapping[str, Callable[[], Source]]) -> Iterator[Reading]:
@@ -135,12 +97,13 @@ class Scanner:
         rules = [rule for rule in self.rules if _is_for(rule, name)]
         if not rules:
             return Reading(name, notes=("not read: no rule applies to this source",))
-        tally = _Tally()
+        tally = Tally()
         cursor = self.store.cursors.get(name)
         if isinstance(source, SuspectingSource):
             known = self.store.attempt_to_read(partial(self.store.suspects.of, name, self._binds))
             run(partial(source.recall, known or []))
-        coming = self._recognised(source, cursor, rules, tally)
+        records = source.read(cursor, [rule.needle for rule in rules])
+        coming = self.recognition.offences(records, rules, tally)
         more = partial(run, lambda: [*islice(coming, _BATCH)])
         batch = more()  # often all: the database is not locked meanwhile
         before = dict(self._counting.bans)
@@ -166,33 +129,7 @@ class Scanner:
         named = (each for each in self.rules if each.name == rule)
         return not self.policy.observes and any(not each.report_only for each in named)
 
-    def _recognised(
-        self, source: Source, cursor: str | None, rules: Sequence[Rule], tally: "_Tally"
-    ) -> Iterator[Offence]:
-        """Read the source; yield what counts, and tally what does not."""
-        ports = self.listening() if self.policy.listeners_only else None
-        own: Collection[Network] | None = None  # asked for once something is recognised
-        for record in source.read(cursor, [rule.needle for rule in rules]):
-            offence = detect(record, rules)
-            if offence is None:
-                if record.judgement is not None:
-                    tally.unjudged[record.judgement.rule] += record.repeated
-                continue
-            if not (offence.trusted or self.userspace):
-                tally.refused += offence.count
-                if len(tally.examples) < _SHOWN:
-                    tally.examples.append(offence.evidence)
-                continue
-            own = self.own() if own is None else own
-            standing = (offence.address, *embedding.embedded(offence.address, self.nat64))
-            if any(each in own for each in standing):
-                tally.impossible[offence.address] += offence.count
-            elif ports is None or offence.local_port is None or offence.local_port in ports:
-                yield offence
-            else:
-                tally.outbound += offence.count
-
-    def _take(self, name: str, offences: list[Offence], tally: "_Tally") -> None:
+    def _take(self, name: str, offences: list[Offence], tally: "Tally") -> None:
         """Decide on offences of a source, and store them with the bans that follow."""
         fresh = self._counting.unknown(name, offences)
         counted = sum(offence.count for offence in fresh)
@@ -209,7 +146,7 @@ class Scanner:
         only = {rule.name for rule in self.rules if rule.report_only}
         reported = [offence for offence in fresh if offence.rule in only] if only else []
         tally.reported += sum(offence.count for offence in reported)
-        tally.sightings += [o.evidence for o in reported[: _SHOWN - len(tally.sightings)]]
+        tally.sightings += [o.evidence for o in reported[: SHOWN - len(tally.sightings)]]
         new, longer = self._counting.follow(fresh)
         bans = [*new, *longer]
         if self.policy.observes:
@@ -227,7 +164,7 @@ class Scanner:
         else:
             self._counting.keep(name, fresh)
 
-    def _withhold(self, name: str, fresh: list[Offence], bans: list[Ban], tally: "_Tally") -> None:
+    def _withhold(self, name: str, fresh: list[Offence], bans: list[Ban], tally: "Tally") -> None:
         """Store the bans that are not made, and the offences."""
         tally.withheld |= {ban.network: ban for ban in bans}
         if self.write:
@@ -242,7 +179,7 @@ class Scanner:
             return evolve(offence, time=None, guess=None)
         return offence
 
-    def _limit(self, name: str, tally: "_Tally") -> None:
+    def _limit(self, name: str, tally: "Tally") -> None:
         """Refuse a source that brings the pass over ``max_new_bans``."""
         limit = 0 if self.force else self.policy.max_new_bans
         if limit and self._made + tally.new > limit:
@@ -253,52 +190,6 @@ class Scanner:
                 "nothing of this source was stored, and the next pass reads it again; raise"
                 " max_new_bans in [policy], or use --force to store them all",
             )
-
-
-@define(eq=False)
-class _Tally:
-    """What a source has brought so far; see `Reading`."""
-
-    offences: int = 0
-    reported: int = 0
-    refused: int = 0
-    known: int = 0
-    outbound: int = 0
-    undated: int = 0
-    impossible: Counter[Network] = field(factory=Counter)
-    unjudged: Counter[str] = field(factory=Counter)
-    sightings: list[str] = field(factory=list)
-    examples: list[str] = field(factory=list)
-    bans: dict[Network, Ban] = field(factory=dict)
-    withheld: dict[Network, Ban] = field(factory=dict)
-    new: int = 0
-
-    def notes(self) -> Iterator[str]:
-        """Yield what is to be said of records that nobody can be banned for."""
-        for rule, count in self.unjudged.items():
-            yield f"{counted(count, 'offence')} against the rule {rule!r}, which is not on"
-        if self.impossible:
-            total = counted(self.impossible.total(), "message")
-            some = first_few(sorted(self.impossible))
-            yield f"{total} of addresses that are this machine's own: {some}"
-
-    def reading(self, source: str, notes: tuple[str, ...]) -> Reading:
-        """Return what the source has brought."""
-        return Reading(
-            source=source,
-            offences=self.offences,
-            reported=self.reported,
-            refused=self.refused,
-            known=self.known,
-            outbound=self.outbound,
-            undated=self.undated,
-            sightings=tuple(self.sightings),
-            examples=tuple(self.examples),
-            bans=tuple(self.bans.values()),
-            new=self.new,
-            withheld=tuple(self.withheld.values()),
-            notes=notes,
-        )
 
 
 def _failed(name: str, error: BaseException) -> Reading:

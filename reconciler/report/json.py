@@ -13,8 +13,8 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.network import Network
     from reconciler.passes.closing import ClosingResult
     from reconciler.passes.enforce import Outcome
+    from reconciler.passes.reading import Reading
     from reconciler.passes.run import PassResult
-    from reconciler.passes.scan import Reading
     from reconciler.passes.status import Status
     from reconciler.planning.whitelist import Exemption
     from reconciler.store.bans import InvalidRow

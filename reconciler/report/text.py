@@ -17,7 +17,7 @@ from reconciler.report.times import ahead, iso
 if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.model import Ban, Plan
     from reconciler.passes.closing import ClosingResult
-    from reconciler.passes.scan import Reading
+    from reconciler.passes.reading import Reading
     from reconciler.passes.status import Status
     from reconciler.planning.whitelist import Exemption
     from reconciler.store.bans import InvalidRow, NotEnforced

@@ -11,7 +11,8 @@ from reconciler import Network, Networks, Record
 from reconciler.detection.detect import RULES
 from reconciler.detection.policy import OBSERVE, Policy
 from reconciler.model import Ban
-from reconciler.passes.scan import Reading, Scanner
+from reconciler.passes.reading import Reading
+from reconciler.passes.scan import Scanner
 from reconciler.store.store import Store, open_store
 
 NOW = 1_000_000

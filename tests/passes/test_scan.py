@@ -14,7 +14,9 @@ from reconciler.detection.policy import Policy
 from reconciler.embedding import NAT64
 from reconciler.execute import run
 from reconciler.model import Ground
-from reconciler.passes.scan import Reading, Scanner
+from reconciler.passes.reading import Reading
+from reconciler.passes.recognise import Recognition
+from reconciler.passes.scan import Scanner
 from reconciler.store.store import Store, open_store
 
 A, B = (Network.parse(f"192.0.2.{i}") for i in (1, 2))
@@ -81,7 +83,9 @@ def test_untrusted_records_are_refused_unless_userspace_is_believed(store: Store
     reading = scan(store, forged)
     assert (reading.offences, reading.refused, len(reading.examples)) == (0, 12, 10)
     assert store.offences.of([A], 0) == []
-    assert [ban.network for ban in scan(store, forged, userspace=True).bans] == [A]
+    assert [
+        ban.network for ban in scan(store, forged, recognition=Recognition(userspace=True)).bans
+    ] == [A]
 
 
 def test_a_known_ban_is_not_made_again_but_made_longer(store: Store) -> None:
@@ -264,9 +268,8 @@ def test_a_time_that_lies_ahead_is_now(store: Store) -> None:
 def test_connections_to_ports_where_nothing_listens_are_not_counted(store: Store) -> None:
     """With listeners_only; they are told, and not stored. A rule without ports counts."""
     source = Fixed([stamped(1, None), shrunk("192.0.2.2")], position=None)
-    reading = scan(
-        store, source, policy=Policy(listeners_only=True), listening=lambda: frozenset({80})
-    )
+    recognition = Recognition(listeners_only=True, listening=lambda: frozenset({80}))
+    reading = scan(store, source, recognition=recognition)
     assert ([ban.network for ban in reading.bans], reading.outbound) == ([A], 1)
     assert store.offences.of([B], 0) == []
     everything = scan(store, Fixed([shrunk("192.0.2.2")], position=None))
@@ -477,9 +480,11 @@ def test_who_stands_for_an_exempt_address_of_ipv4_is_not_banned(store: Store, ad
     nat64 = (*NAT64, Network.parse("2001:db8:64::/96"))
     full = ipaddress.ip_address(address).exploded
     peers = Fixed([shrunk(full), shrunk("2001:0db8:0000:0000:0000:0000:0000:0009")], position=None)
-    exempt = {"nat64": nat64, "write": False}
-    others = scan(store, peers, exempt=Networks.of([A]), **exempt)
-    own = scan(store, peers, own=lambda: [A], **exempt)
+    others = scan(
+        store, peers, exempt=Networks.of([A]), recognition=Recognition(nat64=nat64), write=False
+    )
+    ours = Recognition(own=lambda: [A], nat64=nat64)
+    own = scan(store, peers, recognition=ours, write=False)
     for reading in (others, own):
         assert [str(ban.network) for ban in reading.bans] == ["2001:db8::9"]
     assert own.notes == (f"1 message of addresses that are this machine's own: {address}",)
@@ -487,7 +492,9 @@ def test_who_stands_for_an_exempt_address_of_ipv4_is_not_banned(store: Store, ad
 
 def test_own_addresses_are_asked_for_only_where_they_matter(store: Store) -> None:
     """Most passes recognise nothing."""
-    unasked = Scanner(store, Policy(), NOW, write=True, own=lambda: pytest.fail("asked"))
+    unasked = Scanner(
+        store, Policy(), NOW, write=True, recognition=Recognition(own=lambda: pytest.fail("asked"))
+    )
     [reading] = unasked.scan({"kmsg": lambda: Fixed([Record("other", "kmsg", trusted=True)])})
     assert reading.offences == 0
 

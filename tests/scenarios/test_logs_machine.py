@@ -24,7 +24,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from reconciler import Network, Record, Source, SourceUnreadable
 from reconciler.detection.policy import Policy
-from reconciler.passes.scan import Reading, Scanner
+from reconciler.passes.reading import Reading
+from reconciler.passes.recognise import Recognition
+from reconciler.passes.scan import Scanner
 from reconciler.store.store import open_store
 from sources.file import Settings
 from sources.file.source import File
@@ -477,7 +479,9 @@ class Logs(RuleBasedStateMachine):
         """Make a pass over the log; with ``after`` it fails behind so many records."""
         source: Source = File(Settings(str(self.log), trusted=True))
         made = source if after is None else Breaking(source, after)
-        scanner = Scanner(self.store, POLICY, self.now, write=write, own=tuple)
+        scanner = Scanner(
+            self.store, POLICY, self.now, write=write, recognition=Recognition(own=tuple)
+        )
         [reading] = scanner.scan({"file": lambda: made})
         return reading
 

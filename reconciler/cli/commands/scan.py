@@ -26,8 +26,8 @@ from reconciler.config.setup import Setup
 from reconciler.host import kernel_message
 from reconciler.interfaces import Source
 from reconciler.passes import access
+from reconciler.passes.reading import Reading
 from reconciler.passes.run import Options, Pass
-from reconciler.passes.scan import Reading
 from reconciler.passes.silence import silent
 from reconciler.report import json, text
 
