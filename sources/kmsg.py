@@ -15,7 +15,9 @@ DEVICE: Final = Path("/dev/kmsg")
 _NUMBER: Final = os.makedev(1, 11)  # kernel's Documentation/admin-guide/devices.txt
 _LARGEST: Final = 8192  # CONSOLE_EXT_LOG_MAX; a shorter buffer makes the kernel drop the record
 _DIGITS: Final = 20  # of 64 bits
-_RECORD: Final = rb"([0-9]{1,9}),([0-9]{1,20}),([0-9]{1,20}),(?![c+])[^;\n]*;([^\n]*)"
+_RECORD: Final = (
+    rb"([0-9]{1,9}),([0-9]{1,20}),([0-9]{1,20}),(?![c+])(?![^;\n]*,ncfrag=)[^;\n]*;([^\n]*)"
+)
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _RESTRICT: Final = Path("/proc/sys/kernel/dmesg_restrict")
 _HOST: Final = "in a container, give it the host's /dev/kmsg, or run treason on the host"
@@ -138,7 +140,8 @@ def _position(cursor: str | None) -> tuple[str, int]:
 def _record(data: bytes, boot: str, now: float, booted: float) -> Record | None:
     """Read one; None for a malformed one, and for a piece of a line that another one cut.
 
-    Those have the flag ``c``, or ``+`` before 4.9. What stands in a piece can be a stranger's.
+    Those have the flag ``c``, or ``+`` before 4.9, and ``ncfrag`` where netconsole cut it. What
+    stands in a piece can be a stranger's.
     """
     match = re.match(_RECORD, data)  # compiled on first use: every command imports this
     if match is None:

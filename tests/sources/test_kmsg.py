@@ -251,7 +251,7 @@ def test_needles_are_found_as_the_buffer_writes_them() -> None:
     assert texts(played(*script), None, "caf\xe9", "\\n") == ["a caf\xe9", "a \\n"]
 
 
-@pytest.mark.parametrize("flags", ["c", "+", "c,caller=T1"])
+@pytest.mark.parametrize("flags", ["c", "+", "c,caller=T1", "-,ncfrag=0/33"])
 def test_pieces_of_a_line_are_no_message(flags: str) -> None:
     """What stands behind the kernel's own words can be a stranger's, and look like a message."""
     source = played(record(1, "usb 1-1: Product: "), record(2, "TCP: Peer", flags=flags), record(3))
