@@ -36,9 +36,11 @@ if TYPE_CHECKING:
         Source,
         SourcePlugin,
         SuspectingSource,
+        WitnessSource,
     )
     from reconciler.model import (
         Change,
+        Connection,
         Damage,
         Desired,
         Judgement,
@@ -46,7 +48,9 @@ if TYPE_CHECKING:
         Observed,
         Plan,
         Record,
+        Seen,
         Suspect,
+        Testimony,
     )
     from reconciler.network import Network
     from reconciler.networks import Networks
@@ -62,6 +66,7 @@ __all__ = [
     "Change",
     "Confirming",
     "ConfirmingBackend",
+    "Connection",
     "Damage",
     "Desired",
     "DigestedBackend",
@@ -81,13 +86,16 @@ __all__ = [
     "Observed",
     "Plan",
     "Record",
+    "Seen",
     "SilenceAwareSource",
     "Source",
     "SourcePlugin",
     "SourceUnreadable",
     "Suspect",
     "SuspectingSource",
+    "Testimony",
     "TreasonError",
+    "WitnessSource",
     "execute",
     "files",
     "hints",

@@ -1,12 +1,20 @@
 """What a plugin gives: descriptors that name a source or a backend, and the objects they make."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from attrs import field, frozen
 from attrs.validators import matches_re
 
-from reconciler.model import NearMiss, Observed, Plan, Record, Suspect
+from reconciler.model import (
+    Connection,
+    NearMiss,
+    Observed,
+    Plan,
+    Record,
+    Suspect,
+    Testimony,
+)
 
 _NAME = matches_re(r"[a-z][a-z0-9_-]*")
 
@@ -60,6 +68,24 @@ class SuspectingSource(Source, Protocol):
 
     def suspects(self) -> Iterable[Suspect]:
         """Return all that is suspected now that `read` has ended; what is left out is forgotten."""
+
+
+@runtime_checkable
+class WitnessSource(SuspectingSource, Protocol):
+    """A source that can tell whether a connection shows what a message tells of it.
+
+    It is asked of an object that is not read. What it suspects meanwhile is stored, and is given to
+    the witness of the next pass.
+    """
+
+    def confirm(self, connections: Collection[Connection]) -> Mapping[Connection, Testimony]:
+        """Look at these connections of the machine, and say of each what it shows.
+
+        Raise `SourceUnreadable` when that cannot be told.
+        """
+
+    def blindness(self) -> str | None:
+        """Return why this machine never shows anything; None where it does."""
 
 
 @runtime_checkable
@@ -193,7 +219,9 @@ class SourcePlugin:
     with a field ``trusted: bool`` gets True when a person named the argument on the command line.
     ``capabilities`` (capabilities(7)) and ``groups`` are what reading needs when the installed
     units run it; ``needs`` gets the settings, too, and tells what it reads and runs. It raises
-    `TreasonError` for what a unit cannot do.
+    `TreasonError` for what a unit cannot do. ``live`` says that its records are what the running
+    kernel logs, which any local user can make it print: they are to be confirmed. ``witness`` says
+    that the factory makes a `WitnessSource`.
     """
 
     name: str = field(validator=_NAME)
@@ -203,6 +231,8 @@ class SourcePlugin:
     capabilities: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     needs: Callable[[Any], Needs] = _nothing
+    live: bool = False
+    witness: bool = False
 
 
 @frozen

@@ -72,6 +72,35 @@ class Suspect:
 
 
 @frozen
+class Connection:
+    """A connection of this machine as a message names it: the peer, its port, and our own."""
+
+    peer: Network
+    peer_port: int
+    local_port: int
+
+
+class Seen(Enum):
+    """What a witness says of a connection.
+
+    SHOWN: it shows what the message tells. OPEN: there is one, and it is not judged yet. NOTHING:
+    there is none, or what it shows is no offence.
+    """
+
+    SHOWN = "shown"
+    OPEN = "open"
+    NOTHING = "nothing"
+
+
+@frozen
+class Testimony:
+    """What a witness says of a connection, and why, in words for people."""
+
+    seen: Seen
+    why: str = ""
+
+
+@frozen
 class NearMiss:
     """What comes near an offence against a rule and is none, or not yet: evidence, and why."""
 
@@ -87,7 +116,8 @@ class Offence:
     ``time`` is in seconds since the epoch, ``micros`` are microseconds since boot as the kernel
     stamped the record; each is None if untold. ``evidence`` is the record's text. ``boot`` is the
     boot's id in 32 hexadecimal digits (random(4)), where the record tells it. ``guess`` stands for
-    a time that is untold.
+    a time that is untold. ``shown`` says that the peer's sockets show what the record tells, and
+    ``judged`` that a source has judged it by itself.
     """
 
     address: Network
@@ -101,6 +131,15 @@ class Offence:
     micros: int | None = None
     boot: str | None = None
     guess: float | None = None
+    shown: bool = False
+    judged: bool = False
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection that it tells of, if it tells both ports."""
+        if self.peer_port is None or self.local_port is None:
+            return None
+        return Connection(self.address, self.peer_port, self.local_port)
 
     @property
     def stamp(self) -> tuple[int, str] | None:
@@ -131,9 +170,9 @@ class Ground(Enum):
     """Why connections are closed, and which.
 
     SEEN: the peer is banned for what its sockets showed over time, so all that hold data for it go.
-    TOLD: it is banned for a message, so the same, once a connection of it shows it now. EVERY: a
-    person asked for all connections of a banned network. SPARED: the peer is not banned; those that
-    show it now go.
+    TOLD: it is banned for a message that its sockets did not confirm, so the same, once a
+    connection of it shows it now. EVERY: a person asked for all connections of a banned network.
+    SPARED: the peer is not banned; those that show it now go.
     """
 
     SEEN = "seen"

@@ -214,4 +214,4 @@ def _restricted() -> bool:
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
     """Return the source ``kmsg``."""
-    return [SourcePlugin("kmsg", Kmsg, capabilities=("CAP_SYSLOG",))]
+    return [SourcePlugin("kmsg", Kmsg, capabilities=("CAP_SYSLOG",), live=True)]

@@ -30,8 +30,16 @@ TCP: Treason uncloaked! Peer 218.14.17.182:4771/8080 shrinks window 2946511037:2
 """
 
 
+def take_back_ninth(database: sqlite3.Connection) -> None:
+    """Let the schema be the eighth again."""
+    for table in ("unconfirmed", "rules_told"):
+        database.execute(f"DROP TABLE {table}")
+    database.execute("PRAGMA user_version = 8")
+
+
 def take_back_eighth(database: sqlite3.Connection) -> None:
     """Let the schema be the seventh again."""
+    take_back_ninth(database)
     for table in ("suspects", "withheld", "closings", "closed", "probes"):
         database.execute(f"DROP TABLE {table}")
     database.execute("PRAGMA user_version = 7")

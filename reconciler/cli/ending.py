@@ -62,6 +62,14 @@ def warn_of_open(result: PassResult) -> None:
         warn(note)
 
 
+def warn_of_rules(result: PassResult) -> None:
+    """Print which rules ban nobody any more."""
+    if result.silenced:
+        from reconciler.passes import confirmable  # noqa: PLC0415 - it is said once
+
+        warn(confirmable.told(result.silenced))
+
+
 def doubt_of(result: PassResult) -> None:
     """Print why the clock is not believed."""
     if result.doubt:

@@ -31,6 +31,22 @@ def sources(
     return kind.makers(named, config.treason.sources, {"trusted": True})
 
 
+def witness(
+    config: Config, plugins: Plugins, file: TomlFile
+) -> tuple[Callable[[], Source] | None, bool]:
+    """Return the maker of a source that confirms messages, and whether it is configured.
+
+    Of several, one that is configured does. Raise `ConfigError`.
+    """
+    kind = _Kind("source", plugins.sources, config.source, plugins, file)
+    listed = {Spec.parse(spec).name: spec for spec in config.treason.sources}
+    able = [plugin.name for plugin in plugins.sources.values() if plugin.witness]
+    chosen = next((name for name in able if name in listed), next(iter(able), None))
+    if chosen is None:
+        return None, False
+    return kind.made(listed.get(chosen, chosen)), chosen in listed
+
+
 def problems(config: Config, plugins: Plugins, file: TomlFile) -> list[TreasonError]:
     """Return all that is wrong with the chosen plugins and with every plugin's table."""
     kinds = (
@@ -193,6 +209,10 @@ class _Kind:
         if self.found.broken:
             return partial(_broken, PluginError(self._unknown(name), self._hint()))
         return self.listed(spec)
+
+    def made(self, spec: str) -> partial[Any]:
+        """Return a maker by the settings in the file; what is broken is told when it is used."""
+        return self._tried(spec, {})
 
     def _tried(self, spec: str, by_hand: Mapping[str, Any]) -> partial[Any]:
         try:

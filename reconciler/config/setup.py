@@ -3,7 +3,7 @@
 It opens neither the database nor a firewall, and prints nothing: what people should know is logged.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from reconciler import log
 from reconciler.config import tables
 from reconciler.errors import TreasonError
-from reconciler.interfaces import Backend, Source
+from reconciler.interfaces import Backend, Source, Spec
 from reconciler.log import Log
 from reconciler.network import Network
 from reconciler.planning import whitelist
@@ -124,6 +124,40 @@ class Setup:
         from reconciler.config import compose  # noqa: PLC0415 - as above
 
         return compose.sources(self.config, self.plugins, self.file, named)
+
+    def live(self, sources: Iterable[str]) -> frozenset[str]:
+        """Return which of the sources read what the running kernel logs.
+
+        What somebody names by hand with an argument is saved.
+        """
+        known, listed = self.plugins.sources, self.config.treason.sources
+        specs = {name: Spec.parse(name) for name in sources}
+        return frozenset(
+            name
+            for name, spec in specs.items()
+            if spec.name in known
+            and known[spec.name].live
+            and (spec.argument is None or name in listed)
+        )
+
+    def witness(self) -> tuple[Callable[[], Source] | None, bool]:
+        """Return the maker of a source that confirms messages, and whether it is configured."""
+        from reconciler.config import compose  # noqa: PLC0415 - as above
+
+        return compose.witness(self.config, self.plugins, self.file)
+
+    def silenced(self) -> list[str]:
+        """Return which rules ban nobody because nothing confirms them, and do not say so."""
+        config = self.config
+        if not config.rule or config.trust.confirm == tables.NEVER:
+            return []
+        live = {Spec.parse(name).name for name in self.live(config.treason.sources)}
+        from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none
+
+        found = rules.silenced(config.rule, config.policy)
+        return [
+            rule.name for rule in found if live and (not rule.sources or live & {*rule.sources})
+        ]
 
     def backends(self, named: tuple[str, ...] = ()) -> Mapping[str, Callable[[], Backend]]:
         """Return makers of the backends: of those that are named, else of the configured ones."""

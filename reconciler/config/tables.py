@@ -70,11 +70,25 @@ class Main:
     pass_timeout: int = setting(600, duration.finite, duration.render)
 
 
+AUTO, ALWAYS, NEVER = "auto", "always", "never"
+"""When the kernel's messages are confirmed: where they can be forged, everywhere, nowhere."""
+
+
+def _confirm(text: object) -> str:
+    if text in (AUTO, ALWAYS, NEVER):
+        return str(text)
+    raise ValueError(f"{text!r} is unknown: write {AUTO!r}, {ALWAYS!r} or {NEVER!r}")
+
+
 @frozen
 class Trust:
-    """``[trust]``. ``userspace`` believes records that a process wrote; it is for tests."""
+    """``[trust]``. ``userspace`` believes records that a process wrote; it is for tests.
+
+    ``confirm`` tells when a live message must be confirmed.
+    """
 
     userspace: bool = False
+    confirm: str = setting(AUTO, _confirm)
 
 
 @frozen

@@ -44,6 +44,10 @@ _TEXT: Final = """\
 [trust]
 # Believe what any process writes to /dev/kmsg. For tests only.
 # {trust.userspace}
+# Local users can make the kernel print messages about anybody. What kmsg, journal and dmesg bring
+# bans only what is confirmed, as each rule says (confirm, below): "auto" asks wherever messages can
+# be forged, "always" everywhere, "never" nowhere.
+# {trust.confirm}
 
 [policy]
 # With mode = "observe" rules ban nobody: whom they would ban is counted and listed (treason list
@@ -94,7 +98,8 @@ _TEXT: Final = """\
 # {protect.nat64}
 
 # The log to read. With trusted = true, every line that looks like the kernel's is believed: then
-# whoever can write to the log (for example with `logger -t kernel`) can get addresses banned.
+# whoever can write to the log (for example with `logger -t kernel`), and whoever can make the
+# kernel print a message, can get addresses banned. What a saved log tells is not confirmed.
 # With rotated = true, rotated files are read, too (kern.log.1, kern.log.2.gz, kern.log-20261120,
 # kern.1.log), also in olddir, if logrotate moves them: olddir = "old" is in the log's directory.
 # [source.file]
@@ -111,6 +116,11 @@ _TEXT: Final = """\
 # change.
 # netfilter-log bans nobody without the prefix of the firewall's rule that is meant, as in
 # prefix = "DROP: ".
+# confirm tells what confirms the messages of a rule that a live source brings. "socket": a socket
+# of this machine shows the attack that the message tells (the built-in rules). "firewall": the
+# kernel prints lines of the firewall for this network namespace only (ufw-block, netfilter-log).
+# "none": nothing does, so the rule only reports (tcp-md5, tcp-ao, rules of your own). "never": they
+# are believed as they are.
 # To try rules:
 # treason test-rule.
 # [[rule]]
@@ -124,6 +134,7 @@ _TEXT: Final = """\
 # name = "trap"
 # pattern = 'trap: .* SRC=(?P<address>\\S+) .* SPT=(?P<peer_port>\\d+) DPT=(?P<local_port>\\d+) .*'
 # sources = ["kmsg"]
+# confirm = "none"
 # enabled = true
 # report_only = false
 

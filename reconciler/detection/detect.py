@@ -105,6 +105,14 @@ class NoPattern:
     search = fullmatch
 
 
+SOCKET, FIREWALL, NONE, NEVER = "socket", "firewall", "none", "never"
+"""How the messages of a rule are confirmed; see `Rule`."""
+
+CONFIRMATIONS: Final = (SOCKET, FIREWALL, NONE, NEVER)
+ZERO_WINDOW: Final = "zero-window"
+"""The rule of what the sockets show by themselves."""
+
+
 @frozen
 class Rule:
     """A pattern that must match the whole text of a record.
@@ -114,6 +122,9 @@ class Rule:
     ``sources`` names those whose records it is for (none: all). With a ``policy`` of its own its
     offences are counted by themselves. ``report_only`` offences are stored and cause no ban.
     A rule that is ``judged`` has no pattern: sources judge by themselves what offends against it.
+    ``confirm`` says what confirms a message of a live source: an own ``socket`` that shows what it
+    tells, that the kernel logs for the ``firewall`` of the first network namespace alone, or
+    ``none``: then the rule bans nobody. Those of ``never`` are believed as they are.
     """
 
     name: str
@@ -122,6 +133,7 @@ class Rule:
     sources: tuple[str, ...] = ()
     policy: Policy | None = None
     report_only: bool = False
+    confirm: str = NONE
 
     @property
     def judged(self) -> bool:
@@ -143,6 +155,7 @@ RULES: Final = (
         "treason-uncloaked",
         LazyPattern(rf"TCP: Treason uncloaked! Peer {_PEER} shrinks window {_WINDOW}\. Repaired\."),
         "Treason uncloaked! Peer ",
+        confirm=SOCKET,
     ),
     Rule(
         "unexpectedly-shrunk",
@@ -150,6 +163,7 @@ RULES: Final = (
             rf"(?:(?:MP)?TCP: )?Peer {_PEER} unexpectedly shrunk window {_WINDOW} \(repaired\)"
         ),
         "unexpectedly shrunk window",
+        confirm=SOCKET,
     ),
     Rule(
         "probing-zero-window",
@@ -158,6 +172,7 @@ RULES: Final = (
             r"recv [0-9]{1,10}ms ago, lasting [0-9]{1,10}ms"
         ),
         "Probing zero-window",
+        confirm=SOCKET,
     ),
     Rule(
         "shrinks-window",
@@ -166,8 +181,9 @@ RULES: Final = (
             r"Bad, what else can I say\?"
         ),
         " Bad, what else can I say?",
+        confirm=SOCKET,
     ),
-    judged("zero-window", _AN_HOUR_AND_MORE),
+    judged(ZERO_WINDOW, _AN_HOUR_AND_MORE),
     # Each offence is an occasion; the third one in a day makes a ban.
     judged("zero-window-in-company", evolve(_AN_HOUR_AND_MORE, threshold=3, window=24 * _HOUR)),
     judged("sockstress", evolve(_AN_HOUR_AND_MORE, threshold=20, window=_HOUR)),
@@ -229,6 +245,7 @@ def _of_judgement(record: Record, found: Judgement, rules: Sequence[Rule]) -> Of
         micros=_micros(record.monotonic),
         boot=record.boot_id and record.boot_id.replace("-", ""),
         guess=record.latest,
+        judged=True,
     )
 
 

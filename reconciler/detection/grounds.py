@@ -1,11 +1,13 @@
 """On what ground the connections of a peer are closed: by the rule that it offended against. Pure.
 
-The kernel's log can be made to name anybody, and its messages are believed no further than to ban.
+The kernel's log can be made to name anybody: a message that the peer's sockets did not confirm is
+believed no further than to ban.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
+from reconciler.detection.policy import Policy
 from reconciler.model import Ban, Closing, Ground, Offence
 
 _SPARING: Final = "zero-window-in-company"
@@ -23,10 +25,13 @@ _GROUNDS: Final = {
 """By the rule that banned a peer; those of all others are left to themselves."""
 
 
-def expected(offences: Iterable[Offence], bans: Iterable[Ban], now: int) -> list[Closing]:
+def expected(
+    offences: Sequence[Offence], bans: Iterable[Ban], now: int, policy: Policy
+) -> list[Closing]:
     """Return whose connections are to be closed: of who was banned, and of who was spared."""
+    shown = {policy.subject(offence.address) for offence in offences if offence.shown}
     found = [
-        Closing(ban.network, ground, now)
+        Closing(ban.network, Ground.SEEN if ban.network in shown else ground, now)
         for ban in bans
         if (ground := _GROUNDS.get(ban.origin)) is not None
     ]

@@ -21,13 +21,17 @@ The words in front of ``IN=`` are the firewall's own (``--log-prefix``), and tel
 logged the packet. Without a prefix ``netfilter-log`` would take every one of them, also those of
 packets that the firewall accepts, and what a device calls itself: so then it only reports.
 
+The kernel's log has no network namespace: whoever may make one can have all of these printed about
+anybody, but for those of the targets LOG and ``log``, which the kernel prints for the first one
+alone while net.netfilter.nf_log_all_netns is 0 (`nf_log_syslog.c`).
+
 A is the peer, P its port, L the local port. IPv6 addresses come as ``%pI6`` and as ``%pI6c``.
 """
 
 import re
 from typing import Final
 
-from reconciler.detection.detect import LazyPattern, Rule
+from reconciler.detection.detect import FIREWALL, LazyPattern, Rule
 
 _LONGEST: Final = 127
 """Characters of a prefix (NF_LOG_PREFIXLEN in linux/netfilter/nf_log.h)."""
@@ -81,12 +85,14 @@ READY: Final = (
         "ufw-block",
         LazyPattern(rf"\[UFW (?:LIMIT )?BLOCK(?: INPUT)?\]:? {_ATTEMPT}"),
         "[UFW ",
+        confirm=FIREWALL,
     ),
     Rule(
         "netfilter-log",
         LazyPattern(rf"{_PREFIX}{_ATTEMPT}"),
         "PROTO=TCP SPT=",
         report_only=True,
+        confirm=FIREWALL,
     ),
     Rule("tcp-md5", LazyPattern(_MD5), "MD5 Hash "),
     Rule("tcp-ao", LazyPattern(_AO), "AO "),
@@ -101,7 +107,8 @@ READY: Final = (
 
 def prefixed(prefix: str) -> Rule:
     """Return the rule for what a firewall logs with this prefix, and nothing else."""
-    return Rule("netfilter-log", LazyPattern(re.escape(prefix) + _ATTEMPT), "PROTO=TCP SPT=")
+    pattern = LazyPattern(re.escape(prefix) + _ATTEMPT)
+    return Rule("netfilter-log", pattern, "PROTO=TCP SPT=", confirm=FIREWALL)
 
 
 def read_prefix(text: object) -> str:

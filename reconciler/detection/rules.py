@@ -8,7 +8,7 @@ from attrs import evolve, field, fields, frozen
 from attrs.validators import min_len, optional
 
 from reconciler.detection import pattern
-from reconciler.detection.detect import RULES, Rule, judged
+from reconciler.detection.detect import CONFIRMATIONS, NONE, RULES, SOCKET, Rule, judged
 from reconciler.detection.pattern import UserPattern
 from reconciler.detection.policy import Policy
 from reconciler.errors import ConfigError
@@ -43,6 +43,13 @@ def _prefix(text: object) -> str:
     return ready.read_prefix(text)
 
 
+def _confirm(text: object) -> str:
+    if text in CONFIRMATIONS:
+        return str(text)
+    ways = ", ".join(map(repr, CONFIRMATIONS))
+    raise ValueError(f"{text!r} is no way to confirm a message: write one of {ways}")
+
+
 def _text(given: UserPattern | None) -> object:
     return None if given is None else given.pattern
 
@@ -54,7 +61,7 @@ class RuleTable:
     Without ``pattern`` it changes the built-in or ready rule of that name, or switches it on or
     off; what is None stays as that rule has it. One that is neither is a rule whose offences its
     ``sources`` judge by themselves. ``prefix`` is what netfilter's messages begin with, ``policy``
-    holds the keys of `Policy` that it sets.
+    holds the keys of `Policy` that it sets, ``confirm`` is that of `Rule`.
     """
 
     name: str = setting("", _name)
@@ -63,6 +70,7 @@ class RuleTable:
     sources: tuple[str, ...] | None = field(default=None, validator=optional(min_len(1)))
     enabled: bool = True
     report_only: bool | None = None
+    confirm: str | None = setting(None, _confirm)
     policy: Mapping[str, Any] = field(factory=dict)
 
 
@@ -189,6 +197,9 @@ def _table(row: Mapping[str, Any], tables: tuple[str, ...]) -> RuleTable:
         made = schema.fill(RuleTable, own, tables)
     except schema.Refused as error:
         problems += error.problems
+    else:
+        if reason := _unconfirmable(made):
+            problems.append(Problem(tables, "confirm", f"confirm: {reason}"))
     try:
         filled = schema.fill(Policy, policy, tables)
     except schema.Refused as error:
@@ -196,6 +207,35 @@ def _table(row: Mapping[str, Any], tables: tuple[str, ...]) -> RuleTable:
     if problems:
         raise schema.Refused(problems)
     return evolve(made, policy={key: getattr(filled, key) for key in policy})
+
+
+def _unconfirmable(table: RuleTable) -> str:
+    """Return why the messages of a rule cannot be confirmed as told; empty if they can."""
+    rule = _rule(table)
+    if table.confirm is not None and rule.judged:
+        return f"{table.name!r} is for no messages: its sources judge by themselves"
+    if table.confirm != SOCKET:
+        return ""
+    missing = [
+        name for name in ("peer_port", "local_port") if f"<{name}>" not in rule.pattern.pattern
+    ]
+    if not missing:
+        return ""
+    groups = " and no group ".join(missing)
+    return f"a socket is found by both ports: the pattern has no group {groups}"
+
+
+def silenced(tables: Sequence[RuleTable], policy: Policy) -> list[Rule]:
+    """Return the rules that would ban but for `confirm`, which their tables do not mention.
+
+    An older configuration has them: it knew of no confirmation.
+    """
+    unsaid = {table.name for table in tables if table.confirm is None}
+    return [
+        rule
+        for rule in active(tables, policy)
+        if rule.name in unsaid and rule.confirm == NONE and not (rule.judged or rule.report_only)
+    ]
 
 
 def _misnamed(rows: Iterable[Mapping[str, Any]]) -> list[Problem]:
@@ -254,4 +294,5 @@ def _changed(rule: Rule, table: RuleTable, policy: Policy) -> Rule:
         sources=rule.sources if table.sources is None else table.sources,
         policy=evolve(rule.policy or policy, **table.policy) if table.policy else rule.policy,
         report_only=rule.report_only if keeps else bool(table.report_only),
+        confirm=table.confirm or rule.confirm,
     )

@@ -52,6 +52,8 @@ class Counting:
         The kernel stamps each record once, and every carrier that keeps the stamp passes it on.
         """
         seen = self.store.offences.stored(offences)
+        for stamp, sightings in self.store.unconfirmed.stored(offences).items():
+            seen.setdefault(stamp, []).extend(sightings)
         fresh = []
         for each in offences:
             if each.stamp is not None:
@@ -94,11 +96,15 @@ class Counting:
 
     def keep(self, source: str, offences: Sequence[Offence]) -> None:
         """Remember what is not stored."""
-        looks_back = self._looks_back(offences)
+        if self._looks_back(offences):
+            for each in offences:
+                subject = self.policy.subject(each.address)
+                self._unstored.setdefault(subject, []).append((source, each))
+        self.notice(source, offences)
+
+    def notice(self, source: str, offences: Iterable[Offence]) -> None:
+        """Remember that records came, which do not count."""
         for o in offences:
-            if looks_back:
-                subject = self.policy.subject(o.address)
-                self._unstored.setdefault(subject, []).append((source, o))
             if o.stamp is not None:
                 sighting = Sighting(source, o.time, o.count, o.boot)
                 self._seen.setdefault(o.stamp, []).append(sighting)

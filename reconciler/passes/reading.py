@@ -9,6 +9,7 @@ from attrs import define, field, frozen
 from reconciler.lines import counted, first_few
 from reconciler.model import Ban
 from reconciler.network import Network
+from reconciler.store.unconfirmed import Doubted
 
 SHOWN: Final = 10
 """Examples that are told."""
@@ -23,6 +24,8 @@ class Reading:
     ``examples`` are a few. ``known`` counts those that are stored already, by another source most
     often, and ``outbound`` those about connections that this machine made: neither is an offence.
     ``undated`` of the offences tell no time, nor does anything else: they count as of now.
+    ``unconfirmed`` counts messages of live sources that nothing confirms, ``waiting`` those that
+    may be confirmed yet; neither is an offence, and ``doubted`` are a few, with the reasons.
     ``new`` of the bans are of networks that had none; the others only last longer now. ``withheld``
     are bans that are not made, because the policy only observes. ``notes`` are what the source has
     to say besides. ``error`` is empty unless it could not be read.
@@ -35,6 +38,9 @@ class Reading:
     known: int = 0
     outbound: int = 0
     undated: int = 0
+    unconfirmed: int = 0
+    waiting: int = 0
+    doubted: tuple[Doubted, ...] = ()
     sightings: tuple[str, ...] = ()
     examples: tuple[str, ...] = ()
     bans: tuple[Ban, ...] = ()
@@ -55,6 +61,9 @@ class Tally:
     known: int = 0
     outbound: int = 0
     undated: int = 0
+    unconfirmed: int = 0
+    waiting: int = 0
+    doubted: list[Doubted] = field(factory=list)
     impossible: Counter[Network] = field(factory=Counter)
     unjudged: Counter[str] = field(factory=Counter)
     sightings: list[str] = field(factory=list)
@@ -62,6 +71,15 @@ class Tally:
     bans: dict[Network, Ban] = field(factory=dict)
     withheld: dict[Network, Ban] = field(factory=dict)
     new: int = 0
+
+    def doubt(self, message: Doubted) -> None:
+        """Count a message that is not believed, or not yet."""
+        if message.waits_in is None:
+            self.unconfirmed += message.offence.count
+        else:
+            self.waiting += message.offence.count
+        if len(self.doubted) < SHOWN:
+            self.doubted.append(message)
 
     def notes(self) -> Iterator[str]:
         """Yield what is to be said of records that nobody can be banned for."""
@@ -82,6 +100,9 @@ class Tally:
             known=self.known,
             outbound=self.outbound,
             undated=self.undated,
+            unconfirmed=self.unconfirmed,
+            waiting=self.waiting,
+            doubted=tuple(self.doubted),
             sightings=tuple(self.sightings),
             examples=tuple(self.examples),
             bans=tuple(self.bans.values()),

@@ -22,6 +22,7 @@ from reconciler.store.store import Store
 
 if TYPE_CHECKING:
     from reconciler.passes.closing import ClosingResult
+    from reconciler.passes.confirming import Confirming
     from reconciler.passes.reading import Reading
 
 
@@ -51,6 +52,7 @@ class PassResult:
     stored bans that are not enforced, ``protected`` is what is never dropped besides the whitelist.
     ``doubt`` tells why the clock is not believed. ``unwritten`` is why something was not stored
     that should have been, and is empty otherwise. ``closing`` tells which connections were closed.
+    ``silenced`` are rules that ban nobody any more, of which no pass has told before.
     """
 
     now: int
@@ -63,6 +65,7 @@ class PassResult:
     damage: list[str] = field(factory=list)
     unwritten: str = ""
     closing: "ClosingResult | None" = None
+    silenced: list[str] = field(factory=list)
 
     @property
     def failed(self) -> bool:
@@ -103,6 +106,7 @@ class Pass:
         ended = self._settle()
         protected = self._protection()
         readings = self._scan(protected) if self.sources else []
+        silenced = self._silenced() if self.sources else []
         outcomes: list[Outcome] = []
         refused = NotEnforced()
         closing = None
@@ -129,6 +133,7 @@ class Pass:
             damage=self.store.damage,
             unwritten=self._unwritten,
             closing=closing,
+            silenced=silenced,
         )
 
     def prepare(self) -> Prepared:
@@ -234,8 +239,38 @@ class Pass:
             timeout=config.treason.pass_timeout,
             clock=self.clock,
             enforced=bool(self.backends),
+            confirming=self._confirming(),
         )
         return list(scanner.scan(self.sources))
+
+    def _silenced(self) -> list[str]:
+        """Return which rules ban nobody any more, once: an older configuration has them."""
+        rules = self.setup.silenced()
+        if not rules:
+            return []
+        untold = self.store.attempt_to_read(partial(self.store.unconfirmed.untold, rules)) or []
+        if self.options.write and untold:
+            self.store.attempt(partial(self.store.unconfirmed.tell, untold))
+        return untold
+
+    def _confirming(self) -> "Confirming | None":
+        """Return what confirms messages, where some source's are to be."""
+        from reconciler.passes.confirming import Confirming  # noqa: PLC0415 - as above
+
+        mode, live = self.setup.config.trust.confirm, self.setup.live(self.sources)
+        if not live:
+            return None
+        witness, judging = self.setup.witness()
+        return Confirming(
+            store=self.store,
+            policy=self.setup.config.policy,
+            rules=self.setup.rules,
+            now=self.now,
+            live=live,
+            mode=mode,
+            make_witness=witness,
+            judging=judging,
+        )
 
     @property
     def _unwritten(self) -> str:

@@ -22,6 +22,7 @@ from reconciler.lines import counted, first_few
 from reconciler.log import Log
 from reconciler.model import Ban, Offence
 from reconciler.networks import NOTHING, Networks, covered
+from reconciler.passes.confirming import Confirming
 from reconciler.passes.counting import Counting, guessed
 from reconciler.passes.reading import SHOWN, Reading, Tally
 from reconciler.passes.recognise import Recognition
@@ -40,7 +41,7 @@ class Scanner:
     refused as a whole, and read again next time. ``exempt`` (collapsed) are never dropped.
     ``timeout`` are the seconds that one source may take. Times that a ``clock`` in doubt told are
     not believed. Where nothing can be stored, and what the sources bring is ``enforced`` in this
-    pass, it is decided on as without ``write``.
+    pass, it is decided on as without ``write``. Without ``confirming`` every message is believed.
     """
 
     store: Store
@@ -54,6 +55,7 @@ class Scanner:
     timeout: float | None = None
     clock: Clock = SURE
     enforced: bool = False
+    confirming: Confirming | None = None
     _counting: Counting = field(init=False)
     _made: int = field(default=0, init=False)
 
@@ -90,6 +92,8 @@ class Scanner:
     def _give_up(self) -> None:
         """Write no more, where something that a pass can spare could not be written."""
         self.write = self.write and not (self.enforced and self.store.unwritten)
+        if self.confirming is not None:
+            self.confirming.write = self.write
 
     def _read_once(self, name: str, make: Callable[[], Source], run: Run) -> Reading:
         """Read a source, in batches: however much it brings, no more than one is held."""
@@ -109,9 +113,9 @@ class Scanner:
         before = dict(self._counting.bans)
         try:
             with self.store.transaction() if self.write else nullcontext():
-                while batch:
-                    self._take(name, batch, tally)
-                    batch = more()
+                self._take(name, batch, tally, partial(self._sifted, name, tally, run, first=True))
+                while batch := more() if batch else batch:
+                    self._take(name, batch, tally, partial(self._sifted, name, tally, run))
                 notes = (*run(partial(_notes, name, source)), *tally.notes())
                 if self.write:
                     self.store.cursors.move(name, run(source.cursor))
@@ -129,20 +133,16 @@ class Scanner:
         named = (each for each in self.rules if each.name == rule)
         return not self.policy.observes and any(not each.report_only for each in named)
 
-    def _take(self, name: str, offences: list[Offence], tally: "Tally") -> None:
+    def _take(
+        self,
+        name: str,
+        offences: list[Offence],
+        tally: "Tally",
+        sift: Callable[[list[Offence]], list[Offence]],
+    ) -> None:
         """Decide on offences of a source, and store them with the bans that follow."""
-        fresh = self._counting.unknown(name, offences)
-        counted = sum(offence.count for offence in fresh)
-        tally.offences += counted
-        told = [offence.time is not None for offence in fresh]
-        fresh = guessed([self._believed(offence) for offence in fresh], self.now)
-        tally.undated += sum(
-            o.count
-            for o, dated in zip(fresh, told, strict=True)
-            if not dated and o.when(self.now) == self.now
-        )
-        if len(fresh) < len(offences):
-            tally.known += sum(offence.count for offence in offences) - counted
+        fresh = sift(self._fresh(name, offences, tally))
+        tally.offences += sum(offence.count for offence in fresh)
         only = {rule.name for rule in self.rules if rule.report_only}
         reported = [offence for offence in fresh if offence.rule in only] if only else []
         tally.reported += sum(offence.count for offence in reported)
@@ -159,10 +159,37 @@ class Scanner:
         for ban in bans:
             _log.debug("%s: ban %s until %s: %s", name, ban.network, ban.until, ban.reason)
         if self.write:
-            closings = expected((o for o in fresh if o.rule not in only), bans, self.now)
+            binding = [offence for offence in fresh if offence.rule not in only]
+            closings = expected(binding, bans, self.now, self.policy)
             self.store.add_batch(name, fresh, bans, self.now, closings)
         else:
             self._counting.keep(name, fresh)
+
+    def _fresh(self, name: str, offences: list[Offence], tally: "Tally") -> list[Offence]:
+        """Return the offences that were not counted already, with the times that are believed."""
+        fresh = self._counting.unknown(name, offences)
+        if len(fresh) < len(offences):
+            counted = sum(offence.count for offence in fresh)
+            tally.known += sum(offence.count for offence in offences) - counted
+        told = [offence.time is not None for offence in fresh]
+        fresh = guessed([self._believed(offence) for offence in fresh], self.now)
+        tally.undated += sum(
+            o.count
+            for o, dated in zip(fresh, told, strict=True)
+            if not dated and o.when(self.now) == self.now
+        )
+        return fresh
+
+    def _sifted(
+        self, name: str, tally: "Tally", run: Run, offences: list[Offence], *, first: bool = False
+    ) -> list[Offence]:
+        """Return what is confirmed of the offences, if they are to be."""
+        if self.confirming is None:
+            return offences
+        found = self.confirming.sift(name, offences, tally, run, first=first)
+        if not self.write:
+            self._counting.notice(name, self.confirming.left)
+        return found
 
     def _withhold(self, name: str, fresh: list[Offence], bans: list[Ban], tally: "Tally") -> None:
         """Store the bans that are not made, and the offences."""

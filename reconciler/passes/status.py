@@ -9,15 +9,18 @@ from attrs import evolve, frozen
 
 from reconciler.host import kernel_message
 from reconciler.interfaces import Source
+from reconciler.passes import confirmable
 from reconciler.passes.enforce import Outcome, enforce
 from reconciler.passes.run import Pass
 from reconciler.passes.silence import silent
 from reconciler.store.bans import NotEnforced
 from reconciler.store.store import Counts
+from reconciler.store.unconfirmed import Doubted
 from reconciler.store.withheld import WithheldBan
 
 _LATEST: Final = 10
-"""Withheld bans that are named; `treason list --observed-only` lists all."""
+"""Withheld bans, and unconfirmed messages, that are named; `treason list --observed-only` and
+`treason history` tell more."""
 
 _OF_THIS_MACHINE: Final = ("kmsg", "journal", "dmesg")
 """Sources that read what the running kernel says."""
@@ -30,7 +33,8 @@ class Status:
     ``damage`` is what of the database cannot be read. ``exists`` says whether there is a database.
     ``refused`` are stored bans that are not enforced, ``desired`` networks that are to be dropped.
     ``clock`` tells why it is not believed. ``mode`` is that of the policy, ``withheld`` are the
-    latest of the bans that were not made because of it.
+    latest of the bans that were not made because of it. ``doubted`` are the latest messages that
+    nothing confirmed, ``confirming`` tells what people should know of that.
     """
 
     database: Path
@@ -48,6 +52,8 @@ class Status:
     outcomes: tuple[Outcome, ...]
     damage: tuple[str, ...] = ()
     advice: str = ""
+    doubted: tuple[Doubted, ...] = ()
+    confirming: tuple[str, ...] = ()
 
 
 def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
@@ -73,6 +79,8 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
         outcomes=tuple(outcomes),
         damage=tuple(check.store.damage),
         advice=_advice(check.setup.config.treason.sources),
+        doubted=tuple(check.store.unconfirmed.latest(_LATEST)),
+        confirming=tuple(confirmable.remarks(check.setup)),
     )
 
 

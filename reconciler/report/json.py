@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.planning.whitelist import Exemption
     from reconciler.store.bans import InvalidRow
     from reconciler.store.history import Event
+    from reconciler.store.unconfirmed import Doubted
     from reconciler.store.withheld import WithheldBan
 
 FORMAT_VERSION: Final = 1
@@ -37,6 +38,7 @@ def reconciled(result: PassResult, *, check: bool) -> dict[str, Any]:
         "check": check,
         "result": "error" if result.failed else "drift" if result.drifted else good,
         "sources": readings(result.readings),
+        "silenced": result.silenced,
         "ended": result.ended,
         "clock": result.doubt or None,
         "backends": outcomes(result.outcomes),
@@ -58,6 +60,7 @@ def scanned(result: PassResult) -> dict[str, Any]:
     """Return what a pass over sources alone found and stored."""
     return {
         "sources": readings(result.readings),
+        "silenced": result.silenced,
         "ended": result.ended,
         "clock": result.doubt or None,
         "damage": result.damage,
@@ -76,6 +79,9 @@ def readings(readings: Iterable[Reading]) -> list[dict[str, Any]]:
             "known": reading.known,
             "outbound": reading.outbound,
             "undated": reading.undated,
+            "unconfirmed": reading.unconfirmed,
+            "waiting": reading.waiting,
+            "doubted": doubted(reading.doubted),
             "bans": [str(ban.network) for ban in reading.bans],
             "new": reading.new,
             "withheld": [str(ban.network) for ban in reading.withheld],
@@ -83,6 +89,24 @@ def readings(readings: Iterable[Reading]) -> list[dict[str, Any]]:
             "error": reading.error or None,
         }
         for reading in readings
+    ]
+
+
+def doubted(messages: Iterable[Doubted]) -> list[dict[str, Any]]:
+    """List messages that are not believed, or not yet."""
+    return [
+        {
+            "source": each.source,
+            "rule": each.offence.rule,
+            "network": str(each.offence.address),
+            "peer_port": each.offence.peer_port,
+            "local_port": each.offence.local_port,
+            "time": iso(each.time),
+            "waiting": each.waits_in is not None,
+            "evidence": each.offence.evidence,
+            "why": each.why,
+        }
+        for each in messages
     ]
 
 
@@ -175,6 +199,11 @@ def status(found: Status) -> dict[str, Any]:
         },
         "offences": found.counts.offences,
         "last_offence": iso(found.counts.last_offence),
+        "unconfirmed": {
+            "number": found.counts.unconfirmed,
+            "latest": doubted(found.doubted),
+        },
+        "confirming": list(found.confirming),
         "whitelisted": found.whitelisted,
         "protected": found.protected,
         "desired": found.desired,

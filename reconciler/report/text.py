@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.planning.whitelist import Exemption
     from reconciler.store.bans import InvalidRow, NotEnforced
     from reconciler.store.history import Event
+    from reconciler.store.unconfirmed import Doubted
     from reconciler.store.withheld import WithheldBan
 
 _SHOWN: Final = 20
@@ -40,6 +41,8 @@ def readings(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterato
             (reading.known, "already counted"),
             (reading.outbound, "to a port nothing listens on"),
             (reading.undated, "counted as now"),
+            (reading.unconfirmed, "unconfirmed"),
+            (reading.waiting, "waiting to be confirmed"),
         )
         yield ", ".join(
             (
@@ -62,10 +65,16 @@ def readings(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterato
         if verbose:
             yield from (f"  report-only: {plain(text)}" for text in reading.sightings)
             yield from (f"  not from the kernel: {plain(x)}" for x in reading.examples)
+            yield from (f"  {_doubt(each)}" for each in reading.doubted)
             for what, bans in (("banned", reading.bans), ("would be banned:", reading.withheld)):
                 for ban in bans:
                     end = "permanently" if ban.until is None else f"until {ahead(ban.until, now)}"
                     yield f"  {what} {ban.network} {end}: {plain(ban.reason)}"
+
+
+def _doubt(message: Doubted) -> str:
+    state = "waiting" if message.waits_in else "unconfirmed"
+    return f"{state}: {plain(message.offence.evidence)}: {plain(message.why)}"
 
 
 def ended(networks: Sequence[str], *, verbose: bool) -> Iterator[str]:
@@ -224,6 +233,15 @@ def _observed(found: Status) -> str:
     return f"{mode}; {counted(number, 'network')} {while_}: {some}\n{_OBSERVED}"
 
 
+def _unconfirmed(found: Status) -> Iterator[tuple[str, str]]:
+    """Yield the messages that nothing confirms, with their evidence, and what there is to know."""
+    if number := found.counts.unconfirmed:
+        last = iso(found.doubted[0].time) if found.doubted else ""
+        some = "".join(f"\n{_doubt(each)}" for each in found.doubted)
+        yield "unconfirmed", f"{counted(number, 'message')}, the last at {last}{some}"
+    yield from (("confirming", plain(line)) for line in found.confirming)
+
+
 def status(found: Status) -> Iterator[str]:
     """Yield how things stand."""
     from reconciler.host import kernel_message  # noqa: PLC0415 - no other command needs it
@@ -238,6 +256,7 @@ def status(found: Status) -> Iterator[str]:
         ("bans", bans),
         *([("observed", line)] if (line := _observed(found)) else []),
         ("offences", (f"{counts.offences:,}{last}" if counts.offences else "none yet")),
+        *_unconfirmed(found),
         ("exempt", f"{found.whitelisted:,} whitelisted, {found.protected:,} protected"),
         ("to drop", counted(found.desired, "network")),
         ("sources read", ", ".join(counts.sources) or "none yet"),

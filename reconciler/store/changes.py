@@ -1,6 +1,6 @@
 """What each backend was last known to hold, and the bans that have changed since.
 
-The database notes every change of a ban by itself (`reconciler.store.migrations`), so also those
+The database notes every change of a ban by itself (`reconciler.store.schema`), so also those
 that another program makes. Asking costs as much as there are changes, however many bans there are.
 """
 
@@ -11,7 +11,7 @@ from attrs import astuple, frozen
 
 from reconciler.network import Network
 from reconciler.store.database import Database
-from reconciler.store.migrations import TRIGGERS
+from reconciler.store.schema import TRIGGERS
 
 KEPT: Final = 20_000
 """Changes that are kept; with more of them reading everything is faster."""

@@ -1,6 +1,7 @@
 """The history: what was banned, unbanned and expired, and what follows from that."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from attrs import frozen
 
@@ -8,6 +9,9 @@ from reconciler import lines
 from reconciler.network import Network
 from reconciler.networks import Networks
 from reconciler.store.database import Database, texts
+
+_FEW: Final = 10
+"""Messages without confirmation that stand between the events of all networks."""
 
 
 @frozen
@@ -29,18 +33,25 @@ class History:
     def latest(self, network: Network | None, limit: int) -> list[Event]:
         """Return the last events, of all networks or of one, the latest first.
 
-        What was closed stands behind the event that was the last one then.
+        What was closed, and what nobody confirmed, stands behind the event that was the last one
+        then. Of all networks no more than a few lines of the latter: anybody can cause them.
         """
         rows = self._database.rows(
             "SELECT time, action, network, reason FROM ("
-            " SELECT * FROM (SELECT id AS event, 0 AS nth, time, action, network, reason"
-            " FROM history WHERE ?1 IS NULL OR network = ?1 ORDER BY id DESC LIMIT ?2)"
-            " UNION ALL SELECT * FROM (SELECT event, id, time, 'close', network, reason"
-            " FROM closed WHERE ?1 IS NULL OR network = ?1 ORDER BY id DESC LIMIT ?2)"
-            ") ORDER BY event DESC, nth DESC LIMIT ?2",
-            (None if network is None else str(network), limit),
+            " SELECT * FROM (SELECT id AS event, 0 AS kind, 0 AS nth, time, action, network, reason"
+            " FROM history WHERE ?1 IS NULL OR network = ?1 ORDER BY id DESC LIMIT ?3)"
+            " UNION ALL SELECT * FROM (SELECT event, 1, id, time, 'close', network, reason"
+            " FROM closed WHERE ?1 IS NULL OR network = ?1 ORDER BY id DESC LIMIT ?3)"
+            " UNION ALL SELECT * FROM (SELECT event, 2, id, time,"
+            " iif(waits_in IS NULL, 'unconfirmed', 'waiting'), key, why || ': ' || evidence"
+            " FROM unconfirmed WHERE ?2 IS NULL OR key = ?2"
+            " ORDER BY id DESC LIMIT iif(?2 IS NULL, min(?3, ?4), ?3))"
+            ") ORDER BY event DESC, kind DESC, nth DESC LIMIT ?3",
+            (*((None, None) if network is None else (str(network), network.key)), limit, _FEW),
         )
-        return [Event(*row) for row in rows]
+        return [
+            Event(time, action, _text(network), reason) for time, action, network, reason in rows
+        ]
 
     def last_events(self, now: int) -> tuple[Networks, Networks]:
         """Return the networks that were lifted last, and those that were banned last."""
@@ -99,3 +110,7 @@ class History:
             (banned,),
         )
         return lines.read(network for (network,) in rows)[0]
+
+
+def _text(network: str | bytes) -> str:
+    return str(Network.of_key(network)) if isinstance(network, bytes) else network

@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import frozen
 
-from reconciler.model import Offence
+from reconciler.model import Connection, Offence
 from reconciler.network import Network
 from reconciler.store.database import Database
 
@@ -118,6 +118,23 @@ class Offences:
                 (network.key, Network(network.end).key, since, until, MOST_OF_ONE),
             )
         ]
+
+    def of_connections(
+        self, connections: Iterable[Connection], since: float, until: float
+    ) -> dict[Connection, list[tuple[str, str | None, float]]]:
+        """Return rule, source and time of what is stored of these, within these times."""
+        found: dict[Connection, list[tuple[str, str | None, float]]] = {}
+        if not self._database.rows("SELECT 1 FROM offences LIMIT 1"):
+            return found
+        query = (
+            "SELECT rule, source, time FROM offences WHERE key = ? AND time BETWEEN ? AND ?"
+            " AND peer_port = ? AND local_port = ?"
+        )
+        for each in connections:
+            values = (each.peer.key, since, until, each.peer_port, each.local_port)
+            if rows := self._database.rows(query, values):
+                found[each] = rows
+        return found
 
     def stored(self, offences: Iterable[Offence]) -> dict[tuple[int, str], list[Sighting]]:
         """Return where and when records with the stamps of these were seen before."""

@@ -16,8 +16,9 @@ from urllib.parse import quote
 from reconciler.errors import StoreError
 from reconciler.store import image
 from reconciler.store.adoption import APPLICATION_ID, adoptable, collisions
-from reconciler.store.migrations import IDENTIFIED, NAMES, VERSION, migrate, recognise
+from reconciler.store.migrations import migrate, recognise
 from reconciler.store.refusals import as_store_error
+from reconciler.store.schema import IDENTIFIED, NAMES, VERSION
 
 
 def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:

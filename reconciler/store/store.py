@@ -26,6 +26,7 @@ from reconciler.store.offences import Offences
 from reconciler.store.opening import connect, connect_to_enforce
 from reconciler.store.refusals import is_damage
 from reconciler.store.suspects import Suspects
+from reconciler.store.unconfirmed import Unconfirmed
 from reconciler.store.whitelists import Whitelists
 from reconciler.store.withheld import Withheld
 
@@ -36,7 +37,10 @@ _DAY: Final = 86400
 
 @frozen
 class Counts:
-    """How much is stored; ``last_offence`` is in epoch seconds, ``sources`` have a cursor."""
+    """How much is stored; ``last_offence`` is in epoch seconds, ``sources`` have a cursor.
+
+    ``unconfirmed`` counts messages, also those that wait.
+    """
 
     permanent: int
     temporary: int
@@ -44,6 +48,7 @@ class Counts:
     last_offence: float | None
     sources: tuple[str, ...] = ()
     withheld: int = 0
+    unconfirmed: int = 0
 
 
 class Store:
@@ -71,6 +76,7 @@ class Store:
         self.marks = Marks(database)
         self.integrity = Integrity(database, self.bans)
         self.suspects = Suspects(database)
+        self.unconfirmed = Unconfirmed(database)
         self.whitelists = Whitelists(database)
         self._pruned = False
 
@@ -157,12 +163,13 @@ class Store:
             "SELECT (SELECT max(time) FROM prunings),"
             " EXISTS (SELECT 1 FROM offences UNION ALL SELECT 1 FROM history"
             " UNION ALL SELECT 1 FROM withheld UNION ALL SELECT 1 FROM closed"
-            " UNION ALL SELECT 1 FROM closings)"
+            " UNION ALL SELECT 1 FROM closings UNION ALL SELECT 1 FROM unconfirmed)"
         )
         if not some or (last is not None and last <= now < last + _DAY):
             return
         with self._database.transaction():
             self.offences.prune(now - offences, now - max(offences, history))
+            self.unconfirmed.prune(now - offences)
             carried = self.carried.everywhere(configured, now - history)
             self.history.prune(now - history, carried)
             self.carried.lower()
@@ -180,8 +187,15 @@ class Store:
             " (SELECT count(*) FROM offences), (SELECT max(time) FROM offences)",
             (now,),
         )
-        sources, withheld = self.cursors.sources(), self.withheld.number(now)
-        return Counts(permanent, temporary, offences, last, sources=sources, withheld=withheld)
+        return Counts(
+            permanent,
+            temporary,
+            offences,
+            last,
+            sources=self.cursors.sources(),
+            withheld=self.withheld.number(now),
+            unconfirmed=self.unconfirmed.number(),
+        )
 
 
 @contextmanager

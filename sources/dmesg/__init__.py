@@ -13,4 +13,6 @@ def _made(settings: object) -> Source:
 def treason_sources() -> list[SourcePlugin]:
     """Return the source ``dmesg``."""
     needs = Needs(runs=("dmesg",))
-    return [SourcePlugin("dmesg", _made, capabilities=("CAP_SYSLOG",), needs=lambda _: needs)]
+    return [
+        SourcePlugin("dmesg", _made, capabilities=("CAP_SYSLOG",), needs=lambda _: needs, live=True)
+    ]

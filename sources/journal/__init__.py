@@ -28,6 +28,6 @@ def treason_sources() -> list[SourcePlugin]:
     return [
         SourcePlugin(
             "journal", _made, Settings, argument="directory", groups=("systemd-journal",),
-            needs=_needs,
+            needs=_needs, live=True,
         )
     ]  # fmt: skip

@@ -39,7 +39,11 @@ def _make(settings: Settings) -> Source:
     return SocketsSource(settings)
 
 
+def _needs(_settings: Settings) -> Needs:
+    return Needs(loopback=True)
+
+
 @hookimpl
 def treason_sources() -> list[SourcePlugin]:
     """Return the source ``sockets``."""
-    return [SourcePlugin("sockets", _make, Settings, needs=lambda _settings: Needs(loopback=True))]
+    return [SourcePlugin("sockets", _make, Settings, needs=_needs, witness=True)]

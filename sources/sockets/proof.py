@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from reconciler import Network, SourceUnreadable
-from reconciler.netlink import LISTEN, NetlinkError, Sockets, TcpSocket
+from reconciler.netlink import HOLDING, LISTEN, NetlinkError, Sockets, TcpSocket
 
 _LOOPBACK: Final = Network.parse("127.0.0.1")
 _FREEBIND: Final = 15  # IP_FREEBIND, linux/in.h: the address need not be there
@@ -16,6 +16,9 @@ _OTHER_PORTS: Final = range(65535, 1023, -1)
 _MODULES: Final = (
     "load the modules: modprobe -a inet_diag tcp_diag; where there are none, leave the source out"
 )
+
+
+_BLIND: Final = f"Linux {os.uname().release} does not tell the window of a peer; 5.4 is needed"
 
 
 @contextmanager
@@ -49,6 +52,18 @@ def proved(sockets: Sockets) -> None:
     _check(listed, found)
 
 
+def blindness(sockets: Sockets) -> str | None:
+    """Return why nobody's window is ever told; None where it is, or where nothing tells.
+
+    It makes no socket, which a service may not. Where the module is missing, a dump says so.
+    """
+    for states in ((LISTEN,), HOLDING):
+        listed = [*sockets.dump(states=states)]
+        if listed:
+            return _BLIND if listed[0].window is None else None
+    return None
+
+
 def _listening(own: socket.socket) -> int:
     """Listen on any port that is free, also where those that the kernel gives are used up."""
     for port in (0, *_OTHER_PORTS):
@@ -70,7 +85,4 @@ def _check(listed: list[TcpSocket], found: TcpSocket | None) -> None:
             f"the kernel does not tell of TCP sockets: one of our own was not found {how}", _MODULES
         )
     if found.window is None:
-        raise SourceUnreadable(
-            f"Linux {os.uname().release} does not tell the window of a peer; 5.4 is needed",
-            "use the source kmsg, and: treason init --kernel-message",
-        )
+        raise SourceUnreadable(_BLIND, "use the source kmsg, and: treason init --kernel-message")

@@ -8,10 +8,20 @@ from typing import Final
 
 from attrs import define, evolve, field
 
-from reconciler import Judgement, NearMiss, Network, Record, Suspect, netlink
+from reconciler import (
+    Connection,
+    Judgement,
+    NearMiss,
+    Network,
+    Record,
+    Seen,
+    Suspect,
+    Testimony,
+    netlink,
+)
 from reconciler.netlink import PERSIST, RETRANSMIT, Sockets, TcpSocket
-from sources.sockets import Settings, signs
-from sources.sockets.proof import proved, readable
+from sources.sockets import Settings, signs, witness
+from sources.sockets.proof import blindness, proved, readable
 
 RULE: Final = "zero-window"
 IN_COMPANY: Final = "zero-window-in-company"
@@ -30,6 +40,13 @@ _ANEW: Final = 3600
 
 _LONG: Final = 30
 """Times ``lasting`` for which a closed window without anything in flight is suspicious."""
+
+
+_NONE: Final = Testimony(Seen.NOTHING, "this machine has no such connection")
+_NOT_SO: Final = Testimony(Seen.OPEN, "the connection shows no attack now")
+_IN_COMPANY_WHY: Final = "most of the other connections of this peer are healthy"
+_ORDER: Final = (Seen.SHOWN, Seen.OPEN, Seen.NOTHING)
+"""Of several sockets, the one that shows most is told of."""
 
 
 @define(eq=False)
@@ -66,6 +83,45 @@ class SocketsSource:
             sockets = self.open_sockets()
             proved(sockets)
             yield from self._judged(sockets, self._looked(sockets))
+
+    def confirm(self, connections: Collection[Connection]) -> dict[Connection, Testimony]:
+        """Look twice at the sockets of these connections, on any port. Raise `SourceUnreadable`."""
+        with readable():
+            sockets = self.open_sockets()
+            there = witness.found(sockets, connections, self.own())
+            over = [(one, RULE) for each in there.values() for one in each if one.is_over]
+            told = self._testimonies(sockets, self._twice(sockets, over) if over else [])
+        testimonies = dict.fromkeys(connections, _NONE)
+        for each, socks in there.items():
+            every = [told.get(one.identity, _NOT_SO) for one in socks]
+            testimonies[each] = min(every, key=lambda testimony: _ORDER.index(testimony.seen))
+        return testimonies
+
+    def blindness(self) -> str | None:
+        """Return that this kernel tells no windows; None where it does."""
+        with readable():
+            return blindness(self.open_sockets())
+
+    def _testimonies(
+        self, sockets: Sockets, looked: Iterable[tuple[TcpSocket, Suspect]]
+    ) -> dict[bytes, Testimony]:
+        """Return what is to be said of sockets that were found so twice."""
+        told: dict[bytes, Testimony] = {}
+        lasted: dict[bytes, Network] = {}
+        for one, suspect in looked:
+            seconds = max(self.uptime() - suspect.since, one.waited)
+            why = self._open(one, suspect, seconds)
+            told[one.identity] = Testimony(Seen.OPEN, why)
+            if not why:
+                lasted[one.identity] = one.peer
+                told[one.identity] = Testimony(Seen.SHOWN, signs.told(one, seconds))
+        if not lasted:
+            return told
+        peers = {*lasted.values()}
+        bad = Counter(one.peer for one in sockets.dump(peers=peers) if one.is_over)
+        company = self._company(sockets, {peer for peer in peers if bad[peer] < _MANY})
+        spared = Testimony(Seen.NOTHING, _IN_COMPANY_WHY)
+        return told | {each: spared for each, peer in lasted.items() if peer in company}
 
     def cursor(self) -> str | None:
         """Return the id of the boot, once."""
@@ -111,8 +167,12 @@ class SocketsSource:
         if self.settings.sockstress:
             found = self._found(sockets, PERSIST)
             first += [(one, SOCKSTRESS) for one in found if signs.stalled(one)]
-        if not first:
-            return []
+        return self._twice(sockets, first) if first else []
+
+    def _twice(
+        self, sockets: Sockets, first: Iterable[tuple[TcpSocket, str]]
+    ) -> list[tuple[TcpSocket, Suspect]]:
+        """Look again at what a look has found; return what is so still."""
         seen, own = self.uptime(), frozenset(self.own())
         self.pause(_APART)
         twice = []
@@ -174,17 +234,21 @@ class SocketsSource:
 
     def _has_lasted(self, one: TcpSocket, suspect: Suspect, seconds: float) -> bool:
         """Whether it was seen often enough, and long enough; nothing is judged twice."""
+        why = self._open(one, suspect, seconds)
+        if why:
+            self._miss(suspect.rule, one, why)
+        return not why
+
+    def _open(self, one: TcpSocket, suspect: Suspect, seconds: float) -> str:
+        """Return why it is not judged now; empty where it is."""
         lasting = self.settings.lasting.total_seconds() * (1 if suspect.rule == RULE else _LONG)
         if suspect.judged:
-            self._miss(suspect.rule, one, "it was judged in an earlier pass, which counts")
-            return False
+            return "it was judged in an earlier pass, which counts"
         if seconds < lasting:
-            self._miss(suspect.rule, one, f"seen for {seconds:.0f} s; it takes {lasting:.0f} s")
-            return False
+            return f"seen for {seconds:.0f} s; it takes {lasting:.0f} s"
         if suspect.looks < _LOOKS and one.waited < lasting:
-            self._miss(suspect.rule, one, "seen in this pass alone; the next one decides")
-            return False
-        return True
+            return "seen in this pass alone; the next one decides"
+        return ""
 
     def _company(self, sockets: Sockets, peers: Collection[Network]) -> dict[Network, int]:
         """Return which of the peers have more healthy connections than others, and how many all."""

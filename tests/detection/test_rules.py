@@ -259,7 +259,7 @@ def test_a_wrong_prefix_is_refused(text: str, said: str) -> None:
 
 def test_a_doubtful_pattern_is_allowed_and_told_of(place: Place) -> None:
     """With -v: what is slow, and what is easily forged."""
-    place.configure("[[rule]]\nname = 'odd'\npattern = '.*(?P<address>\\S+)'\n")
+    place.configure("[[rule]]\nname = 'odd'\nconfirm = 'none'\npattern = '.*(?P<address>\\S+)'\n")
     assert place.treason("config", "check").out == f"{place.config}: OK\n"
     said = place.treason("config", "check", "-v")
     assert said.code == 0

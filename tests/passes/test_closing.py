@@ -148,7 +148,9 @@ def test_a_peer_that_was_spared_loses_its_bad_connections_only(
     for port, behave in enumerate([shrinking(), shrinking(window=1), dead, slow, healthy]):
         connect(peers, A, 1 + port, behave)
     until(lambda: len([one for one in held(A) if one.backoff >= 2]) >= 3)
-    closings = expected([Offence(Network.parse(A), "zero-window-in-company", "", True)], [], NOW)
+    closings = expected(
+        [Offence(Network.parse(A), "zero-window-in-company", "", True)], [], NOW, Policy()
+    )
     store.closings.expect(closings)
     assert [each.connections for each in close(store, closings, versions=()).closed] == [2]
     assert sorted(one.peer_port for one in held(A)) == [3, 4, 5]
@@ -470,7 +472,7 @@ def test_only_rules_that_sockets_can_confirm_close_anything() -> None:
     """Bans by hand and by an administrator's own rules leave connections to themselves."""
     address = Network.parse(A)
     grounds = {
-        rule: [each.ground for each in expected([], [Ban(address, NOW, None, rule)], NOW)]
+        rule: [each.ground for each in expected([], [Ban(address, NOW, None, rule)], NOW, Policy())]
         for rule in ("zero-window", "sockstress", "probing-zero-window", "trap", "manual", "badips")
     }
     assert grounds == {

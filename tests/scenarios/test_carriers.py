@@ -19,6 +19,7 @@ RULE = r"""
 [[rule]]
 name = "martian"
 pattern = 'IPv4: martian source \S+ from (?P<address>\S+), on dev \S+'
+confirm = "never"
 """
 PEER = "198.51.100.78"
 WAIT = 20

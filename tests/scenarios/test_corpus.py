@@ -110,7 +110,8 @@ def banned(place: Place, *arguments: str) -> list[str]:
 @pytest.fixture
 def place(place: Place) -> Place:
     """A place whose backend is a file."""
-    place.configure("[source.file]\ntrusted = true", main=f'backends = ["file:{place.path}/list"]')
+    text = '[source.file]\ntrusted = true\n[trust]\nconfirm = "never"'  # see test_believing.py
+    place.configure(text, main=f'backends = ["file:{place.path}/list"]')
     return place
 
 

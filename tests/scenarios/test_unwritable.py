@@ -14,6 +14,7 @@ from harness import REAL_ROOT, Place
 from reconciler.execute import run
 from reconciler.store import migrations
 from reconciler.store.adoption import APPLICATION_ID
+from reconciler.store.schema import STEPS
 
 pytestmark = pytest.mark.skipif(not REAL_ROOT, reason="mounting a small file system needs root")
 
@@ -149,7 +150,7 @@ def test_an_older_schema_that_cannot_be_migrated(
     with closing(sqlite3.connect(disk.database, isolation_level=None)) as old:
         old.create_function("network_key", 1, migrations.key_of, deterministic=True)
         if schema:
-            for step in migrations._STEPS[:schema]:  # noqa: SLF001 - a schema from before
+            for step in STEPS[:schema]:  # a schema from before
                 for statement in step:
                     old.execute(statement)
             old.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -15,9 +15,9 @@ from reconciler import Network, Networks
 from reconciler.errors import StoreError
 from reconciler.execute import run
 from reconciler.model import Ban
-from reconciler.store import migrations
 from reconciler.store.adoption import APPLICATION_ID
 from reconciler.store.opening import connect
+from reconciler.store.schema import STEPS
 from reconciler.store.store import open_store, open_to_enforce
 
 
@@ -493,7 +493,7 @@ def test_other_spellings_in_an_older_schema_are_tidied_after_its_migration(tmp_p
     """What came through badips just before can be lifted by its network; junk stops nothing."""
     path = tmp_path / "treason.db"
     with sqlite3.connect(path) as older:
-        for step in migrations._STEPS[:2]:  # noqa: SLF001 - what earlier versions wrote
+        for step in STEPS[:2]:  # what earlier versions wrote
             for statement in step:
                 older.execute(statement)
         for text in ("192.0.2.1", "::ffff:192.0.2.1", "2001:DB8::0001", "no network"):

@@ -14,12 +14,11 @@ from reconciler import Network
 from reconciler.errors import StoreError
 from reconciler.execute import run
 from reconciler.model import Ban
-from reconciler.store import migrations
-from reconciler.store.migrations import VERSION, key_of, recognise
+from reconciler.store.migrations import key_of, recognise
+from reconciler.store.schema import STEPS, VERSION
 from reconciler.store.store import open_store, open_to_enforce
 
 BAN = Ban(Network.parse("192.0.2.7"), 1, None, "manual", 'it\'s "odd"; --')
-STEPS = migrations._STEPS  # noqa: SLF001 - what each version added
 
 
 def loaded(dump: str, path: Path) -> Path:

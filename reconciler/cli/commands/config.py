@@ -44,6 +44,10 @@ def check(setup: Setup, of_units: bool) -> int:
         warn(doubt)
     wide = (whitelist.excess(network) for network in setup.whitelisted)
     show(f"note: {told}" for told in wide if told)
+    if setup.config.rule:
+        from reconciler.passes import confirmable  # noqa: PLC0415 - as above
+
+        show(f"note: {told}" for told in confirmable.of_rules(setup))
     say(f"{setup.path}: OK")
     return OK
 

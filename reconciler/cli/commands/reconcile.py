@@ -16,6 +16,7 @@ from reconciler.cli.ending import (
     scan_lines,
     warn_of,
     warn_of_open,
+    warn_of_rules,
 )
 from reconciler.cli.options import (
     backend_names,
@@ -108,6 +109,7 @@ def reconcile(
     doubt_of(result)
     warn_of(result.refused)
     warn_of_open(result)
+    warn_of_rules(result)
     emit(
         form,
         lambda: json.reconciled(result, check=check),

@@ -13,6 +13,7 @@ from reconciler.cli.ending import (
     complain_of_damage,
     doubt_of,
     scan_lines,
+    warn_of_rules,
 )
 from reconciler.cli.options import (
     examples,
@@ -56,6 +57,7 @@ def scan(
         made = Pass(current, store, clock.now, sources=sources, options=options, clock=clock)
         result = made.run()
     doubt_of(result)
+    warn_of_rules(result)
     unheard = [*_unheard(current, sources, result.readings)] if verbose() and form == "text" else []
     emit(form, lambda: json.scanned(result), chain(scan_lines(result), unheard))
     complain_of(result.readings, [], result.unwritten)

@@ -1,0 +1,298 @@
+"""Which messages of live sources are believed: those that something besides them confirms.
+
+The kernel's log has no network namespace, so any local user can make it name anybody.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Final
+
+from attrs import define, evolve, field
+
+from reconciler.config.tables import ALWAYS, AUTO
+from reconciler.detection.detect import FIREWALL, NEVER, NONE, SOCKET, ZERO_WINDOW, Rule
+from reconciler.detection.policy import Policy
+from reconciler.host import clock
+from reconciler.host.clock import Look
+from reconciler.host.deadline import Run
+from reconciler.host.forgery import HERE, Forgery
+from reconciler.interfaces import Source
+from reconciler.model import Connection, Offence, Seen
+from reconciler.passes.reading import Tally
+from reconciler.passes.witnessing import Witnessing
+from reconciler.store.store import Store
+from reconciler.store.unconfirmed import Doubted
+from reconciler.toml import duration
+
+_CLOCK: Final = 300
+"""Seconds that a stored time may lie ahead."""
+
+
+@define(eq=False, slots=False)
+class Confirming:
+    """Holds messages against what else is known, in one pass.
+
+    ``live`` names the sources whose messages are asked, ``mode`` is that of ``[trust] confirm``.
+    ``make_witness`` makes the source that looks at sockets; ``judging`` says that it is configured,
+    too, and bans by itself. ``write`` is as for the scan. What the last call of `sift` did not
+    return is ``left``.
+    """
+
+    store: Store
+    policy: Policy
+    rules: Sequence[Rule]
+    now: int
+    live: Collection[str] = ()
+    mode: str = AUTO
+    make_witness: Callable[[], Source] | None = None
+    judging: bool = False
+    write: bool = True
+    forgery: Forgery = HERE
+    look: Callable[[], Look] = clock.look
+    left: list[Offence] = field(factory=list, init=False)
+
+    def sift(
+        self, source: str, offences: list[Offence], tally: Tally, run: Run, *, first: bool
+    ) -> list[Offence]:
+        """Return what counts of the offences that a source brought, and of those that waited.
+
+        What waits, and what nobody confirms, is stored. What waited is looked at with the ``first``
+        that a source brings. ``run`` runs the witness. Raise `SourceUnreadable`.
+        """
+        self.left = []
+        if source not in self.live:
+            return self._told_first(offences, tally)
+        every = self.store.attempt_to_read(self.store.unconfirmed.waiting) or []
+        waiting = [each for each in every if first and each.source == source]
+        asked = [each for each in offences if self._way(each) != NEVER]
+        if not (waiting or asked):
+            return offences
+        messages = [*waiting, *(Doubted(each, source, self.now, "") for each in asked)]
+        self._ask([*every, *messages], run)
+        doubtful = {id(each) for each in asked}
+        others = [each for each in offences if id(each) not in doubtful]
+        return [*self._believed(messages, every, tally), *others]
+
+    def _believed(
+        self, messages: Sequence[Doubted], every: Sequence[Doubted], tally: Tally
+    ) -> list[Offence]:
+        """Judge messages, and store what became of them; return what counts."""
+        evidence = self._evidence([each.offence for each in messages])
+        sorted_ = _Sorted({_which(each) for each in every}, self.left)
+        for message in messages:
+            found = self._judged(message, evidence)
+            if isinstance(found, Doubted):
+                tally.doubt(found)
+                sorted_.doubt(message, found)
+            else:
+                tally.known += message.offence.count if found is None else 0
+                sorted_.believe(message, found)
+        if self.write:
+            with self.store.transaction():
+                self.store.unconfirmed.change(sorted_.added, sorted_.settled, sorted_.confirmed)
+                self._witnessing.keep(waits=sorted_.waits(len(every)))
+        return sorted_.believed
+
+    def _way(self, offence: Offence) -> str:
+        """Return how an offence is to be confirmed.
+
+        What no kernel wrote was let in by the configuration, and what bans nobody needs nothing.
+        """
+        rule = self._by_name.get(offence.rule)
+        if rule is None or rule.report_only or offence.judged or not offence.trusted:
+            return NEVER
+        return rule.confirm if self._is_on else NEVER
+
+    def _judged(self, message: Doubted, evidence: "Evidence") -> Offence | Doubted | None:
+        """Return the offence that counts, None if it was counted already, or what is doubted."""
+        way, offence = self._way(message.offence), message.offence
+        if doubt := self._doubt(message, way):
+            return _settled(message, doubt)
+        if way != SOCKET or offence.connection is None or self._witnessing.blindness:
+            return offence
+        earlier = {
+            rule
+            for rule, time in evidence.get(offence.connection, ())
+            if abs(time - offence.when(self.now)) <= self._window(offence)
+        }
+        if ZERO_WINDOW in earlier and self._counts_as:
+            return None
+        testimony = self._witnessing.testimony(offence.connection)
+        if testimony.seen is Seen.SHOWN or earlier:
+            return evolve(offence, rule=self._counts_as or offence.rule, shown=True)
+        if testimony.seen is Seen.OPEN:
+            return self._waiting(message, testimony.why)
+        return _settled(message, testimony.why)
+
+    def _waiting(self, message: Doubted, why: str) -> Doubted:
+        """Let a message wait, or go on, until its rule's window is over."""
+        here, window = self._here, self._window(message.offence)
+        if message.number is None:
+            return evolve(message, why=why, waits_in=here.boot, waits_until=here.uptime + window)
+        if message.waits(here.boot, here.uptime):
+            return evolve(message, why=why)
+        return _settled(
+            message, f"its connection did not show the attack within {duration.render(window)}"
+        )
+
+    def _doubt(self, message: Doubted, way: str) -> str:
+        """Return why a message cannot be confirmed, whatever sockets show; empty if it can."""
+        here, offence = self._here.boot, message.offence
+        reasons = (
+            (offence.rule not in self._by_name, "there is no such rule any more"),
+            (way == NEVER, ""),
+            (way == NONE, "nothing can confirm a message of this rule"),
+            (
+                offence.boot not in {None, here},
+                "it is of an earlier boot, of which nothing can be confirmed",
+            ),
+            (way == FIREWALL, self._of_firewall),
+            (
+                message.number is not None and message.waits_in != here,
+                "the machine was restarted before it was confirmed",
+            ),
+            (way == SOCKET and offence.connection is None, "it does not tell both ports"),
+        )
+        return next((why for holds, why in reasons if holds), "")
+
+    def _ask(self, messages: Iterable[Doubted], run: Run) -> None:
+        """Ask the witness about the connections of messages."""
+        socket = [each for each in messages if self._way(each.offence) == SOCKET]
+        told = {each.offence.connection for each in socket if not self._doubt(each, SOCKET)}
+        connections = {each for each in told if each is not None}
+        here = self._here.boot
+        self._witnessing.ask(connections, run, recall=any(m.waits_in == here for m in socket))
+
+    def _evidence(self, offences: Iterable[Offence]) -> "Evidence":
+        """Return what is stored of the connections of these, and was not settled by a lift."""
+        asked = [each for each in offences if self._way(each) == SOCKET]
+        connections = {each.connection for each in asked if each.connection is not None}
+        if not connections:
+            return {}
+        since = min(each.when(self.now) - self._window(each) for each in asked)
+        found = self.store.offences.of_connections(connections, since, self.now + _CLOCK)
+        subjects = {each: self.policy.subject(each.peer) for each in found}
+        lifts = self.store.history.lifts({*subjects.values()}, self.now) if found else {}
+        return {
+            each: [
+                (rule, time)
+                for rule, source, time in rows
+                if self._proves(rule, source) and time > lifts.get(subjects[each], 0)
+            ]
+            for each, rows in found.items()
+        }
+
+    def _proves(self, rule: str, source: str | None) -> bool:
+        """Whether a stored offence tells what sockets showed."""
+        named = self._by_name.get(rule)
+        confirmed = named is not None and named.confirm == SOCKET and source in self.live
+        return rule == ZERO_WINDOW or confirmed
+
+    def _told_first(self, offences: list[Offence], tally: Tally) -> list[Offence]:
+        """Leave out what a source judges, but a message told first, and what was banned for it."""
+        judged = [each for each in offences if each.judged and each.rule == ZERO_WINDOW]
+        if not (judged and self.live):
+            return offences
+        subjects = {self.policy.subject(each.address) for each in judged}
+        banned = {**self.store.withheld.ends(subjects, self.now)}
+        banned |= self.store.bans.ends(subjects, self.now)
+        connections = {
+            each.connection
+            for each in judged
+            if each.connection is not None and self.policy.subject(each.address) in banned
+        }
+        since = self.now - self._window(judged[0])
+        stored = self.store.offences.of_connections(connections, since, self.now + _CLOCK)
+        first = {
+            each
+            for each, rows in stored.items()
+            if any(rule == ZERO_WINDOW and source in self.live for rule, source, _ in rows)
+        }
+        known = [each for each in judged if each.connection in first]
+        tally.known += sum(each.count for each in known)
+        left = {id(each) for each in known}
+        return [each for each in offences if id(each) not in left]
+
+    def _window(self, offence: Offence) -> int:
+        rule = self._by_name.get(offence.rule)
+        return ((rule and rule.policy) or self.policy).window
+
+    @cached_property
+    def _witnessing(self) -> Witnessing:
+        return Witnessing(self.store, self.make_witness, always=self.mode == ALWAYS)
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Rule]:
+        return {rule.name: rule for rule in self.rules}
+
+    @cached_property
+    def _here(self) -> Look:
+        found = self.look()
+        return evolve(found, boot=found.boot.replace("-", ""))
+
+    @cached_property
+    def _is_on(self) -> bool:
+        """Whether anything is asked at all."""
+        return self.mode == ALWAYS or (self.mode == AUTO and not self.forgery.is_impossible())
+
+    @cached_property
+    def _of_firewall(self) -> str:
+        return self.forgery.doubt_of_firewall()
+
+    @cached_property
+    def _counts_as(self) -> str:
+        """The rule under whose policy all counts that sockets show; empty: each message's own."""
+        rule = self._by_name.get(ZERO_WINDOW)
+        return ZERO_WINDOW if self.judging and rule and not rule.report_only else ""
+
+
+Evidence = Mapping[Connection, Collection[tuple[str, float]]]
+"""What is stored of connections: rule and time of each offence that proves something."""
+
+
+@define(eq=False)
+class _Sorted:
+    """What became of messages: believed or not, stored before or not.
+
+    ``held`` are those that wait already, by rule and connection: one is enough to wait for it.
+    ``left`` are those that do not count, and were not stored before.
+    """
+
+    held: set[tuple[str, Connection | None]]
+    left: list[Offence]
+    believed: list[Offence] = field(factory=list)
+    added: list[Doubted] = field(factory=list)
+    settled: list[Doubted] = field(factory=list)
+    confirmed: list[Doubted] = field(factory=list)
+
+    def believe(self, message: Doubted, found: Offence | None) -> None:
+        """Take one that is believed; None was counted before."""
+        if message.number is not None:
+            self.confirmed.append(message)
+        elif found is None:
+            self.left.append(message.offence)
+        if found is not None:
+            self.believed.append(found)
+
+    def doubt(self, message: Doubted, found: Doubted) -> None:
+        """Take one that is not believed, or not yet."""
+        if message.number is not None:
+            self.settled += [] if found.waits_in else [found]
+            return
+        self.left.append(message.offence)
+        if found.waits_in is None or _which(found) not in self.held:
+            self.added.append(found)
+            self.held.add(_which(found))
+
+    def waits(self, before: int) -> bool:
+        """Whether any waits now, of those that waited before as well."""
+        left = before - len(self.settled) - len(self.confirmed)
+        return left > 0 or any(each.waits_in for each in self.added)
+
+
+def _which(message: Doubted) -> tuple[str, Connection | None]:
+    return message.offence.rule, message.offence.connection
+
+
+def _settled(message: Doubted, why: str) -> Doubted:
+    return evolve(message, why=why, waits_in=None, waits_until=None)
