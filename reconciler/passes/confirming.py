@@ -12,6 +12,7 @@ from attrs import define, evolve, field
 from reconciler.config.tables import ALWAYS, AUTO
 from reconciler.detection.detect import FIREWALL, NEVER, NONE, SOCKET, ZERO_WINDOW, Rule
 from reconciler.detection.policy import Policy
+from reconciler.errors import SourceUnreadable
 from reconciler.host import clock
 from reconciler.host.clock import Look
 from reconciler.host.deadline import Run
@@ -68,7 +69,13 @@ class Confirming:
         if not (waiting or asked):
             return offences
         messages = [*waiting, *(Doubted(each, source, self.now, "") for each in asked)]
-        self._ask([*every, *messages], run)
+        try:
+            self._ask([*every, *messages], run)
+        except SourceUnreadable as error:
+            raise SourceUnreadable(
+                f"{source}: its messages cannot be confirmed: {error.what}",
+                f'{error.hint}; [trust] confirm = "never" believes them as they are',
+            ) from None
         doubtful = {id(each) for each in asked}
         others = [each for each in offences if id(each) not in doubtful]
         return [*self._believed(messages, every, tally), *others]
