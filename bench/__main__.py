@@ -11,6 +11,7 @@ from typing import Final
 from bench import bars, machine, report
 from bench.run import Bench
 from bench.works import (
+    confirming,
     first_apply,
     from_log,
     lists,
@@ -37,6 +38,7 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "scan": scanning.measure,
     "sources": sources.measure,
     "sockets": sockets.measure,
+    "confirming": confirming.measure,
     "first-apply": first_apply.measure,
     "passes": passes.measure,
     "neighbours": neighbours.measure,
@@ -49,7 +51,7 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
 }
 QUICK: Final = (
     *("start-up", "scan", "first-apply", "passes", "neighbours", "routes", "lists", "size"),
-    "sockets",
+    *("sockets", "confirming"),
 )
 
 

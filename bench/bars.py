@@ -139,6 +139,14 @@ _SOCKETS: Final = (
     ),
 )
 
+_CONFIRMING: Final = Bar(
+    "1,000 messages confirmed beside 10,000 sockets, in process",
+    50,
+    Key("confirming messages", _TREASON, 1_000),
+    unit=0.001,
+    suffix=" ms",
+)
+
 BARS: Final = (
     _first("nftables", 100_000, "nft -f", 1.5),
     _first("nftables", 1_000_000, "nft -f", 1.0),
@@ -187,6 +195,7 @@ BARS: Final = (
     _ROUTES,
     _LISTS,
     *_SOCKETS,
+    _CONFIRMING,
     Bar(
         "the database after 60,000 bans came and went, to its greatest size",
         0.25,
@@ -211,7 +220,7 @@ GUARDS: Final = (
     _start("treason --help", 12),
     _start("treason reconcile --check", 26),
     *(evolve(bar, limit=bar.limit * _SCANNED[bar.measure]) for bar in BARS if bar.key == _SCAN),
-    *(evolve(bar, limit=2 * bar.limit) for bar in (*_NEIGHBOURS, _ROUTES, _LISTS)),
+    *(evolve(bar, limit=2 * bar.limit) for bar in (*_NEIGHBOURS, _ROUTES, _LISTS, _CONFIRMING)),
     *(evolve(bar, limit=2 * bar.limit) for bar in _SOCKETS if bar.key.size != 50_000),
 )
 """What no change may break: about twice the bars, in sizes that a quick run can afford."""

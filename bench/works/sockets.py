@@ -45,7 +45,7 @@ def measure(bench: Bench) -> None:
     with namespace.entered():
         execute.run(["ip", "link", "set", "lo", "up"])
         for size in (10_000,) if bench.quick else (10_000, 50_000):
-            with _held(size):
+            with held(size):
                 tool = Subject(SS, size, partial(run, ["ss", "-tinH"]))
                 bench.compare(LOOKING, [tool, Subject(TREASON, size, _look, (SS, size))])
                 if size == 10_000:
@@ -54,7 +54,7 @@ def measure(bench: Bench) -> None:
 
 
 @contextmanager
-def _held(size: int) -> Iterator[None]:
+def held(size: int) -> Iterator[None]:
     """Hold so many sockets for the time of the block."""
     holders = []
     try:

@@ -44,6 +44,9 @@ _TIMER: Final = HEADER + 2
 """Where a message has the timer: idiag_timer."""
 _PEER: Final = HEADER + 4 + 20
 """Where it has the peer's address, in 16 bytes."""
+_PORTS_AT: Final = HEADER + 4
+"""Where it has both ports, our own first."""
+_PORTS: Final = struct.Struct(">HH")
 
 _IDENTITY: Final = struct.Struct(">HH16s16s")  # struct inet_diag_sockid; then interface, cookie
 _TCP_INFO: Final = struct.Struct("=2x3B3xI12xI16xI8xI8x2I24xI16xQ16xI52xQQ12xI")
@@ -163,11 +166,13 @@ class Sockets:
         ports: Sequence[int] = (),
         timer: int | None = None,
         peers: Collection[Network] = (),
+        connections: Collection[tuple[Network, int, int]] = (),
     ) -> Iterator[TcpSocket]:
         """Yield the sockets of both families: in the states, of the local ports, with the timer.
 
-        ``peers`` are the addresses at the other end. What is left out stands for any. Take all
-        before asking anything else. Raise `NetlinkError`.
+        ``peers`` are the addresses at the other end, ``connections`` each such an address, the
+        port there and our own. What is left out stands for any. Take all before asking anything
+        else. Raise `NetlinkError`.
         """
         bits = sum(1 << state for state in states)
         body = bytes(_SOCKET.size - 24) + struct.pack("=II", bits, 0)
@@ -177,9 +182,17 @@ class Sockets:
         request = Message(_GET_BOTH, socket.AF_UNSPEC, body, DUMP, head=head)
         wanted = None if timer is None else bytes([timer])
         addresses = {packed for peer in peers for packed in _forms(peer)}
+        ends = {
+            _PORTS.pack(local_port, peer_port) + packed
+            for peer, peer_port, local_port in connections
+            for packed in _forms(peer)
+        }
         for run, size in self._connection.runs(request):
             for at in _found(run, size, wanted):
-                if not addresses or run[at + _PEER : at + _PEER + 16] in addresses:
+                peer = run[at + _PEER : at + _PEER + 16]
+                if addresses and peer not in addresses:
+                    continue
+                if not ends or run[at + _PORTS_AT : at + _PORTS_AT + 4] + peer in ends:
                     yield _decoded(run, at, size)
 
     def exact(self, one: TcpSocket) -> TcpSocket | None:

@@ -40,8 +40,8 @@ def _listed(
     sockets: Sockets, connections: Collection[Connection]
 ) -> dict[Connection, list[TcpSocket]]:
     listed: dict[Connection, list[TcpSocket]] = {}
-    for one in sockets.dump(peers={each.peer for each in connections}):
+    wanted = [(each.peer, each.peer_port, each.local_port) for each in connections]
+    for one in sockets.dump(connections=wanted):
         each = Connection(one.peer, one.peer_port, one.local_port)
-        if each in connections:
-            listed.setdefault(each, []).append(one)
+        listed.setdefault(each, []).append(one)
     return listed
