@@ -53,8 +53,17 @@ def _confirm(directory: Path, connections: Iterable[Connection]) -> Sample:
     """
     now = int(time.time())
     messages = [
-        Offence(each.peer, _RULE, f"{each}", True, each.peer_port, each.local_port, now, micros=n)
-        for n, each in enumerate(connections)
+        Offence(
+            address=each.peer,
+            rule=_RULE,
+            evidence=f"{each}",
+            trusted=True,
+            peer_port=each.peer_port,
+            local_port=each.local_port,
+            time=now,
+            micros=number,
+        )
+        for number, each in enumerate(connections)
     ]
     tally = Tally()
     with (

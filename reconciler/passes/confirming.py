@@ -5,7 +5,6 @@ The kernel's log has no network namespace, so any local user can make it name an
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import Final
 
 from attrs import define, evolve, field
 
@@ -19,14 +18,12 @@ from reconciler.host.deadline import Run
 from reconciler.host.forgery import HERE, Forgery
 from reconciler.interfaces import Source
 from reconciler.model import Connection, Offence, Seen
+from reconciler.passes.earlier import Earlier, Evidence
 from reconciler.passes.reading import Tally
 from reconciler.passes.witnessing import Witnessing
 from reconciler.store.store import Store
 from reconciler.store.unconfirmed import Doubted
 from reconciler.toml import duration
-
-_CLOCK: Final = 300
-"""Seconds that a stored time may lie ahead."""
 
 
 @define(eq=False, slots=False)
@@ -62,7 +59,9 @@ class Confirming:
         """
         self.left = []
         if source not in self.live:
-            return self._told_first(offences, tally)
+            known = self._earlier.told_first(offences)
+            tally.known += sum(each.count for each in known)
+            return _without(offences, known)
         every = self.store.attempt_to_read(self.store.unconfirmed.waiting) or []
         waiting = [each for each in every if first and each.source == source]
         asked = [each for each in offences if self._way(each) != NEVER]
@@ -76,15 +75,14 @@ class Confirming:
                 f"{source}: its messages cannot be confirmed: {error.what}",
                 f'{error.hint}; [trust] confirm = "never" believes them as they are',
             ) from None
-        doubtful = {id(each) for each in asked}
-        others = [each for each in offences if id(each) not in doubtful]
-        return [*self._believed(messages, every, tally), *others]
+        return [*self._believed(messages, every, tally), *_without(offences, asked)]
 
     def _believed(
         self, messages: Sequence[Doubted], every: Sequence[Doubted], tally: Tally
     ) -> list[Offence]:
         """Judge messages, and store what became of them; return what counts."""
-        evidence = self._evidence([each.offence for each in messages])
+        told = [each.offence for each in messages if self._way(each.offence) == SOCKET]
+        evidence = self._earlier.evidence(told)
         sorted_ = _Sorted({_which(each) for each in every}, self.left)
         for message in messages:
             found = self._judged(message, evidence)
@@ -110,7 +108,7 @@ class Confirming:
             return NEVER
         return rule.confirm if self._is_on else NEVER
 
-    def _judged(self, message: Doubted, evidence: "Evidence") -> Offence | Doubted | None:
+    def _judged(self, message: Doubted, evidence: Evidence) -> Offence | Doubted | None:
         """Return the offence that counts, None if it was counted already, or what is doubted."""
         way, offence = self._way(message.offence), message.offence
         if doubt := self._doubt(message, way):
@@ -120,7 +118,7 @@ class Confirming:
         earlier = {
             rule
             for rule, time in evidence.get(offence.connection, ())
-            if abs(time - offence.when(self.now)) <= self._window(offence)
+            if abs(time - offence.when(self.now)) <= self._earlier.window(offence)
         }
         if ZERO_WINDOW in earlier and self._counts_as:
             return None
@@ -133,7 +131,7 @@ class Confirming:
 
     def _waiting(self, message: Doubted, why: str) -> Doubted:
         """Let a message wait, or go on, until its rule's window is over."""
-        here, window = self._here, self._window(message.offence)
+        here, window = self._here, self._earlier.window(message.offence)
         if message.number is None:
             return evolve(message, why=why, waits_in=here.boot, waits_until=here.uptime + window)
         if message.waits(here.boot, here.uptime):
@@ -170,59 +168,9 @@ class Confirming:
         here = self._here.boot
         self._witnessing.ask(connections, run, recall=any(m.waits_in == here for m in socket))
 
-    def _evidence(self, offences: Iterable[Offence]) -> "Evidence":
-        """Return what is stored of the connections of these, and was not settled by a lift."""
-        asked = [each for each in offences if self._way(each) == SOCKET]
-        connections = {each.connection for each in asked if each.connection is not None}
-        if not connections:
-            return {}
-        since = min(each.when(self.now) - self._window(each) for each in asked)
-        found = self.store.offences.of_connections(connections, since, self.now + _CLOCK)
-        subjects = {each: self.policy.subject(each.peer) for each in found}
-        lifts = self.store.history.lifts({*subjects.values()}, self.now) if found else {}
-        return {
-            each: [
-                (rule, time)
-                for rule, source, time in rows
-                if self._proves(rule, source) and time > lifts.get(subjects[each], 0)
-            ]
-            for each, rows in found.items()
-        }
-
-    def _proves(self, rule: str, source: str | None) -> bool:
-        """Whether a stored offence tells what sockets showed."""
-        named = self._by_name.get(rule)
-        confirmed = named is not None and named.confirm == SOCKET and source in self.live
-        return rule == ZERO_WINDOW or confirmed
-
-    def _told_first(self, offences: list[Offence], tally: Tally) -> list[Offence]:
-        """Leave out what a source judges, but a message told first, and what was banned for it."""
-        judged = [each for each in offences if each.judged and each.rule == ZERO_WINDOW]
-        if not (judged and self.live):
-            return offences
-        subjects = {self.policy.subject(each.address) for each in judged}
-        banned = {**self.store.withheld.ends(subjects, self.now)}
-        banned |= self.store.bans.ends(subjects, self.now)
-        connections = {
-            each.connection
-            for each in judged
-            if each.connection is not None and self.policy.subject(each.address) in banned
-        }
-        since = self.now - self._window(judged[0])
-        stored = self.store.offences.of_connections(connections, since, self.now + _CLOCK)
-        first = {
-            each
-            for each, rows in stored.items()
-            if any(rule == ZERO_WINDOW and source in self.live for rule, source, _ in rows)
-        }
-        known = [each for each in judged if each.connection in first]
-        tally.known += sum(each.count for each in known)
-        left = {id(each) for each in known}
-        return [each for each in offences if id(each) not in left]
-
-    def _window(self, offence: Offence) -> int:
-        rule = self._by_name.get(offence.rule)
-        return ((rule and rule.policy) or self.policy).window
+    @cached_property
+    def _earlier(self) -> Earlier:
+        return Earlier(self.store, self.policy, self._by_name, self.now, self.live)
 
     @cached_property
     def _witnessing(self) -> Witnessing:
@@ -251,10 +199,6 @@ class Confirming:
         """The rule under whose policy all counts that sockets show; empty: each message's own."""
         rule = self._by_name.get(ZERO_WINDOW)
         return ZERO_WINDOW if self.judging and rule and not rule.report_only else ""
-
-
-Evidence = Mapping[Connection, Collection[tuple[str, float]]]
-"""What is stored of connections: rule and time of each offence that proves something."""
 
 
 @define(eq=False)
@@ -303,3 +247,9 @@ def _which(message: Doubted) -> tuple[str, Connection | None]:
 
 def _settled(message: Doubted, why: str) -> Doubted:
     return evolve(message, why=why, waits_in=None, waits_until=None)
+
+
+def _without(offences: Iterable[Offence], some: Iterable[Offence]) -> list[Offence]:
+    """Leave out some, which are among them."""
+    left = {id(each) for each in some}
+    return [each for each in offences if id(each) not in left]

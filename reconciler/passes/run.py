@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from reconciler.config.setup import Setup
+from reconciler.detection.policy import Policy
 from reconciler.errors import StoreError
 from reconciler.host.clock import SURE, Clock
 from reconciler.interfaces import Backend, Source, Spec
@@ -222,10 +223,10 @@ class Pass:
         from reconciler.passes.recognise import Recognition  # noqa: PLC0415 - see below
         from reconciler.passes.scan import Scanner  # noqa: PLC0415 - a pass may read no source
 
-        config = self.setup.config
+        config, policy = self.setup.config, apart(self.setup, protected)
         scanner = Scanner(
             store=self.store,
-            policy=apart(self.setup, protected),
+            policy=policy,
             now=self.now,
             write=self.options.write,
             recognition=Recognition(
@@ -239,7 +240,7 @@ class Pass:
             timeout=config.treason.pass_timeout,
             clock=self.clock,
             enforced=bool(self.backends),
-            confirming=self._confirming(),
+            confirming=self._confirming(policy),
         )
         return list(scanner.scan(self.sources))
 
@@ -253,7 +254,7 @@ class Pass:
             self.store.attempt(partial(self.store.unconfirmed.tell, untold))
         return untold
 
-    def _confirming(self) -> "Confirming | None":
+    def _confirming(self, policy: Policy) -> "Confirming | None":
         """Return what confirms messages, where some source's are to be."""
         from reconciler.passes.confirming import Confirming  # noqa: PLC0415 - as above
 
@@ -263,7 +264,7 @@ class Pass:
         witness, judging = self.setup.witness()
         return Confirming(
             store=self.store,
-            policy=self.setup.config.policy,
+            policy=policy,
             rules=self.setup.rules,
             now=self.now,
             live=live,

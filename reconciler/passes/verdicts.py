@@ -6,7 +6,7 @@ from enum import Enum
 
 from attrs import evolve, field, frozen
 
-from reconciler.detection.detect import Rule
+from reconciler.detection.detect import NONE, Rule
 from reconciler.detection.policy import Past, Policy, decide, later
 from reconciler.lines import counted
 from reconciler.model import Offence
@@ -135,9 +135,15 @@ class TrialResult:
 
 def remarks(trial: Trial, policy: Policy) -> Iterator[str]:
     """Yield what should be known about the verdicts."""
+    named = {offence.rule for offence in trial.offences}
     for rule in trial.rules:
         if rule.sources and not rule.judged:
             yield f"rule {rule.name!r} is only for records of {', '.join(rule.sources)}"
+        if rule.name in named and rule.confirm == NONE and not (rule.judged or rule.report_only):
+            yield (
+                f"rule {rule.name!r} only reports what kmsg, journal and dmesg bring, since nothing"
+                ' confirms that: confirm = "never" lets it ban'
+            )
     counting = any((rule.policy or policy).threshold > 1 for rule in trial.rules)
     untimed = sum(offence.time is None for offence in trial.offences)
     if counting and untimed:

@@ -207,6 +207,25 @@ def find_spec_of(name: str) -> bool:
         return False
 
 
+def test_who_can_cause_what_is_shown_by_tests() -> None:
+    """Each cell of the table names a test that there is."""
+    page = (ROOT / "docs" / "explanation" / "whom-to-believe.md").read_text()
+    table = page.partition("## Who can cause what")[2].partition("## ")[0]
+    rows = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| ")]
+    assert len(rows) > 5
+    cells = [cell for row in rows[1:] for cell in row[1:]]
+    files = (ROOT / "tests").rglob("test_*.py")
+    there = {
+        name
+        for file in files
+        for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+    for cell in cells:
+        named = re.findall(r"`(test_\w+)`", cell)
+        assert named, cell
+        assert {*named} <= there, cell
+
+
 def test_links_lead_somewhere() -> None:
     """Every relative link in a document names a file."""
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:

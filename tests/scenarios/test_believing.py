@@ -317,6 +317,26 @@ def test_a_connection_that_was_closed_confirms_nothing(place: Place, log: Log, l
     assert doubts(place) == [(CUSTOMER, False, "this machine has no such connection")]
 
 
+def test_a_stranger_opens_no_connection(place: Place, log: Log, lab: Peers) -> None:
+    """A first packet with a false sender: the answer does not come to him."""
+    configure(place)
+    lab.send(Flow("10.9.4.4", 4638, healthy), 2, 8192)  # SYN
+    log.say(shrunk("10.9.4.4"))
+    assert scanned(place)["unconfirmed"] == 1
+    assert judged(place, 2) == {}
+
+
+def test_a_stranger_shuts_nobodys_window(place: Place, log: Log, lab: Peers) -> None:
+    """He sends in a customer's name, and does not know the numbers of the connection."""
+    configure(place)
+    flow = established(lab)
+    for guess in range(0, 2**32, 2**28):
+        lab.send(flow, 16, 0, sequence=guess + 5)  # an ACK with a window of 0
+    log.say(shrunk(CUSTOMER))
+    assert judged(place, 2) == {}
+    assert not any(one.is_over for one in Sockets().dump())
+
+
 def test_a_container_frames_nobody(place: Place, log: Log, host: None) -> None:
     """A real attack in another network namespace, alive and after it has gone."""
     configure(place)

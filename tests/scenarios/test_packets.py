@@ -24,6 +24,7 @@ MARTIAN = r"""
 [[rule]]
 name = "martian"
 pattern = 'IPv4: martian source \S+ from (?P<address>\S+), on dev host0'
+confirm = "never"
 """
 OFFENDER = "198.51.100.77"
 OTHER = "203.0.113.5"
