@@ -49,6 +49,10 @@ class Confirming:
     look: Callable[[], Look] = clock.look
     left: list[Offence] = field(factory=list, init=False)
 
+    def waits(self, source: str) -> bool:
+        """Whether messages wait that a source brought in an earlier pass."""
+        return source in self.live and any(each.source == source for each in self._stored())
+
     def sift(
         self, source: str, offences: list[Offence], tally: Tally, run: Run, *, first: bool
     ) -> list[Offence]:
@@ -62,7 +66,7 @@ class Confirming:
             known = self._earlier.told_first(offences)
             tally.known += sum(each.count for each in known)
             return _without(offences, known)
-        every = self.store.attempt_to_read(self.store.unconfirmed.waiting) or []
+        every = self._stored()
         waiting = [each for each in every if first and each.source == source]
         asked = [each for each in offences if self._way(each) != NEVER]
         if not (waiting or asked):
@@ -76,6 +80,10 @@ class Confirming:
                 f'{error.hint}; [trust] confirm = "never" believes them as they are',
             ) from None
         return [*self._believed(messages, every, tally), *_without(offences, asked)]
+
+    def _stored(self) -> list[Doubted]:
+        """Return what waits, as far as it can be read."""
+        return self.store.attempt_to_read(self.store.unconfirmed.waiting) or []
 
     def _believed(
         self, messages: Sequence[Doubted], every: Sequence[Doubted], tally: Tally

@@ -113,8 +113,10 @@ class Scanner:
         before = dict(self._counting.bans)
         try:
             with self.store.transaction() if self.write else nullcontext():
-                self._take(name, batch, tally, partial(self._sifted, name, tally, run, first=True))
-                while batch := more() if batch else batch:
+                if batch or (self.confirming and self.confirming.waits(name)):
+                    first = partial(self._sifted, name, tally, run, first=True)
+                    self._take(name, batch, tally, first)
+                while batch := more() if batch else []:
                     self._take(name, batch, tally, partial(self._sifted, name, tally, run))
                 notes = (*run(partial(_notes, name, source)), *tally.notes())
                 if self.write:

@@ -3,6 +3,7 @@
 Sockets and peers are real, in namespaces; what the kernel would print is put into its buffer.
 """
 
+import json
 import os
 import sqlite3
 import time
@@ -11,9 +12,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from attrs import define, field
-from harness import REAL_ROOT, Place, take_back_ninth
+from harness import REAL_ROOT, ROOT, Place, take_back_ninth
 from journals import JournalFiles
 from peers import Flow, Peers, Server, healthy, shrinking, slow
 from pytest_mock import MockerFixture
@@ -782,6 +784,22 @@ def test_the_evidence_stands_everywhere(place: Place, log: Log, host: None) -> N
     [event] = place.treason("history", STRANGER, "-o", "json").json["events"]
     assert (event["action"], event["network"]) == ("unconfirmed", STRANGER)
     assert shrunk(STRANGER) in event["reason"]
+
+
+@pytest.mark.parametrize("command", ["scan", "status", "history"])
+def test_what_programs_are_told_has_its_shape(
+    command: str, place: Place, log: Log, lab: Peers
+) -> None:
+    """As the schema of the JSON output says, waiting messages included."""
+    configure(place, MD5)
+    established(lab)
+    log.say(shrunk(STRANGER), shrunk(CUSTOMER), MD5_FAILED)
+    if command != "scan":
+        scanned(place)
+    told = place.treason(command, "-o", "json").json
+    assert "unconfirmed" in json.dumps(told)
+    schema = json.loads((ROOT / "docs" / "reference" / "json.schema.json").read_text())
+    jsonschema.validate(told, {"$defs": schema["$defs"], "$ref": f"#/$defs/{command}"})
 
 
 def test_forgeries_do_not_hide_the_history(place: Place, log: Log, host: None) -> None:
