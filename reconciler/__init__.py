@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         WitnessSource,
     )
     from reconciler.model import (
+        Answer,
         Change,
         Connection,
         Damage,
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
         Record,
         Seen,
         Suspect,
-        Testimony,
     )
     from reconciler.network import Network
     from reconciler.networks import Networks
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 __version__: Final = "0.1.0"
 
 __all__ = [
+    "Answer",
     "Backend",
     "BackendError",
     "BackendFailed",
@@ -93,7 +94,6 @@ __all__ = [
     "SourceUnreadable",
     "Suspect",
     "SuspectingSource",
-    "Testimony",
     "TreasonError",
     "WitnessSource",
     "execute",

@@ -7,13 +7,13 @@ from attrs import field, frozen
 from attrs.validators import matches_re
 
 from reconciler.model import (
+    Answer,
     Connection,
     NearMiss,
     Observed,
     Plan,
     Record,
     Suspect,
-    Testimony,
 )
 
 _NAME = matches_re(r"[a-z][a-z0-9_-]*")
@@ -78,7 +78,7 @@ class WitnessSource(SuspectingSource, Protocol):
     the witness of the next pass.
     """
 
-    def confirm(self, connections: Collection[Connection]) -> Mapping[Connection, Testimony]:
+    def confirm(self, connections: Collection[Connection]) -> Mapping[Connection, Answer]:
         """Look at these connections of the machine, and say of each what it shows.
 
         Raise `SourceUnreadable` when that cannot be told.

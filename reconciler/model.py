@@ -93,7 +93,7 @@ class Seen(Enum):
 
 
 @frozen
-class Testimony:
+class Answer:
     """What a witness says of a connection, and why, in words for people."""
 
     seen: Seen

@@ -1,6 +1,6 @@
 """Backends and sources that break one promise each; test_contract.py runs the contracts on them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
@@ -10,15 +10,18 @@ import pytest
 from attrs import define, evolve, field
 
 from reconciler import (
+    Answer,
     BackendError,
     BackendUnreadable,
     Change,
+    Connection,
     Judgement,
     NearMiss,
     Network,
     Observed,
     Plan,
     Record,
+    Seen,
     SourceUnreadable,
     Suspect,
 )
@@ -30,6 +33,7 @@ from reconciler.testing import (
     Memory,
     SourceContract,
     Table,
+    WitnessContract,
 )
 from reconciler.testing.memory import STEPS
 
@@ -628,6 +632,117 @@ class SaysNoReason(Watch):
         """Leave out the reason."""
         return [evolve(near, why="") for near in super().near_misses()]
 
+
+@define
+class Eyewitness(Watch):
+    """A trial in memory and the witness that looks at it, twice; also what breaks a promise."""
+
+    there: list[Connection] = field(factory=list)
+    bad: list[Connection] = field(factory=list)
+
+    def connected(self) -> Connection:
+        """Let one more peer connect."""
+        self.there.append(Connection(Network.of(4, 0xC6336400 + len(self.there), 32), 4000, 80))
+        return self.there[-1]
+
+    def confirm(self, connections: Collection[Connection]) -> dict[Connection, Answer]:
+        """Look once more."""
+        if self.broken:
+            raise SourceUnreadable("it is dark")
+        return {each: Answer(self.looked(each), "as it was seen") for each in connections}
+
+    def looked(self, each: Connection) -> Seen:
+        """Look at one."""
+        if each not in self.there:
+            return Seen.NOTHING
+        if each not in self.bad:
+            return Seen.OPEN
+        known = self.known.get(f"{each}") or Suspect(f"{each}", "act", each.peer, 0.0, 0)
+        self.seen[known.thing] = evolve(known, looks=known.looks + 1)
+        return Seen.SHOWN if self.seen[known.thing].looks >= 2 else Seen.OPEN
+
+    def blindness(self) -> str | None:
+        """Return None: it sees."""
+        return None
+
+
+class EyewitnessContract(WitnessContract):
+    """The contract, on a trial in memory."""
+
+    kind: ClassVar[type[Eyewitness]] = Eyewitness
+
+    @pytest.fixture
+    def trial(self) -> Any:
+        """A trial of the kind that is judged."""
+        self.witness = type(self).kind()
+        return _Trial(self.witness)
+
+    @contextmanager
+    def unreadable(self) -> Iterator[None]:
+        """It is dark."""
+        self.witness.broken = True
+        yield
+
+
+@define
+class _Trial:
+    """Who connects, and who offends, before a witness."""
+
+    witness: Eyewitness
+
+    def behave(self) -> Connection:
+        """Let one more connect."""
+        return self.witness.connected()
+
+    def offend(self) -> Connection:
+        """Let one more connect, and offend."""
+        self.witness.bad.append(self.witness.connected())
+        return self.witness.bad[-1]
+
+    def wait(self) -> None:
+        """Wait for nothing: looks are counted."""
+
+    def source(self) -> Eyewitness:
+        """Look anew."""
+        return evolve(self.witness, known={}, seen={})
+
+
+class BelievesThatOneIsThere(Eyewitness):
+    """Takes that a connection exists for a proof."""
+
+    def looked(self, each: Connection) -> Seen:
+        """Look no further."""
+        return Seen.SHOWN if each in self.there else Seen.NOTHING
+
+
+class ForgetsPorts(Eyewitness):
+    """Looks at the peer alone."""
+
+    def looked(self, each: Connection) -> Seen:
+        """Look at any connection of the peer."""
+        return super().looked(next((one for one in self.there if one.peer == each.peer), each))
+
+
+class SeesNothingInTheDark(Eyewitness):
+    """Takes what it cannot look at for nothing."""
+
+    def confirm(self, connections: Collection[Connection]) -> dict[Connection, Answer]:
+        """Raise no error."""
+        try:
+            return super().confirm(connections)
+        except SourceUnreadable:
+            return dict.fromkeys(connections, Answer(Seen.NOTHING, "nothing was seen"))
+
+
+EXPECTED_WITNESSES: Mapping[type[Eyewitness], set[str]] = {
+    BelievesThatOneIsThere: {"test_shown"},
+    ForgetsPorts: {"test_other_ports"},
+    SeesNothingInTheDark: {"test_unreadable"},
+}
+for _witness in EXPECTED_WITNESSES:
+    _name = f"Test{_witness.__name__}"
+    _told = {"kind": _witness, "__doc__": _witness.__doc__}
+    globals()[_name] = type(_name, (EyewitnessContract,), _told)
 
 EXPECTED_JUDGING: Mapping[type[Watch], set[str]] = {
     JudgesAgain: {"test_once"},

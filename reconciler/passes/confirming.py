@@ -130,12 +130,12 @@ class Confirming:
         }
         if ZERO_WINDOW in earlier and self._counts_as:
             return None
-        testimony = self._witnessing.testimony(offence.connection)
-        if testimony.seen is Seen.SHOWN or earlier:
+        answer = self._witnessing.answer(offence.connection)
+        if answer.seen is Seen.SHOWN or earlier:
             return evolve(offence, rule=self._counts_as or offence.rule, shown=True)
-        if testimony.seen is Seen.OPEN:
-            return self._waiting(message, testimony.why)
-        return _settled(message, testimony.why)
+        if answer.seen is Seen.OPEN:
+            return self._waiting(message, answer.why)
+        return _settled(message, answer.why)
 
     def _waiting(self, message: Doubted, why: str) -> Doubted:
         """Let a message wait, or go on, until its rule's window is over."""

@@ -9,7 +9,7 @@ from attrs import define, field
 from reconciler.errors import SourceUnreadable
 from reconciler.host.deadline import Run
 from reconciler.interfaces import Source, WitnessSource
-from reconciler.model import Connection, Testimony
+from reconciler.model import Answer, Connection
 from reconciler.store.store import Store
 
 _SUSPECTS: Final = "(confirming)"
@@ -28,7 +28,7 @@ class Witnessing:
     always: bool = False
     blindness: str = field(default="", init=False)
     _witness: WitnessSource | None = field(default=None, init=False)
-    _told: dict[Connection, Testimony] = field(factory=dict, init=False)
+    _told: dict[Connection, Answer] = field(factory=dict, init=False)
 
     def ask(self, connections: Collection[Connection], run: Run, *, recall: bool) -> None:
         """Let the witness look; with ``recall`` at what it suspected in the last pass, too.
@@ -43,7 +43,7 @@ class Witnessing:
         if not self.blindness:
             self._told |= run(partial(self._witness.confirm, unasked))
 
-    def testimony(self, connection: Connection) -> Testimony:
+    def answer(self, connection: Connection) -> Answer:
         """Return what it has said."""
         return self._told[connection]
 

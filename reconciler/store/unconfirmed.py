@@ -86,8 +86,9 @@ class Unconfirmed:
 
     def waiting(self) -> list[Doubted]:
         """Return those that wait, or waited when they were last looked at; the earliest first."""
-        query = f"SELECT {_COLUMNS} FROM unconfirmed WHERE waits_in IS NOT NULL ORDER BY id"  # noqa: S608 - ours
-        return [_doubted(row) for row in self._database.rows(query)]
+        query = f"SELECT {_COLUMNS} FROM unconfirmed WHERE waits_in IS NOT NULL"  # noqa: S608 - ours
+        found = [_doubted(row) for row in self._database.rows(query)]  # by the index of these
+        return sorted(found, key=lambda each: each.number or 0)
 
     def stored(self, offences: Iterable[Offence]) -> dict[tuple[int, str], list[Sighting]]:
         """Return where and when records with the stamps of these were seen before."""

@@ -9,7 +9,7 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{name}"
-        for name in ("backend", "judging", "packets", "optional", "source", "steps")
+        for name in ("backend", "judging", "packets", "optional", "source", "steps", "witness")
     )
 )
 
@@ -25,6 +25,7 @@ from reconciler.testing.optional import (  # noqa: E402
 from reconciler.testing.packets import PacketContract  # noqa: E402
 from reconciler.testing.source import SourceContract  # noqa: E402
 from reconciler.testing.steps import given, needed, reach, state  # noqa: E402
+from reconciler.testing.witness import WitnessContract  # noqa: E402
 
 __all__ = [
     "EXAMPLE",
@@ -38,6 +39,7 @@ __all__ = [
     "PacketContract",
     "SourceContract",
     "Table",
+    "WitnessContract",
     "given",
     "needed",
     "reach",

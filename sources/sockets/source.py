@@ -9,6 +9,7 @@ from typing import Final
 from attrs import define, evolve, field
 
 from reconciler import (
+    Answer,
     Connection,
     Judgement,
     NearMiss,
@@ -16,7 +17,6 @@ from reconciler import (
     Record,
     Seen,
     Suspect,
-    Testimony,
     netlink,
 )
 from reconciler.netlink import PERSIST, RETRANSMIT, Sockets, TcpSocket
@@ -42,8 +42,8 @@ _LONG: Final = 30
 """Times ``lasting`` for which a closed window without anything in flight is suspicious."""
 
 
-_NONE: Final = Testimony(Seen.NOTHING, "this machine has no such connection")
-_NOT_SO: Final = Testimony(Seen.OPEN, "the connection shows no attack now")
+_NONE: Final = Answer(Seen.NOTHING, "this machine has no such connection")
+_NOT_SO: Final = Answer(Seen.OPEN, "the connection shows no attack now")
 _IN_COMPANY_WHY: Final = "most of the other connections of this peer are healthy"
 _ORDER: Final = (Seen.SHOWN, Seen.OPEN, Seen.NOTHING)
 """Of several sockets, the one that shows most is told of."""
@@ -84,43 +84,43 @@ class SocketsSource:
             proved(sockets)
             yield from self._judged(sockets, self._looked(sockets))
 
-    def confirm(self, connections: Collection[Connection]) -> dict[Connection, Testimony]:
+    def confirm(self, connections: Collection[Connection]) -> dict[Connection, Answer]:
         """Look twice at the sockets of these connections, on any port. Raise `SourceUnreadable`."""
         with readable():
             sockets = self.open_sockets()
             there = witness.found(sockets, connections, self.own())
             over = [(one, RULE) for each in there.values() for one in each if one.is_over]
-            told = self._testimonies(sockets, self._twice(sockets, over) if over else [])
-        testimonies = dict.fromkeys(connections, _NONE)
+            told = self._answers(sockets, self._twice(sockets, over) if over else [])
+        answers = dict.fromkeys(connections, _NONE)
         for each, socks in there.items():
             every = [told.get(one.identity, _NOT_SO) for one in socks]
-            testimonies[each] = min(every, key=lambda testimony: _ORDER.index(testimony.seen))
-        return testimonies
+            answers[each] = min(every, key=lambda answer: _ORDER.index(answer.seen))
+        return answers
 
     def blindness(self) -> str | None:
         """Return that this kernel tells no windows; None where it does."""
         with readable():
             return blindness(self.open_sockets())
 
-    def _testimonies(
+    def _answers(
         self, sockets: Sockets, looked: Iterable[tuple[TcpSocket, Suspect]]
-    ) -> dict[bytes, Testimony]:
+    ) -> dict[bytes, Answer]:
         """Return what is to be said of sockets that were found so twice."""
-        told: dict[bytes, Testimony] = {}
+        told: dict[bytes, Answer] = {}
         lasted: dict[bytes, Network] = {}
         for one, suspect in looked:
             seconds = max(self.uptime() - suspect.since, one.waited)
             why = self._open(one, suspect, seconds)
-            told[one.identity] = Testimony(Seen.OPEN, why)
+            told[one.identity] = Answer(Seen.OPEN, why)
             if not why:
                 lasted[one.identity] = one.peer
-                told[one.identity] = Testimony(Seen.SHOWN, signs.told(one, seconds))
+                told[one.identity] = Answer(Seen.SHOWN, signs.told(one, seconds))
         if not lasted:
             return told
         peers = {*lasted.values()}
         bad = Counter(one.peer for one in sockets.dump(peers=peers) if one.is_over)
         company = self._company(sockets, {peer for peer in peers if bad[peer] < _MANY})
-        spared = Testimony(Seen.NOTHING, _IN_COMPANY_WHY)
+        spared = Answer(Seen.NOTHING, _IN_COMPANY_WHY)
         return told | {each: spared for each, peer in lasted.items() if peer in company}
 
     def cursor(self) -> str | None:

@@ -90,6 +90,8 @@ def test_who_connects_to_this_machine_reaches_nothing_else(tmp_path: Path) -> No
     more = "RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET\n"
     assert more in with_it["treason.service"]
     assert "IPAddressDeny=any\nIPAddressAllow=localhost\n" in with_it["treason.service"]
+    assert "AF_NETLINK" in without["treason.service"]  # by it sockets are asked about
+    assert "PrivateNetwork" not in without["treason.service"]  # or there were none of the machine
     assert with_it["treason-restore.service"] == without["treason-restore.service"]
     for text in (*without.values(), with_it["treason-restore.service"]):
         assert "AF_INET" not in text

@@ -3,8 +3,10 @@
 Sockets and peers are real, in namespaces; what the kernel would print is put into its buffer.
 """
 
+import errno
 import json
 import os
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -747,12 +749,32 @@ def test_where_sockets_cannot_be_asked_nothing_is_lost(
     assert scanned(place)["bans"] == [ATTACKER]
 
 
+def test_a_service_that_has_netlink_alone_can_confirm(
+    place: Place, log: Log, lab: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The unit of kmsg gives it no IPv4, and need not be made anew."""
+    configure(place)
+    attack(lab)
+    log.say(shrunk(), shrunk(STRANGER))
+    real = socket.socket
+
+    def sandboxed(family: int, *rest: int) -> socket.socket:
+        if family not in {socket.AF_NETLINK, socket.AF_UNIX}:
+            raise OSError(errno.EAFNOSUPPORT, "not in this sandbox")
+        return real(family, *rest)
+
+    with monkeypatch.context() as inside:
+        inside.setattr(socket, "socket", sandboxed)
+        first = scanned(place)
+        time.sleep(LASTING)
+        assert scanned(place)["bans"] == [ATTACKER]
+    assert (first["waiting"], first["unconfirmed"]) == (1, 1)
+
+
 def test_a_connection_with_an_address_or_a_device_of_its_own_is_found(
     place: Place, log: Log, lab: Peers
 ) -> None:
     """Bound to a device: an exact query does not see it, a dump does."""
-    import socket  # noqa: PLC0415 - for this one
-
     configure(place)
     attack(lab)
     for one in Sockets().dump():

@@ -32,11 +32,11 @@ from peers import (
     slow,
 )
 
-from reconciler import Network, Record, SourceUnreadable, Suspect
+from reconciler import Connection, Network, Record, SourceUnreadable, Suspect
 from reconciler.execute import run
 from reconciler.host.netns import HOST4, Namespace, Wire
 from reconciler.netlink import NetlinkError, Sockets, TcpSocket
-from reconciler.testing import JudgingSourceContract
+from reconciler.testing import JudgingSourceContract, WitnessContract
 from sources.sockets import Settings
 from sources.sockets.source import IN_COMPANY, RULE, SOCKSTRESS, SocketsSource
 
@@ -148,6 +148,47 @@ class TestSockets(JudgingSourceContract):
     def unreadable(self) -> Iterator[None]:
         """The kernel has no sock_diag."""
         self.made.opened = refusing(errno.EPROTONOSUPPORT)
+        yield
+
+
+@define
+class Trial:
+    """What `WitnessContract` looks at."""
+
+    scene: Scene
+
+    def offend(self) -> Connection:
+        """Let one more attack."""
+        self.scene.offend()
+        return Connection(Network.parse(f"10.9.1.{self.scene.number}"), 4000, 8080)
+
+    def behave(self) -> Connection:
+        """Let one read nothing."""
+        self.scene.behave()
+        return Connection(Network.parse("fd00:9::1"), 4000, 8080)
+
+    def wait(self) -> None:
+        """Let ten seconds pass by."""
+        self.scene.wait()
+
+    def source(self) -> SocketsSource:
+        """Look."""
+        return self.scene.source()
+
+
+class TestWitness(WitnessContract):
+    """The promises of a source that confirms messages."""
+
+    @pytest.fixture
+    def trial(self, lab: Peers) -> Trial:
+        """Peers that speak TCP by themselves."""
+        self.made = Trial(Scene(lab))
+        return self.made
+
+    @contextmanager
+    def unreadable(self) -> Iterator[None]:
+        """The kernel has no sock_diag."""
+        self.made.scene.opened = refusing(errno.EPROTONOSUPPORT)
         yield
 
 

@@ -12,6 +12,8 @@ from sabotaged import (
     EXPECTED,
     EXPECTED_JUDGING,
     EXPECTED_SOURCES,
+    EXPECTED_WITNESSES,
+    EyewitnessContract,
     MemoryContract,
     TapeContract,
     WatchContract,
@@ -28,6 +30,10 @@ class TestTape(TapeContract):
 
 class TestWatch(WatchContract):
     """The source in memory that judges by itself."""
+
+
+class TestEyewitness(EyewitnessContract):
+    """The source in memory that confirms messages."""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,7 @@ def test_a_sabotaged_backend_fails_just_the_case_that_names_it(
 
 @pytest.mark.parametrize(
     ("kind", "cases"),
-    [*EXPECTED_SOURCES.items(), *EXPECTED_JUDGING.items()],
+    [*EXPECTED_SOURCES.items(), *EXPECTED_JUDGING.items(), *EXPECTED_WITNESSES.items()],
     ids=lambda kind: getattr(kind, "__name__", ""),
 )
 def test_a_sabotaged_source_fails_the_cases_that_name_it(
