@@ -148,16 +148,19 @@ class Setup:
 
     def silenced(self) -> list[str]:
         """Return which rules ban nobody because nothing confirms them, and do not say so."""
+        from reconciler.detection.detect import FIREWALL, NONE  # noqa: PLC0415 - as above
+        from reconciler.host.forgery import HERE  # noqa: PLC0415 - as above
+
         config = self.config
-        if not config.rule or config.trust.confirm == tables.NEVER:
+        mode, live = config.trust.confirm, self.live(config.treason.sources) if config.rule else ()
+        if not live or mode == tables.NEVER or (mode == tables.AUTO and HERE.is_impossible()):
             return []
-        live = {Spec.parse(name).name for name in self.live(config.treason.sources)}
         from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none
 
-        found = rules.silenced(config.rule, config.policy)
-        return [
-            rule.name for rule in found if live and (not rule.sources or live & {*rule.sources})
-        ]
+        ways = (NONE, FIREWALL) if HERE.doubt_of_firewall() else (NONE,)
+        found = rules.silenced(config.rule, config.policy, ways)
+        kinds = {*live, *(Spec.parse(name).name for name in live)}
+        return [rule.name for rule in found if not rule.sources or kinds & {*rule.sources}]
 
     def backends(self, named: tuple[str, ...] = ()) -> Mapping[str, Callable[[], Backend]]:
         """Return makers of the backends: of those that are named, else of the configured ones."""

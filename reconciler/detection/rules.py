@@ -225,16 +225,19 @@ def _unconfirmable(table: RuleTable) -> str:
     return f"a socket is found by both ports: the pattern has no group {groups}"
 
 
-def silenced(tables: Sequence[RuleTable], policy: Policy) -> list[Rule]:
+def silenced(
+    tables: Sequence[RuleTable], policy: Policy, ways: Collection[str] = (NONE,)
+) -> list[Rule]:
     """Return the rules that would ban but for `confirm`, which their tables do not mention.
 
-    An older configuration has them: it knew of no confirmation.
+    An older configuration has them: it knew of no confirmation. ``ways`` are those by which nothing
+    is confirmed here.
     """
     unsaid = {table.name for table in tables if table.confirm is None}
     return [
         rule
         for rule in active(tables, policy)
-        if rule.name in unsaid and rule.confirm == NONE and not (rule.judged or rule.report_only)
+        if rule.name in unsaid and rule.confirm in ways and not (rule.judged or rule.report_only)
     ]
 
 

@@ -107,7 +107,7 @@ class Pass:
         ended = self._settle()
         protected = self._protection()
         readings = self._scan(protected) if self.sources else []
-        silenced = self._silenced() if self.sources else []
+        silenced = self._silenced()
         outcomes: list[Outcome] = []
         refused = NotEnforced()
         closing = None
@@ -246,8 +246,8 @@ class Pass:
 
     def _silenced(self) -> list[str]:
         """Return which rules ban nobody any more, once: an older configuration has them."""
-        rules = self.setup.silenced()
-        if not rules:
+        rules = self.setup.silenced() if self.setup.config.rule and self.sources else []
+        if not (rules and self.setup.live(self.sources)):
             return []
         untold = self.store.attempt_to_read(partial(self.store.unconfirmed.untold, rules)) or []
         if self.options.write and untold:

@@ -849,7 +849,9 @@ def test_what_is_kept_of_forgeries_is_bounded(
     assert scanned(place)["bans"] == [ATTACKER]
 
 
-def test_rules_that_ban_nobody_any_more_are_named(place: Place, log: Log, host: None) -> None:
+def test_rules_that_ban_nobody_any_more_are_named(
+    place: Place, log: Log, host: None, mocker: MockerFixture
+) -> None:
     """By the first pass, and by `config check` and `status` as long as they stand so."""
     own = "[[rule]]\nname = 'odd'\npattern = 'odd peer (?P<address>\\S+) came'\n"
     configure(place, own + MD5)
@@ -865,6 +867,14 @@ def test_rules_that_ban_nobody_any_more_are_named(place: Place, log: Log, host: 
     configure(place, f'{own}confirm = "none"\n{MD5}confirm = "never"\n')
     assert "only report" not in place.treason("config", "check").out
     configure(place, own, sources=f'"file:{place.path}/log"')
+    assert "only report" not in place.treason("config", "check").out
+    configure(place, FIREWALL)
+    say(mocker, {"nf_log_all_netns": "1"})
+    assert "'ufw-block' only reports" in place.treason("config", "check").out
+    say(mocker, {"nf_log_all_netns": "0"})
+    assert "only report" not in place.treason("config", "check").out
+    configure(place, own)
+    say(mocker, {"max_net_namespaces": "0", "uid_map": "0 0 4294967295"})
     assert "only report" not in place.treason("config", "check").out
 
 
