@@ -47,10 +47,10 @@ def test_a_genuine_kernel_record_becomes_a_dropped_packet(
     kmsg: Callable[[str], None], wire: Cable, place: Place
 ) -> None:
     """By a rule of the administrator's own; the kernel itself writes the record that it matches."""
-    place.configure(MARTIAN)
+    place.configure(MARTIAN + '[policy]\nmode = "observe"\n')
     cable = wire(OFFENDER, OTHER)
     assert place.treason("scan").code == 0  # what was there before, of anybody's tests
-    place.treason("unban", "--all")
+    place.configure(MARTIAN)
     limits("1")
     run(["ip", "route", "del", "default", "dev", "host0"])
     run(["ip", "route", "add", "192.0.2.0/24", "dev", "host0"])
