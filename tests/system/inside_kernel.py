@@ -3,40 +3,18 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from pathlib import Path
 
-from shrinker import answered, shrink, tunnel
+from attacked import play, say, treason
 
 from sources.kmsg import Kmsg
 
-REPORT = Path("/dev/ttyS1")
 CONTROL = Path("/proc/dynamic_debug/control")
-OFFENDERS = {"198.51.100.7": 8080, "198.51.100.8": 8081, "2001:db8:51::7": 8081}
-"""With the port that each attacks: the second listener takes both families."""
-FIRST = next(iter(OFFENDERS))
-BYSTANDER = "198.51.100.9"
-OURS = {4: "198.51.100.1", 6: "2001:db8:51::1"}
-PIECE = b"x" * 100_000
 EXPECTED = "all as expected"
-
-
-def say(text: str) -> None:
-    """Write a line of the report."""
-    with REPORT.open("a") as report:
-        report.write(f"{text}\n")
-
-
-def treason(*words: str) -> str:
-    """Run a command that must succeed."""
-    done = subprocess.run(["treason", *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (words, done.returncode, done.stdout, done.stderr)
-    return done.stdout
 
 
 def state() -> str:
@@ -51,55 +29,16 @@ def flags() -> set[str]:
     return set(re.findall(r"(?m)^net/ipv4/tcp_timer\.c:\S+ \S+ (=\S+) ", CONTROL.read_text()))
 
 
-def serve(listener: socket.socket) -> None:
-    """Send each who connects more than a window holds."""
-    while True:
-        connection, _ = listener.accept()
-        threading.Thread(target=connection.sendall, args=(PIECE,), daemon=True).start()
-
-
-def server(peer: str) -> tuple[str, int]:
-    """Return the address that a peer attacks."""
-    return OURS[6 if ":" in peer else 4], OFFENDERS.get(peer, 8080)
-
-
-def lines() -> list[str]:
-    """The messages about shrunk windows in the buffer, with their facility."""
-    found = Kmsg().read(None, ["unexpectedly shrunk window", "Probing zero-window"])
-    return [f"facility {record.facility}: {record.text}" for record in found]
-
-
 def first_boot() -> None:
-    """Off at first; turned on, the genuine message leads to a ban, and to addped packets."""
+    """With the message off at first, then on: an act of attackers each."""
     say(treason("init").rstrip())
     assert (state(), flags()) == ("off", {"=_"})
     assert "as root, turn it on: treason init --kernel-message" in treason("scan", "-v")
-    listeners = [
-        socket.create_server(("0.0.0.0", 8080)),
-        socket.create_server(("::", 8081), family=socket.AF_INET6, dualstack_ipv6=True),
-    ]
-    for listener in listeners:
-        threading.Thread(target=serve, args=(listener,), daemon=True).start()
-    with tunnel(f"{OURS[4]}/24", f"{OURS[6]}/64") as device:
-        shrink(device, FIRST, server(FIRST))
-        assert lines() == [], "a message that is off was printed"
-        say(treason("init", "--kernel-message").rstrip())
-        assert (state(), flags()) == ("on", {"=p"})
-        for peer in OFFENDERS:
-            assert answered(device, peer, server(peer)), peer
-            shrink(device, peer, server(peer))
-        assert answered(device, BYSTANDER, server(BYSTANDER))
-        for line in lines():
-            say(line)
-        assert all(line.startswith("facility 0: ") for line in lines())
-        say(treason("reconcile").rstrip())
-        banned = json.loads(treason("list", "-o", "json"))["bans"]
-        assert {ban["network"] for ban in banned} == set(OFFENDERS), banned
-        for peer in OFFENDERS:
-            assert not answered(device, peer, server(peer)), peer
-        assert answered(device, BYSTANDER, server(BYSTANDER))
-        say("the packets of those are dropped, those of others pass")
-    say(EXPECTED)
+    well = play(1, state="off")
+    say(treason("init", "--kernel-message").rstrip())
+    assert (state(), flags()) == ("on", {"=p"})
+    if play(2, state="on") and well:
+        say(EXPECTED)
 
 
 def lost_records() -> None:

@@ -10,12 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
-from itertools import count
 
 _TUNSETIFF, _IFF_TUN, _IFF_NO_PI = 0x400454CA, 0x0001, 0x1000  # linux/if_tun.h
 _SYN, _PSH, _ACK = 0x02, 0x08, 0x10
 _PORT = 4638
-_PORTS = count(_PORT + 1)
 _WINDOW = 8192
 _FLIGHT = 2000
 """Bytes in flight on which the window closes; the first ones of a connection are more."""
@@ -34,14 +32,6 @@ def tunnel(*addresses: str) -> Iterator[int]:
         yield device
     finally:
         os.close(device)
-
-
-def answered(device: int, peer: str, server: tuple[str, int], seconds: float = 1) -> bool:
-    """Whether a peer's SYN is answered; each has its own port, since answers are repeated."""
-    port = next(_PORTS)
-    segment = _segment(port, server[1], 1000, 0, _SYN, _WINDOW)
-    os.write(device, _packet(peer, server[0], segment))
-    return any(flags & _SYN for flags, *_ in _arriving(device, peer, port, seconds))
 
 
 def shrink(device: int, peer: str, server: tuple[str, int], seconds: float = 3) -> None:
