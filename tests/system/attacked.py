@@ -147,22 +147,25 @@ class Act:
         self.peers.settle(len(self.attackers) + 2)  # the dead ones count
 
     def make_passes(self) -> None:
-        """Make a pass at once, and others once the attack has lasted; each log has its own."""
+        """Look at once, and again when it has lasted; who is found then is dropped and closed.
+
+        That comes last in a pass: what is closed, no other source can find any more.
+        """
         begun = time.monotonic()
-        self._pass("sockets", MAIN)
-        young = {
-            who for who, flow in self.attacks.items() if time.monotonic() - flow.shut < LASTING
-        }
+        self._scan("sockets", MAIN)
+        long_ago = time.monotonic() - LASTING
+        young = {who for who, flow in self.attacks.items() if flow.begun > long_ago}
         found = self.banned["sockets"] | self.banned[MAIN]
         self.tell("nobody is banned by a first look", found & (young | self.honest))
         time.sleep(HEARD)
         self._compare_message()
-        self._pass(*LOGS)
+        self._scan(*LOGS)
         number = 1
         while number < PASSES and self.attackers - self.banned[MAIN]:
             number += 1
             time.sleep(LASTING + 1)
-            self._pass(*LOGS, "sockets", MAIN)
+            self._scan(*LOGS, "sockets", MAIN)
+            treason("reconcile")
         seconds = time.monotonic() - begun
         what = f"pass {number}, {seconds:.0f} s after the first, has banned all"
         self.tell(f"{what} {len(self.attackers)} attackers", self.attackers - self.banned[MAIN])
@@ -176,13 +179,10 @@ class Act:
         else:
             self.tell("the kernel prints no message", named)
 
-    def _pass(self, *sources: str) -> None:
-        """Read each source; that of logs alone into databases of their own, without a firewall."""
+    def _scan(self, *sources: str) -> None:
+        """Read sources, each into its database."""
         for source in sources:
-            if source == MAIN:
-                treason("reconcile")
-            else:
-                treason("scan", config=_config(source))
+            treason("scan", config=None if source == MAIN else _config(source))
             self.banned[source] = _stored(source) & self.everyone
 
     def compare(self) -> None:
