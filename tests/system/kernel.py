@@ -19,7 +19,7 @@ SUITES = ("bullseye", SUITE, f"{SUITE}-backports")
 """Whose kernels are tried; the older ones first, since a later one replaces the name."""
 READY = CACHE / f"{BASE.name}-kernels-{len(SUITES)}"
 PEERS = HERE.parent / "peers.py"
-MINUTES = 8
+MINUTES = 12
 EXPECTED = "all as expected"
 # In the emulation of qemu 7.2 the kernel's cmpxchg16b ends in a double fault.
 CPU = "qemu64,-cx16"
