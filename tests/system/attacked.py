@@ -161,7 +161,7 @@ class Act:
         self._compare_message()
         self._scan(*LOGS)
         number = 1
-        while number < PASSES and self.attackers - self.banned[MAIN]:
+        while number == 1 or (number < PASSES and self.attackers - self.banned[MAIN]):
             number += 1
             time.sleep(LASTING + 1)
             self._scan(*LOGS, "sockets", MAIN)
@@ -176,6 +176,7 @@ class Act:
         if self.state == "on":
             accused = {*self.accused_once, *self.accused}
             self.tell("the kernel's message names all whom uid 1000 accuses", accused - named)
+            self.tell("it names attackers", set() if self.named else self.attackers)
         else:
             self.tell("the kernel prints no message", named)
 
