@@ -22,18 +22,21 @@ _GROUNDS: Final = {
     "probing-zero-window": Ground.TOLD,
     "shrinks-window": Ground.TOLD,
 }
-"""By the rule that banned a peer; those of all others are left to themselves."""
+"""By the rule that banned a peer, unless its sockets showed what it is banned for.
+
+Those of all others are left to themselves.
+"""
 
 
 def expected(
     offences: Sequence[Offence], bans: Iterable[Ban], now: int, policy: Policy
 ) -> list[Closing]:
     """Return whose connections are to be closed: of who was banned, and of who was spared."""
-    shown = {policy.subject(offence.address) for offence in offences if offence.shown}
-    found = [
-        Closing(ban.network, Ground.SEEN if ban.network in shown else ground, now)
+    shown = {(policy.subject(each.address), each.rule) for each in offences if each.shown}
+    grounds = (
+        (ban, Ground.SEEN if (ban.network, ban.origin) in shown else _GROUNDS.get(ban.origin))
         for ban in bans
-        if (ground := _GROUNDS.get(ban.origin)) is not None
-    ]
+    )
+    found = [Closing(ban.network, ground, now) for ban, ground in grounds if ground is not None]
     spared = {offence.address for offence in offences if offence.rule == _SPARING}
     return [*found, *(Closing(address, Ground.SPARED, now) for address in sorted(spared))]

@@ -485,6 +485,17 @@ def test_only_rules_that_sockets_can_confirm_close_anything() -> None:
     }
 
 
+def test_the_rule_that_sockets_confirmed_closes_whoever_wrote_it() -> None:
+    """Not another rule, by which the same peer is banned."""
+    address = Network.parse(A)
+    shown = [Offence(address, "odd", "", True, shown=True)]
+    bans = [Ban(address, NOW, None, rule) for rule in ("odd", "probing-zero-window", "trap")]
+    assert [each.ground for each in expected(shown, bans, NOW, Policy())] == [
+        Ground.SEEN,
+        Ground.TOLD,
+    ]
+
+
 def test_the_configuration_allows_it() -> None:
     """By hand also where rules close nothing; observing, nobody does."""
     config = Config()
