@@ -57,8 +57,10 @@ def _of_sockets(setup: Setup, banning: list[Rule]) -> Iterator[str]:
     make, _ = setup.witness()
     ask = partial(limited, setup.config.treason.pass_timeout, "sockets", partial(_asked, make))
     why: str = guarded(ask, _said, "sockets")
-    if why and setup.config.trust.confirm == AUTO:
-        yield f"messages of {counted(len(rules), 'rule')} are not confirmed by sockets: {why}"
+    if why:
+        asked = setup.config.trust.confirm != AUTO
+        follows = "ban nobody" if asked else "are not confirmed by sockets"
+        yield f"messages of {counted(len(rules), 'rule')} {follows}: {why}"
 
 
 def _asked(make: Callable[[], Source] | None, run: Run) -> str:

@@ -50,8 +50,8 @@ class Confirming:
     left: list[Offence] = field(factory=list, init=False)
 
     def waits(self, source: str) -> bool:
-        """Whether messages wait that a source brought in an earlier pass."""
-        return source in self.live and any(each.source == source for each in self._stored())
+        """Whether messages wait that a source looks after."""
+        return source in self.live and any(self._looks_after(source, m) for m in self._stored())
 
     def sift(
         self, source: str, offences: list[Offence], tally: Tally, run: Run, *, first: bool
@@ -67,7 +67,7 @@ class Confirming:
             tally.known += sum(each.count for each in known)
             return _without(offences, known)
         every = self._stored()
-        waiting = [each for each in every if first and each.source == source]
+        waiting = [each for each in every if first and self._looks_after(source, each)]
         asked = [each for each in offences if self._way(each) != NEVER]
         if not (waiting or asked):
             return offences
@@ -81,6 +81,10 @@ class Confirming:
             ) from None
         return [*self._believed(messages, every, tally), *_without(offences, asked)]
 
+    def _looks_after(self, source: str, waiting: Doubted) -> bool:
+        """Whether a source brought what waits, or any could, since that one is not read now."""
+        return waiting.source == source or waiting.source not in self.live
+
     def _stored(self) -> list[Doubted]:
         """Return what waits, as far as it can be read."""
         return self.store.attempt_to_read(self.store.unconfirmed.waiting) or []
@@ -91,7 +95,9 @@ class Confirming:
         """Judge messages, and store what became of them; return what counts."""
         told = [each.offence for each in messages if self._way(each.offence) == SOCKET]
         evidence = self._earlier.evidence(told)
-        sorted_ = _Sorted({_which(each) for each in every}, self.left)
+        here = self._here
+        held = {_which(each) for each in every if each.waits(here.boot, here.uptime)}
+        sorted_ = _Sorted(held, self.left)
         for message in messages:
             found = self._judged(message, evidence)
             if isinstance(found, Doubted):
@@ -128,14 +134,25 @@ class Confirming:
             for rule, time in evidence.get(offence.connection, ())
             if abs(time - offence.when(self.now)) <= self._earlier.window(offence)
         }
-        if ZERO_WINDOW in earlier and self._counts_as:
-            return None
         answer = self._witnessing.answer(offence.connection)
-        if answer.seen is Seen.SHOWN or earlier:
+        shows = answer.seen is Seen.SHOWN
+        if self._is_counted(earlier, shows=shows):
+            return None
+        if shows or earlier:
             return evolve(offence, rule=self._counts_as or offence.rule, shown=True)
         if answer.seen is Seen.OPEN:
             return self._waiting(message, answer.why)
         return _settled(message, answer.why)
+
+    def _is_counted(self, earlier: Collection[str], *, shows: bool) -> bool:
+        """Whether what was counted of a connection earlier, by these rules, stands for a message.
+
+        One that sockets do not show now adds nothing to an earlier one, and is no evidence for the
+        next: forged ones would else make a ban last for ever.
+        """
+        if ZERO_WINDOW in earlier and self._counts_as:
+            return True
+        return not shows and any(rule != ZERO_WINDOW for rule in earlier)
 
     def _waiting(self, message: Doubted, why: str) -> Doubted:
         """Let a message wait, or go on, until its rule's window is over."""
@@ -213,7 +230,7 @@ class Confirming:
 class _Sorted:
     """What became of messages: believed or not, stored before or not.
 
-    ``held`` are those that wait already, by rule and connection: one is enough to wait for it.
+    ``held`` are those that wait already and go on, by rule and connection: one is enough to wait.
     ``left`` are those that do not count, and were not stored before.
     """
 
@@ -236,7 +253,8 @@ class _Sorted:
     def doubt(self, message: Doubted, found: Doubted) -> None:
         """Take one that is not believed, or not yet."""
         if message.number is not None:
-            self.settled += [] if found.waits_in else [found]
+            if found.waits_in is None:
+                self.settled.append(found)
             return
         self.left.append(message.offence)
         if found.waits_in is None or _which(found) not in self.held:

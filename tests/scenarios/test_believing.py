@@ -399,6 +399,23 @@ def test_a_proxy_is_not_banned_for_one_of_its_clients(place: Place, log: Log, la
     ]
 
 
+def test_forgeries_do_not_make_a_ban_last(place: Place, log: Log, lab: Peers) -> None:
+    """Of a connection that has gone: whoever has the attacker's address now is not held for it."""
+    configure(place, '[policy]\nban_for = "1h"\n')
+    flow = attack(lab)
+    log.say(shrunk())
+    assert judged(place, 2) == {ATTACKER: "unexpectedly-shrunk"}
+    ends = sql(place, "SELECT until FROM bans")
+    lab.send(flow, 4, 0, to=8080)  # a reset
+    for _ in range(2):
+        time.sleep(1.1)
+        log.say(shrunk())
+        result = scanned(place)
+        assert (result["offences"], result["known"]) == (0, 1)
+    assert sql(place, "SELECT until FROM bans") == ends
+    assert sql(place, "SELECT sum(count) FROM offences") == [(1,)]
+
+
 def test_lines_of_the_firewall_are_believed_while_it_is_ours_alone(
     place: Place, log: Log, mocker: MockerFixture
 ) -> None:
@@ -535,6 +552,46 @@ def test_a_restart_ends_the_wait(place: Place, log: Log, lab: Peers) -> None:
     assert (address, waits, why) == (
         CUSTOMER, False, "the machine was restarted before it was confirmed",
     )  # fmt: skip
+
+
+def test_a_message_waits_though_another_one_gives_up(place: Place, log: Log, lab: Peers) -> None:
+    """It came in the pass in which the wait of an earlier one of its connection is over."""
+    configure(place, '[policy]\nwindow = "2s"\n')
+    established(lab)
+    log.say(shrunk(CUSTOMER))
+    assert scanned(place)["waiting"] == 1
+    time.sleep(2.1)
+    log.say(shrunk(CUSTOMER))
+    result = scanned(place)
+    assert (result["unconfirmed"], result["waiting"]) == (1, 1)
+    assert [(address, waits) for address, waits, _ in doubts(place)] == [
+        (CUSTOMER, True), (CUSTOMER, False),
+    ]  # fmt: skip
+
+
+def test_what_waits_is_looked_at_though_its_source_is_not_read_any_more(
+    place: Place, log: Log, lab: Peers
+) -> None:
+    """By the next source that is: the message is stored, and nobody else would look."""
+    configure(place, sources='"dmesg"')
+    attack(lab)
+    log.say(shrunk())
+    assert scanned(place)["waiting"] == 1
+    time.sleep(LASTING)
+    configure(place, sources='"kmsg"')
+    assert scanned(place)["bans"] == [ATTACKER]
+    assert doubts(place) == []
+
+
+def test_connections_count_as_they_are_confirmed(place: Place, log: Log, lab: Peers) -> None:
+    """With a threshold of two: not two messages of one, nor one of his and a forged one."""
+    configure(place, "[policy]\nthreshold = 2\n")
+    attack(lab)
+    log.say(shrunk(), shrunk(), shrunk(port=4639))
+    assert judged(place, 2) == {}
+    attack(lab, port=4640)
+    log.say(shrunk(port=4640))
+    assert judged(place, 2) == {ATTACKER: "unexpectedly-shrunk"}
 
 
 def test_the_same_record_by_two_sources_is_one_message(place: Place, log: Log, lab: Peers) -> None:
@@ -696,6 +753,19 @@ def test_where_nobody_can_make_a_namespace_auto_asks_nobody(
     assert ("max_net_namespaces" in place.treason("status").out) == (mode == "auto")
 
 
+def test_rules_that_ban_since_nobody_forges_are_not_named(
+    place: Place, log: Log, host: None, mocker: MockerFixture
+) -> None:
+    """Nobody can make a namespace, so a rule without confirmation bans, and no word of it."""
+    configure(place, MD5)
+    say(mocker, {"max_net_namespaces": "0", "uid_map": "0 0 4294967295"})
+    log.say(MD5_FAILED)
+    result = place.treason("scan", "-o", "json")
+    assert (result.json["silenced"], result.err) == ([], "")
+    assert banned(place) == {STRANGER: "tcp-md5"}
+    assert "only report" not in place.treason("config", "check").out
+
+
 def test_the_limit_of_a_user_namespace_proves_nothing(
     place: Place, log: Log, host: None, mocker: MockerFixture
 ) -> None:
@@ -771,6 +841,22 @@ def test_a_service_that_has_netlink_alone_can_confirm(
     assert (first["waiting"], first["unconfirmed"]) == (1, 1)
 
 
+@pytest.mark.parametrize(("mode", "follows"), [
+    ("auto", "are not confirmed by sockets"), ("always", "ban nobody"),
+])  # fmt: skip
+def test_status_tells_that_sockets_cannot_be_asked(
+    mode: str, follows: str, place: Place, log: Log, lab: Peers, mocker: MockerFixture
+) -> None:
+    """Before a message comes that would need it."""
+    from reconciler.netlink import Missing  # noqa: PLC0415 - for this one
+
+    configure(place, f'[trust]\nconfirm = "{mode}"\n')
+    mocker.patch.object(Sockets, "dump", side_effect=Missing(2, "no such thing", ""))
+    told = place.treason("status", "-o", "json").json["confirming"]
+    assert [f"messages of 4 rules {follows}: cannot ask" in each for each in told] == [True]
+    assert "each pass fails that has messages" in told[0]
+
+
 def test_a_connection_with_an_address_or_a_device_of_its_own_is_found(
     place: Place, log: Log, lab: Peers
 ) -> None:
@@ -822,6 +908,18 @@ def test_what_programs_are_told_has_its_shape(
     assert "unconfirmed" in json.dumps(told)
     schema = json.loads((ROOT / "docs" / "reference" / "json.schema.json").read_text())
     jsonschema.validate(told, {"$defs": schema["$defs"], "$ref": f"#/$defs/{command}"})
+
+
+def test_what_a_message_holds_reaches_no_terminal(place: Place, log: Log, host: None) -> None:
+    """Control characters are made visible, wherever the evidence stands."""
+    own = "[[rule]]\nname = 'odd'\nconfirm = 'none'\npattern = 'odd (?P<address>\\S+) .*'\n"
+    configure(place, own)
+    log.say(f"odd {STRANGER} \\x1b[2J\\x07 came")
+    told = [place.treason(*words).out for words in (["scan", "-v"], ["status"], ["history"])]
+    for each in told:
+        assert f"odd {STRANGER} " in each
+        assert "\x1b" not in each
+        assert "\x07" not in each
 
 
 def test_forgeries_do_not_hide_the_history(place: Place, log: Log, host: None) -> None:
@@ -904,6 +1002,22 @@ def test_a_rule_of_ones_own_can_be_confirmed_by_sockets(place: Place, log: Log, 
     attack(lab)
     log.say(f"odd {ATTACKER} 4638 8080", f"odd {STRANGER} 4638 8080")
     assert judged(place, 2) == {ATTACKER: "odd"}
+
+
+def test_a_check_reads_an_older_database(place: Place, log: Log, lab: Peers) -> None:
+    """As it would be migrated, and leaves it as it is."""
+    configure(place, main=f'backends = ["file:{place.path}/list"]')
+    assert place.treason("ban", "198.51.100.1").code == 0
+    with closing(sqlite3.connect(place.database)) as database:
+        take_back_ninth(database)
+    attack(lab)
+    log.say(shrunk())
+    before = place.snapshot()
+    first = place.treason("reconcile", "--check", "-o", "json")
+    assert first.code == 2, first.err
+    assert first.json["sources"][0]["waiting"] == 1
+    assert place.treason("status").code in {0, 1}
+    assert place.snapshot() == before
 
 
 def test_an_older_database_takes_part(place: Place, log: Log, lab: Peers) -> None:
