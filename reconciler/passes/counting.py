@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from attrs import define, evolve, field
@@ -52,7 +53,8 @@ class Counting:
         The kernel stamps each record once, and every carrier that keeps the stamp passes it on.
         """
         seen = self.store.offences.stored(offences)
-        for stamp, sightings in self.store.unconfirmed.stored(offences).items():
+        doubted = self.store.attempt_to_read(partial(self.store.unconfirmed.stored, offences))
+        for stamp, sightings in (doubted or {}).items():
             seen.setdefault(stamp, []).extend(sightings)
         fresh = []
         for each in offences:

@@ -119,7 +119,7 @@ class SocketsSource:
             return told
         peers = {*lasted.values()}
         bad = Counter(one.peer for one in sockets.dump(peers=peers) if one.is_over)
-        company = self._company(sockets, {peer for peer in peers if bad[peer] < _MANY})
+        company = self._company(sockets, {peer for peer in peers if bad[peer] < _MANY}, ())
         spared = Answer(Seen.NOTHING, _IN_COMPANY_WHY)
         return told | {each: spared for each, peer in lasted.items() if peer in company}
 
@@ -224,7 +224,7 @@ class SocketsSource:
             for peer, sockets in bad.items()
         }
         few = {peer for peer, found in lasted.items() if found and len(bad[peer]) < _MANY}
-        company = self._company(sockets, few) if few else {}
+        company = self._company(sockets, few, self.settings.ports) if few else {}
         for peer, found in lasted.items():
             if found and peer in company:
                 yield self._spared(peer, found, len(bad[peer]), company[peer])
@@ -250,11 +250,13 @@ class SocketsSource:
             return "seen in this pass alone; the next one decides"
         return ""
 
-    def _company(self, sockets: Sockets, peers: Collection[Network]) -> dict[Network, int]:
+    def _company(
+        self, sockets: Sockets, peers: Collection[Network], ports: Sequence[int]
+    ) -> dict[Network, int]:
         """Return which of the peers have more healthy connections than others, and how many all."""
         every: Counter[Network] = Counter()
         healthy: Counter[Network] = Counter()
-        for one in sockets.dump(ports=self.settings.ports, peers=peers):
+        for one in sockets.dump(ports=ports, peers=peers):
             every[one.peer] += 1
             healthy[one.peer] += signs.healthy(one)
         return {peer: number for peer, number in every.items() if 2 * healthy[peer] > number}

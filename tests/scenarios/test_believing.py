@@ -416,6 +416,22 @@ def test_forgeries_do_not_make_a_ban_last(place: Place, log: Log, lab: Peers) ->
     assert sql(place, "SELECT sum(count) FROM offences") == [(1,)]
 
 
+def test_a_proxy_is_seen_whole_whatever_ports_are_looked_at(
+    place: Place, log: Log, lab: Peers
+) -> None:
+    """`[source.sockets] ports` is for what it finds by itself; a message may be of any port."""
+    configure(place, "ports = [443]\n")
+    attack(lab)
+    for port in range(5000, 5004):
+        established(lab, ATTACKER, port)
+    log.say(shrunk())
+    scanned(place)
+    time.sleep(LASTING)
+    for port in range(5000, 5004):
+        established(lab, ATTACKER, port + 10)
+    assert judged(place, 2) == {}
+
+
 def test_lines_of_the_firewall_are_believed_while_it_is_ours_alone(
     place: Place, log: Log, mocker: MockerFixture
 ) -> None:
@@ -638,6 +654,23 @@ def test_where_nothing_can_be_stored_the_message_is_read_again(
         assert place.treason("reconcile", "-o", "json").json["sources"][0]["bans"] == [ATTACKER]
         assert ATTACKER in nft("list set inet treason banned4")
     assert scanned(place)["bans"] == [ATTACKER]
+
+
+@pytest.mark.parametrize("table", ["unconfirmed", "rules_told", "suspects"])
+def test_the_attacker_is_dropped_though_a_table_is_gone(
+    table: str, place: Place, log: Log, lab: Peers, nft: Callable[..., str]
+) -> None:
+    """The pass says so, ends with 1, and enforces what it has seen."""
+    configure(place, MD5)
+    attack(lab)
+    assert place.treason("reconcile", "--no-scan").code == 0
+    sql(place, f"DROP TABLE {table}")
+    time.sleep(3)
+    log.say(shrunk())
+    result = place.treason("reconcile")
+    assert result.code == 1
+    assert f"no such table: {table}" in result.err
+    assert ATTACKER in nft("list set inet treason banned4")
 
 
 # One offence under one policy
