@@ -108,7 +108,7 @@ class Confirming:
                 sorted_.believe(message, found)
         if self.write:
             with self.store.transaction():
-                self.store.unconfirmed.change(sorted_.added, sorted_.settled, sorted_.confirmed)
+                self.store.unconfirmed.change(sorted_.added, sorted_.changed, sorted_.confirmed)
                 self._witnessing.keep(waits=sorted_.waits(len(every)))
         return sorted_.believed
 
@@ -238,7 +238,7 @@ class _Sorted:
     left: list[Offence]
     believed: list[Offence] = field(factory=list)
     added: list[Doubted] = field(factory=list)
-    settled: list[Doubted] = field(factory=list)
+    changed: list[Doubted] = field(factory=list)
     confirmed: list[Doubted] = field(factory=list)
 
     def believe(self, message: Doubted, found: Offence | None) -> None:
@@ -253,8 +253,7 @@ class _Sorted:
     def doubt(self, message: Doubted, found: Doubted) -> None:
         """Take one that is not believed, or not yet."""
         if message.number is not None:
-            if found.waits_in is None:
-                self.settled.append(found)
+            self.changed += [found] if found != message else []
             return
         self.left.append(message.offence)
         if found.waits_in is None or _which(found) not in self.held:
@@ -263,7 +262,8 @@ class _Sorted:
 
     def waits(self, before: int) -> bool:
         """Whether any waits now, of those that waited before as well."""
-        left = before - len(self.settled) - len(self.confirmed)
+        settled = sum(each.waits_in is None for each in self.changed)
+        left = before - settled - len(self.confirmed)
         return left > 0 or any(each.waits_in for each in self.added)
 
 

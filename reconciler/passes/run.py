@@ -9,7 +9,7 @@ from attrs import field, frozen
 from reconciler.config.setup import Setup
 from reconciler.detection.policy import Policy
 from reconciler.errors import StoreError
-from reconciler.host.clock import SURE, Clock
+from reconciler.host.clock import SURE, Clock, look
 from reconciler.interfaces import Backend, Source, Spec
 from reconciler.networks import Networks
 from reconciler.passes import traces
@@ -172,6 +172,8 @@ class Pass:
         attempt, prune = self.store.attempt, self.store.prune
         attempt(partial(self.store.carried.begin, self.backends, self.now))
         attempt(partial(self.store.bans.expire, self.now))
+        seen, give_up = look(), self.store.unconfirmed.give_up
+        attempt(partial(give_up, main.sources, seen.boot.replace("-", ""), seen.uptime))
         attempt(partial(prune, self.now, kept, policy.keep_history, main.backends))
         attempt(partial(self.store.changes.forget, self.now - main.resync_interval))
         return ended

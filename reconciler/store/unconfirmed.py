@@ -53,9 +53,9 @@ class Unconfirmed:
         self._database = database
 
     def change(
-        self, added: Iterable[Doubted], settled: Iterable[Doubted], confirmed: Iterable[Doubted]
+        self, added: Iterable[Doubted], changed: Iterable[Doubted], confirmed: Iterable[Doubted]
     ) -> None:
-        """Store new ones, let others wait no more, and delete those that were confirmed.
+        """Store new ones, why others wait still or no more, and delete those that were confirmed.
 
         Of those that do not wait the oldest go.
         """
@@ -64,8 +64,8 @@ class Unconfirmed:
                 "DELETE FROM unconfirmed WHERE id = ?", [(each.number,) for each in confirmed]
             )
             self._database.execute_many(
-                "UPDATE unconfirmed SET why = ?, waits_in = NULL, waits_until = NULL WHERE id = ?",
-                [(each.why, each.number) for each in settled],
+                "UPDATE unconfirmed SET why = ?, waits_in = ?, waits_until = ? WHERE id = ?",
+                [(each.why, each.waits_in, each.waits_until, each.number) for each in changed],
             )
             if rows := [tuple(_row(each)) for each in added]:
                 self._add(rows)
@@ -89,6 +89,20 @@ class Unconfirmed:
         query = f"SELECT {_COLUMNS} FROM unconfirmed WHERE waits_in IS NOT NULL"  # noqa: S608 - ours
         found = [_doubted(row) for row in self._database.rows(query)]  # by the index of these
         return sorted(found, key=lambda each: each.number or 0)
+
+    def give_up(self, sources: Collection[str], boot: str, uptime: float) -> None:
+        """Let those wait no more whose time is over, and that none of the sources looks after."""
+        rows = self._database.rows(
+            "SELECT 'its source ' || source || ' is not read any more', id FROM unconfirmed"
+            " WHERE waits_in IS NOT NULL AND (waits_in != ? OR waits_until <= ?)"
+            " AND source NOT IN (SELECT value FROM json_each(?))",
+            (boot, uptime, json.dumps([*sources])),
+        )
+        if rows:
+            self._database.execute_many(
+                "UPDATE unconfirmed SET why = ?, waits_in = NULL, waits_until = NULL WHERE id = ?",
+                rows,
+            )
 
     def stored(self, offences: Iterable[Offence]) -> dict[tuple[int, str], list[Sighting]]:
         """Return where and when records with the stamps of these were seen before."""

@@ -324,6 +324,24 @@ def test_a_connection_that_was_closed_confirms_nothing(place: Place, log: Log, l
     assert doubts(place) == [(CUSTOMER, False, "this machine has no such connection")]
 
 
+def test_what_was_seen_once_is_not_renewed_by_forgeries(place: Place, log: Log, lab: Peers) -> None:
+    """What one socket showed counts within the window; no message makes that longer."""
+    configure(place, '[policy]\nthreshold = 2\nwindow = "4s"\n')
+    flow = attack(lab)
+    time.sleep(3)
+    log.say(shrunk())
+    assert scanned(place)["offences"] == 1
+    lab.send(flow, 4, 0, to=8080)
+    told = []
+    for _ in range(3):
+        time.sleep(2.1)
+        log.say(shrunk())
+        found = scanned(place)
+        told.append((found["offences"], found["known"], found["unconfirmed"]))
+    assert told == [(0, 1, 0), (0, 0, 1), (0, 0, 1)]
+    assert sql(place, "SELECT count(*) FROM offences") == [(1,)]
+
+
 def test_a_stranger_opens_no_connection(place: Place, log: Log, lab: Peers) -> None:
     """A first packet with a false sender: the answer does not come to him."""
     configure(place)
@@ -554,6 +572,36 @@ def test_a_check_before_any_pass_shows_what_it_would_do(place: Place, log: Log, 
     assert (checked["waiting"], checked["unconfirmed"]) == (1, 1)
     assert not place.database.exists()
     assert judged(place, 2) == {ATTACKER: "unexpectedly-shrunk"}
+
+
+def test_why_a_message_still_waits_is_of_the_last_pass(place: Place, log: Log, lab: Peers) -> None:
+    """The port that an attacker left is a customer's now: it shows no attack."""
+    configure(place)
+    flow = attack(lab)
+    log.say(shrunk())
+    scanned(place)
+    assert doubts(place) == [(ATTACKER, True, "seen for 0 s; it takes 1 s")]
+    lab.send(flow, 4, 0, to=8080)
+    time.sleep(0.3)
+    established(lab, ATTACKER)
+    scanned(place)
+    assert doubts(place) == [(ATTACKER, True, "the connection shows no attack now")]
+
+
+def test_what_waits_of_a_source_that_is_not_read_any_more_is_given_up(
+    place: Place, log: Log, lab: Peers
+) -> None:
+    """When its window is over; until then it may be read again."""
+    configure(place, '[policy]\nwindow = "2s"\n')
+    established(lab)
+    log.say(shrunk(CUSTOMER))
+    scanned(place)
+    configure(place, sources='"sockets"')
+    scanned(place)
+    assert [waits for _, waits, _ in doubts(place)] == [True]
+    time.sleep(2.1)
+    scanned(place)
+    assert doubts(place) == [(CUSTOMER, False, "its source kmsg is not read any more")]
 
 
 def test_a_restart_ends_the_wait(place: Place, log: Log, lab: Peers) -> None:
