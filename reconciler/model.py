@@ -83,11 +83,13 @@ class Connection:
 class Seen(Enum):
     """What a witness says of a connection.
 
-    SHOWN: it shows what the message tells. OPEN: there is one, and it is not judged yet. NOTHING:
-    there is none, or what it shows is no offence.
+    SHOWN: it shows what the message tells. SPARED: it does, but most of the peer's others are
+    healthy. OPEN: there is one, and it is not judged yet. NOTHING: there is none, or what it shows
+    is no offence.
     """
 
     SHOWN = "shown"
+    SPARED = "spared"
     OPEN = "open"
     NOTHING = "nothing"
 

@@ -108,7 +108,7 @@ class Setup:
 
         if not self.config.rule:
             return RULES
-        from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none
+        from reconciler.detection import rules  # noqa: PLC0415 - as above
 
         if problems := rules.unknown_sources(self.config.rule, self.plugins.sources):
             refusal = self.file.refusal(problems)

@@ -111,6 +111,8 @@ SOCKET, FIREWALL, NONE, NEVER = "socket", "firewall", "none", "never"
 CONFIRMATIONS: Final = (SOCKET, FIREWALL, NONE, NEVER)
 ZERO_WINDOW: Final = "zero-window"
 """The rule of what the sockets show by themselves."""
+IN_COMPANY: Final = "zero-window-in-company"
+"""The rule for a peer most of whose connections are healthy."""
 
 
 @frozen
@@ -185,7 +187,7 @@ RULES: Final = (
     ),
     judged(ZERO_WINDOW, _AN_HOUR_AND_MORE),
     # Each offence is an occasion; the third one in a day makes a ban.
-    judged("zero-window-in-company", evolve(_AN_HOUR_AND_MORE, threshold=3, window=24 * _HOUR)),
+    judged(IN_COMPANY, evolve(_AN_HOUR_AND_MORE, threshold=3, window=24 * _HOUR)),
     judged("sockstress", evolve(_AN_HOUR_AND_MORE, threshold=20, window=_HOUR)),
 )
 

@@ -7,16 +7,14 @@ believed no further than to ban.
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from reconciler.detection.detect import IN_COMPANY
 from reconciler.detection.policy import Policy
 from reconciler.model import Ban, Closing, Ground, Offence
-
-_SPARING: Final = "zero-window-in-company"
-"""The rule for a peer most of whose connections are healthy."""
 
 _GROUNDS: Final = {
     "zero-window": Ground.SEEN,
     "sockstress": Ground.SEEN,
-    _SPARING: Ground.SEEN,
+    IN_COMPANY: Ground.SEEN,
     "treason-uncloaked": Ground.TOLD,
     "unexpectedly-shrunk": Ground.TOLD,
     "probing-zero-window": Ground.TOLD,
@@ -38,5 +36,5 @@ def expected(
         for ban in bans
     )
     found = [Closing(ban.network, ground, now) for ban, ground in grounds if ground is not None]
-    spared = {offence.address for offence in offences if offence.rule == _SPARING}
+    spared = {offence.address for offence in offences if offence.rule == IN_COMPANY}
     return [*found, *(Closing(address, Ground.SPARED, now) for address in sorted(spared))]

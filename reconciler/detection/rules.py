@@ -8,7 +8,7 @@ from attrs import evolve, field, fields, frozen
 from attrs.validators import min_len, optional
 
 from reconciler.detection import pattern
-from reconciler.detection.detect import CONFIRMATIONS, NONE, RULES, SOCKET, Rule, judged
+from reconciler.detection.detect import CONFIRMATIONS, FIREWALL, NONE, RULES, SOCKET, Rule, judged
 from reconciler.detection.pattern import UserPattern
 from reconciler.detection.policy import Policy
 from reconciler.errors import ConfigError
@@ -214,6 +214,8 @@ def _unconfirmable(table: RuleTable) -> str:
     rule = _rule(table)
     if table.confirm is not None and rule.judged:
         return f"{table.name!r} is for no messages: its sources judge by themselves"
+    if table.confirm == FIREWALL and table.pattern is None and rule.confirm != FIREWALL:
+        return f"the messages of {table.name!r} are not the firewall's"
     if table.confirm != SOCKET:
         return ""
     missing = [

@@ -9,7 +9,7 @@ from functools import cached_property
 from attrs import define, evolve, field
 
 from reconciler.config.tables import ALWAYS, AUTO
-from reconciler.detection.detect import FIREWALL, NEVER, NONE, SOCKET, ZERO_WINDOW, Rule
+from reconciler.detection.detect import FIREWALL, IN_COMPANY, NEVER, NONE, SOCKET, ZERO_WINDOW, Rule
 from reconciler.detection.policy import Policy
 from reconciler.errors import SourceUnreadable
 from reconciler.host import clock
@@ -138,8 +138,8 @@ class Confirming:
         shows = answer.seen is Seen.SHOWN
         if self._is_counted(earlier, shows=shows):
             return None
-        if shows or earlier:
-            return evolve(offence, rule=self._counts_as or offence.rule, shown=True)
+        if rule := self._against(answer.seen, offence.rule, earlier):
+            return evolve(offence, rule=rule, shown=True)
         if answer.seen is Seen.OPEN:
             return self._waiting(message, answer.why)
         return _settled(message, answer.why)
@@ -153,6 +153,16 @@ class Confirming:
         if ZERO_WINDOW in earlier and self._counts_as:
             return True
         return not shows and any(rule != ZERO_WINDOW for rule in earlier)
+
+    def _against(self, seen: Seen, rule: str, earlier: Collection[str]) -> str:
+        """Return the rule that a message counts against; empty where it does not count.
+
+        Who is spared is counted by the source that judges sockets, where that is configured.
+        """
+        if seen is Seen.SHOWN or earlier:
+            return self._counts_as or rule
+        counts = seen is Seen.SPARED and not self.judging and IN_COMPANY in self._by_name
+        return IN_COMPANY if counts else ""
 
     def _waiting(self, message: Doubted, why: str) -> Doubted:
         """Let a message wait, or go on, until its rule's window is over."""

@@ -45,7 +45,7 @@ _LONG: Final = 30
 _NONE: Final = Answer(Seen.NOTHING, "this machine has no such connection")
 _NOT_SO: Final = Answer(Seen.OPEN, "the connection shows no attack now")
 _IN_COMPANY_WHY: Final = "most of the other connections of this peer are healthy"
-_ORDER: Final = (Seen.SHOWN, Seen.OPEN, Seen.NOTHING)
+_ORDER: Final = (Seen.SHOWN, Seen.SPARED, Seen.OPEN, Seen.NOTHING)
 """Of several sockets, the one that shows most is told of."""
 
 
@@ -120,7 +120,7 @@ class SocketsSource:
         peers = {*lasted.values()}
         bad = Counter(one.peer for one in sockets.dump(peers=peers) if one.is_over)
         company = self._company(sockets, {peer for peer in peers if bad[peer] < _MANY}, ())
-        spared = Answer(Seen.NOTHING, _IN_COMPANY_WHY)
+        spared = Answer(Seen.SPARED, _IN_COMPANY_WHY)
         return told | {each: spared for each, peer in lasted.items() if peer in company}
 
     def cursor(self) -> str | None:

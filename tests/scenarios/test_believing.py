@@ -412,9 +412,38 @@ def test_a_proxy_is_not_banned_for_one_of_its_clients(place: Place, log: Log, la
     for port in range(5000, 5004):
         established(lab, ATTACKER, port + 10)
     assert judged(place, 2) == {}
+    assert sql(place, "SELECT DISTINCT rule FROM offences") == [("zero-window-in-company",)]
+
+
+def test_a_proxy_is_banned_for_the_third_bad_connection_in_a_day(
+    place: Place, log: Log, lab: Peers
+) -> None:
+    """As the source sockets does: healthy connections beside bad ones do not help for ever."""
+    configure(place)
+    for port in range(5000, 5008):
+        lab.connect(ATTACKER, port, healthy)
+    bans = []
+    for port in range(4638, 4641):
+        attack(lab, port=port)
+        log.say(*[shrunk(port=port)] * 3)
+        bans.append(judged(place, 2))
+    assert bans == [{}, {}, {ATTACKER: "zero-window-in-company"}]
+
+
+def test_the_source_sockets_counts_who_is_spared_where_it_is_configured(
+    place: Place, log: Log, lab: Peers
+) -> None:
+    """The message about it is not another occasion."""
+    configure(place, sources='"kmsg", "sockets"')
+    attack(lab)
+    for port in range(5000, 5004):
+        established(lab, ATTACKER, port)
+    log.say(shrunk())
+    assert judged(place, 2) == {}
     assert [why for _, _, why in doubts(place)] == [
         "most of the other connections of this peer are healthy"
     ]
+    assert sql(place, "SELECT source FROM offences") == [("sockets",)]
 
 
 def test_forgeries_do_not_make_a_ban_last(place: Place, log: Log, lab: Peers) -> None:
@@ -834,17 +863,17 @@ def test_where_nobody_can_make_a_namespace_auto_asks_nobody(
     assert ("max_net_namespaces" in place.treason("status").out) == (mode == "auto")
 
 
-def test_rules_that_ban_since_nobody_forges_are_not_named(
-    place: Place, log: Log, host: None, mocker: MockerFixture
+@pytest.mark.parametrize(("mode", "only"), [("auto", False), ("always", True)])
+def test_where_nobody_can_make_a_namespace_no_rule_is_said_to_ban_nobody(
+    mode: str, only: bool, place: Place, log: Log, host: None, mocker: MockerFixture
 ) -> None:
-    """Nobody can make a namespace, so a rule without confirmation bans, and no word of it."""
-    configure(place, MD5)
+    """Such a rule bans there, as it always did."""
+    configure(place, f'[trust]\nconfirm = "{mode}"\n{MD5}')
     say(mocker, {"max_net_namespaces": "0", "uid_map": "0 0 4294967295"})
     log.say(MD5_FAILED)
-    result = place.treason("scan", "-o", "json")
-    assert (result.json["silenced"], result.err) == ([], "")
-    assert banned(place) == {STRANGER: "tcp-md5"}
-    assert "only report" not in place.treason("config", "check").out
+    assert bool(place.treason("scan", "-o", "json").json["silenced"]) == only
+    assert ("only reports" in place.treason("config", "check").out) == only
+    assert (STRANGER in banned(place)) != only
 
 
 def test_the_limit_of_a_user_namespace_proves_nothing(
@@ -1062,6 +1091,8 @@ def test_rules_that_ban_nobody_any_more_are_named(
     ('[[rule]]\nname = "tcp-md5"\nconfirm = "yes"', "'yes' is no way to confirm a message"),
     ('[[rule]]\nname = "zero-window"\nconfirm = "socket"', "is for no messages"),
     ('[[rule]]\nname = "martian-source"\nconfirm = "socket"', "no group peer_port and no group lo"),
+    ('[[rule]]\nname = "unexpectedly-shrunk"\nconfirm = "firewall"', "are not the firewall's"),
+    ('[[rule]]\nname = "tcp-md5"\nconfirm = "firewall"', "are not the firewall's"),
     ("[[rule]]\nname = 'odd'\nconfirm = 'socket'\npattern = 'odd (?P<address>\\S+) came'",
      "a socket is found by both ports: the pattern has no group peer_port and no group local_port"),
 ])  # fmt: skip
