@@ -125,8 +125,15 @@ class Unconfirmed:
         return int(number)
 
     def latest(self, limit: int) -> list[Doubted]:
-        """Return the last ones, the latest first."""
-        query = f"SELECT {_COLUMNS} FROM unconfirmed ORDER BY id DESC LIMIT ?"  # noqa: S608 - ours
+        """Return the last one, then those that wait, then the others; of each the latest first.
+
+        Many that nothing confirms do not hide one that may be confirmed yet.
+        """
+        query = (
+            f"SELECT {_COLUMNS} FROM unconfirmed"  # noqa: S608 - ours
+            " ORDER BY id = (SELECT max(id) FROM unconfirmed) DESC, waits_in IS NULL, id DESC"
+            " LIMIT ?"
+        )
         return [_doubted(row) for row in self._database.rows(query, (limit,))]
 
     def prune(self, before: int) -> None:

@@ -1043,6 +1043,17 @@ def test_forgeries_do_not_hide_the_history(place: Place, log: Log, host: None) -
     assert len(place.treason("history", STRANGER, "-o", "json").json["events"]) == 30
 
 
+def test_forgeries_do_not_hide_in_status_what_may_be_confirmed(
+    place: Place, log: Log, lab: Peers
+) -> None:
+    """What waits stands before all that nothing confirms, but for the last one."""
+    configure(place)
+    attack(lab)
+    log.say(shrunk(), *(shrunk(STRANGER, port) for port in range(1, 31)))
+    scanned(place)
+    assert [address for address, *_ in doubts(place)] == [STRANGER, ATTACKER, *[STRANGER] * 8]
+
+
 def test_what_is_kept_of_forgeries_is_bounded(
     place: Place, log: Log, lab: Peers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
