@@ -264,6 +264,8 @@ class _Sorted:
         """Take one that is not believed, or not yet."""
         if message.number is not None:
             self.changed += [found] if found != message else []
+            if found.waits_in is None:
+                self.held.discard(_which(message))  # so that a later one may wait anew
             return
         self.left.append(message.offence)
         if found.waits_in is None or _which(found) not in self.held:

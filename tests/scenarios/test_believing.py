@@ -603,6 +603,20 @@ def test_a_check_before_any_pass_shows_what_it_would_do(place: Place, log: Log, 
     assert judged(place, 2) == {ATTACKER: "unexpectedly-shrunk"}
 
 
+def test_a_message_waits_anew_where_an_earlier_one_was_given_up(
+    place: Place, log: Log, lab: Peers
+) -> None:
+    """Else who forges one in time lets the genuine one be lost, and what was suspected with it."""
+    configure(place, '[policy]\nwindow = "2s"\n')
+    established(lab)
+    log.say(shrunk(CUSTOMER))
+    scanned(place)
+    time.sleep(2.1)
+    log.say(shrunk(CUSTOMER))
+    assert scanned(place)["waiting"] == 1
+    assert [waits for _, waits, _ in doubts(place)] == [True, False]
+
+
 def test_why_a_message_still_waits_is_of_the_last_pass(place: Place, log: Log, lab: Peers) -> None:
     """The port that an attacker left is a customer's now: it shows no attack."""
     configure(place)
