@@ -126,14 +126,18 @@ class Offences:
         found: dict[Connection, list[tuple[str, str | None, float]]] = {}
         if not self._database.rows("SELECT 1 FROM offences LIMIT 1"):
             return found
-        query = (
-            "SELECT rule, source, time FROM offences WHERE key = ? AND time BETWEEN ? AND ?"
-            " AND peer_port = ? AND local_port = ?"
-        )
+        ports: dict[Network, list[int]] = {}
         for each in connections:
-            values = (each.peer.key, since, until, each.peer_port, each.local_port)
-            if rows := self._database.rows(query, values):
-                found[each] = rows
+            ports.setdefault(each.peer, []).append(each.peer_port << 16 | each.local_port)
+        for peer, both in ports.items():  # whatever is stored of a peer is looked through once
+            rows = self._database.rows(
+                "SELECT peer_port, local_port, rule, source, time FROM offences"
+                " WHERE key = ? AND time BETWEEN ? AND ?"
+                " AND (peer_port << 16 | local_port) IN (SELECT value FROM json_each(?))",
+                (peer.key, since, until, json.dumps(both)),
+            )
+            for peer_port, local_port, *told in rows:
+                found.setdefault(Connection(peer, peer_port, local_port), []).append(tuple(told))
         return found
 
     def stored(self, offences: Iterable[Offence]) -> dict[tuple[int, str], list[Sighting]]:
