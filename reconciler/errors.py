@@ -7,6 +7,7 @@
     ├── PluginError           a plugin is missing, broken, or collides with another
     ├── StoreError            the database cannot be opened, read or written
     ├── LockError             another pass runs, or the lock cannot be created
+    ├── DaemonError           the daemon does not answer, or another one runs already
     ├── SourceUnreadable      a source cannot be read
     └── BackendError
         ├── BackendUnreadable what the firewall holds cannot be read
@@ -55,6 +56,10 @@ class StoreError(TreasonError):
 
 class LockError(TreasonError):
     """Another pass runs, or the lock cannot be created."""
+
+
+class DaemonError(TreasonError):
+    """The daemon does not answer, or could not do what was asked; or another one runs already."""
 
 
 class SourceUnreadable(TreasonError):

@@ -2,11 +2,13 @@
 
 import os
 import select
+import signal
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fcntl import F_SETPIPE_SZ, fcntl
 from functools import partial
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -21,6 +23,9 @@ _PIECE: Final = 1 << 17
 
 _PIPE: Final = 1 << 20
 """Bytes that a program may be ahead of who reads what it prints (as much as a user may have)."""
+
+_ENDING: Final = 1.0
+"""Seconds in which a program ends that has closed its output."""
 
 _SAME: Final[Mapping[str, str]] = {}
 
@@ -98,6 +103,103 @@ def streamed(
             raise CommandFailed(f"{' '.join(argv)}: produced no output for {timeout:g} s")
         _judge(argv, process.returncode, codes, _text(error))
         return Completed(process.returncode, "", _text(error))
+
+
+@frozen(eq=False)
+class Background:
+    """A program that runs beside us, with nothing to read.
+
+    poll(2) finds ``descriptor`` readable once it has ended. It is the first of a process group.
+    """
+
+    pid: int
+    descriptor: int
+    _output: IO[bytes]
+    _error: IO[bytes]
+
+    def end(self) -> Completed:
+        """Return how it ended, waiting for that. It is called once."""
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.descriptor)
+        with self._output, self._error:
+            code = os.waitstatus_to_exitcode(status)
+            return Completed(code, _text(self._output), _text(self._error))
+
+    def kill(self) -> None:
+        """Kill it, with all that it runs."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+def begun(argv: Sequence[str]) -> Background:
+    """Run a program beside us. ``argv`` begins with its path. Raise `CommandFailed`."""
+    try:
+        with ExitStack() as stack:
+            output, error = (stack.enter_context(_file(name)) for name in ("out", "err"))
+            actions = [
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, output.fileno(), 1),
+                (os.POSIX_SPAWN_DUP2, error.fileno(), 2),
+            ]
+            pid = os.posix_spawn(
+                argv[0], [*argv], {**os.environ}, file_actions=actions, setpgroup=0
+            )
+            made = Background(pid, os.pidfd_open(pid), output, error)
+            stack.pop_all()
+            return made
+    except OSError as failure:  # also where no descriptor is left
+        raise CommandFailed(f"{argv[0]}: cannot be run: {failure.strerror}") from None
+
+
+class Following:
+    """A program that runs on, and whose output is taken as it comes.
+
+    It must end by itself once nobody reads what it prints: nobody else ends it where this process
+    is killed.
+    """
+
+    def __init__(self, argv: Sequence[str], *, environment: Mapping[str, str] = _SAME) -> None:
+        """Start it. Raise `CommandFailed` where it cannot be run."""
+        self._argv = argv
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        self._output = os.fdopen(reading, "rb", buffering=0)
+        self._poll = select.poll()
+        self._poll.register(reading, select.POLLIN)
+        try:
+            with os.fdopen(writing, "wb") as sink, Path(os.devnull).open("r+b", 0) as nothing:
+                self._process = _started(argv, nothing, sink, nothing, environment)
+        except CommandFailed:
+            self._output.close()
+            raise
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable once there is output, or the program has ended."""
+        return self._output.fileno()
+
+    def take(self, most: int) -> bytes:
+        """Take so many bytes of output at most; none where there are none.
+
+        Raise `CommandFailed` once the program has ended, and all was taken.
+        """
+        pieces: list[bytes] = []
+        while most > 0 and self._poll.poll(0):
+            piece = self._output.read(min(most, _PIECE))
+            if piece:
+                pieces.append(piece)
+                most -= len(piece)
+            elif pieces:
+                break
+            else:
+                if self._process.returncode is None:
+                    _waited(self._process, None, time.monotonic() + _ENDING)
+                _judge(self._argv, self._process.returncode, (), "")
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """End it."""
+        self._output.close()
+        self._process.kill()
+        self._process.wait()
 
 
 def search_path() -> str:

@@ -38,6 +38,11 @@ def begin(level: int, make: "Callable[[], logging.Handler]") -> None:
     _outlet.level, _outlet.make = level, make
 
 
+def lowest() -> int:
+    """Return the level from which on something is logged."""
+    return _outlet.level
+
+
 class Log:
     """The logger ``treason.NAME``."""
 

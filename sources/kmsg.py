@@ -38,7 +38,9 @@ class Kmsg:
 
     The cursor is ``BOOT_ID:SEQUENCE`` of the last record read; numbers begin with 0 at each boot,
     and none is left out: where one is missing, its record was overwritten. ``open_device`` and
-    ``read_record`` are the two calls that touch the device.
+    ``read_record`` are the two calls that touch the device. What is waited for is the device
+    itself, kept open behind the last record: poll(2) finds it readable once one follows, and also
+    where the one that should follow was overwritten (devkmsg_poll of kernel/printk/printk.c).
     """
 
     def __init__(
@@ -53,6 +55,20 @@ class Kmsg:
         self._boot = _BOOT_ID.read_text().strip()
         self._next = 0
         self._notes: list[str] = []
+        self._kept: int | None = None
+
+    def fileno(self) -> int:
+        """Return the device, which stays open from now on."""
+        if self._kept is None:
+            self._kept = self._opened()
+            self._next = 0
+        return self._kept
+
+    def close(self) -> None:
+        """Close the device; from now on each `read` opens it for itself."""
+        if self._kept is not None:
+            os.close(self._kept)
+            self._kept = None
 
     def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
         """Yield the records behind ``cursor`` that hold a needle.
@@ -61,6 +77,8 @@ class Kmsg:
         since the last resume, and too late by the sleep before it, as those of ``dmesg -T``.
         """
         boot, number = _position(cursor)
+        if self._kept is not None and (boot != self._boot or number != self._next):
+            os.lseek(self._kept, 0, os.SEEK_SET)  # to the oldest record that is left
         restarted = bool(boot) and boot != self._boot
         self._next = 0 if restarted else number
         sought = [_escaped(needle) for needle in needles] or [b""]
@@ -101,7 +119,7 @@ class Kmsg:
     def silence(self) -> str | None:
         """Return why the buffer has no record of the kernel's own; None if it has one."""
         others = 0
-        for data in self._records():
+        for data in self._all(self._opened(), close=True):
             if data[1:2] == b"," and data[:1] < b"8":  # facility * 8 + level
                 return None
             others += 1
@@ -109,10 +127,11 @@ class Kmsg:
         return f"{self._device} holds {held}: boot with a larger log_buf_len, or read the journal"
 
     def _records(self) -> Iterator[bytes]:
-        try:
-            descriptor = self._open(self._device)
-        except OSError as error:
-            raise self._unreadable(error) from None
+        """Read on where the device is kept open, else all that there is."""
+        kept = self._kept
+        return self._all(self._opened(), close=True) if kept is None else self._all(kept)
+
+    def _all(self, descriptor: int, *, close: bool = False) -> Iterator[bytes]:
         try:
             while True:
                 try:
@@ -124,7 +143,14 @@ class Kmsg:
         except OSError as error:
             raise self._unreadable(error) from None
         finally:
-            os.close(descriptor)
+            if close:
+                os.close(descriptor)
+
+    def _opened(self) -> int:
+        try:
+            return self._open(self._device)
+        except OSError as error:
+            raise self._unreadable(error) from None
 
     def _unreadable(self, error: OSError) -> SourceUnreadable:
         return SourceUnreadable(f"cannot read {self._device}: {error.strerror}", _hint(error))
@@ -140,7 +166,7 @@ def _position(cursor: str | None) -> tuple[str, int]:
 def _record(data: bytes, boot: str, now: float, booted: float) -> Record | None:
     """Read one; None for a malformed one, and for a piece of a line that another one cut.
 
-    Those have the flag ``c``, or ``+`` before 4.9, and ``ncfrag`` where netconsole cut it. What
+    Those have the flag ``c``, or ``+`` before 4.9; netconsole marks its pieces by ``ncfrag``. What
     stands in a piece can be a stranger's.
     """
     match = re.match(_RECORD, data)  # compiled on first use: every command imports this

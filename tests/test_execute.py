@@ -1,12 +1,17 @@
 """Other programs: what they are given, what they give back, and how they end."""
 
 import os
+import resource
+import select
+import signal
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from reconciler.execute import CommandFailed, Completed, printed, run, streamed
+from reconciler import execute
+from reconciler.execute import CommandFailed, Completed, Following, printed, run, streamed
 
 
 def test_a_program_reads_what_it_is_given() -> None:
@@ -128,3 +133,72 @@ def test_the_systems_programs_are_found_with_any_path(monkeypatch: pytest.Monkey
     """Cron's PATH lacks /usr/sbin."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     assert "nf_tables" in run(["iptables-nft", "--version"]).output
+
+
+def told(following: Following, most: int = 1 << 20) -> bytes:
+    """Wait for output, and take it."""
+    poll = select.poll()
+    poll.register(following.fileno(), select.POLLIN)
+    assert poll.poll(10_000)
+    return following.take(most)
+
+
+def test_what_a_program_prints_is_taken_as_it_comes() -> None:
+    """Without waiting, and not more than asked for; its end is an error, once all was taken."""
+    following = Following(["sh", "-c", "echo one; sleep 0.3; echo two; exit 3"])
+    assert told(following) == b"one\n"
+    assert following.take(1 << 20) == b""
+    assert told(following, 2) == b"tw"
+    assert told(following) == b"o\n"
+    for _ in range(2):
+        with pytest.raises(CommandFailed, match="failed with exit code 3"):
+            told(following)
+    following.close()
+
+
+def test_a_program_that_is_followed_is_ended() -> None:
+    """Nothing is left of it, nor of one that cannot be run."""
+    before = os.listdir("/proc/self/fd")  # noqa: PTH208 - names are what is compared
+    following = Following(["sleep", "60"])
+    assert not os.get_inheritable(following.fileno())
+    following.close()
+    with pytest.raises(CommandFailed, match=r"^nonesuch: program not found"):
+        Following(["nonesuch"])
+    assert os.listdir("/proc/self/fd") == before  # noqa: PTH208 - as above
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_program_beside_us_is_waited_for_by_a_descriptor() -> None:
+    """What it printed, and how it ended, is known at its end."""
+    child = execute.begun([sys.executable, "-c", "import sys; print(1); sys.exit('two')"])
+    poll = select.poll()
+    poll.register(child.descriptor, select.POLLIN)
+    assert poll.poll(10_000)
+    completed = child.end()
+    assert (completed.code, completed.output, completed.error) == (1, "1\n", "two\n")
+
+
+def test_a_program_beside_us_is_killed_with_what_it_runs() -> None:
+    """One that has ended already is no matter."""
+    child = execute.begun([sys.executable, "-c", "import time; time.sleep(60)"])
+    child.kill()
+    child.kill()
+    assert child.end().code == -signal.SIGKILL
+
+
+def test_a_program_that_is_not_there_is_not_begun() -> None:
+    """The error names it."""
+    with pytest.raises(CommandFailed, match="/no/such/program"):
+        execute.begun(["/no/such/program"])
+
+
+def test_a_program_for_which_no_descriptor_is_left_is_not_begun() -> None:
+    """A daemon goes on, and tries it again."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(CommandFailed, match="cannot be run: Too many open files"):
+            execute.begun([sys.executable, "-c", ""])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 import pytest
 
 from reconciler.errors import SourceUnreadable
-from reconciler.interfaces import NotingSource, SilenceAwareSource, Source
+from reconciler.interfaces import NotingSource, SilenceAwareSource, Source, WakingSource
 from reconciler.model import Record
 
 NEEDLE = "shrinks window"
@@ -39,11 +39,13 @@ class SourceContract:
         lets the carrier hold a message as any process may write it.
 
     ``many`` messages at once must be taken. ``heard`` says whether what `Carrier.write` writes
-    passes for the kernel's own, so that a source that can tell silence must not.
+    passes for the kernel's own, so that a source that can tell silence must not. A source that can
+    be waited for promises more: `WakingSourceContract` has these cases and its own.
     """
 
     many: ClassVar[int] = 10_000
     heard: ClassVar[bool] = True
+    _waking: ClassVar[bool] = False
 
     @pytest.fixture
     def carrier(self) -> Carrier:
@@ -160,6 +162,12 @@ class SourceContract:
         if isinstance(other, SilenceAwareSource):
             said = other.silence()
             assert said is None or (isinstance(said, str) and not self.heard)
+
+    def test_waking(self, carrier: Carrier) -> None:
+        """A source that can be waited for is held to what that promises."""
+        assert isinstance(carrier.source(), WakingSource) == self._waking, (
+            "subclass WakingSourceContract for a source with fileno, and only for such"
+        )
 
     def test_forged(self, carrier: Carrier) -> None:
         """What any process may write is not trusted, or told by its facility."""

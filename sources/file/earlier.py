@@ -2,7 +2,8 @@
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from itertools import chain, islice
 from typing import Final
 
@@ -43,6 +44,13 @@ _PIECES: Final = 8
 """Pieces of the log before that are kept."""
 
 
+_BEHIND: Final = 1 << 18
+"""Bytes before the place where reading goes on that are looked at."""
+
+_LITTLE: Final = 1 << 13
+"""Bytes of these that are mostly enough."""
+
+
 class Earlier:
     """Keeps the last lines that were read, of a log and of the one before it.
 
@@ -54,21 +62,38 @@ class Earlier:
         self._older: list[bytes] = older.pieces()[-_PIECES:] if older else []
         self._behind: deque[bytes] = deque()
         self._kept = 0
+        self._read: Callable[[int], bytes] = lambda _size: b""
+
+    def begin(self, read: Callable[[int], bytes], *, at_once: bool) -> None:
+        """Take what reads the lines before the first one, so many bytes of them at most.
+
+        It is read when it is needed, unless ``at_once``, where going back takes long.
+        """
+        if at_once:
+            self.remember(read(_BEHIND))
+        else:
+            self._read = cache(read)
 
     def remember(self, piece: bytes) -> None:
         """Keep lines that are behind us, and as many as needed of those before them."""
         self._behind.append(piece)
         self._kept += len(piece)
+        if self._kept >= _KEPT:
+            self._read = lambda _size: b""
         while self._kept - len(self._behind[0]) >= _KEPT:
             self._kept -= len(self._behind.popleft())
 
     def pieces(self) -> list[bytes]:
         """Return what is kept, in pieces of many lines."""
-        return [*self._older, *self._behind]
+        return [*self._older, self._read(_BEHIND), *self._behind]
 
     def lines(self) -> Iterator[bytes]:
-        """Return the lines of this log, the last one first."""
-        return _backwards(self._behind)
+        """Yield the lines of this log, the last one first; no more is read than is asked for."""
+        yield from _backwards(self._behind)
+        little = self._read(_LITTLE)
+        yield from before(little, len(little))
+        much = self._read(_BEHIND)
+        yield from before(much, len(much) - len(little))
 
     def goes_on(self, record: Record, line: bytes, chunk: bytes, start: int) -> bool:
         """Whether this is no record of its own, but a line of the one before.
@@ -118,7 +143,7 @@ class Earlier:
 
     def _before(self, chunk: bytes, start: int) -> Iterator[bytes]:
         """Return the lines before a place in a chunk, the last one first."""
-        return chain(before(chunk, start), _backwards(self.pieces()))
+        return chain(before(chunk, start), self.lines(), _backwards(self._older))
 
     def _related(
         self, record: Record, line: bytes, earlier: Iterable[bytes]

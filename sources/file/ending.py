@@ -16,15 +16,15 @@ _END: Final = 1 << 16
 """Bytes at the end of a log in which the last stamp is looked for."""
 
 
-def last_stamp(stream: Stream) -> tuple[float, float] | None:
-    """Return when a log was written last, and the highest stamp at its end.
+def last_stamp(stream: Stream, since: int) -> tuple[float, float] | None:
+    """Return when a log was written last, and the highest stamp at its end, behind ``since``.
 
     None where nothing tells: also where stamps fall, since another boot or machine wrote some.
     """
     status, place = stream.status, stream.at
     if stream.packed or not stat.S_ISREG(status.st_mode):
         return None
-    stream.go(max(0, status.st_size - _END))
+    stream.go(max(since, status.st_size - _END))
     piece = stream.read(_END)
     stream.go(place)
     records = (shapes.parse(text(line), trusted=True) for line in before(piece, len(piece)))

@@ -52,7 +52,7 @@ def chunks(stream: Stream) -> Iterator[tuple[int, bytes, int]]:
     """
     _skip_hole(stream)
     offset = stream.at
-    while chunk := stream.read(_CHUNK):
+    while chunk := stream.read(min(_CHUNK, stream.left)):  # for few bytes no room for many
         end = chunk.rfind(b"\n") + 1
         yield offset, chunk, end
         offset += end

@@ -1,8 +1,8 @@
 """How far a log was read: the cursor of `sources.file`, and how its place is found again."""
 
 import re
+from _blake2 import blake2b  # as hashlib gives it, which loads OpenSSL: 4 MB for nothing
 from collections.abc import Iterable, Sequence
-from hashlib import blake2b
 from typing import Final
 
 from attrs import evolve, frozen

@@ -2,8 +2,8 @@
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 from itertools import islice
 from typing import Final
 
@@ -29,9 +29,6 @@ _EXPORTED: Final = b"__CURSOR="
 
 _PIECE: Final = 1 << 18
 """Bytes of an export that are read at once."""
-
-_BEHIND: Final = 1 << 18
-"""Bytes before the place where reading goes on that are looked at for the record before."""
 
 _RECENT: Final = 3 * 3600
 """Seconds in which an hour that comes twice is over."""
@@ -64,7 +61,7 @@ class Reading:
         self.earlier: Earlier = Earlier(self._now, older.earlier if older else None)
         self._certain: Record | None = None
         self._sought_at: float | None = None
-        self._end: tuple[float, float] | None = None
+        self._ending: Callable[[], tuple[float, float] | None] = lambda: None
         self._found = self._understood = False
         self.looked = 0
         self._first: bytes | None = None
@@ -86,12 +83,12 @@ class Reading:
             if not stream.go(position.offset + position.tail):
                 raise OSError("it was truncated just now, try again")
             if not stream.ahead():
-                self.earlier.remember(_before(stream, stream.at))
+                self.earlier.begin(partial(_before, stream, stream.at), at_once=stream.packed)
                 return
             self.offset = resume(stream, position.offset, position.tail)
-            self.earlier.remember(_before(stream, self.offset))
+            self.earlier.begin(partial(_before, stream, self.offset), at_once=stream.packed)
             self._understood = True  # as far as it is new, it may be anything
-        self._end = last_stamp(stream)
+        self._ending = cache(partial(last_stamp, stream, self.offset))
         if (stream.first or stream.ahead()).startswith(_EXPORTED):
             yield from self._exported(stream)
         else:
@@ -207,9 +204,10 @@ class Reading:
 
     def _latest(self, stamp: float) -> float | None:
         """Return when a record was made at the latest: the log's last one is no older than it."""
-        if self._end is None:
+        end = self._ending()  # looked at once a record needs it: most logs tell the time
+        if end is None:
             return None
-        changed, last = self._end
+        changed, last = end
         return changed - (last - stamp) if stamp <= last else None
 
 
@@ -246,12 +244,16 @@ def _parts(needle: str) -> Iterator[str]:
         yield needle[1:]
 
 
-def _before(stream: Stream, place: int) -> bytes:
-    """Return what stands before a place, as far as it is looked at, and go there."""
-    stream.go(max(0, place - _BEHIND))
-    cut = stream.at > 0
-    piece = stream.read(place - stream.at)
-    return _whole(piece) if cut else piece
+def _before(stream: Stream, end: int, size: int) -> bytes:
+    """Return the whole lines among so many bytes before a place, and leave the log as it is."""
+    place = stream.at
+    stream.go(max(0, end - size))
+    if stream.at:
+        stream.readline(end - stream.at)  # it is cut
+    piece = stream.read(end - stream.at)
+    if stream.at != place:
+        stream.go(place)
+    return piece
 
 
 def _whole(piece: bytes) -> bytes:

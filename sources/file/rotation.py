@@ -62,6 +62,20 @@ def unread(
     raise SourceUnreadable(f"{log!r} is being rotated", "try again in a moment")
 
 
+def still(log: str, position: Position, stack: ExitStack) -> Unread | None:
+    """Open the log where it is the file in which ``position`` was; None where it is not."""
+    try:
+        status = os.stat(log)  # noqa: PTH116 - a path like /dev/fd/63
+        if (status.st_dev, status.st_ino) != (position.device, position.inode):
+            return None
+        current = _current(log, stack, needed=True)
+    except OSError:
+        return None
+    if current is None or not position.within(current):
+        return None
+    return Unread([(log, current)], position, position.before, ())
+
+
 def _listed(log: str, olddir: str) -> Listing:
     return listing(os.path.realpath(log), olddir)
 

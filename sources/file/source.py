@@ -13,10 +13,11 @@ from typing import Final
 from reconciler import Record, SourceUnreadable
 from sources import shapes
 from sources.file import Settings
+from sources.file.follow import NULL, Follower
 from sources.file.lines import text
 from sources.file.position import Position
 from sources.file.reading import Reading
-from sources.file.rotation import Unread, unread
+from sources.file.rotation import Unread, still, unread
 from sources.file.stream import Stream
 
 _COMPLETED: Final = 60
@@ -31,9 +32,6 @@ _GLIMPSE: Final = 80
 _BUFFER: Final = 1 << 18
 """Bytes that are read at once of what is no plain file."""
 
-_NULL: Final = os.makedev(1, 3)
-"""The number of /dev/null (Documentation/admin-guide/devices.txt): a log that holds nothing."""
-
 _STREAM: Final = "/proc/kmsg"
 """What a logging daemon reads (proc(5)); it looks like a file."""
 
@@ -44,7 +42,8 @@ _LAST: Final = 1 << 20
 class File:
     """Reads the lines behind the cursor, a `Position`, in the log and its rotated generations.
 
-    Pipes have no cursor.
+    Pipes have no cursor. Where it is waited for, a `Follower` tells what becomes of the path; as
+    long as that stays the same file, no more than what came is read at each call of `read`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -54,18 +53,36 @@ class File:
         self._olddir = settings.olddir
         self._cursor: str | None = None
         self._notes: list[str] = []
+        self._follower: Follower | None = None
+        self._settled: str | None = None
+
+    def fileno(self) -> int:
+        """Return what waits for the log, whatever its path stands for."""
+        if self._follower is None:
+            self._follower = Follower(self._path)
+        return self._follower.fileno()
+
+    def close(self) -> None:
+        """Wait no more; from now on each `read` looks for itself."""
+        if self._follower is not None:
+            self._follower.close()
+        self._follower = self._settled = None
 
     def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
         """Yield the kernel's records that hold a needle."""
         sought = [] if "" in needles else needles
         position = Position.parse(cursor)
+        self._notes = []
         if cursor and position is None:
             self._notes.append(
                 f"{cursor!r} is not a position in a log: read again from the beginning"
             )
         try:
             with ExitStack() as stack:
-                yield from self._records(self._unread(position, stack), sought)
+                if self._follower is None:
+                    yield from self._records(self._unread(position, stack), sought)
+                else:
+                    yield from self._followed(self._follower, cursor, sought, stack)
         except (OSError, ValueError) as error:
             raise _unreadable(self._path, error) from None
 
@@ -91,6 +108,28 @@ class File:
             " log that receives the kernel's messages (rsyslog: see kern.* in /etc/rsyslog.conf),"
             " or use the source kmsg"
         )
+
+    def _followed(
+        self, follower: Follower, cursor: str | None, needles: Sequence[str], stack: ExitStack
+    ) -> Iterator[Record]:
+        """Yield what came since the last call, where that was for this cursor; else as a pass does.
+
+        Nothing else is looked at as long as the path stands for the same file.
+        """
+        if follower.take():
+            self._settled = None
+        if follower.pipe:
+            yield from follower.records(needles, trusted=self._trusted)
+            return
+        position = Position.parse(cursor)
+        known = cursor == self._settled and position
+        found = still(self._path, known, stack) if known else None
+        if found is None:
+            found = self._unread(position, stack)
+            follower.also(found.logs[-1][1].fileno())
+        self._settled = None
+        yield from self._records(found, needles)
+        self._settled = self._cursor
 
     def _records(self, found: Unread, needles: Sequence[str]) -> Iterator[Record]:
         self._notes += found.notes
@@ -132,7 +171,7 @@ class File:
             file = _opened(self._path)
         stream = stack.enter_context(closing(Stream(file)))
         mode, device = stream.status.st_mode, stream.status.st_rdev
-        null = stat.S_ISCHR(mode) and device == _NULL
+        null = stat.S_ISCHR(mode) and device == NULL
         if self._path != "-" and not stat.S_ISFIFO(mode) and not null:
             raise SourceUnreadable(
                 f"{self._path!r} is not a file", "name a log file, or - for standard input"

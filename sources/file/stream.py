@@ -64,6 +64,17 @@ class Stream:
         """Return what the system says of the file."""
         return os.fstat(self._raw.fileno())
 
+    def fileno(self) -> int:
+        """Return the file's descriptor."""
+        return self._raw.fileno()
+
+    @property
+    def left(self) -> int:
+        """Return how many bytes follow now; of what has no size, as many as may be."""
+        if self.packed or not self._plain:
+            return _MOST
+        return max(0, self.status.st_size - self.at)
+
     def read(self, size: int) -> bytes:
         """Read so many bytes; less only at the end."""
         return self._passed(self._file.read(self._allowed(size)))

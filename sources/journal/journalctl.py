@@ -118,6 +118,14 @@ class Journalctl:
             raise self.unreadable(["journalctl printed something that is not an entry"])
         return Run(place, _damage(ended.error))
 
+    def follow(self, start: str, *matches: str) -> execute.Following:
+        """Start to print entries from a place on, as they come."""
+        argv = [*self._base, "--follow", "--no-tail", "--output=export", "--all", _FIELDS]
+        try:
+            return execute.Following([*argv, start, *matches], environment=_ERRORS)
+        except TreasonError as error:
+            raise self.unreadable([error.what], error.hint) from None
+
     def unreadable(self, reasons: Sequence[str], hint: str = "") -> SourceUnreadable:
         """Make the error that tells why."""
         said = "; ".join(reasons[-_TOLD:]) or "journalctl does not say why"

@@ -5,13 +5,16 @@ docs/explanation/reading-the-journal.md.
 """
 
 import re
+import select
 from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from reconciler import Record
+from reconciler import Record, SourceUnreadable
 from sources import shapes
+from sources.export import Entry
 from sources.journal import Settings
+from sources.journal.follow import Follower
 from sources.journal.journalctl import Journalctl, Run, told
 
 # journald stamps this on what a process wrote to /dev/kmsg as well: such a record is read, and
@@ -32,14 +35,61 @@ class Journal:
         self._journalctl = journalctl or Journalctl(directory)
         self._cursor: str | None = None
         self._notes: list[str] = []
+        self._epoll: select.epoll | None = None
+        self._follower: Follower | None = None
+
+    def fileno(self) -> int:
+        """Return what is readable once something comes, whichever program tells it."""
+        if self._epoll is None:
+            self._epoll = select.epoll()
+        return self._epoll.fileno()
+
+    def close(self) -> None:
+        """End the program that tells what comes, if one runs."""
+        self._end()
+        if self._epoll is not None:
+            self._epoll.close()
+            self._epoll = None
 
     def read(self, cursor: str | None, needles: Sequence[str]) -> Iterator[Record]:
         """Yield the records behind the cursor that hold a needle."""
+        self._notes = []
         # The text before a colon stands in a field of its own, so that a needle may be cut there.
         parts = [needle.rpartition(": ")[2] for needle in needles]
-        for record in self._all(cursor, parts if all(parts) else ()):
+        if self._follower and cursor == self._cursor:
+            coming = self._came(self._follower)
+        else:
+            coming = self._anew(cursor, parts if all(parts) else ())
+        for record in coming:
             if not needles or any(needle in record.text for needle in needles):
                 yield record
+
+    def _anew(self, cursor: str | None, sought: Sequence[str]) -> Iterator[Record]:
+        """Yield the records behind the cursor, then wait for those that come, if that is asked for.
+
+        What is told from the place on that was read last begins with what stands there.
+        """
+        self._end()
+        yield from self._all(cursor, sought)
+        if self._epoll is not None:
+            known = self._cursor and _CURSOR.fullmatch(self._cursor)
+            start = f"--cursor={self._cursor}" if known else "--no-tail"
+            self._follower = Follower(self._journalctl, start, _KERNEL)
+            self._epoll.register(self._follower, select.EPOLLIN)
+
+    def _came(self, follower: Follower) -> Iterator[Record]:
+        """Yield what came since the last call; once the program has ended, start none."""
+        try:
+            for entry in follower.entries():
+                yield from self._record(entry, self._cursor)
+        except SourceUnreadable:
+            self._end()
+            raise
+
+    def _end(self) -> None:
+        if self._follower is not None:
+            self._follower.close()
+            self._follower = None
 
     def _all(self, cursor: str | None, sought: Sequence[str]) -> Iterator[Record]:
         """Yield the records behind the cursor whose message holds a part of a needle."""
@@ -108,7 +158,6 @@ class Journal:
 
         Not by --after-cursor: systemd 252 then passes over the first record, whichever it is.
         """
-        skipped = _entry(known or "")
         coming = self._journalctl.entries(sought, start, _KERNEL)
         while True:
             try:
@@ -116,12 +165,16 @@ class Journal:
             except StopIteration as stop:
                 run: Run = stop.value
                 return run
-            cursor = str(entry.get("__CURSOR"))
-            if _entry(cursor) == skipped or "MESSAGE" not in entry:
-                continue
-            self._cursor = cursor
-            if record := shapes.journal(entry, trusted=True):
-                yield record
+            yield from self._record(entry, known)
+
+    def _record(self, entry: Entry, known: str | None) -> Iterator[Record]:
+        """Yield the record that an entry holds, if it has one and is not the one that is known."""
+        cursor = str(entry.get("__CURSOR"))
+        if _entry(cursor) == _entry(known or "") or "MESSAGE" not in entry:
+            return
+        self._cursor = cursor
+        if record := shapes.journal(entry, trusted=True):
+            yield record
 
     def _unread(self, run: Run, cursor: str | None) -> str | None:
         """Return the last record of the kernel, if journalctl gave up before it."""

@@ -38,6 +38,9 @@ _MANY: Final = 16
 _ANEW: Final = 3600
 """Seconds after which what goes on is an offence again: as long as the first ban."""
 
+_RESTING: Final = 10.0
+"""Seconds between two looks of a resident process while nothing is suspicious."""
+
 _LONG: Final = 30
 """Times ``lasting`` for which a closed window without anything in flight is suspicious."""
 
@@ -130,6 +133,10 @@ class SocketsSource:
     def suspects(self) -> Iterable[Suspect]:
         """Return what looks like an offence."""
         return self._suspects.values()
+
+    def due(self) -> float:
+        """Return after how many seconds to look again: while something is suspicious, sooner."""
+        return self.settings.lasting.total_seconds() / 2 if self._suspects else _RESTING
 
     def silence(self) -> str | None:
         """Return None: where the kernel does not tell of sockets, that is an error."""

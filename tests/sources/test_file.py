@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler import SourceUnreadable
-from reconciler.testing import SourceContract
+from reconciler.testing import WakingSourceContract
 from sources.file import Settings
 from sources.file.source import File
 
@@ -37,7 +37,7 @@ class Log:
         return File(Settings(str(self.path), self.trusted))
 
 
-class TestFile(SourceContract):
+class TestFile(WakingSourceContract):
     """The contract, on a log file that is not vouched for."""
 
     @pytest.fixture

@@ -2,6 +2,8 @@
 
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ from journals import BOOT, REMOTE, JournalFiles
 
 from reconciler import NotingSource, Record, SilenceAwareSource, SourceUnreadable
 from reconciler.detection.detect import RULES, detect
-from reconciler.testing import SourceContract
+from reconciler.testing import WakingSourceContract
 from sources.journal import Settings
 from sources.journal.journalctl import Journalctl
 from sources.journal.source import Journal
@@ -89,7 +91,7 @@ def command(tmp_path: Path) -> Callable[[str], tuple[str, ...]]:
     return make
 
 
-class TestJournal(SourceContract):
+class TestJournal(WakingSourceContract):
     """The contract, on journal files."""
 
     @pytest.fixture
@@ -600,3 +602,133 @@ finally:
     daemon.terminate()
     daemon.wait()
 '''
+
+
+def come(source: Journal, number: int) -> list[str]:
+    """Return so many messages, which are read whenever they wake."""
+    poll = select.poll()
+    poll.register(source.fileno(), select.POLLIN)
+    found: list[str] = []
+    while len(found) < number:
+        assert poll.poll(10_000), "nothing comes"
+        found += [record.text for record in source.read(source.cursor(), NEEDLES)]
+    return found
+
+
+def test_no_program_runs_for_what_comes(
+    files: Files, command: Callable[[str], tuple[str, ...]], tmp_path: Path
+) -> None:
+    """One that goes on tells all of it, also over rotation; those that are run are counted."""
+    files.command = command(f'echo run >> "{tmp_path}/runs"; exec journalctl "$@"')
+    files.write(*offences(1))
+    source = files.source()
+    source.fileno()
+    assert len([*source.read(None, NEEDLES)]) == 1
+    files.write(*offences(2))
+    assert come(source, 1) == offences(2)
+    runs = (tmp_path / "runs").read_text()
+    for number in range(3, 9):
+        files.file = f"system@{number}.journal"
+        files.write(*offences(number))
+        assert come(source, 1) == offences(number)
+    assert (tmp_path / "runs").read_text() == runs
+    assert files.read(source.cursor()).texts == []
+    source.close()
+
+
+def test_a_program_that_ends_is_an_error_and_started_anew(
+    files: Files, command: Callable[[str], tuple[str, ...]], tmp_path: Path
+) -> None:
+    """What came meanwhile is read then; until then nothing wakes."""
+    files.command = command(f'echo $$ > "{tmp_path}/pid"; exec journalctl "$@"')
+    files.write(*offences(1))
+    source = files.source()
+    source.fileno()
+    assert len([*source.read(None, NEEDLES)]) == 1
+    files.write(*offences(2))
+    assert come(source, 1) == offences(2)
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    with pytest.raises(SourceUnreadable, match="was killed by signal 9"):
+        come(source, 1)
+    files.write(*offences(3, 4))
+    poll = select.poll()
+    poll.register(source.fileno(), select.POLLIN)
+    assert not poll.poll(0)
+    assert [r.text for r in source.read(source.cursor(), NEEDLES)] == offences(3, 4)
+    files.write(*offences(5))
+    assert come(source, 1) == offences(5)
+    source.close()
+
+
+def test_what_the_program_prints_must_be_entries(
+    files: Files, command: Callable[[str], tuple[str, ...]]
+) -> None:
+    """Or it is ended: however much it prints, little is held."""
+    files.command = command(
+        'for each; do case "$each" in --follow) exec yes;; esac; done; exec journalctl "$@"'
+    )
+    files.write(*offences(1))
+    source = files.source()
+    source.fileno()
+    assert len([*source.read(None, NEEDLES)]) == 1
+    with pytest.raises(SourceUnreadable, match="printed something that is not an entry"):
+        come(source, 1)
+    source.close()
+
+
+FOLLOWING = """
+import sys
+from sources.journal import Settings
+from sources.journal.journalctl import Journalctl
+from sources.journal.source import Journal
+source = Journal(Settings(sys.argv[1]), Journalctl(sys.argv[1], (sys.argv[2],)))
+source.fileno()
+print([*source.read(None, ())], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
+def test_no_program_is_left_running(
+    signum: signal.Signals,
+    files: Files,
+    command: Callable[[str], tuple[str, ...]],
+    tmp_path: Path,
+) -> None:
+    """It ends by itself once nobody reads what it prints."""
+    files.write(*offences(1))
+    tells = f'echo $$ > "{tmp_path}/new" && mv "{tmp_path}/new" "{tmp_path}/pid"'
+    [script] = command(f'case "$*" in *--follow*) {tells};; esac; exec journalctl "$@"')
+    with subprocess.Popen(
+        [sys.executable, "-c", FOLLOWING, str(files.path), script],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        descriptor = _running(tmp_path / "pid")
+        process.send_signal(signum)
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    assert poll.poll(10_000)
+    os.close(descriptor)
+
+
+def _running(told: Path) -> int:
+    """Wait for a program to tell its process id; return a descriptor of it."""
+    for _ in range(1000):
+        if told.exists():
+            return os.pidfd_open(int(told.read_text()))
+        time.sleep(0.01)
+    raise AssertionError("it was not started")
+
+
+def test_a_journal_without_entries_is_waited_for(files: Files) -> None:
+    """Whatever cursor there was."""
+    files.write("first")
+    for cursor in (None, "nonsense"):
+        source = files.source()
+        source.fileno()
+        assert len([*source.read(cursor, ["first"])]) == 1
+        files.write(*offences(1))
+        assert come(source, 1) == offences(1)
+        source.close()

@@ -18,7 +18,7 @@ from reconciler import SourceUnreadable
 from reconciler.detection.detect import RULES, detect
 from reconciler.execute import run
 from reconciler.interfaces import NotingSource, SilenceAwareSource
-from reconciler.testing import SourceContract
+from reconciler.testing import WakingSourceContract
 from sources import kmsg as module
 from sources.kmsg import Kmsg
 
@@ -75,7 +75,7 @@ class Buffer:
 
 
 @pytest.mark.kmsg
-class TestKmsg(SourceContract):
+class TestKmsg(WakingSourceContract):
     """The contract, on the real buffer; it is small, and others read it too."""
 
     many = 100
@@ -251,7 +251,7 @@ def test_needles_are_found_as_the_buffer_writes_them() -> None:
     assert texts(played(*script), None, "caf\xe9", "\\n") == ["a caf\xe9", "a \\n"]
 
 
-@pytest.mark.parametrize("flags", ["c", "+", "c,caller=T1", "-,ncfrag=0/33"])
+@pytest.mark.parametrize("flags", ["c", "+", "c,caller=T1", "-,ncfrag=0/99"])
 def test_pieces_of_a_line_are_no_message(flags: str) -> None:
     """What stands behind the kernel's own words can be a stranger's, and look like a message."""
     source = played(record(1, "usb 1-1: Product: "), record(2, "TCP: Peer", flags=flags), record(3))
@@ -287,6 +287,38 @@ def test_the_samples_yield_what_they_must() -> None:
         offences = filter(None, map(detect, source.read(None, [rule.needle for rule in RULES])))
         named = [str(offence.address) for offence in offences if offence.trusted]
         assert named == [each["address"] for each in sample["expect"]], sample
+
+
+def test_an_open_device_is_read_on_and_its_losses_are_counted() -> None:
+    """Each read gives what came since; what was overwritten between two is told once."""
+    script: list[bytes | OSError] = [record(8), record(9)]
+
+    def read(_descriptor: int, _size: int) -> bytes:
+        event = script.pop(0) if script else BlockingIOError(errno.EAGAIN, "Try again")
+        if isinstance(event, OSError):
+            raise event
+        return event
+
+    source = Kmsg(open_device=lambda _path: os.open(os.devnull, os.O_RDONLY), read_record=read)
+    descriptor = source.fileno()
+    assert len(texts(source)) == 2
+    script += [GONE, record(14)]
+    assert len(texts(source, source.cursor())) == 1
+    assert next(iter(source.notes())).startswith("4 records lost")
+    script += [record(15)]
+    assert len(texts(source, source.cursor())) == 1
+    assert list(source.notes()) == []
+    assert texts(source, source.cursor()) == []
+    assert source.cursor() == f"{BOOT}:15"
+    source.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+def test_another_device_cannot_be_waited_for() -> None:
+    """As it cannot be read."""
+    with pytest.raises(SourceUnreadable, match="not the kernel's message buffer"):
+        Kmsg(device=Path("/dev/null")).fileno()
 
 
 @pytest.mark.kmsg

@@ -299,6 +299,17 @@ def test_one_pass_decides_where_the_kernel_has_waited_for_long(lab: Peers) -> No
     assert who(Passes(settings).once()) == ["10.9.1.1"]
 
 
+def test_a_resident_process_looks_sooner_while_something_is_suspicious(lab: Peers) -> None:
+    """Twice as often as `lasting`; else each ten seconds."""
+    passes = Passes()
+    passes.once()
+    assert passes.source.due() == 10.0
+    lab.connect("10.9.1.1", 4001, shrinking())
+    lab.settle(1)
+    passes.once()
+    assert passes.source.due() == Settings().lasting.total_seconds() / 2
+
+
 def test_lasting_is_for_as_long_as_is_asked(lab: Peers) -> None:
     """Before that it is near, and the reason says how long it takes."""
     lab.connect("10.9.1.1", 4001, shrinking())
