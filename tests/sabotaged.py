@@ -1,5 +1,6 @@
 """Backends and sources that break one promise each; test_contract.py runs the contracts on them."""
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -15,9 +16,12 @@ from reconciler import (
     BackendUnreadable,
     Change,
     Connection,
+    Damage,
+    Desired,
     Judgement,
     NearMiss,
     Network,
+    Networks,
     Observed,
     Plan,
     Record,
@@ -31,11 +35,12 @@ from reconciler.testing import (
     FingerprintedContract,
     JudgingSourceContract,
     Memory,
+    ReflexesContract,
     SourceContract,
     Table,
     WitnessContract,
 )
-from reconciler.testing.memory import STEPS
+from reconciler.testing.memory import STEPS, MemoryReflexes
 
 
 def _failing(contract: Any, step: str) -> AbstractContextManager[None]:
@@ -741,8 +746,8 @@ EXPECTED_WITNESSES: Mapping[type[Eyewitness], set[str]] = {
 }
 for _witness in EXPECTED_WITNESSES:
     _name = f"Test{_witness.__name__}"
-    _told = {"kind": _witness, "__doc__": _witness.__doc__}
-    globals()[_name] = type(_name, (EyewitnessContract,), _told)
+    _said = {"kind": _witness, "__doc__": _witness.__doc__}
+    globals()[_name] = type(_name, (EyewitnessContract,), _said)
 
 EXPECTED_JUDGING: Mapping[type[Watch], set[str]] = {
     JudgesAgain: {"test_once"},
@@ -758,3 +763,136 @@ EXPECTED_JUDGING: Mapping[type[Watch], set[str]] = {
 for _watch in EXPECTED_JUDGING:
     _name = f"Test{_watch.__name__}"
     globals()[_name] = type(_name, (WatchContract,), {"kind": _watch, "__doc__": _watch.__doc__})
+
+
+def _told(contract: Any, damage: Callable[[Any], object]) -> None:
+    damage(contract)
+    contract.memory.tell(4242)
+
+
+class MemoryReflexesContract(ReflexesContract):
+    """The contract of reflexes, on a firewall in memory that tells of changes."""
+
+    kind: ClassVar[type[MemoryReflexes]] = MemoryReflexes
+    memory: Memory
+    change = MemoryContract.change
+    held = MemoryContract.held
+
+    @pytest.fixture
+    def backend(self) -> Memory:
+        """A firewall with reflexes of the kind that is judged."""
+        kind = type(self).kind
+
+        class Judged(Memory):
+            def reflexes(self) -> MemoryReflexes:
+                return kind(self)
+
+        self.memory = Judged()
+        return self.memory
+
+    damages: ClassVar[Mapping[str, Callable[[Any], object]]] = {
+        name: partial(_told, damage=damage) for name, damage in MemoryContract.damages.items()
+    }
+
+    def elsewhere(self) -> None:
+        """Another table."""
+        self.memory.tables["other"] = Table()
+
+
+class RepairsNothing(MemoryReflexes):
+    """Looks, and that is all."""
+
+    def repair(self) -> Sequence[Damage]:
+        """Do nothing."""
+        return ()
+
+
+class ForgetsWhatItAdded(MemoryReflexes):
+    """Adds, and does not hold it."""
+
+    def add(self, networks: Networks) -> None:
+        """Hold what was held before."""
+        held = self._desired
+        super().add(networks)
+        self.hold(held, "")
+
+
+class NamesNobody(MemoryReflexes):
+    """Wakes, and does not say why."""
+
+    def changed(self) -> Sequence[int]:
+        """Name nobody."""
+        super().changed()
+        return ()
+
+
+class HoldsTheFirst(MemoryReflexes):
+    """Takes what is to be held once."""
+
+    def hold(self, desired: Desired, owner: str) -> None:
+        """Take no second."""
+        if not self._desired.banned:
+            super().hold(desired, owner)
+
+
+class AddsNothingAround(MemoryReflexes):
+    """Leaves out what would overlap with what is held."""
+
+    def add(self, networks: Networks) -> None:
+        """Leave it out."""
+        held = self._desired.banned
+        apart = [each for each in networks if not any(each <= one <= each.end for one in held)]
+        super().add(Networks.of(apart))
+
+
+class HearsItself(MemoryReflexes):
+    """Takes its own changes for those of others."""
+
+    def add(self, networks: Networks) -> None:
+        """Wake, too."""
+        super().add(networks)
+        self._told(1)
+
+
+class HearsTooMuch(MemoryReflexes):
+    """Is always awake."""
+
+    def changed(self) -> Sequence[int]:
+        """Stay awake."""
+        others = super().changed()
+        os.eventfd_write(self.fileno(), 1)
+        return others
+
+    def hold(self, desired: Desired, owner: str) -> None:
+        """Wake."""
+        super().hold(desired, owner)
+        self.changed()
+
+
+class LeavesNothing(MemoryReflexes):
+    """Takes everything away when it ends."""
+
+    def close(self) -> None:
+        """Remove the table."""
+        super().close()
+        self._memory.teardown()
+
+
+EXPECTED_REFLEXES: Mapping[type[MemoryReflexes], set[str]] = {
+    RepairsNothing: {"test_reflex_damage", "test_reflex_damage_of_what_was_added"},
+    ForgetsWhatItAdded: {"test_reflex_add", "test_reflex_add_many", "test_reflex_add_around",
+                         "test_reflex_damage_of_what_was_added"},
+    NamesNobody: {"test_reflex_damage"},
+    HoldsTheFirst: {"test_reflex_hold"},
+    AddsNothingAround: {"test_reflex_add_around"},
+    HearsItself: {"test_reflex_add"},
+    HearsTooMuch: {"test_reflex_nothing_is_wrong", "test_reflex_elsewhere"},
+    LeavesNothing: {"test_reflex_close"},
+}  # fmt: skip
+"""Each kind of reflexes, and the cases of the contract that it fails."""
+
+for _reflexes in EXPECTED_REFLEXES:
+    _name = f"Test{_reflexes.__name__}"
+    globals()[_name] = type(
+        _name, (MemoryReflexesContract,), {"kind": _reflexes, "__doc__": _reflexes.__doc__}
+    )

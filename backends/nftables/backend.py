@@ -10,6 +10,7 @@ from reconciler.netlink import Connection
 
 if TYPE_CHECKING:
     from backends.nftables.contents import Contents
+    from backends.nftables.reflexes import NftablesReflexes
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -48,6 +49,12 @@ class Nftables:
         """Return whether the change just made is held; False when that cannot be told."""
         with raising(BackendUnreadable):
             return self._contents.confirm()
+
+    def reflexes(self) -> "NftablesReflexes":
+        """Return what keeps the table in force in a resident process."""
+        from backends.nftables.reflexes import NftablesReflexes  # noqa: PLC0415 - a pass has none
+
+        return NftablesReflexes()
 
     def teardown(self) -> None:
         """Remove the table."""

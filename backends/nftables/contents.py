@@ -1,5 +1,6 @@
 """The contents of the table: read, changed and confirmed."""
 
+import errno
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -9,6 +10,7 @@ from backends.nftables.change import Table, anew, statements
 from backends.nftables.damage import damage
 from backends.nftables.ruleset import Ruleset
 from backends.nftables.statements import (
+    Delete,
     DeleteTable,
     Hosts,
     Intervals,
@@ -17,7 +19,16 @@ from backends.nftables.statements import (
     Statement,
 )
 from reconciler import Network, Networks, Observed, Plan
-from reconciler.netlink import AnswerLost, Connection, Full, Missing, Stale
+from reconciler.netlink import (
+    AnswerLost,
+    Connection,
+    Missing,
+    NetlinkError,
+    Stale,
+)
+
+_ANEW: Final = {errno.ENFILE, errno.EBUSY, errno.EOPNOTSUPP}
+"""A set is full, or what is strange there is used by something: then the table is made anew."""
 
 _READS: Final = 20
 """How often the structure is read that others interrupt."""
@@ -49,7 +60,9 @@ class Contents:
         self._sent = statements(plan, table)
         try:
             self._commit(self._sent)
-        except Full:  # where the kernel does not count elements
+        except NetlinkError as refused:
+            if refused.code not in _ANEW:
+                raise
             self._sent = anew(plan)
             self._commit(self._sent)
         self._expected = _expected(self._sent, table)
@@ -60,6 +73,8 @@ class Contents:
         It cannot be told when anything else happened to the ruleset since.
         """
         with suppress(Missing, AnswerLost, Stale):
+            if self._ruleset.grown:
+                return False
             if any(damage(self._structure())):
                 return False
             changes = [each for each in self._sent if isinstance(each, Hosts | Intervals)]
@@ -125,9 +140,13 @@ def remove(connection: Connection) -> None:
 
 def _expected(sent: Sequence[Statement], table: Table) -> dict[str, int]:
     """Return how much each hash set holds when all is done, as far as that is known."""
-    made = [each.set for each in sent if isinstance(each, NewSet)]  # then all others are gone
-    known = {each.name: 0 for each in made if not each.interval} or dict(table.counts)
+    known = {} if any(isinstance(each, DeleteTable) for each in sent) else dict(table.counts)
     for each in sent:
-        if isinstance(each, Hosts) and each.set.name in known:
-            known[each.set.name] += -each.number if each.delete else each.number
+        match each:
+            case Delete("set", name):
+                known.pop(name, None)
+            case NewSet(made) if not made.interval:
+                known[made.name] = 0
+            case Hosts(changed) if changed.name in known:
+                known[changed.name] += -each.number if each.delete else each.number
     return known

@@ -6,7 +6,7 @@ square of what it holds.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from socket import AF_INET, AF_INET6, IPPROTO_ICMPV6, inet_ntop
 from sys import byteorder
 from typing import Final
@@ -166,6 +166,18 @@ def shape_for(state: Desired) -> Shape:
     }
     sizes = {name: max(_SMALLEST, 1 << (2 * n - 1).bit_length()) for name, n in parts.items()}
     return evolve(shape, sizes=sizes)
+
+
+def grown(shape: Shape, state: Desired, versions: Collection[int]) -> Shape:
+    """Return a shape whose hashes of these families are chosen anew for the state."""
+    whole = shape_for(state)
+    made = Shape({each: (whole if each in versions else shape).spread[each] for each in _WIDTH})
+    sizes = {
+        each.name: (whole if version in versions else shape).sizes.get(each.name, 0)
+        for version in _WIDTH
+        for each in made.hosts(version)
+    }
+    return evolve(made, sizes=sizes)
 
 
 def _chosen(addresses: bytes, width: int) -> int | None:

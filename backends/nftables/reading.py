@@ -14,11 +14,11 @@ from backends.nftables.statements import (
     Set,
     message,
 )
+from backends.nftables.structure import COUNT
 from reconciler import Damage, Network, lines
 from reconciler.netlink import DUMP, NFTABLES, Connection, Message, Missing, attributes, text
 
 _ELEMENTS: Final = 3  # NFTA_SET_ELEM_LIST_ELEMENTS
-_COUNT: Final = 20  # NFTA_SET_COUNT, Linux 6.16
 _TRIES: Final = 3
 """How often a hash is listed until as many elements come as it counts."""
 
@@ -71,6 +71,15 @@ def counts(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     return {name: held for name in names if (held := _count(connection, name)) is not None}
 
 
+def number(connection: Connection, each: Set) -> int:
+    """Return how many elements a set holds as the kernel counts them, where it does not count."""
+    if each.interval:
+        listed = [*unpack(b"".join(_lists(connection, each)))]
+        return len(listed) // 2
+    addresses, strange = _addresses(connection, each)
+    return len(addresses) // each.width + len(strange)
+
+
 def holds(connection: Connection, change: Hosts | Intervals) -> bool:
     """Return whether the set holds every element of the change, asked by their keys."""
     for sent in change.messages():
@@ -85,7 +94,7 @@ def holds(connection: Connection, change: Hosts | Intervals) -> bool:
 
 def _count(connection: Connection, name: str) -> int | None:
     answers = [*connection.ask(message(GET_SET, text(2, name)))]
-    counted = dict(attributes(answers[0].body)).get(_COUNT)
+    counted = dict(attributes(answers[0].body)).get(COUNT)
     return None if counted is None else int.from_bytes(counted)
 
 

@@ -2,8 +2,10 @@
 
 Every commit in the network namespace, by whatever program, has a number, the generation. A commit
 of ours is made for the generation that was read; the kernel refuses it when there was another one
-since. Then the events tell whether that one touched our table: if not, it is sent again. A heavy
-commit has no events to tell: the table is read again, and compared with what was read before.
+since. Then the events tell whether that one touched our table: if not, or if it only added
+elements, as the daemon does all the time while it is attacked, ours is sent again; then the table
+has to be read to know what it holds. A heavy commit has no events to tell: the table is read again,
+and compared with what was read before.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +14,7 @@ from typing import Final, TypeVar
 
 from reconciler import BackendFailed, BackendUnreadable, TreasonError
 from reconciler.netlink import (
+    NFTABLES,
     NFTABLES_EVENTS,
     AnswerLost,
     Connection,
@@ -25,7 +28,8 @@ T = TypeVar("T")
 
 INET: Final = 1  # NFPROTO_INET
 NAME: Final = "treason"
-_TABLE: Final = 1  # NFTA_*_TABLE, NFTA_TABLE_NAME
+TABLE_NAME: Final = 1  # NFTA_TABLE_NAME, and NFTA_*_TABLE of what is in it
+_NEW_ELEMENTS: Final = NFTABLES << 8 | 12  # NFT_MSG_NEWSETELEM
 _OURS: Final = f"{NAME}\0".encode()
 
 _ATTEMPTS: Final = 100
@@ -34,7 +38,7 @@ _ATTEMPTS: Final = 100
 _READS: Final = 20
 """How often the table is read that others change meanwhile, or whose lists they interrupt."""
 
-_HEAVY: Final = 1 << 18
+HEAVY: Final = 1 << 18
 """Bytes of a transaction above which we do not listen while it is made: the kernel tells a listener
 of each element, which takes it 20 s for a million of them, and 1 s if nobody listens."""
 
@@ -49,12 +53,16 @@ _HINT: Final = "the next pass tries again; `nft monitor` shows who changes what"
 
 
 class Ruleset:
-    """The namespace's ruleset, and the generation of it that is known."""
+    """The namespace's ruleset, and the generation of it that is known.
+
+    ``grown`` says that somebody has added elements to our table since it was read.
+    """
 
     def __init__(self) -> None:
         self.connection = Connection()
         self._events: Connection | None = None
         self._generation = 0
+        self.grown = False
         self._found: object = None  # in our table, when it was read
 
     def generation(self) -> int:
@@ -69,6 +77,7 @@ class Ruleset:
         Raise `BackendUnreadable` when it does all the time.
         """
         for _ in range(_READS):
+            self.grown = False
             self.generation()
             try:
                 found = look()
@@ -90,7 +99,7 @@ class Ruleset:
 
         ``look`` reads it.
         """
-        heavy = sum(len(each.body) for each in messages) > _HEAVY
+        heavy = sum(len(each.body) for each in messages) > HEAVY
         for attempt in range(_ATTEMPTS):
             quietly = heavy and attempt < _QUIET
             try:
@@ -131,6 +140,7 @@ class Ruleset:
         if self._found is None or again.read(look) != self._found:
             return False
         self._events, self._generation = again._events, again._generation
+        self.grown = again.grown
         return True
 
     def _expect(self, undisturbed: bool) -> None:
@@ -160,11 +170,16 @@ class Ruleset:
         return False
 
     def _touched(self, events: Iterator[Message]) -> bool:
-        """Whether the events tell of our table; until then they tell the generation."""
+        """Whether the events tell of more than elements that were added to our table.
+
+        Until then they tell the generation.
+        """
         for event in events:
             announced = generation(event)
             if announced is not None:
                 self._generation = announced
-            elif event.family == INET and dict(attributes(event.body))[_TABLE] == _OURS:
-                return True
+            elif event.family == INET and dict(attributes(event.body))[TABLE_NAME] == _OURS:
+                if event.kind != _NEW_ELEMENTS:
+                    return True
+                self.grown = True
         return False

@@ -5,7 +5,7 @@ Message types and attributes are those of linux/netfilter/nf_tables.h.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from socket import AF_INET, AF_INET6, inet_ntop
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from attrs import field, frozen
 
@@ -30,7 +30,7 @@ TABLE: Final = f"{FAMILY} {NAME}"
 
 NEW_TABLE, DELETE_TABLE = 0, 2  # NFT_MSG_*
 NEW_CHAIN, DELETE_CHAIN = 3, 5
-NEW_RULE: Final = 6
+NEW_RULE, DELETE_RULE = 6, 8
 NEW_SET, GET_SET, DELETE_SET = 9, 10, 11
 NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT = 12, 13, 14
 
@@ -234,19 +234,6 @@ class NewNote:
 
 
 @frozen
-class DeleteNote:
-    """Delete that set."""
-
-    def text(self) -> str:
-        """Return it as nft reads it."""
-        return f"delete set {TABLE} {NOTE}"
-
-    def messages(self) -> Iterator[Message]:
-        """Yield it as the kernel reads it."""
-        yield message(DELETE_SET, text(2, NOTE))
-
-
-@frozen
 class NewChain:
     """Make a chain with its rules; a ``hook`` makes it a base chain."""
 
@@ -273,18 +260,35 @@ class NewChain:
 
 
 @frozen
-class DeleteChain:
-    """Delete a chain with its rules."""
+class FlushChain:
+    """Delete all rules of a chain."""
 
     name: str
 
     def text(self) -> str:
         """Return it as nft reads it."""
-        return f"delete chain {TABLE} {self.name}"
+        return f"flush chain {TABLE} {self.name}"
 
     def messages(self) -> Iterator[Message]:
         """Yield it as the kernel reads it."""
-        yield message(DELETE_CHAIN, text(3, self.name))
+        yield message(DELETE_RULE, text(2, self.name))
+
+
+@frozen
+class Delete:
+    """Delete a set with its elements, or a chain with its rules."""
+
+    what: Literal["set", "chain"]
+    name: str
+
+    def text(self) -> str:
+        """Return it as nft reads it."""
+        return f"delete {self.what} {TABLE} {self.name}"
+
+    def messages(self) -> Iterator[Message]:
+        """Yield it as the kernel reads it."""
+        kind, naming = {"set": (DELETE_SET, 2), "chain": (DELETE_CHAIN, 3)}[self.what]
+        yield message(kind, text(naming, self.name))
 
 
 @frozen

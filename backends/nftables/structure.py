@@ -19,6 +19,9 @@ _TABLE_FLAGS, _TABLE_USE, _TABLE_COMMENT = 2, 3, 6  # NFTA_TABLE_*, NFTA_TABLE_U
 _CHAIN_NAME, _HOOK, _POLICY, _TYPE, _CHAIN_FLAGS, _CHAIN_COMMENT = 3, 4, 5, 7, 10, 12
 _RULE_CHAIN, _HANDLE, _EXPRESSIONS, _COMPAT, _RULE_COMMENT = 2, 3, 4, 5, 7  # NFTA_RULE_*
 _SET_NAME, _SET_FLAGS, _KEY_TYPE, _KEY_LENGTH, _DESCRIPTION, _SET_COMMENT = 2, 3, 4, 5, 9, 13
+COUNT: Final = 20
+"""NFTA_SET_COUNT, Linux 6.16."""
+
 _SET_MORE: Final = {
     8: "policy",
     11: "timeout",
@@ -47,11 +50,15 @@ _USER_COMMENT: Final = 0  # NFTNL_UDATA_TABLE_COMMENT, _CHAIN_COMMENT, _RULE_COM
 
 @frozen
 class FoundSet:
-    """A set as it is declared, in the words of nft(8); ``size`` is 0 where none is declared."""
+    """A set as it is declared, in the words of nft(8); ``size`` is 0 where none is declared.
+
+    ``count`` is how many elements it holds, intervals as one; None where the kernel does not count.
+    """
 
     lines: tuple[str, ...]
     size: int
     comment: str = ""
+    count: int | None = field(default=None, eq=False)
 
 
 @frozen
@@ -165,7 +172,8 @@ def _set(told: Mapping[int, bytes]) -> FoundSet:
         *more,
         *([f'comment "{comment}"'] if comment else ()),
     )
-    return FoundSet(lines, size, comment)
+    count = _number(told, COUNT) if COUNT in told else None
+    return FoundSet(lines, size, comment, count)
 
 
 def _key(kind: int, length: int) -> str:

@@ -1,6 +1,7 @@
 """The one place that speaks netlink (netlink(7)): to nf_tables, to routing, and about TCP sockets.
 
 `Connection` is a socket, `Message` what goes through it, `NetlinkError` how the kernel refuses.
+A `Filter`, as `about_table` makes one, keeps from a socket what is none of its business.
 `Sockets` are the TCP sockets of a network namespace, `TcpSocket` is one of them.
 """
 
@@ -26,6 +27,7 @@ from reconciler.netlink.errors import (
     TooLong,
     refusal,
 )
+from reconciler.netlink.filters import MESSAGES, Filter, about_table
 from reconciler.netlink.message import (
     ACK,
     APPEND,
@@ -61,6 +63,7 @@ __all__ = [
     "HOLDING",
     "LISTEN",
     "LONGEST",
+    "MESSAGES",
     "NESTED",
     "NETFILTER",
     "NFTABLES",
@@ -71,6 +74,7 @@ __all__ = [
     "ROUTE",
     "AnswerLost",
     "Connection",
+    "Filter",
     "Full",
     "Message",
     "Missing",
@@ -82,6 +86,7 @@ __all__ = [
     "Stale",
     "TcpSocket",
     "TooLong",
+    "about_table",
     "addresses",
     "attribute",
     "attributes",

@@ -9,11 +9,13 @@ import select
 import socket
 import struct
 import sys
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from reconciler.log import Log
 from reconciler.netlink.errors import CUT_OFF, refusal
+from reconciler.netlink.filters import Filter
 from reconciler.netlink.message import ACK, HEADER, REQUEST, Message, attributes, number
 
 _log = Log("netlink")
@@ -39,6 +41,7 @@ _INTERRUPTED: Final = 0x10  # NLM_F_DUMP_INTR
 _SOL_NETLINK: Final = 270
 _ADD_MEMBERSHIP, _CAP_ACK, _EXT_ACK = 1, 10, 11  # NETLINK_*
 _SNDBUFFORCE, _RCVBUFFORCE = 32, 33  # SO_*, asm-generic/socket.h
+_ATTACH_FILTER: Final = 26  # SO_ATTACH_FILTER, asm-generic/socket.h
 _NETNS_COOKIE: Final = 71  # SO_NETNS_COOKIE, Linux 5.14
 _READ: Final = 1 << 16
 """Bytes read at once; a dump comes in pieces of 32 KiB."""
@@ -72,8 +75,16 @@ class Connection:
     It is closed by `close`, or when nobody has it any more.
     """
 
-    def __init__(self, groups: Sequence[int] = (), protocol: int = NETFILTER) -> None:
-        """Open it, and join the multicast ``groups`` (NFNLGRP_*). Raise `NetlinkError`."""
+    def __init__(
+        self,
+        groups: Sequence[int] = (),
+        protocol: int = NETFILTER,
+        let_through: Filter | None = None,
+    ) -> None:
+        """Open it, and join the multicast ``groups`` (NFNLGRP_*). Raise `NetlinkError`.
+
+        Of what comes, only what the filter lets through is received.
+        """
         self._sequence = 0
         try:
             self._socket = socket.socket(
@@ -83,6 +94,8 @@ class Connection:
             for option in (_CAP_ACK, _EXT_ACK):
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
             self._make_room(_RCVBUFFORCE, socket.SO_RCVBUF, _KEPT)
+            if let_through:
+                self._attach(let_through)
             for group in groups:
                 self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         except OSError as error:
@@ -95,6 +108,10 @@ class Connection:
         """Close the socket, and so leave the groups."""
         if hasattr(self, "_socket"):  # or it could not be opened
             self._socket.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor, which poll(2) finds readable when something has come."""
+        return self._socket.fileno()
 
     @property
     def namespace(self) -> int | None:
@@ -231,6 +248,12 @@ class Connection:
             return b""
         except OSError as error:
             raise refusal(error.errno or 0) from None
+
+    def _attach(self, program: Filter) -> None:
+        code = array("B", program.code)
+        place, _ = code.buffer_info()
+        head = struct.pack("HP", program.number, place)  # struct sock_fprog
+        self._socket.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, head)
 
     def _make_room(self, forced: int, allowed: int, size: int) -> None:
         """Let the socket hold ``size`` bytes, or as much as the caller may."""

@@ -9,7 +9,17 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"{__name__}.{name}"
-        for name in ("backend", "judging", "packets", "optional", "source", "steps", "witness")
+        for name in (
+            "backend",
+            "judging",
+            "packets",
+            "optional",
+            "reflexes",
+            "source",
+            "steps",
+            "waking",
+            "witness",
+        )
     )
 )
 
@@ -23,8 +33,10 @@ from reconciler.testing.optional import (  # noqa: E402
     MarkedContract,
 )
 from reconciler.testing.packets import PacketContract  # noqa: E402
+from reconciler.testing.reflexes import ReflexesContract  # noqa: E402
 from reconciler.testing.source import SourceContract  # noqa: E402
 from reconciler.testing.steps import given, needed, reach, state  # noqa: E402
+from reconciler.testing.waking import WakingSourceContract  # noqa: E402
 from reconciler.testing.witness import WitnessContract  # noqa: E402
 
 __all__ = [
@@ -37,8 +49,10 @@ __all__ = [
     "MarkedContract",
     "Memory",
     "PacketContract",
+    "ReflexesContract",
     "SourceContract",
     "Table",
+    "WakingSourceContract",
     "WitnessContract",
     "given",
     "needed",

@@ -1,7 +1,9 @@
 """A firewall in memory that behaves as the kernel's do: atomic, and as strict."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -9,7 +11,9 @@ from attrs import define, evolve, field, frozen
 from reconciler.errors import BackendError, BackendFailed, BackendUnreadable
 from reconciler.model import Change, Damage, Desired, Observed, Plan
 from reconciler.network import Network
-from reconciler.planning.desired import collapse
+from reconciler.networks import Networks
+from reconciler.planning.desired import collapse, subtract
+from reconciler.planning.plan import plan
 
 RULES: Final = ("pass loopback", "pass neighbours", "pass whitelisted", "drop banned")
 KIND: Final = "addresses"
@@ -42,6 +46,7 @@ class Memory:
     tables: dict[str, Table] = field(factory=dict)
     faults: set[str] = field(factory=set)
     name: str = "treason"
+    listeners: list[Callable[[int], None]] = field(factory=list, eq=False, repr=False)
 
     def observe(self) -> Observed:
         """Return what the table holds, and what is wrong with it."""
@@ -100,6 +105,15 @@ class Memory:
         if "answer" in self.faults:
             raise BackendError("memory: the answer was lost")
 
+    def reflexes(self) -> "MemoryReflexes":
+        """Return what keeps the table in force; `tell` wakes it."""
+        return MemoryReflexes(self)
+
+    def tell(self, port: int) -> None:
+        """Wake its reflexes: whoever has this port id has changed the table."""
+        for listener in self.listeners:
+            listener(port)
+
     def teardown(self) -> None:
         """Remove the table."""
         self._step("teardown", True)
@@ -108,6 +122,62 @@ class Memory:
     def _step(self, name: str, taken: bool) -> None:
         if taken and name in self.faults:
             raise BackendFailed(f"memory: {name} failed")
+
+
+class MemoryReflexes:
+    """The reflexes of the firewall in memory, which `Memory.tell` wakes."""
+
+    def __init__(self, memory: "Memory") -> None:
+        self._memory = memory
+        self._desired = Desired()
+        self._owner = ""
+        self._others: list[int] = []
+        self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        memory.listeners.append(self._told)
+
+    def fileno(self) -> int:
+        """Return the descriptor that `Memory.tell` makes readable."""
+        return self._bell
+
+    def hold(self, desired: Desired, owner: str) -> None:
+        """Take all that is to be held."""
+        self._desired, self._owner = desired, owner
+
+    def add(self, networks: Networks) -> None:
+        """Drop what no held network drops."""
+        more = subtract(collapse(networks), self._desired.banned)
+        if more:
+            self._desired = Desired(self._desired.banned | more, self._desired.passed)
+            self._apply(Change(more), Change(), ())
+
+    def changed(self) -> Sequence[int]:
+        """Return who changed the table."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self._bell)
+        others, self._others = self._others, []
+        return others
+
+    def repair(self) -> Sequence[Damage]:
+        """Add what is missing; what is too much is for a pass."""
+        needed = plan(self._desired, self._memory.observe())
+        if needed is None:
+            return ()
+        self._apply(Change(needed.banned.add), Change(needed.passed.add), needed.repairs)
+        if needed.banned.remove or needed.passed.remove:
+            raise BackendFailed("memory: something is held that is not to be")
+        return needed.repairs or (Damage("table", "lacks something"),)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        self._memory.listeners.remove(self._told)
+        os.close(self._bell)
+
+    def _told(self, port: int) -> None:
+        self._others.append(port)
+        os.eventfd_write(self._bell, 1)
+
+    def _apply(self, banned: Change, passed: Change, repairs: tuple[Damage, ...]) -> None:
+        self._memory.apply(Plan(banned, passed, repairs, self._desired, self._owner))
 
 
 def _changed(held: AbstractSet[Network], change: Change) -> AbstractSet[Network]:

@@ -25,6 +25,7 @@ from reconciler import (
     BackendUnreadable,
     Desired,
     Network,
+    Networks,
     Observed,
     Plan,
     netlink,
@@ -333,7 +334,7 @@ def test_a_kernel_that_counts_nothing_is_served_as_well(
     host: None, nft: Nft, mocker: MockerFixture
 ) -> None:
     """Before Linux 6.16: what is added is asked for by its keys, and a full set is made anew."""
-    mocker.patch.object(reading, "_COUNT", -1)
+    mocker.patch.object(reading, "COUNT", -1)
     hosts = [Network.of(4, 0x0B000000 + index, 32) for index in range(80_000)]
     enforce(Desired(hosts[:40_000]))
     backend = Nftables()
@@ -511,3 +512,72 @@ def test_a_namespace_that_was_made_again_has_another_fingerprint() -> None:
         pytest.skip("no number of an inode was given twice")
     assert mark is not None
     assert mark.rpartition(":")[2] == (seen[inode] or "").rpartition(":")[2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "add chain inet treason foreign",
+        "add set inet treason foreign { type ipv4_addr; elements = { 1.1.1.1 }; }",
+        (
+            "add chain inet treason a; add rule inet treason a counter;"
+            " add chain inet treason b; add rule inet treason b jump a;"
+            " add rule inet treason prerouting ip saddr vmap { 1.1.1.1 : jump b };"
+            " add map inet treason m { type ipv4_addr : verdict; };"
+            " add element inet treason m { 1.1.1.2 : jump a };"
+            " add rule inet treason prerouting ip saddr vmap @m;"
+            " add chain inet treason base { type filter hook input priority 0; };"
+            " add rule inet treason base ip saddr @banned4 accept"
+        ),
+    ],
+    ids=["a chain", "a set", "chains that use each other"],
+)
+def test_what_does_not_belong_here_is_taken_away_while_sets_stay(
+    text: str, host: None, nft: Nft
+) -> None:
+    """No set of ours is made anew: of networks, packets would slip through for a moment."""
+    enforce()
+    before = _handles(nft)
+    nft(text)
+    made = needed()
+    assert made is not None
+    assert "element" not in Nftables().render(made)
+    Nftables().apply(made)
+    assert needed() is None
+    assert _handles(nft) == before
+    assert "foreign" not in nft("list table inet treason")
+
+
+def test_what_is_used_in_another_way_is_taken_away_with_the_table(host: None, nft: Nft) -> None:
+    """The kernel does not tell the chain of a jump's own rules from others."""
+    enforce()
+    nft("add counter inet treason n; add rule inet treason prerouting jump { counter accept; }")
+    made = needed()
+    assert made is not None
+    Nftables().apply(made)
+    assert needed() is None
+
+
+def test_a_hash_grows_while_networks_stay(host: None, nft: Nft) -> None:
+    """And so do the hashes of the other family."""
+    enforce()
+    before = _handles(nft)
+    more = Networks.of_hosts(4, b"".join((0x0B000000 + each).to_bytes(4) for each in range(40_000)))
+    wanted = Desired(WANTED.banned | more, WANTED.passed)
+    for state in (wanted, Desired(wanted.banned | {Network.parse("::1")}, WANTED.passed)):
+        made = needed(state)
+        assert made is not None
+        backend = Nftables()
+        backend.observe()
+        backend.apply(made)
+        assert backend.confirm(made)
+        assert needed(state) is None
+    after = _handles(nft)
+    assert {name for name in before if before[name] != after[name]} == {"banned4"}
+
+
+def _handles(nft: Nft) -> dict[str, str]:
+    """Return the numbers of the sets; one that is made anew has another."""
+    listed = nft("list table inet treason", "-a", "-t").splitlines()
+    found = (re.search(r"set (\S+) \{ # handle (\d+)", line) for line in listed)
+    return {match[1]: match[2] for match in found if match}

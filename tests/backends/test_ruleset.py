@@ -139,7 +139,7 @@ def foreigner(pause: float, *commands: str) -> Iterator[None]:
 
 
 def test_a_change_of_our_table_before_ours_is_read_and_planned_anew(table: None, nft: Nft) -> None:
-    """The kernel refuses ours; the second reading sees theirs, and one pass converges."""
+    """Ours is sent again, since theirs only adds; then theirs is read, and removed."""
     backend = Disturbed(OURS)
     outcome = pass_(backend, MORE)
     assert (outcome.state, outcome.error) == (State.CHANGED, "")
@@ -152,12 +152,26 @@ def test_a_refused_change_leaves_theirs_and_ours_unmade(table: None, nft: Nft) -
     backend = Nftables()
     made = plan(MORE, backend.observe())
     assert made is not None
-    nft(OURS)
+    nft("delete element inet treason banned4 { 11.0.0.1 }")
     before = nft("list ruleset")
     for _ in range(3):  # it stays refused until the table is read again
         with pytest.raises(BackendFailed, match="another program changed the table inet treason"):
             backend.apply(made)
     assert nft("list ruleset") == before
+
+
+def test_elements_that_come_all_the_time_keep_no_pass_from_removing(table: None, nft: Nft) -> None:
+    """As a daemon adds them that is attacked: what is to be removed is, before they end."""
+    fewer = Desired(hosts(5))
+    adding = [OURS.replace("203.0.113.9", f"203.0.113.{number}") for number in range(100, 200)]
+    with foreigner(0.0, *adding):
+        made = plan(fewer, (backend := Nftables()).observe())
+        assert made is not None
+        backend.apply(made)
+        assert not backend.confirm(made)  # it is not known what they have added
+    left = Nftables().observe().banned
+    assert not left & (hosts(10) - hosts(5))
+    assert hosts(5) <= left
 
 
 @pytest.mark.parametrize(

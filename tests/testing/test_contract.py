@@ -11,10 +11,12 @@ from harness import ROOT
 from sabotaged import (
     EXPECTED,
     EXPECTED_JUDGING,
+    EXPECTED_REFLEXES,
     EXPECTED_SOURCES,
     EXPECTED_WITNESSES,
     EyewitnessContract,
     MemoryContract,
+    MemoryReflexesContract,
     TapeContract,
     WatchContract,
 )
@@ -22,6 +24,10 @@ from sabotaged import (
 
 class TestMemory(MemoryContract):
     """The backend in memory."""
+
+
+class TestMemoryReflexes(MemoryReflexesContract):
+    """The reflexes of the backend in memory."""
 
 
 class TestTape(TapeContract):
@@ -66,10 +72,15 @@ def test_a_sabotaged_backend_fails_just_the_case_that_names_it(
 
 @pytest.mark.parametrize(
     ("kind", "cases"),
-    [*EXPECTED_SOURCES.items(), *EXPECTED_JUDGING.items(), *EXPECTED_WITNESSES.items()],
+    [
+        *EXPECTED_SOURCES.items(),
+        *EXPECTED_JUDGING.items(),
+        *EXPECTED_REFLEXES.items(),
+        *EXPECTED_WITNESSES.items(),
+    ],
     ids=lambda kind: getattr(kind, "__name__", ""),
 )
-def test_a_sabotaged_source_fails_the_cases_that_name_it(
+def test_sabotaged_sources_and_reflexes_fail_the_cases_that_name_it(
     kind: type, cases: set[str], results: dict[str, dict[str, set[str]]]
 ) -> None:
     """These and no others."""
