@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from reconciler.cli.console import DRIFT, ERROR, OK, complain, trace, warn
+from reconciler.cli.console import DRIFT, ERROR, OK, complain, say, trace, warn
 from reconciler.cli.options import verbose
+from reconciler.errors import DaemonError
 from reconciler.lines import counted, first_few
+from reconciler.passes import resident
 from reconciler.report import text
 
 if TYPE_CHECKING:
+    from reconciler.config.setup import Setup
     from reconciler.passes.enforce import Outcome
     from reconciler.passes.reading import Reading
     from reconciler.passes.run import PassResult
@@ -24,9 +27,7 @@ def code_of(result: PassResult) -> int:
     return DRIFT if result.drifted else OK
 
 
-def complain_of(
-    readings: Iterable[Reading], outcomes: Iterable[Outcome], unwritten: str = ""
-) -> None:
+def complain_of(readings: Iterable[Reading], outcomes: Iterable[Outcome], *besides: str) -> None:
     """Print what went wrong in a pass."""
     failures = [(each.error, each.trace) for each in readings]
     failures += [(each.failure, each.trace) for each in outcomes]
@@ -35,8 +36,23 @@ def complain_of(
             complain(error)
         if where and verbose():
             trace(where)
-    if unwritten:
-        complain(unwritten)
+    for each in filter(None, besides):
+        complain(each)
+
+
+def enforce_now(setup: Setup) -> int:
+    """Let the daemon enforce what was stored; where there is none, the next pass does."""
+    try:
+        outcome = resident.enforce(setup)
+        error = outcome.error if outcome else ""
+    except DaemonError as refused:
+        outcome, error = None, str(refused)
+    if error:
+        complain(f"stored, but not in force yet: {error}")
+        return ERROR
+    if outcome:
+        say(f"in force: {', '.join(outcome.backends)}")
+    return OK
 
 
 def complain_of_damage(damage: Iterable[str]) -> None:

@@ -25,7 +25,10 @@ from reconciler.errors import TreasonError, words  # noqa: E402
 from reconciler.report import output  # noqa: E402
 
 _COMMANDS: Final = {
-    "ban": ("bans:ban", "Store bans of addresses or networks; the next pass enforces them."),
+    "ban": (
+        "bans:ban",
+        "Store bans of addresses or networks; the daemon enforces them now, or else the next pass.",
+    ),
     "config": ("config:config", "Check or show the configuration."),
     "demo": (
         "init:demo",
@@ -56,6 +59,10 @@ _COMMANDS: Final = {
         "reconcile:reconcile",
         "Read the sources, then bring every firewall in line with the bans and the whitelist.",
     ),
+    "run": (
+        "run:run",
+        "Stay, and reconcile at once whatever happens: an offender, a foreign change, an end.",
+    ),
     "scan": (
         "scan:scan",
         "Read the sources and store the resulting bans; change no firewall.",
@@ -72,7 +79,10 @@ _COMMANDS: Final = {
         "rules:test_rule",
         "Try the rules on a log: what matches, what almost matches, and who would be banned.",
     ),
-    "unban": ("bans:unban", "Remove bans; the next pass removes them from the firewalls."),
+    "unban": (
+        "bans:unban",
+        "Remove bans; the firewalls follow now, by the daemon, or else with the next pass.",
+    ),
     "whitelist": ("whitelist:whitelist", "Show or change the networks that are never dropped."),
 }
 """Where each command is, and its first sentence: to list them, none is imported."""

@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from importlib.metadata import EntryPoint, distributions, entry_points
+from importlib import import_module
 from types import FrameType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import pluggy
 from attrs import define, field, frozen
@@ -19,12 +19,43 @@ from reconciler.interfaces import BackendPlugin, SourcePlugin
 Descriptor = TypeVar("Descriptor", SourcePlugin, BackendPlugin)
 
 
+class EntryPoint(Protocol):
+    """Where a plugin is, as `importlib.metadata` finds it."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the group."""
+
+    @property
+    def value(self) -> str:
+        """``MODULE`` or ``MODULE:NAME``."""
+
+    def load(self) -> object:
+        """Import it."""
+
+
+@frozen
+class Resolved:
+    """An entry point that another process has found: to load it, nothing is searched."""
+
+    name: str
+    value: str
+
+    def load(self) -> object:
+        """Import it."""
+        module, _, path = self.value.partition(":")
+        found: object = import_module(module.strip())
+        for part in path.strip().split(".") if path else ():
+            found = getattr(found, part)
+        return found
+
+
 @frozen(eq=False)
 class Plugins:
     """What was found: the kinds by their names, and what is wrong with each broken plugin.
 
     ``providers`` names the plugin that brought ``("source" or "backend", name)``; ``contested``
-    are those that two brought, and that nobody can use.
+    are those that two brought, and that nobody can use. ``resolved`` are those that were loaded.
     """
 
     sources: Mapping[str, SourcePlugin]
@@ -32,6 +63,7 @@ class Plugins:
     broken: tuple[str, ...] = ()
     providers: Mapping[tuple[str, str], str] = field(factory=dict)
     contested: Mapping[tuple[str, str], PluginError] = field(factory=dict)
+    resolved: tuple[Resolved, ...] = ()
 
 
 def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
@@ -39,9 +71,11 @@ def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     broken: list[str] = []
+    resolved: list[Resolved] = []
     for entry_point in _entry_points(broken) if found is None else found:
         where = f"plugin {entry_point.name!r} ({entry_point.value})"
         _shielded(partial(_register, manager, entry_point), where, broken)
+        resolved.append(Resolved(entry_point.name, entry_point.value))
     sources = _Provided("source", SourcePlugin, broken)
     sources.collect(manager.hook.treason_sources)
     backends = _Provided("backend", BackendPlugin, broken)
@@ -51,12 +85,18 @@ def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
         backends.plugins,
         tuple(broken),
         sources.providers | backends.providers,
-        sources.contested | backends.contested,
+        contested=sources.contested | backends.contested,
+        resolved=tuple(resolved),
     )
 
 
 def _entry_points(broken: list[str]) -> Iterator[EntryPoint]:
     """Yield the entry points of every distribution, each read by itself if one is damaged."""
+    from importlib.metadata import (  # noqa: PLC0415 - six megabytes that a daemon can spare
+        distributions,
+        entry_points,
+    )
+
     try:
         yield from entry_points(group=hookspecs.PROJECT)
     except Exception:  # noqa: BLE001 - whatever the reading of a damaged file raises

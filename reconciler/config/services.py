@@ -1,7 +1,7 @@
 """What the installed services need for a configuration, and whether they can have it."""
 
 from reconciler.config.setup import Setup
-from reconciler.config.tables import Main
+from reconciler.config.tables import Config
 from reconciler.host import sandbox
 from reconciler.host.sandbox import Asked
 from reconciler.host.units import Services
@@ -16,10 +16,15 @@ def services(setup: Setup) -> Services:
     A configuration that is still to be created needs nothing but its place.
     """
     there = setup.path.exists()
-    main = setup.config.treason if there else Main()
+    config = setup.config if there else Config()
     asked = [*(setup.needs() if there else []), _protecting(setup if there else None)]
     files = [setup.path, *([setup.whitelist_file.path] if there else [])]
-    sandbox.check(files, main.database, main.lock, root=sandbox.needs_root(asked))
+    own = (
+        (config.treason.database, sandbox.STATE, "treason"),
+        (config.treason.lock, sandbox.RUNTIME, "treason"),
+        (config.run.socket, sandbox.RUNTIME, "run"),
+    )
+    sandbox.check(files, own, root=sandbox.needs_root(asked))
     return Services.of(asked)
 
 

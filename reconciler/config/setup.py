@@ -52,6 +52,11 @@ class Setup:
             fresh.config = self.config
         return fresh
 
+    @property
+    def named(self) -> str | None:
+        """The configuration file's name, if it was given one."""
+        return self._named
+
     @cached_property
     def path(self) -> Path:
         """The configuration file, which need not exist unless it was named."""

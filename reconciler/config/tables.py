@@ -1,9 +1,10 @@
 """The configuration: one TOML file, checked as a whole before anything is done."""
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import Factory, evolve, field, frozen
 from attrs.validators import and_, ge, le
@@ -19,6 +20,9 @@ from reconciler.toml.schema import setting
 T = TypeVar("T")
 
 DEFAULT = Path("/etc/treason/treason.toml")
+
+_LONGEST: Final = 107
+"""Bytes of the path of a socket, without the zero behind it (sun_path of unix(7))."""
 
 
 def _path(text: object) -> Path:
@@ -81,6 +85,13 @@ def _confirm(text: object) -> str:
 
 
 @frozen
+class Run:
+    """``[run]``: the daemon."""
+
+    socket: Path = setting(Path("/run/treason/control"), _path, str)
+
+
+@frozen
 class Trust:
     """``[trust]``. ``userspace`` believes records that a process wrote; it is for tests.
 
@@ -99,6 +110,7 @@ class Config:
     """
 
     treason: Main = Factory(Main)
+    run: Run = Factory(Run)
     trust: Trust = Factory(Trust)
     policy: Policy = Factory(Policy)
     rule: tuple[Any, ...] = setting((), _rules, _rows)
@@ -120,12 +132,17 @@ def parse(file: TomlFile) -> Config:
     if prefix < widest:
         reason = f"ipv6_prefix: {prefix} is wider than min_prefix in [treason] allows: {widest}"
         problems.append(schema.Problem(("policy",), "ipv6_prefix", reason))
+    here = file.path.absolute().parent
+    main, socket = config.treason, here / config.run.socket
+    if (length := len(os.fsencode(socket))) > _LONGEST:
+        reason = f"socket: a path of {length} bytes; the kernel takes {_LONGEST} at most"
+        problems.append(schema.Problem(("run",), "socket", reason))
     if problems:
         raise file.refusal(problems)
-    here = file.path.absolute().parent
-    main = config.treason
     return evolve(
-        config, treason=evolve(main, database=here / main.database, lock=here / main.lock)
+        config,
+        treason=evolve(main, database=here / main.database, lock=here / main.lock),
+        run=Run(socket),
     )
 
 

@@ -41,6 +41,11 @@ _TEXT: Final = """\
 # The widest networks that `treason ban` accepts without --force.
 # {treason.min_prefix}
 
+[run]
+# Where commands ask the daemon (treason run) to enforce at once what they have stored. Each daemon
+# of a machine needs a socket of its own.
+# {run.socket}
+
 [trust]
 # Believe what any process writes to /dev/kmsg. For tests only.
 # {trust.userspace}

@@ -140,10 +140,7 @@ class Counting:
         ]
 
     def _is_exempt(self, address: Network) -> bool:
-        """Whether an address of IPv6 would get others banned, or stands for somebody exempt."""
-        if self.policy.subject(address) != address and covered(address, self.exempt):
-            return True
-        return any(covered(each, self.exempt) for each in embedding.embedded(address, self.nat64))
+        return spares(address, self.policy, self.exempt, self.nat64)
 
     def _known(self, subjects: Collection[Network]) -> dict[Network, int | None]:
         """Return the end of the ban that each network has, or would have while it is observed."""
@@ -197,6 +194,13 @@ class Counting:
     def _looks_back(self, offences: Iterable[Offence]) -> bool:
         """Whether what was stored before can matter."""
         return any(policy.threshold > 1 for policy in self._policies(offences))
+
+
+def spares(address: Network, policy: Policy, exempt: Networks, nat64: Sequence[Network]) -> bool:
+    """Whether an address of IPv6 would get others banned, or stands for somebody exempt."""
+    if policy.subject(address) != address and covered(address, exempt):
+        return True
+    return any(covered(each, exempt) for each in embedding.embedded(address, nat64))
 
 
 def guessed(offences: Sequence[Offence], now: int) -> list[Offence]:

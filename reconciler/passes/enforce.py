@@ -18,7 +18,7 @@ from reconciler.model import BOTH, Change, Desired, Plan
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
 from reconciler.planning.desired import keeping
-from reconciler.planning.guard import Guard, refusal
+from reconciler.planning.guard import Guard
 from reconciler.planning.ownership import Owner
 from reconciler.planning.plan import plan
 
@@ -97,7 +97,7 @@ class Goal:
     ``protected`` is never dropped, also where the guard keeps what else it holds enforced.
     ``owner`` is the database that the backends' objects are changed for; what was changed for
     another one last is changed only with ``takes_over``. ``marking`` tells whose those are that
-    cannot tell it.
+    cannot tell it. A plan that is ``late`` only adds what somebody else is just adding.
     """
 
     whole: Callable[[], Desired]
@@ -109,6 +109,7 @@ class Goal:
     owner: Owner | None = None
     takes_over: bool = False
     marking: "Marking | None" = None
+    late: Callable[[Backend, Plan], bool] = lambda _backend, _plan: False
 
 
 def enforce(
@@ -169,11 +170,11 @@ class _View:
 
 def _compare(name: str, goal: Goal, backend: Backend) -> Outcome:
     view = _look(name, goal, backend)
-    if view.needed is None:
+    if view.needed is None or goal.late(backend, view.needed):
         state = State.FAILED if view.problems else State.IN_SYNC
         return Outcome(name, state, notes=view.notes, problems=view.problems)
     removals = _refused(goal, view)
-    error = _refusal(name, goal, view, removals) if removals else ""
+    error = goal.guard.refusal(name, removals, view.enforced) if goal.guard and removals else ""
     script = backend.render(view.needed) if goal.render else ""
     outcome = Outcome(name, State.DRIFT, view.needed, script, error=error, notes=view.notes)
     return evolve(outcome, problems=view.problems)
@@ -210,12 +211,14 @@ class _Convergence:
 
     def hold_back(self) -> None:
         """Keep enforced what the guard refuses to remove; all else goes ahead."""
-        if not (removals := _refused(self.goal, self.view)):
+        removals = _refused(self.goal, self.view)
+        if self.goal.guard is None or not removals:
             return
-        self.refusal = _refusal(self.name, self.goal, self.view, removals)
+        self.refusal = self.goal.guard.refusal(self.name, removals, self.view.enforced)
         _log.debug("%s: %d removals are held back", self.name, len(removals))
-        whole = partial(keeping, self.goal.whole(), removals, self.goal.protected)
-        self.goal = evolve(self.goal, whole=whole, guard=None, knowledge=None)
+        whole, protected = self.goal.whole, self.goal.protected
+        self.goal = evolve(self.goal, guard=None, knowledge=None)
+        self.goal = evolve(self.goal, whole=lambda: keeping(whole(), removals, protected))
         self.view = _read(self.name, self.goal, self.backend)
 
     def take_over(self) -> None:
@@ -246,7 +249,7 @@ class _Convergence:
     def outcome(self) -> Outcome:
         """Return how the backend stands."""
         errors = [self.refusal]
-        if self.view.needed is not None:
+        if self.view.needed and not self.goal.late(self.backend, self.view.needed):
             errors.append(
                 self.failure
                 or f"{self.name}: still differs after {ROUNDS} corrections\n"
@@ -278,11 +281,6 @@ def _refused(goal: Goal, view: _View) -> Networks:
     return goal.guard.refused_removals(view.needed, view.enforced)
 
 
-def _refusal(name: str, goal: Goal, view: _View, removals: Networks) -> str:
-    damaged = goal.guard is not None and goal.guard.damaged()
-    return refusal(name, removals, view.enforced, damaged=damaged)
-
-
 def _look(name: str, goal: Goal, backend: Backend) -> _View:
     """Return what the backend holds, without reading it if that is known."""
     if goal.knowledge is not None and not goal.full:
@@ -295,10 +293,10 @@ def _look(name: str, goal: Goal, backend: Backend) -> _View:
 
 
 def _read(name: str, goal: Goal, backend: Backend) -> _View:
-    desired = goal.whole()
     before = _fingerprint(backend)
     observed = backend.observe()
     fingerprint = before if _fingerprint(backend) == before else None
+    desired = goal.whole()  # later than what is held: what came in between is desired
     needed = _owned(goal, plan(desired, observed))
     other = goal.owner.contested(name, observed.owner) if goal.owner else None
     if needed and other and not goal.takes_over:

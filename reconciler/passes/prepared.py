@@ -1,23 +1,25 @@
 """What the backends of a pass are to hold, as far as the database can be read."""
 
-from collections.abc import Iterable
-from functools import cache, partial
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from attrs import frozen
+from attrs import define, frozen
 
 from reconciler import __version__
 from reconciler.config.setup import Setup
-from reconciler.model import Desired
+from reconciler.interfaces import Backend, WakingBackend
+from reconciler.model import Desired, Plan
 from reconciler.network import Network
-from reconciler.networks import Networks
+from reconciler.networks import NOTHING, Networks
 from reconciler.passes.enforce import Goal
 from reconciler.passes.marking import Marking
 from reconciler.passes.recall import Recall
+from reconciler.passes.resident import Resident
 from reconciler.planning.desired import collapse, desired
 from reconciler.planning.guard import Guard
 from reconciler.planning.ownership import Owner
-from reconciler.planning.plan import Causes
+from reconciler.planning.plan import Causes, only_adds
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.bans import Exceptions, NotEnforced
 from reconciler.store.store import Store
@@ -38,6 +40,40 @@ class Prepared:
     protected: list[Exemption]
 
 
+@define(eq=False)
+class _Whole:
+    """All that is desired, worked out anew only where that may have changed since.
+
+    ``banned`` reads the bans that are stored, ``cut`` takes away what is exempt.
+    """
+
+    banned: Callable[[], Networks]
+    cut: Callable[[Networks], Desired]
+    store: Store
+    resident: Resident | None
+    _version: int | None = -1
+    _stored: Networks = NOTHING
+    pending: Networks = NOTHING
+    _made: Desired | None = None
+
+    def __call__(self) -> Desired:
+        """Return what is desired now: what the daemon has in force, and then what is stored."""
+        pending = self.resident.pending() if self.resident else NOTHING
+        version = self._version
+        if self.resident and self.resident.met:
+            version = self.store.attempt_to_read(lambda: self.store.changes.version)
+        if self._made is None or (version, pending) != (self._version, self.pending):
+            if self._made is None or version != self._version:
+                self._stored = self.banned()
+            self._version, self.pending = version, pending
+            self._made = self.cut(self._stored | pending)
+        return self._made
+
+    def is_late(self, backend: Backend, plan: Plan) -> bool:
+        """Whether a plan only adds what the daemon keeps in force by itself in this backend."""
+        return isinstance(backend, WakingBackend) and only_adds(plan, self.pending)
+
+
 @frozen(eq=False)
 class Preparation:
     """It is prepared at ``now`` (epoch seconds).
@@ -49,23 +85,28 @@ class Preparation:
     store: Store
     now: int
     options: "Options"
+    resident: Resident | None = None
 
     def prepared(self, protected: list[Exemption], new: Iterable[Network]) -> Prepared:
-        """Return what is prepared, with ``new`` bans besides what is stored."""
-        main, store = self.setup.config.treason, self.store
+        """Return what is prepared, with ``new`` bans besides what is stored.
+
+        The daemon is asked before the bans are read, and again each time that a backend was read:
+        what it has in force by then, and what it has stored since, is desired.
+        """
+        main, store, resident = self.setup.config.treason, self.store, self.resident
+        asked = resident.pending() if resident else NOTHING
         allows = main.min_prefix.allows
         kept = [entry.network for entry in protected]
         exceptions = store.attempt_to_read(partial(store.bans.exceptions, self.now, allows))
-        extra = Networks.of([*new, *(exceptions.untidy if exceptions else ())])
+        extra = asked | Networks.of([*new, *(exceptions.untidy if exceptions else ())])
 
-        @cache
-        def whole() -> Desired:
-            banned, found = store.integrity.networks(self.now, exceptions, allows)
-            store.damage += [each for each in found if each not in store.damage]
-            if found and self.options.write:
-                store.attempt(store.changes.doubt)  # so that the next pass finds it, too
-            return desired(banned | extra, self.setup.whitelisted, kept)
-
+        whole = _Whole(
+            banned=lambda: self._stored(exceptions) | extra,
+            cut=lambda networks: desired(networks, self.setup.whitelisted, kept),
+            store=store,
+            resident=resident,
+            pending=asked,
+        )
         causes = partial(self._causes, kept, exceptions)
         exempt = collapse([*self.setup.whitelisted, *kept])
         recall = partial(
@@ -79,11 +120,12 @@ class Preparation:
             extra=extra,
             whole=whole,
             write=self.options.write,
+            settled=lambda: not (resident and resident.told),
         )
-        share = float("inf") if self.options.force else main.max_removals
         goal = Goal(
             whole=whole,
-            guard=Guard(share, causes, lambda: bool(store.damage)),
+            guard=self._guard(causes),
+            late=whole.is_late,
             knowledge=None if store.damage else store.attempt_to_read(recall),
             protected=kept,
             full=self.options.full,
@@ -93,6 +135,25 @@ class Preparation:
             marking=Marking(store, causes, adopt=self.options.adopt, writable=self.options.write),
         )
         return Prepared(goal, exceptions.refused if exceptions else NotEnforced(), protected)
+
+    def _stored(self, exceptions: Exceptions | None) -> Networks:
+        """Read the bans, as far as they can be read; note what cannot."""
+        store, allows = self.store, self.setup.config.treason.min_prefix.allows
+        networks, found = store.integrity.networks(self.now, exceptions, allows)
+        store.damage += [each for each in found if each not in store.damage]
+        if found and self.options.write:
+            store.attempt(store.changes.doubt)  # so that the next pass finds it, too
+        return networks
+
+    def _guard(self, causes: Callable[[], Causes]) -> Guard:
+        """Return what keeps enforced what nothing explains, or what the daemon may hold."""
+        resident = self.resident
+        return Guard(
+            float("inf") if self.options.force else self.setup.config.treason.max_removals,
+            causes,
+            damaged=lambda: bool(self.store.damage),
+            unasked=lambda: bool(resident and resident.silence),
+        )
 
     def _causes(self, kept: list[Network], exceptions: Exceptions | None) -> Causes:
         """Return what may explain removals; where that is damaged, nothing does."""

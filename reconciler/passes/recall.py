@@ -32,6 +32,7 @@ class Recall:
     exempt, the program. ``allows`` tells which networks may be banned unchecked; ``extra`` are
     banned without being stored. A backend is read again when ``resync`` seconds have gone by.
     ``whole`` gives all that is desired. With ``write`` changes are noted for new backends too.
+    What is held is remembered only where ``settled`` says that all of it is stored.
     """
 
     store: Store
@@ -43,6 +44,7 @@ class Recall:
     extra: Networks
     whole: Callable[[], Desired]
     write: bool = True
+    settled: Callable[[], bool] = lambda: True
     _revision: int = field(init=False)
     _version: int = field(init=False)
 
@@ -75,7 +77,8 @@ class Recall:
 
     def keep(self, backend: str, fingerprint: str, enforced: int, *, read: bool) -> None:
         """Remember what was verified in this pass; `Store.unwritten` says why that failed."""
-        self.store.attempt(partial(self._keep, backend, fingerprint, enforced, read=read))
+        if self.settled():
+            self.store.attempt(partial(self._keep, backend, fingerprint, enforced, read=read))
 
     def _keep(self, backend: str, fingerprint: str, enforced: int, *, read: bool) -> None:
         """Remember it, but not when bans came or went meanwhile: then it is of no revision.

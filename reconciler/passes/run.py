@@ -16,6 +16,7 @@ from reconciler.passes import traces
 from reconciler.passes.access import apart, protection, teredo
 from reconciler.passes.enforce import Outcome, State, enforce
 from reconciler.passes.prepared import Preparation, Prepared
+from reconciler.passes.resident import Resident
 from reconciler.planning.desired import collapse
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.bans import NotEnforced
@@ -53,6 +54,7 @@ class PassResult:
     stored bans that are not enforced, ``protected`` is what is never dropped besides the whitelist.
     ``doubt`` tells why the clock is not believed. ``unwritten`` is why something was not stored
     that should have been, and is empty otherwise. ``closing`` tells which connections were closed.
+    ``unasked`` is why the daemon could not be asked, and is empty otherwise.
     ``silenced`` are rules that ban nobody any more, of which no pass has told before.
     """
 
@@ -66,12 +68,13 @@ class PassResult:
     damage: list[str] = field(factory=list)
     unwritten: str = ""
     closing: "ClosingResult | None" = None
+    unasked: str = ""
     silenced: list[str] = field(factory=list)
 
     @property
     def failed(self) -> bool:
-        """Whether a source, a backend or the database could not do its work."""
-        if self.damage or self.unwritten:
+        """Whether a source, a backend, the database or the daemon could not do its work."""
+        if self.damage or self.unwritten or self.unasked:
             return True
         readings = any(reading.error for reading in self.readings)
         return readings or any(outcome.failure for outcome in self.outcomes)
@@ -87,7 +90,7 @@ class Pass:
     """A pass at ``now`` (epoch seconds) over the named sources and backends.
 
     It is made behind the lock, and run once. While the ``clock`` is in doubt, nothing that ended
-    is moved or forgotten.
+    is moved or forgotten. The ``resident`` is the daemon to ask.
     """
 
     setup: Setup
@@ -97,6 +100,7 @@ class Pass:
     backends: Mapping[str, Callable[[], Backend]] = field(factory=dict)
     options: Options = Options()
     clock: Clock = SURE
+    resident: Resident | None = None
 
     def run(self) -> PassResult:
         """Make the pass. Raise `TreasonError` for what it cannot do without."""
@@ -134,6 +138,7 @@ class Pass:
             damage=self.store.damage,
             unwritten=self._unwritten,
             closing=closing,
+            unasked=self._unasked,
             silenced=silenced,
         )
 
@@ -145,7 +150,7 @@ class Pass:
 
     @property
     def _preparation(self) -> Preparation:
-        return Preparation(self.setup, self.store, self.now, self.options)
+        return Preparation(self.setup, self.store, self.now, self.options, self.resident)
 
     def _protection(self) -> list[Exemption]:
         """Return who is protected: of those who came through ssh, the ones that can be read."""
@@ -242,7 +247,7 @@ class Pass:
             timeout=config.treason.pass_timeout,
             clock=self.clock,
             enforced=bool(self.backends),
-            confirming=self._confirming(policy),
+            confirming=self.confirming(policy),
         )
         return list(scanner.scan(self.sources))
 
@@ -256,7 +261,7 @@ class Pass:
             self.store.attempt(partial(self.store.unconfirmed.tell, untold))
         return untold
 
-    def _confirming(self, policy: Policy) -> "Confirming | None":
+    def confirming(self, policy: Policy) -> "Confirming | None":
         """Return what confirms messages, where some source's are to be."""
         from reconciler.passes.confirming import Confirming  # noqa: PLC0415 - as above
 
@@ -274,6 +279,12 @@ class Pass:
             make_witness=witness,
             judging=judging,
         )
+
+    @property
+    def _unasked(self) -> str:
+        """Return why the daemon could not be asked."""
+        silence = self.resident.silence if self.resident else ""
+        return silence and f"removing nothing: {silence}"
 
     @property
     def _unwritten(self) -> str:

@@ -41,6 +41,7 @@ class Scanner:
     refused as a whole, and read again next time. ``exempt`` (collapsed) are never dropped.
     ``timeout`` are the seconds that one source may take. Times that a ``clock`` in doubt told are
     not believed. Where nothing can be stored, and what the sources bring is ``enforced`` in this
+    pass, it is decided on as without ``write``. ``made`` counts the new bans of the pass so far.
     pass, it is decided on as without ``write``. Without ``confirming`` every message is believed.
     """
 
@@ -55,9 +56,9 @@ class Scanner:
     timeout: float | None = None
     clock: Clock = SURE
     enforced: bool = False
+    made: int = 0
     confirming: Confirming | None = None
     _counting: Counting = field(init=False)
-    _made: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._give_up()
@@ -98,7 +99,7 @@ class Scanner:
     def _read_once(self, name: str, make: Callable[[], Source], run: Run) -> Reading:
         """Read a source, in batches: however much it brings, no more than one is held."""
         source = run(make)
-        rules = [rule for rule in self.rules if _is_for(rule, name)]
+        rules = [rule for rule in self.rules if is_for(rule, name)]
         if not rules:
             return Reading(name, notes=("not read: no rule applies to this source",))
         tally = Tally()
@@ -118,7 +119,7 @@ class Scanner:
                     self._take(name, batch, tally, first)
                 while batch := more() if batch else []:
                     self._take(name, batch, tally, partial(self._sifted, name, tally, run))
-                notes = (*run(partial(_notes, name, source)), *tally.notes())
+                notes = (*run(partial(notes_of, name, source)), *tally.notes())
                 if self.write:
                     self.store.cursors.move(name, run(source.cursor))
                     if isinstance(source, SuspectingSource):
@@ -127,7 +128,7 @@ class Scanner:
         except BaseException:
             self._counting.forget(name, before)
             raise
-        self._made += tally.new
+        self.made += tally.new
         return tally.reading(name, notes)
 
     def _binds(self, rule: str) -> bool:
@@ -211,8 +212,8 @@ class Scanner:
     def _limit(self, name: str, tally: "Tally") -> None:
         """Refuse a source that brings the pass over ``max_new_bans``."""
         limit = 0 if self.force else self.policy.max_new_bans
-        if limit and self._made + tally.new > limit:
-            before = f" after {self._made:,}" if self._made else ""
+        if limit and self.made + tally.new > limit:
+            before = f" after {self.made:,}" if self.made else ""
             raise TreasonError(
                 f"{name}: refusing {counted(tally.new, 'new ban')}{before}: max_new_bans allows"
                 f" {limit:,} in a pass ({first_few([*tally.bans])})",
@@ -225,7 +226,7 @@ def _failed(name: str, error: BaseException) -> Reading:
     return Reading(name, error=describe(error, name), trace=trace(error))
 
 
-def _notes(name: str, source: Source) -> tuple[str, ...]:
+def notes_of(name: str, source: Source) -> tuple[str, ...]:
     """Return what the source has to say; if it fails in that, what it read counts all the same."""
 
     def ask() -> tuple[str, ...]:
@@ -237,6 +238,6 @@ def _notes(name: str, source: Source) -> tuple[str, ...]:
     return guarded(ask, failed, name)
 
 
-def _is_for(rule: Rule, source: str) -> bool:
+def is_for(rule: Rule, source: str) -> bool:
     """Whether the rule is for the records of a source, which it may name with its argument."""
     return not rule.sources or not {source, Spec.parse(source).name}.isdisjoint(rule.sources)

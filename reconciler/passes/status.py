@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, frozen
 
@@ -17,6 +17,9 @@ from reconciler.store.bans import NotEnforced
 from reconciler.store.store import Counts
 from reconciler.store.unconfirmed import Doubted
 from reconciler.store.withheld import WithheldBan
+
+if TYPE_CHECKING:
+    from reconciler.host.control import DaemonStatus
 
 _LATEST: Final = 10
 """Withheld bans, and unconfirmed messages, that are named; `treason list --observed-only` and
@@ -33,6 +36,8 @@ class Status:
     ``damage`` is what of the database cannot be read. ``exists`` says whether there is a database.
     ``refused`` are stored bans that are not enforced, ``desired`` networks that are to be dropped.
     ``clock`` tells why it is not believed. ``mode`` is that of the policy, ``withheld`` are the
+    latest of the bans that were not made because of it. ``daemon`` is how that is; None where there
+    is none, or it does not answer: ``unasked`` is why.
     latest of the bans that were not made because of it. ``doubted`` are the latest messages that
     nothing confirmed, ``confirming`` tells what people should know of that.
     """
@@ -52,13 +57,15 @@ class Status:
     outcomes: tuple[Outcome, ...]
     damage: tuple[str, ...] = ()
     advice: str = ""
+    daemon: "DaemonStatus | None" = None
+    unasked: str = ""
     doubted: tuple[Doubted, ...] = ()
     confirming: tuple[str, ...] = ()
 
 
 def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
     """Compare every backend, and ask the sources whether they hear the kernel."""
-    counts, prepared = check.store.counts(check.now), check.prepare()
+    counts, prepared, resident = check.store.counts(check.now), check.prepare(), check.resident
     goal = evolve(prepared.goal, guard=None)
     outcomes = [*enforce(check.backends, goal, check=True)]
     desired = len(prepared.goal.whole().banned)
@@ -79,6 +86,8 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
         outcomes=tuple(outcomes),
         damage=tuple(check.store.damage),
         advice=_advice(check.setup.config.treason.sources),
+        daemon=resident.status() if resident else None,
+        unasked=resident.silence if resident else "",
         doubted=tuple(check.store.unconfirmed.latest(_LATEST)),
         confirming=tuple(confirmable.remarks(check.setup)),
     )

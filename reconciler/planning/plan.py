@@ -42,6 +42,13 @@ def plan(desired: Desired, observed: Observed) -> Plan | None:
     return Plan(banned, passed, observed.damage, desired, versions=observed.versions)
 
 
+def only_adds(plan: Plan, networks: Networks) -> bool:
+    """Whether the plan does nothing but add addresses that ``networks`` hold."""
+    if plan.banned.remove or plan.passed or plan.repairs:
+        return False
+    return not subtract(plan.banned.add.outermost(), collapse(networks))
+
+
 def unexplained(plan: Plan, causes: Causes) -> Networks:
     """Return the removals that have no known cause.
 

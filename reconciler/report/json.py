@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.report.times import iso
 
 if TYPE_CHECKING:  # importing them takes longer than printing
+    from reconciler.host.control import DaemonStatus
     from reconciler.model import Ban, Plan
     from reconciler.network import Network
     from reconciler.passes.closing import ClosingResult
@@ -45,6 +46,7 @@ def reconciled(result: PassResult, *, check: bool) -> dict[str, Any]:
         "closing": _closing(result.closing),
         "damage": result.damage,
         "unwritten": result.unwritten or None,
+        "unasked": result.unasked or None,
     }
 
 
@@ -182,6 +184,21 @@ def _plan(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _daemon(how: DaemonStatus | None) -> dict[str, Any] | None:
+    if how is None:
+        return None
+    return {
+        "pid": how.pid,
+        "since": iso(how.since),
+        "awake": list(how.awake),
+        "timed": list(how.timed),
+        "pending": how.pending,
+        "repaired": iso(how.repaired),
+        "repair": how.repair or None,
+        "troubles": list(how.troubles),
+    }
+
+
 def status(found: Status) -> dict[str, Any]:
     """Return how things stand."""
     return {
@@ -211,6 +228,8 @@ def status(found: Status) -> dict[str, Any]:
         "silent": dict(found.silent),
         "kernel_message": found.kernel_message.value,
         "clock": found.clock or None,
+        "daemon": _daemon(found.daemon),
+        "unasked": found.unasked or None,
         "backends": [
             {"backend": each.backend, "state": each.state.value, "error": each.failure or None}
             for each in found.outcomes

@@ -11,7 +11,7 @@ from reconciler.lines import counted, first_few
 from reconciler.passes.enforce import Outcome, State
 from reconciler.report.columns import aligned, table
 from reconciler.report.diff import unified
-from reconciler.report.plain import plain
+from reconciler.report.plain import plain, plain_lines
 from reconciler.report.times import ahead, iso
 
 if TYPE_CHECKING:  # importing them takes longer than printing
@@ -233,6 +233,22 @@ def _observed(found: Status) -> str:
     return f"{mode}; {counted(number, 'network')} {while_}: {some}\n{_OBSERVED}"
 
 
+def _daemon(found: Status) -> str:
+    """Return how the daemon is; empty where there is none."""
+    how = found.daemon
+    if how is None:
+        return found.unasked
+    pending = f"{counted(how.pending, 'network')} in force and not stored yet"
+    lines = [f"running since {iso(how.since)} (process {how.pid}); {pending}"]
+    if how.awake:
+        lines.append(f"woken by {', '.join(how.awake)}")
+    if how.timed:
+        lines.append(f"reads by a timer: {', '.join(how.timed)}")
+    if how.repaired is not None:
+        lines.append(f"repaired the firewall last at {iso(how.repaired)}: {how.repair}")
+    return plain_lines("\n".join([*lines, *how.troubles]))
+
+
 def _unconfirmed(found: Status) -> Iterator[tuple[str, str]]:
     """Yield the messages that nothing confirms, with their evidence, and what there is to know."""
     if number := found.counts.unconfirmed:
@@ -264,6 +280,7 @@ def status(found: Status) -> Iterator[str]:
         ("kernel message", kernel_message.advice(message) or message.value),
         *([("advice", found.advice)] if found.advice else []),
         *([("clock", found.clock)] if found.clock else []),
+        *([("daemon", lines)] if (lines := _daemon(found)) else []),
         *((each.backend, _standing(each)) for each in found.outcomes),
     ]
     return aligned(rows)

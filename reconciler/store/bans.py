@@ -172,6 +172,11 @@ class Bans:
         rows = self._database.rows("SELECT network FROM bans WHERE until <= ?", (now,))
         return [text for (text,) in rows]
 
+    def next_end(self, now: int) -> int | None:
+        """Return when the next ban ends; None where none does."""
+        [(end,)] = self._database.rows("SELECT min(until) FROM bans WHERE until > ?", (now,))
+        return end if isinstance(end, int) else None
+
     def are_newest(self, networks: Iterable[Network]) -> bool:
         """Return whether each of these has a ban, and every other ban began before them."""
         names = texts(networks)

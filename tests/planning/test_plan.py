@@ -1,8 +1,9 @@
 """The plan: the smallest change, and what in it has no known cause."""
 
-from reconciler import Change, Damage, Desired, Network, Observed
-from reconciler.planning.plan import Causes, plan, unexplained
+from reconciler import Change, Damage, Desired, Network, Networks, Observed
+from reconciler.planning.plan import Causes, only_adds, plan, unexplained
 
+OUTSIDE = Network.parse("192.0.2.9")
 A, B, C = (Network.parse(f"192.0.2.{i}") for i in (1, 2, 3))
 
 
@@ -25,6 +26,24 @@ def test_damage_alone_is_a_plan() -> None:
     made = plan(Desired(), Observed(damage=(damage,)))
     assert made is not None
     assert made.repairs == (damage,)
+
+
+def test_a_plan_that_only_adds_is_told_from_every_other() -> None:
+    """All that it adds lies in the networks, and nothing else is done."""
+    around = Networks.of([Network.parse("192.0.2.0/30")])
+    flaw = (Damage("chain", "is missing"),)
+    for desired, held, damage, expected in (
+        ({A, B}, {A}, (), True),
+        ({A, OUTSIDE}, {A}, (), False),
+        ({A}, {A, B}, (), False),
+        ({A, B}, {A}, flaw, False),
+    ):
+        made = plan(Desired(frozenset(desired)), Observed(frozenset(held), damage=damage))
+        assert made is not None
+        assert only_adds(made, around) is expected
+    passing = plan(Desired({A}, {C}), Observed({A}))
+    assert passing is not None
+    assert not only_adds(passing, around)
 
 
 def test_a_backend_without_passing_needs_no_passes() -> None:

@@ -4,7 +4,7 @@ import click
 
 from reconciler.cli import given
 from reconciler.cli.console import ERROR, OK, emit, say, show
-from reconciler.cli.ending import complain_of_damage
+from reconciler.cli.ending import complain_of_damage, enforce_now
 from reconciler.cli.given import Given
 from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
@@ -51,7 +51,7 @@ def ban(
     force: bool,
     close: bool,
 ) -> int:
-    """Store bans of addresses or networks; the next pass enforces them.
+    """Store bans of addresses or networks; the daemon enforces them now, or else the next pass.
 
     `-` reads networks from standard input. If one is refused, none is banned: --skip-invalid bans
     the others, names each that was refused, and ends with 0 if there was any other.
@@ -75,7 +75,7 @@ def ban(
                 store.closings.expect(every)
     end = "permanently" if until is None else f"until {iso(until)} ({ahead(until, now)})"
     show(f"{network}: banned {end}{exempt.remark(network)}" for network in wanted)
-    return OK
+    return enforce_now(setup)
 
 
 @click.command(epilog=examples("unban 192.0.2.7", "unban --file hostile.txt"))
@@ -83,7 +83,9 @@ def ban(
 @verbosity
 @click.pass_obj
 def unban(setup: Setup, networks: tuple[str, ...], lists: tuple[str, ...], skip: bool) -> int:
-    """Remove bans; the next pass removes them from the firewalls. Overlapping bans stay.
+    """Remove bans; the firewalls follow now, by the daemon, or else with the next pass.
+
+    Overlapping bans stay.
 
     `-` reads networks from standard input. What `list --invalid` shows is removed by its text.
     """
@@ -101,7 +103,7 @@ def unban(setup: Setup, networks: tuple[str, ...], lists: tuple[str, ...], skip:
         note = "unbanned" if network in lifted else _NOT_BANNED
         still = "; still banned as part of a wider network" if network in held else ""
         say(f"{network}: {note}{still}")
-    return OK
+    return enforce_now(setup)
 
 
 def _rows(setup: Setup, texts: list[Given]) -> tuple[list[InvalidRow], list[Given]]:

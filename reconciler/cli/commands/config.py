@@ -55,15 +55,16 @@ def check(setup: Setup, of_units: bool) -> int:
 def _units(setup: Setup) -> list[str]:
     """Return why the services cannot work, or that their units are for another configuration."""
     from reconciler.config.services import services  # noqa: PLC0415 - most checks need none
-    from reconciler.host import units  # noqa: PLC0415 - likewise
+    from reconciler.host import installing  # noqa: PLC0415 - likewise
 
     try:
-        units.check()
-        due = units.due(setup.path, services(setup), setup.config.treason.database)
+        installing.check()
+        due = installing.due(setup.path, services(setup), setup.config.treason.database)
     except TreasonError as error:
         return str(error).splitlines()
     what = f"{', '.join(due)}: not as this configuration needs"
-    return [what, "  run: treason init --systemd"] if due else []
+    command = installing.command(resident=not installing.timer_only())
+    return [what, f"  run: {command}"] if due else []
 
 
 @config.command("show", epilog=examples("config show"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+from attrs import evolve
 
 from reconciler import files
 from reconciler.cli.console import OK, say
@@ -15,7 +16,7 @@ from reconciler.config import template
 from reconciler.config.services import services
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError, StoreError
-from reconciler.host import kernel_message, units
+from reconciler.host import installing, kernel_message
 from reconciler.host.written import Written
 from reconciler.passes import access, traces
 from reconciler.store.marks import Mark
@@ -26,6 +27,9 @@ _QUESTION: Final = "Only observe at first, and ban nobody by rules ([policy] mod
 
 @click.command(epilog=examples("init", "init --systemd --kernel-message", "init --undo --systemd"))
 @click.option("--systemd", is_flag=True, help="Also install and enable the systemd units.")
+@click.option(
+    "--timer-only", is_flag=True, help="With --systemd: a pass each minute, and no daemon."
+)
 @click.option(
     "--kernel-message", "message", is_flag=True, help="Also turn on the kernel's message."
 )
@@ -43,6 +47,7 @@ _QUESTION: Final = "Only observe at first, and ban nobody by rules ([policy] mod
 def init(
     setup: Setup,
     systemd: bool,
+    timer_only: bool,
     message: bool,
     observe: bool,
     anew: bool,
@@ -51,34 +56,38 @@ def init(
 ) -> int:
     """Create the configuration, the database and their directories; overwrite nothing.
 
-    --systemd also installs the timer that runs a pass each minute, and the unit that enforces the
-    stored bans early at boot. --kernel-message also lets the kernel print its message about hostile
+    --systemd also installs and starts the daemon, a timer that runs a pass each ten minutes, and
+    the unit that enforces the stored bans early at boot; with --timer-only no daemon, and a pass
+    each minute. --kernel-message also lets the kernel print its message about hostile
     peers, now and after every boot: Linux 3.19 and later do not by default. --undo reverts only
     what these two options did; bans stay enforced. What somebody else wrote, or has changed since,
     is neither replaced nor removed; of units --adopt does so. A new configuration gets mode =
     "observe" with --observe; on a terminal you are asked. --new-database is for a database that
     is lost: what it enforced ends with the next pass.
     """
+    if timer_only and not systemd:
+        raise click.UsageError("--timer-only goes with --systemd")
     if undo:
         if not (systemd or message):
             raise click.UsageError("--undo goes with --systemd or --kernel-message")
         if systemd:
             with access.opened(setup, write=False) as store:
-                _tell(units.uninstall(_written(store, adopt=adopt)))
+                _tell(installing.uninstall(_written(store, adopt=adopt)))
         if message:
             _tell(kernel_message.turn_off(kernel_message.HERE))
         return OK
     if systemd:
-        units.check()
+        installing.check()
         services(setup)
     if message:
         kernel_message.check(kernel_message.HERE)
     write_configuration(setup.path, observe=observes(setup, asked=observe))
     _database(setup, anew=anew)
     if systemd:
-        needed, database = services(setup), setup.config.treason.database
+        needed = evolve(services(setup), resident=not timer_only)
+        database = setup.config.treason.database
         with access.opened(setup, write=True) as store:
-            _tell(units.install(setup.path, needed, database, _written(store, adopt=adopt)))
+            _tell(installing.install(setup.path, needed, database, _written(store, adopt=adopt)))
     if message:
         _tell(kernel_message.turn_on(kernel_message.HERE))
     return OK

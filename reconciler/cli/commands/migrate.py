@@ -11,7 +11,7 @@ from reconciler.cli.ending import complain_of, complain_of_damage, warn_of
 from reconciler.cli.options import examples, lock_timeout, verbosity
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError
-from reconciler.passes import access
+from reconciler.passes import access, resident
 from reconciler.passes.enforce import State
 from reconciler.passes.migrate import Maker, move
 from reconciler.passes.run import Options, Pass
@@ -39,12 +39,15 @@ def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) 
             f"--from and --to both name {old!r}",
             "name two different backends; `treason plugins` lists them",
         )
+    resident.refuse_beside(setup, [old])
     with (
         access.locked(setup, lock_timeout, partial(_made, names=(old, new))) as (current, made),
         access.opened(current, write=False) as store,
     ):
         options = Options(write=False, force=force)
-        prepared = Pass(current, store, access.told(store).now, options=options).prepare()
+        beside = resident.beside(current, (old, new))
+        now = access.told(store).now
+        prepared = Pass(current, store, now, options=options, resident=beside).prepare()
         leaving, coming = made
         outcomes = list(move(leaving, coming, evolve(prepared.goal, knowledge=None)))
     warn_of(prepared.refused)

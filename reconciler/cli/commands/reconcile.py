@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 import click
 from attrs import frozen
@@ -29,13 +30,16 @@ from reconciler.cli.options import (
 )
 from reconciler.config.setup import Setup
 from reconciler.interfaces import Backend, Source
-from reconciler.passes import access
+from reconciler.passes import access, resident
 from reconciler.passes.run import Options, Pass, PassResult
 from reconciler.report import json, text
 
 Sources = Mapping[str, Callable[[], Source]]
 Backends = Mapping[str, Callable[[], Backend]]
 """What makes each of them, by the names that people gave them."""
+
+_LOOKS: Final = 3
+"""How often a check looks, before it believes that a daemon leaves something as it is."""
 
 
 @click.command(
@@ -119,7 +123,7 @@ def reconcile(
             text.closed(result.closing, verbose=verbose()),
         ),
     )
-    complain_of(result.readings, result.outcomes, result.unwritten)
+    complain_of(result.readings, result.outcomes, result.unwritten, result.unasked)
     complain_of_damage(result.damage)
     return code_of(result)
 
@@ -149,22 +153,31 @@ class _Chosen:
 
 
 def _reconciled(setup: Setup, chosen: _Chosen, options: Options, timeout: float) -> PassResult:
-    """Make the pass, behind the lock if it changes anything."""
-    if options.check:
-        return _run(setup, chosen.made(setup), options, create=chosen.create)
-    with access.locked(setup, timeout, chosen.made) as (current, made):
-        return _run(current, made, options, create=chosen.create)
+    """Make the pass, behind the lock if it changes anything.
+
+    What differs beside a daemon is looked at once more: it was just about to correct it.
+    """
+    if not options.check:
+        with access.locked(setup, timeout, chosen.made) as (current, made):
+            return _run(current, chosen, made, options)[0]
+    for _ in range(_LOOKS):
+        result, beside = _run(setup, chosen, chosen.made(setup), options)
+        if not (result.drifted and beside):
+            break
+    return result
 
 
 def _run(
-    setup: Setup, made: tuple[Sources, Backends], options: Options, *, create: bool
-) -> PassResult:
+    setup: Setup, chosen: _Chosen, made: tuple[Sources, Backends], options: Options
+) -> tuple[PassResult, bool]:
+    """Make the pass; return also whether a daemon has answered."""
     sources, backends = made
     opened = (
-        access.opened_to_enforce(setup, backends, create=create)
+        access.opened_to_enforce(setup, backends, create=chosen.create)
         if options.write
-        else access.opened(setup, write=False, backends=backends, create=create)
+        else access.opened(setup, write=False, backends=backends, create=chosen.create)
     )
+    beside = None if chosen.observed else resident.beside(setup, backends)
     with opened as store:
         clock = access.told(store)
         this = Pass(
@@ -175,5 +188,6 @@ def _run(
             backends=backends,
             options=options,
             clock=clock,
+            resident=beside,
         )
-        return this.run()
+        return this.run(), bool(beside and beside.met)

@@ -6,7 +6,7 @@ from reconciler.cli.console import ERROR, OK, emit
 from reconciler.cli.ending import complain_of_damage
 from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
-from reconciler.passes import access
+from reconciler.passes import access, resident
 from reconciler.passes.run import Options, Pass
 from reconciler.passes.status import look
 from reconciler.report import json, text
@@ -36,9 +36,17 @@ def status(setup: Setup, protection: bool, form: str) -> int:
     with access.opened(setup, write=False) as store:
         options = Options(check=True, write=False)
         clock = access.told(store)
-        check = Pass(setup, store, clock.now, backends=backends, options=options, clock=clock)
+        check = Pass(
+            setup,
+            store,
+            clock.now,
+            backends=backends,
+            options=options,
+            clock=clock,
+            resident=resident.beside(setup, backends),
+        )
         found = look(check, sources)
     emit(form, lambda: json.status(found), text.status(found))
     complain_of_damage(found.damage)
-    failed = found.damage or any(outcome.failure for outcome in found.outcomes)
+    failed = found.damage or found.unasked or any(outcome.failure for outcome in found.outcomes)
     return ERROR if failed else OK

@@ -9,7 +9,7 @@ from reconciler.cli.console import ERROR, OK, show
 from reconciler.cli.ending import complain_of
 from reconciler.cli.options import backend_names, examples, lock_timeout, verbosity
 from reconciler.config.setup import Setup
-from reconciler.passes import access, enforce
+from reconciler.passes import access, enforce, resident
 from reconciler.passes.enforce import Goal
 from reconciler.passes.run import Options, Pass
 from reconciler.report import text
@@ -26,6 +26,7 @@ def teardown(setup: Setup, backend_names: tuple[str, ...], lock_timeout: float) 
     A list that this database did not write stays.
     """
     made = partial(Setup.backends, named=backend_names)
+    resident.refuse_beside(setup, backend_names or setup.config.treason.backends)
     with access.locked(setup, lock_timeout, made) as (current, backends), ExitStack() as stack:
 
         @cache

@@ -8,6 +8,7 @@ import click
 
 from reconciler.cli import given
 from reconciler.cli.console import OK, emit, say, show, warn
+from reconciler.cli.ending import enforce_now
 from reconciler.cli.options import examples, lock_timeout, output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError, StoreError
@@ -49,7 +50,7 @@ def add(
     force: bool,
     lock_timeout: float,
 ) -> int:
-    """Add networks; the next pass stops dropping them.
+    """Add networks; the daemon stops dropping them now, or else the next pass.
 
     `-` reads networks from standard input. A network wider than /8 (IPv4) or /7 (IPv6) needs
     --force.
@@ -64,7 +65,7 @@ def add(
     for network in wanted:
         if told := files.excess(network):
             warn(told)
-    return OK
+    return enforce_now(setup)
 
 
 @whitelist.command(epilog=examples("whitelist remove 203.0.113.9"))
@@ -87,7 +88,7 @@ def remove(
         note = "removed" if network in found else f"is not in {current.whitelist_file.path}"
         still = f"; still whitelisted: edit networks in {setup.path}" if network in by_hand else ""
         say(f"{network}: {note}{still}")
-    return OK
+    return enforce_now(setup)
 
 
 @whitelist.command("list", epilog=examples("whitelist list"))

@@ -1,0 +1,63 @@
+"""The command that stays: ``run``."""
+
+import os
+from collections.abc import Iterable
+
+import click
+
+from reconciler import log
+from reconciler.cli.console import OK, say
+from reconciler.cli.options import backend_names, examples, source_names, verbosity
+from reconciler.config.setup import Setup
+from reconciler.daemon.given import FRUGAL, Given, lean
+from reconciler.interfaces import Spec
+
+
+@click.command(epilog=examples("run", "run --source file:/var/log/kern.log"))
+@source_names
+@backend_names
+@click.option("--no-create", is_flag=True, help="Fail where there is no database yet.")
+@click.option("--resolve", is_flag=True, hidden=True, help="Print what would be run.")
+@verbosity
+@click.pass_obj
+def run(
+    setup: Setup,
+    source_names: tuple[str, ...],
+    backend_names: tuple[str, ...],
+    no_create: bool,
+    resolve: bool,
+) -> int:
+    """Stay, and reconcile at once whatever happens: an offender, a foreign change, an end.
+
+    It runs in the foreground until SIGTERM or Ctrl-C; what is enforced stays. SIGHUP reloads the
+    configuration.
+    """
+    config = setup.config
+    setup.sources(source_names)
+    setup.backends(backend_names)
+    setup.rules, setup.whitelist  # noqa: B018 - nothing is begun if one of them is wrong
+    main = config.treason
+    chosen = (*(source_names or main.sources), *(backend_names or main.backends))
+    chosen += (*config.source, *config.backend)  # whose tables are checked, too
+    chosen += tuple(name for name, each in setup.plugins.sources.items() if each.witness)
+    given = Given(
+        named=setup.named,
+        sources=source_names,
+        backends=backend_names,
+        create=not no_create,
+        level=log.lowest(),
+        resolved=_resolved(setup, chosen),
+    )
+    if not resolve:
+        command = lean(given)  # all that only this start needs is gone then
+        os.execve(command[0], command, {**os.environ, **FRUGAL})  # noqa: S606 - no shell
+    say(given.written())
+    return OK
+
+
+def _resolved(setup: Setup, chosen: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return the plugins that bring the ``chosen`` sources and backends, with their modules."""
+    found = setup.plugins
+    names = {Spec.parse(each).name for each in chosen}
+    wanted = {plugin for (_, name), plugin in found.providers.items() if name in names}
+    return tuple((each.name, each.value) for each in found.resolved if each.name in wanted)
