@@ -4,7 +4,7 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,14 +13,29 @@ from reconciler.errors import LockError
 
 
 @contextmanager
-def held(path: Path, timeout: float, like: Path | None = None) -> Iterator[None]:
+def held(
+    path: Path, timeout: float, like: Path | None = None, *, inherited: bool = True
+) -> Iterator[None]:
     """Hold the lock, waiting up to ``timeout`` seconds; a missing directory is made.
 
     What root makes is given to the owner of ``like``, so that a service with a user of its own
     can use it. The file stays: removing it would let two passes hold two different files. Every
     program that is run meanwhile inherits the lock (flock(2)): where a pass is killed, the next one
-    waits until what it ran has ended, too, and changes nothing any more. Raise `LockError`.
+    waits until what it ran has ended, too, and changes nothing any more; unless it is not to be
+    ``inherited``, as where nothing that is run changes anything. Raise `LockError`.
     """
+    with opened(path, like) as descriptor:
+        try:
+            _wait(descriptor, path, timeout)
+            os.set_inheritable(descriptor, inherited)
+            yield
+        finally:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # for a program that is left running, too
+
+
+@contextmanager
+def opened(path: Path, like: Path | None = None) -> Iterator[int]:
+    """Open the file of a lock; a missing directory is made. Raise `LockError`."""
     try:
         made = [] if path.parent.is_dir() else [path.parent]
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -32,12 +47,9 @@ def held(path: Path, timeout: float, like: Path | None = None) -> Iterator[None]
             files.remedy(error, "run as root, or set [treason] lock to a path that you may write"),
         ) from None
     try:
-        _give(made, like)
-        _wait(descriptor, path, timeout)
-        os.set_inheritable(descriptor, True)
-        yield
+        give(made, like)
+        yield descriptor
     finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # for a program that is left running, too
         os.close(descriptor)
 
 
@@ -56,13 +68,14 @@ def leave(path: Path, text: str, like: Path | None = None) -> None:
     """Leave a small file beside the lock, which whoever has that may read. Raise OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
-        _give([path], like)
+        give([path], like)
         os.write(descriptor, text.encode(errors="surrogateescape"))
     finally:
         os.close(descriptor)
 
 
-def _give(made: list[Path], like: Path | None) -> None:
+def give(made: Iterable[Path], like: Path | None) -> None:
+    """Let the owner of ``like`` have what root has made."""
     if os.geteuid() != 0 or like is None:
         return
     with suppress(OSError):  # a directory that is missing has no owner to give to

@@ -160,7 +160,7 @@ class Sandbox:
             where = ", ".join(map(str, sorted(self.writable))) or "its own directories"
             yield f"the services run as root, who may write only to {where}"
         if _READER in self.capabilities:
-            yield f"treason.service may read all files ({_READER}): it needs one of root's alone"
+            yield f"the services that read may read all files ({_READER}): one is root's alone"
 
 
 def needs_root(asked: Iterable[Asked]) -> bool:
@@ -168,14 +168,19 @@ def needs_root(asked: Iterable[Asked]) -> bool:
     return any(each.needs.root or [*_outside(each.needs)] for each in asked)
 
 
-def check(configuration: Iterable[Path], database: Path, lock: Path, *, root: bool) -> None:
-    """Refuse files of treason's own that its services cannot use. Raise `TreasonError`."""
-    for path, place in ((database, STATE), (lock, RUNTIME)):
+def check(
+    configuration: Iterable[Path], own: Iterable[tuple[Path, Path, str]], *, root: bool
+) -> None:
+    """Refuse files of treason's own that its services cannot use. Raise `TreasonError`.
+
+    ``own`` are those that they write, where each must be, and the table that names it.
+    """
+    for path, place, table in own:
         _see("", path, _ELSEWHERE)
         if path.parent != place:
             raise TreasonError(
                 f"{path}: the sandboxed service may only write to {place}",
-                f"move it to {place / path.name}, and set that path in [treason]",
+                f"move it to {place / path.name}, and set that path in [{table}]",
             )
         if not _is_own(_real(path)):
             raise TreasonError(

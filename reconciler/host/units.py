@@ -1,32 +1,60 @@
-"""The systemd units that run treason, and their installation.
+"""The texts of the systemd units that run treason.
 
 `conf/systemd/` holds the same texts as they are rendered for /usr/bin/treason.
 """
 
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from attrs import Factory, frozen
 
-from reconciler import files
-from reconciler.errors import TreasonError
-from reconciler.execute import CommandFailed, run
 from reconciler.host import sandbox
 from reconciler.host.sandbox import Asked, Sandbox, word
-from reconciler.host.written import Written, content
 from reconciler.interfaces import SourcePlugin
 
-DIRECTORY: Final = Path("/etc/systemd/system")
 COMMAND: Final = "/usr/bin/treason"
-_EARLY: Final = "treason-early.service"
+DAEMON: Final = "treason.service"
+TIMER: Final = "treason.timer"
+ONCE: Final = "treason-pass.service"
+RESTORE: Final = "treason-restore.service"
+EARLY: Final = "treason-early.service"
+_NFTABLES: Final = "nftables.service.d/treason.conf"
 
-_SERVICE: Final = """\
+# A daemon that hangs gets SIGABRT, and is killed five seconds later; what it holds in memory is
+# nothing for a core file. When it is stopped it ends its children itself; what is left is killed.
+# A pass of its own that takes too much memory ends alone.
+# It is started again however often it fails: a machine without it is enforced by the timer alone.
+_DAEMON: Final = """\
 [Unit]
-Description=Reconcile the firewall with treason's bans
+Description=Keep the firewall in line with treason's bans
+Documentation=https://pypi.org/project/treason/
+After=nftables.service treason-restore.service
+StartLimitIntervalSec=0
+RequiresMountsFor={mounts}
+ConditionPathExists={condition}
+
+[Service]
+Type=notify
+ExecStart={command} --config {config} run --no-create
+ExecReload=/bin/sh -c "kill -HUP $MAINPID"
+TimeoutStartSec=5min
+Restart=always
+RestartSec=5
+WatchdogSec=30
+TimeoutAbortSec=5
+LimitCORE=0
+KillMode=mixed
+OOMPolicy=continue
+{sandbox}
+[Install]
+WantedBy=multi-user.target
+"""
+
+_ONCE: Final = """\
+[Unit]
+Description=Reconcile the firewall with treason's bans once
 Documentation=https://pypi.org/project/treason/
 After=nftables.service treason-restore.service
 RequiresMountsFor={mounts}
@@ -40,11 +68,12 @@ TimeoutStartSec=15min
 
 _TIMER: Final = """\
 [Unit]
-Description=Reconcile the firewall with treason's bans each minute
+Description=Reconcile the firewall with treason's bans {each}
 
 [Timer]
-OnCalendar=minutely
-RandomizedDelaySec=10
+Unit=treason-pass.service
+OnCalendar={calendar}
+RandomizedDelaySec={spread}
 FixedRandomDelay=yes
 AccuracySec=1
 Persistent=yes
@@ -52,6 +81,9 @@ Persistent=yes
 [Install]
 WantedBy=timers.target
 """
+
+_BESIDE_THE_DAEMON: Final = {"each": "each ten minutes", "calendar": "*:0/10", "spread": "60"}
+_ALONE: Final = {"each": "each minute", "calendar": "minutely", "spread": "10"}
 
 _BEFORE_THE_NETWORK: Final = """\
 Description=Enforce treason's stored bans before the network is up
@@ -107,14 +139,16 @@ ExecReload=-/usr/bin/systemctl --no-block restart treason-restore.service
 
 @frozen
 class Services:
-    """What the services get: those that only enforce, and the one that reads the sources as well.
+    """What the services get: those that only enforce, and those that read the sources as well.
 
-    ``early`` says that saved rules need what a backend makes.
+    ``early`` says that saved rules need what a backend makes. ``resident`` is whether the daemon
+    runs; where it does not, the timer starts a pass each minute.
     """
 
     enforcing: Sandbox = Factory(Sandbox)
     reading: Sandbox = Factory(partial(Sandbox, frozenset({"CAP_SYSLOG"})))
     early: bool = False
+    resident: bool = True
 
     @classmethod
     def of(cls, asked: Sequence[Asked]) -> "Services":
@@ -140,7 +174,6 @@ def texts(
     What holds the configuration and ``mounts`` is mounted before they run, and they begin no
     database.
     """
-    early = {_EARLY: _BEFORE_SAVED_RULES} if services.early else {}
     words = {
         "command": command,
         "config": word(str(configuration)).replace("$", "$$"),  # or systemd puts a variable there
@@ -148,103 +181,15 @@ def texts(
         "mounts": " ".join(word(str(each)) for each in dict.fromkeys([configuration, *mounts])),
     }
     enforcing = services.enforcing.text()
+    reading = services.reading.text()
+    early = {EARLY: _BEFORE_SAVED_RULES} if services.early else {}
     return {
-        "treason.service": _SERVICE.format(**words, sandbox=services.reading.text()),
-        "treason.timer": _TIMER,
+        **({DAEMON: _DAEMON.format(**words, sandbox=reading)} if services.resident else {}),
+        ONCE: _ONCE.format(**words, sandbox=reading),
+        TIMER: _TIMER.format(**(_BESIDE_THE_DAEMON if services.resident else _ALONE)),
         **{
             name: _RESTORE.format(**words, when=when, sandbox=enforcing)
-            for name, when in {"treason-restore.service": _BEFORE_THE_NETWORK, **early}.items()
+            for name, when in {RESTORE: _BEFORE_THE_NETWORK, **early}.items()
         },
-        "nftables.service.d/treason.conf": _AFTER_NFTABLES,
+        _NFTABLES: _AFTER_NFTABLES,
     }
-
-
-def check() -> None:
-    """Refuse to go on where no units can be installed. Raise `TreasonError`."""
-    if not DIRECTORY.is_dir():
-        raise TreasonError(
-            f"{DIRECTORY} does not exist: this machine has no systemd",
-            f"run a pass each minute by cron: * * * * * root {_command()} reconcile",
-        )
-    if os.geteuid() != 0:
-        raise TreasonError("only root can install units", "run it with sudo")
-
-
-def install(
-    configuration: Path, services: Services, database: Path, written: Written
-) -> Iterator[str]:
-    """Write and enable the units; tell each step. Raise `TreasonError`: what is not ours stays."""
-    rendered = _rendered(configuration, services, database)
-    written.check({DIRECTORY / _EARLY: None, **rendered}, "treason init --systemd")
-    for path, text in rendered.items():
-        written.announce(path, text)
-        _write(path, text)
-        yield f"{path}: written"
-    if not services.early and (DIRECTORY / _EARLY).is_file():
-        _systemctl("disable", _EARLY)
-        (DIRECTORY / _EARLY).unlink()
-        yield f"{DIRECTORY / _EARLY}: removed, no backend needs it"
-    _systemctl("daemon-reload")
-    at_boot = ["treason-restore.service", *([_EARLY] if services.early else [])]
-    _systemctl("enable", *at_boot)
-    _systemctl("enable", "--now", "treason.timer")
-    yield from services.reading.told()
-    yield f"treason.timer: enabled and started; {', '.join(at_boot)}: enabled"
-
-
-def due(configuration: Path, services: Services, database: Path) -> list[str]:
-    """Return the units that `install` would write otherwise than they are, or remove."""
-    rendered: dict[Path, str | None] = {DIRECTORY / _EARLY: None}
-    rendered |= _rendered(configuration, services, database)
-    return [path.name for path, text in rendered.items() if content(path) != text]
-
-
-def _rendered(configuration: Path, services: Services, database: Path) -> dict[Path, str]:
-    mounts = [database.parent, configuration.resolve(), database.resolve()]  # links followed
-    named = texts(_command(), configuration.absolute(), services, mounts)
-    return {DIRECTORY / name: text for name, text in named.items()}
-
-
-def uninstall(written: Written) -> Iterator[str]:
-    """Disable and remove the units; the bans stay enforced. What is not ours stays, too."""
-    named = texts(COMMAND, Path(), Services(early=True))
-    present = [name for name in named if (DIRECTORY / name).is_file()]
-    command = "treason init --systemd --undo"
-    written.check({DIRECTORY / name: None for name in present}, command)
-    for name in present:
-        stop = ["--now"] if name.endswith(".timer") else []
-        if name in {"treason.timer", "treason-restore.service", _EARLY}:
-            _systemctl("disable", *stop, name)
-    for name in present:
-        path = DIRECTORY / name
-        path.unlink()
-        if path.parent != DIRECTORY and not any(path.parent.iterdir()):
-            path.parent.rmdir()
-        yield f"{path}: removed"
-    if present:
-        _systemctl("daemon-reload")
-    yield "what is enforced stays enforced; `treason teardown` removes it"
-
-
-def _command() -> str:
-    """Return the words that start this very program, for a unit."""
-    program = sandbox.program()
-    return word(str(program)) if program else f"{word(sys.executable)} -P -m reconciler"
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a unit; one that is a link, as of a masked unit, is replaced, not what it leads to."""
-    new = path.with_name(f".{path.name}.new") if path.is_symlink() else path
-    try:
-        path.parent.mkdir(mode=0o755, exist_ok=True)
-        files.replace(new, text, mode=0o644)
-        new.replace(path)
-    except OSError as error:
-        raise TreasonError(f"{path}: cannot write the unit: {error.strerror}") from None
-
-
-def _systemctl(*arguments: str) -> None:
-    try:
-        run(["systemctl", *arguments])
-    except CommandFailed as error:
-        raise TreasonError(error.what, "run it again when systemd is up") from None

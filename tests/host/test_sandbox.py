@@ -16,7 +16,7 @@ from reconciler.config.plugins import Plugins
 from reconciler.config.tables import Config, Main
 from reconciler.errors import PluginError, TreasonError
 from reconciler.execute import run
-from reconciler.host import sandbox, units
+from reconciler.host import installing, sandbox, units
 from reconciler.host.sandbox import Asked, Sandbox
 from reconciler.planning import protection
 from reconciler.toml.file import TomlFile
@@ -36,10 +36,10 @@ def directory(tmp_path: Path, mocker: MockerFixture) -> Path:
     for name in ("STATE", "RUNTIME"):
         mocker.patch.object(sandbox, name, tmp_path / "own")
     (tmp_path / "own").mkdir()
-    mocker.patch.object(units, "DIRECTORY", directory)
+    mocker.patch.object(installing, "DIRECTORY", directory)
     see_through(tmp_path, mocker)
     mocker.patch("os.geteuid", return_value=0)
-    mocker.patch.object(units, "run")
+    mocker.patch.object(installing, "run")
     return directory
 
 
@@ -48,6 +48,7 @@ def configure(place: Place, text: str = "", *, main: str = "") -> None:
     own = place.path / "own"
     place.config.write_text(
         f'[treason]\ndatabase = "{own}/treason.db"\nlock = "{own}/lock"\n{main}\n{text}\n'
+        f'[run]\nsocket = "{own}/control"\n'
     )
 
 
@@ -55,7 +56,7 @@ def installed(place: Place, name: str) -> list[str]:
     """Install the units, and return the lines of one."""
     result = place.treason("init", "--systemd")
     assert result.code == 0, result.err
-    return (units.DIRECTORY / name).read_text().splitlines()
+    return (installing.DIRECTORY / name).read_text().splitlines()
 
 
 def refused(place: Place) -> str:
@@ -306,7 +307,7 @@ def test_what_no_unit_can_name_is_refused(place: Place, name: str) -> None:
     (directory / "log").write_text("")
     files = [directory / "log"]
     with pytest.raises(TreasonError) as refusal:
-        sandbox.check(files, place.path / "own" / "db", place.path / "own" / "lock", root=True)
+        sandbox.check(files, [], root=True)
     assert "a unit cannot name it" in refusal.value.what
 
 
@@ -378,7 +379,8 @@ def test_a_check_tells_that_the_units_are_for_another_configuration(place: Place
     configure(place, with_list(place.path / "blocked"), main='backends = ["file", "ipset"]')
     asked = place.treason("config", "check", "--units")
     assert asked.code == 1
-    assert "treason-early.service, treason.service, treason-restore.service: not as" in asked.out
+    due = ("treason.service", "treason-pass.service", "treason-restore.service")
+    assert f"{', '.join(due)}, treason-early.service: not as" in asked.out
     assert place.treason("config", "check").code == 0
     place.treason("init", "--systemd")
     assert place.treason("config", "check", "--units").code == 0

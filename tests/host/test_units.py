@@ -1,6 +1,7 @@
 """The systemd units: as shipped, valid, sandboxed; and their installation."""
 
 import re
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -10,8 +11,8 @@ from pytest_mock import MockerFixture
 
 from reconciler import BackendPlugin, Needs, SourcePlugin
 from reconciler.config import tables
-from reconciler.execute import run
-from reconciler.host import sandbox, units
+from reconciler.execute import CommandFailed, run
+from reconciler.host import installing, sandbox, units
 from reconciler.host.sandbox import Asked, Sandbox
 from reconciler.host.units import Services
 
@@ -35,13 +36,14 @@ def test_the_shipped_units_are_what_init_renders() -> None:
         Services(),
         Services(reading=Sandbox(groups=frozenset({"adm", "tty"}))),
         Services(early=True),
+        Services(resident=False),
         Services(
             Sandbox(root=True, writable=frozenset({Path("/etc/a b"), Path("/run")})),
             Sandbox(frozenset({"CAP_CHOWN"}), root=True, writable=frozenset({Path("/etc/a b")})),
         ),
         Services(reading=Sandbox(loopback=True)),
     ],
-    ids=["kmsg", "groups", "early", "root", "loopback"],
+    ids=["kmsg", "groups", "early", "timer only", "root", "loopback"],
 )
 def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path, services: Services) -> None:
     """`systemd-analyze verify` says nothing."""
@@ -59,6 +61,7 @@ def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path, services: Service
     [
         ("treason.service", "kmsg", 1.4),
         ("treason.service", "journal", 1.1),
+        ("treason-pass.service", "kmsg", 1.4),
         ("treason-restore.service", "kmsg", 1.1),
     ],
 )
@@ -68,12 +71,12 @@ def test_the_exposure_is_small(
     """As `systemd-analyze security` counts; lower is better."""
     place.configure(main=f'sources = ["{source}"]')
     assert place.treason("init", "--systemd").code == 0
-    unit = units.DIRECTORY / name
+    unit = installing.DIRECTORY / name
     assert exposure(unit) <= most
 
 
 def test_who_connects_to_this_machine_reaches_nothing_else(tmp_path: Path) -> None:
-    """IPv4 is there then, for the loopback alone, and only for the service that reads."""
+    """IPv4 is there then, for the loopback alone, and only for the services that read."""
 
     def asked(plugin: SourcePlugin | BackendPlugin, *, loopback: bool) -> Asked:
         return Asked("it", plugin, Needs(loopback=loopback))
@@ -88,8 +91,9 @@ def test_who_connects_to_this_machine_reaches_nothing_else(tmp_path: Path) -> No
         )
     )
     more = "RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET\n"
-    assert more in with_it["treason.service"]
-    assert "IPAddressDeny=any\nIPAddressAllow=localhost\n" in with_it["treason.service"]
+    for name in ("treason.service", "treason-pass.service"):
+        assert more in with_it[name]
+        assert "IPAddressDeny=any\nIPAddressAllow=localhost\n" in with_it[name]
     assert "AF_NETLINK" in without["treason.service"]  # by it sockets are asked about
     assert "PrivateNetwork" not in without["treason.service"]  # or there were none of the machine
     assert with_it["treason-restore.service"] == without["treason-restore.service"]
@@ -113,14 +117,14 @@ def systemctl(tmp_path: Path, mocker: MockerFixture) -> list[list[str]]:
     """A directory for units, and the commands that systemctl would get."""
     directory = tmp_path / "units"
     directory.mkdir()
-    mocker.patch.object(units, "DIRECTORY", directory)
+    mocker.patch.object(installing, "DIRECTORY", directory)
     for name in ("STATE", "RUNTIME"):
         mocker.patch.object(sandbox, name, tmp_path)
     mocker.patch.object(sys, "executable", "/opt/treason/bin/python")
     see_through(tmp_path, mocker)
     mocker.patch("os.geteuid", return_value=0)
     called: list[list[str]] = []
-    mocker.patch.object(units, "run", side_effect=called.append)
+    mocker.patch.object(installing, "run", side_effect=lambda argv, **_: called.append(argv))
     return called
 
 
@@ -129,16 +133,109 @@ def test_init_installs_and_undo_removes(place: Place, systemctl: list[list[str]]
     place.treason("ban", "192.0.2.7")
     result = place.treason("init", "--systemd")
     assert result.code == 0, result.err
-    service = (units.DIRECTORY / "treason.service").read_text()
-    assert f"-m reconciler --config {place.config} reconcile --no-create\n" in service
-    assert (units.DIRECTORY / "nftables.service.d" / "treason.conf").is_file()
-    assert ["systemctl", "enable", "--now", "treason.timer"] in systemctl
+    for name, does in (("treason.service", "run"), ("treason-pass.service", "reconcile")):
+        service = (installing.DIRECTORY / name).read_text()
+        assert f"-m reconciler --config {place.config} {does} --no-create\n" in service
+    assert (installing.DIRECTORY / "nftables.service.d" / "treason.conf").is_file()
+    assert systemctl == [
+        ["systemctl", "daemon-reload"],
+        ["systemctl", "restart", "--no-block", "treason.service"],
+        ["systemctl", "enable", "treason.service"],
+        ["systemctl", "enable", "treason.timer", "treason-restore.service"],
+        ["systemctl", "restart", "treason.timer"],
+        ["systemctl", "start", "treason.service"],
+    ]
+    systemctl.clear()
     undone = place.treason("init", "--systemd", "--undo")
     assert undone.code == 0
-    assert list(units.DIRECTORY.iterdir()) == []
-    assert ["systemctl", "disable", "--now", "treason.timer"] in systemctl
-    assert not [argv for argv in systemctl if "treason.service" in argv]
+    assert list(installing.DIRECTORY.iterdir()) == []
+    assert systemctl == [
+        ["systemctl", "disable", "--now", "treason.timer"],
+        ["systemctl", "disable", "--now", "treason.service"],
+        ["systemctl", "disable", "treason-restore.service"],
+        ["systemctl", "daemon-reload"],
+    ]
     assert place.treason("list").out.startswith("192.0.2.7\t")
+
+
+def installed() -> set[str]:
+    """Return the names of the units."""
+    return {path.name for path in installing.DIRECTORY.glob("treason*")}
+
+
+def test_without_the_daemon_the_timer_runs_each_minute(
+    place: Place, systemctl: list[list[str]]
+) -> None:
+    """And one goes over into the other: the daemon is stopped after the timer has begun."""
+    assert place.treason("init", "--systemd", "--timer-only").code == 0
+    assert installed() == {"treason-pass.service", "treason.timer", "treason-restore.service"}
+    timer = installing.DIRECTORY / "treason.timer"
+    assert "OnCalendar=minutely\n" in timer.read_text()
+    assert not [argv for argv in systemctl if "treason.service" in argv]
+    assert place.treason("config", "check", "--units").code == 0
+    assert place.treason("init", "--systemd").code == 0
+    assert "OnCalendar=*:0/10\n" in timer.read_text()
+    assert "treason.service" in installed()
+    systemctl.clear()
+    result = place.treason("init", "--systemd", "--timer-only")
+    daemon = installing.DIRECTORY / "treason.service"
+    assert f"{daemon}: removed, nothing needs it any more\n" in result.out
+    assert "treason.service" not in installed()
+    started = systemctl.index(["systemctl", "restart", "treason.timer"])
+    stopped = systemctl.index(["systemctl", "disable", "--now", "treason.service"])
+    assert started < stopped
+    assert systemctl[-1] == ["systemctl", "daemon-reload"]
+    place.configure(main='sources = ["journal"]')
+    due = place.treason("config", "check", "--units")
+    assert due.code == 1
+    assert "run: treason init --systemd --timer-only\n" in due.out
+
+
+def test_an_old_installation_becomes_one_with_the_daemon(
+    place: Place, systemctl: list[list[str]]
+) -> None:
+    """Its treason.service was the pass; it is due, and is replaced without being asked twice."""
+    assert place.treason("init", "--systemd", "--timer-only").code == 0
+    once, daemon = (installing.DIRECTORY / f"treason{name}.service" for name in ("-pass", ""))
+    once.rename(daemon)
+    with sqlite3.connect(place.database) as database:
+        moved = "UPDATE marks SET object = ? WHERE object = ?"
+        database.execute(moved, (str(daemon), str(once)))
+    database.close()
+    due = place.treason("config", "check", "--units")
+    assert due.code == 1
+    assert {"treason.service,", "treason-pass.service:"} <= {*due.out.split()}
+    result = place.treason("init", "--systemd")
+    assert result.code == 0, result.err
+    assert " run --no-create\n" in daemon.read_text()
+    assert " reconcile --no-create\n" in once.read_text()
+    assert place.treason("config", "check", "--units").code == 0
+
+
+def test_a_daemon_that_does_not_start_is_told(
+    place: Place, systemctl: list[list[str]], mocker: MockerFixture
+) -> None:
+    """In two lines; the timer was started before."""
+
+    def refuse(argv: list[str], **_: object) -> None:
+        systemctl.append(argv)
+        if argv == ["systemctl", "start", "treason.service"]:
+            raise CommandFailed("systemctl start treason.service: ended with 1")
+
+    mocker.patch.object(installing, "run", side_effect=refuse)
+    result = place.treason("init", "--systemd")
+    assert result.code == 1
+    assert result.err == (
+        "treason: systemctl start treason.service: ended with 1\n"
+        "  systemd goes on trying, the timer enforces meanwhile: journalctl -u treason.service\n"
+    )
+    assert ["systemctl", "restart", "treason.timer"] in systemctl
+
+
+def test_timer_only_is_about_the_units(place: Place) -> None:
+    """Alone it means nothing."""
+    result = place.treason("init", "--timer-only")
+    assert (result.code, "--timer-only goes with --systemd" in result.err) == (64, True)
 
 
 def test_they_wait_for_the_mounts_and_create_no_database(
@@ -151,27 +248,28 @@ def test_they_wait_for_the_mounts_and_create_no_database(
     place.config.symlink_to(real / "treason.toml")
     result = place.treason("init", "--systemd")
     assert result.code == 0, result.err
-    for name in ("treason.service", "treason-restore.service"):
-        text = (units.DIRECTORY / name).read_text()
+    for name in ("treason.service", "treason-pass.service", "treason-restore.service"):
+        text = (installing.DIRECTORY / name).read_text()
         [mounts] = re.findall(r"^RequiresMountsFor=(.*)$", text, re.MULTILINE)
         assert mounts.split() == [
             *map(str, (place.config, place.path, real / "treason.toml", place.database))
         ]
-        assert " reconcile --no-create" in text
+        assert " --no-create" in text
 
 
 def test_what_saved_rules_need_is_made_before_them(
     place: Place, systemctl: list[list[str]]
 ) -> None:
     """With the backend ipset only; without it the unit goes again."""
-    early = units.DIRECTORY / "treason-early.service"
+    early = installing.DIRECTORY / "treason-early.service"
     place.configure(main='backends = ["ipset"]')
     assert place.treason("init", "--systemd").code == 0
     text = early.read_text()
     assert "Before=netfilter-persistent.service iptables.service ip6tables.service\n" in text
     assert "ConditionPathExists=!/etc/iptables/ipsets\n" in text
     assert "reconcile --no-create --no-scan\n" in text
-    assert ["systemctl", "enable", "treason-restore.service", early.name] in systemctl
+    at_boot = ["treason-restore.service", early.name]
+    assert ["systemctl", "enable", "treason.timer", *at_boot] in systemctl
     place.configure(main='backends = ["iptables"]')
     result = place.treason("init", "--systemd")
     assert f"{early}: removed" in result.out
@@ -181,6 +279,33 @@ def test_what_saved_rules_need_is_made_before_them(
     assert place.treason("init", "--systemd", "--undo").code == 0
     assert ["systemctl", "disable", early.name] in systemctl
     assert not early.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "there", "table"),
+    [
+        ("database", "STATE", "treason"),
+        ("lock", "RUNTIME", "treason"),
+        ("socket", "RUNTIME", "run"),
+    ],
+)
+def test_own_files_must_be_where_the_services_may_write(
+    place: Place, systemctl: list[list[str]], key: str, there: str, table: str
+) -> None:
+    """The refusal names the place and the table; the daemon's socket is one of them."""
+    elsewhere = place.path / "elsewhere" / key
+    place.config.write_text(
+        re.sub(
+            f"^{key} = .*", f'{key} = "{elsewhere}"', place.config.read_text(), flags=re.MULTILINE
+        )
+    )
+    result = place.treason("init", "--systemd")
+    assert result.code == 1
+    assert result.err == (
+        f"treason: {elsewhere}: the sandboxed service may only write to {getattr(sandbox, there)}\n"
+        f"  move it to {place.path / key}, and set that path in [{table}]\n"
+    )
+    assert (systemctl, list(installing.DIRECTORY.iterdir())) == ([], [])
 
 
 @pytest.mark.parametrize("wrong", ["STATE", "RUNTIME", "executable"])
@@ -196,14 +321,14 @@ def test_what_the_sandbox_could_not_reach_is_refused(
     result = place.treason("init", "--systemd")
     assert result.code == 1
     assert "the sandboxed service" in result.err
-    assert (systemctl, list(units.DIRECTORY.iterdir())) == ([], [])
+    assert (systemctl, list(installing.DIRECTORY.iterdir())) == ([], [])
 
 
 def test_odd_paths_are_quoted() -> None:
     """As systemd reads them: spaces, quotes and per cent signs."""
     texts = units.texts("/bin/true", Path('/etc/a b%/"c".toml'))
     assert (
-        'ExecStart=/bin/true --config "/etc/a b%%/\\"c\\".toml" reconcile --no-create\n'
+        'ExecStart=/bin/true --config "/etc/a b%%/\\"c\\".toml" run --no-create\n'
         in texts["treason.service"]
     )
     assert 'ConditionPathExists=/etc/a b%%/"c".toml\n' in texts["treason.service"]
@@ -212,7 +337,7 @@ def test_odd_paths_are_quoted() -> None:
 def test_systemd_puts_no_variable_into_a_path() -> None:
     """It would start with another configuration; where it only looks for one it puts none."""
     service = units.texts("/bin/true", Path("/etc/${HOME}/t.toml"))["treason.service"]
-    assert 'ExecStart=/bin/true --config "/etc/$${HOME}/t.toml" reconcile' in service
+    assert 'ExecStart=/bin/true --config "/etc/$${HOME}/t.toml" run' in service
     assert "ConditionPathExists=/etc/${HOME}/t.toml\n" in service
 
 
@@ -220,7 +345,7 @@ def test_without_systemd_nothing_is_made(
     place: Place, mocker: MockerFixture, tmp_path: Path
 ) -> None:
     """The refusal names the line for cron."""
-    mocker.patch.object(units, "DIRECTORY", tmp_path / "none")
+    mocker.patch.object(installing, "DIRECTORY", tmp_path / "none")
     before = place.snapshot()
     result = place.treason("init", "--systemd")
     assert result.code == 1
@@ -233,7 +358,7 @@ def test_the_units_allow_what_the_backends_need(place: Place, systemctl: list[li
     place.configure(main='backends = ["ipset"]')
     assert place.treason("init", "--systemd").code == 0
     for name in ("treason.service", "treason-restore.service"):
-        text = (units.DIRECTORY / name).read_text()
+        text = (installing.DIRECTORY / name).read_text()
         assert re.search(r"^AmbientCapabilities=CAP_NET_ADMIN.* CAP_NET_RAW\b", text, re.MULTILINE)
         assert "AF_NETLINK AF_INET AF_INET6" in text
         assert "CAP_NET_RAW" not in (SHIPPED / name).read_text()
@@ -258,7 +383,7 @@ def test_the_units_allow_what_the_sources_need(
     place.configure(main=f"sources = {sources}")
     assert place.treason("init", "--systemd").code == 0
     service, restore = (
-        (units.DIRECTORY / name).read_text().splitlines()
+        (installing.DIRECTORY / name).read_text().splitlines()
         for name in ("treason.service", "treason-restore.service")
     )
     assert f"AmbientCapabilities=CAP_NET_ADMIN{capabilities}" in service
@@ -279,4 +404,4 @@ def test_a_group_that_is_not_there_is_left_out(
     mocker.patch("grp.getgrnam", side_effect=KeyError)
     place.configure(main='sources = ["journal"]')
     assert place.treason("init", "--systemd").code == 0
-    assert "SupplementaryGroups" not in (units.DIRECTORY / "treason.service").read_text()
+    assert "SupplementaryGroups" not in (installing.DIRECTORY / "treason.service").read_text()

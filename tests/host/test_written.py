@@ -10,7 +10,7 @@ from harness import Place, see_through
 from pytest_mock import MockerFixture
 
 from reconciler.errors import StoreError, TreasonError
-from reconciler.host import kernel_message, sandbox, units
+from reconciler.host import installing, kernel_message, sandbox
 from reconciler.host.kernel_message import Kernel, turn_off, turn_on
 from reconciler.store.marks import Marks
 
@@ -19,7 +19,12 @@ REFUSED = """\
 treason: {}: it was not written by `treason init`, so it is left as it is
   move it away (systemctl edit keeps changes beside it), or: treason {} --adopt
 """
-UNITS = ("treason.service", "treason.timer", "nftables.service.d/treason.conf")
+UNITS = (
+    "treason.service",
+    "treason-pass.service",
+    "treason.timer",
+    "nftables.service.d/treason.conf",
+)
 
 
 @pytest.fixture
@@ -29,11 +34,11 @@ def directory(tmp_path: Path, mocker: MockerFixture) -> Path:
     (directory / "nftables.service.d").mkdir(parents=True)
     for name in ("STATE", "RUNTIME"):
         mocker.patch.object(sandbox, name, tmp_path)
-    mocker.patch.object(units, "DIRECTORY", directory)
+    mocker.patch.object(installing, "DIRECTORY", directory)
     see_through(tmp_path, mocker)
     mocker.patch.object(sys, "executable", "/opt/treason/bin/python")
     mocker.patch("os.geteuid", return_value=0)
-    mocker.patch.object(units, "run")
+    mocker.patch.object(installing, "run")
     return directory
 
 
@@ -48,7 +53,7 @@ def test_what_a_link_leads_to_is_never_overwritten(place: Place, directory: Path
     result = place.treason("init", "--systemd", "--adopt")
     assert (result.code, others.read_text()) == (0, MINE)
     assert not unit.is_symlink()
-    assert "reconcile" in unit.read_text()
+    assert " run " in unit.read_text()
     assert place.treason("init", "--systemd", "--undo").code == 0
     assert sorted(each.name for each in directory.iterdir()) == []
 

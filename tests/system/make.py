@@ -20,7 +20,7 @@ PACKAGES = (
 )
 BASE = CACHE / f"{SUITE}-{zlib.crc32(PACKAGES.encode()):08x}"
 MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
-MINUTES = 8
+MINUTES = 12
 
 
 def run(*argv: object, **options: object) -> None:
@@ -66,7 +66,8 @@ def install(system: Path, wheel: Path) -> None:
     name = "treason[legacy]" if legacy else "treason"
     run(*inside, "/opt/treason/bin/pip", "install", "-q", *offline, name, env=environment)
     (system / "usr/bin/treason").symlink_to("/opt/treason/bin/treason")
-    shutil.copy(HERE / "inside.py", system / "opt/treason/inside.py")
+    for name in ("inside.py", "machine.py", "resident.py"):
+        shutil.copy(HERE / name, system / "opt/treason" / name)
     unit = system / "etc/systemd/system/self-test.service"
     unit.write_text((HERE / "self-test.service").read_text())
     run(*inside, "systemctl", "enable", "--quiet", "self-test.service", env=environment)
