@@ -19,6 +19,8 @@ from bench.works import (
     packets,
     passes,
     profiling,
+    reflexes,
+    resident,
     routes,
     scanning,
     size,
@@ -41,7 +43,9 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "confirming": confirming.measure,
     "first-apply": first_apply.measure,
     "passes": passes.measure,
+    "resident": resident.measure,
     "neighbours": neighbours.measure,
+    "reflexes": reflexes.measure,
     "routes": routes.measure,
     "lists": lists.measure,
     "from-log": from_log.measure,
@@ -51,7 +55,7 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
 }
 QUICK: Final = (
     *("start-up", "scan", "first-apply", "passes", "neighbours", "routes", "lists", "size"),
-    *("sockets", "confirming"),
+    *("sockets", "reflexes", "resident", "confirming"),
 )
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from reconciler.model import Ban
 from reconciler.network import Network
+from reconciler.networks import Networks
 from reconciler.store.store import open_store
 
 _SINCE: Final = 1_700_000_000
@@ -29,6 +30,11 @@ _RANGES: Final = [(int(net.network_address), int(net.broadcast_address)) for net
 def addresses(size: int) -> list[str]:
     """Return so many distinct addresses of public hosts, always the same."""
     return list(islice(_addresses(), size))
+
+
+def hosts(size: int) -> Networks:
+    """Return the same as networks."""
+    return Networks.of(map(Network.parse, addresses(size)))
 
 
 def more(start: int, size: int) -> list[str]:

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from reconciler import execute, files, hints, lines, netlink
+    from reconciler import execute, files, hints, inotify, lines, netlink
     from reconciler.errors import (
         BackendError,
         BackendFailed,
@@ -32,10 +32,14 @@ if TYPE_CHECKING:
         NoSettings,
         Noting,
         NotingSource,
+        PacedSource,
+        Reflexes,
         SilenceAwareSource,
         Source,
         SourcePlugin,
         SuspectingSource,
+        WakingBackend,
+        WakingSource,
         WitnessSource,
     )
     from reconciler.model import (
@@ -85,8 +89,10 @@ __all__ = [
     "Noting",
     "NotingSource",
     "Observed",
+    "PacedSource",
     "Plan",
     "Record",
+    "Reflexes",
     "Seen",
     "SilenceAwareSource",
     "Source",
@@ -95,11 +101,14 @@ __all__ = [
     "Suspect",
     "SuspectingSource",
     "TreasonError",
+    "WakingBackend",
+    "WakingSource",
     "WitnessSource",
     "execute",
     "files",
     "hints",
     "hookimpl",
+    "inotify",
     "lines",
     "netlink",
 ]
@@ -108,7 +117,7 @@ if not TYPE_CHECKING:  # or any name would pass for a public one
 
     def __getattr__(name: str) -> object:
         """Look for a public name from upstream to downstream: that imports no more than needed."""
-        if name in {"execute", "files", "hints", "lines", "netlink"}:
+        if name in {"execute", "files", "hints", "inotify", "lines", "netlink"}:
             return import_module(f"{__name__}.{name}")
         if name in __all__:
             for home in ("errors", "network", "networks", "model", "interfaces", "hookspecs"):

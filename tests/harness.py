@@ -88,6 +88,7 @@ class Place:
         """Write the configuration: ``main`` goes into ``[treason]``, ``text`` behind it."""
         self.config.write_text(
             f'[treason]\ndatabase = "{self.database}"\nlock = "{self.path}/lock"\n{main}\n{text}\n'
+            f'[run]\nsocket = "{self.path}/control"\n'
         )
 
     def treason(self, *arguments: str) -> Result:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reconciler import BackendPlugin, SourcePlugin, hookimpl
-from reconciler.config.plugins import load
+from reconciler.config.plugins import Resolved, load
 
 
 @pytest.fixture
@@ -179,3 +179,13 @@ def test_a_damaged_list_of_entry_points_stops_only_its_distribution(
     assert found.contested == {}
     [said] = found.broken
     assert said.startswith(f"distribution {info}: ")
+
+
+def test_what_one_process_has_resolved_another_one_loads() -> None:
+    """By module and, if the entry point says so, by a name in it; nothing else is searched."""
+    found = load()
+    wanted = [each for each in found.resolved if each.name in {"source-kmsg", "backend-file"}]
+    again = load(wanted)
+    assert set(again.sources) == {"kmsg"}
+    assert set(again.backends) == {"file"}
+    assert Resolved("x", "reconciler.model:BOTH").load() == frozenset({4, 6})

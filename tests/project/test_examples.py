@@ -24,7 +24,12 @@ from reconciler import (
     errors,
     hookspecs,
 )
-from reconciler.testing import BackendContract, JudgingSourceContract, SourceContract
+from reconciler.testing import (
+    BackendContract,
+    JudgingSourceContract,
+    SourceContract,
+    WakingSourceContract,
+)
 
 BACKEND, SOURCE = DOCUMENTS
 JUDGING = ROOT / "docs" / "how-to" / "judge-by-yourself.md"
@@ -80,7 +85,12 @@ def test_every_hook_is_told(document: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("document", "contract"),
-    [(BACKEND, BackendContract), (SOURCE, SourceContract), (JUDGING, JudgingSourceContract)],
+    [
+        (BACKEND, BackendContract),
+        (SOURCE, SourceContract),
+        (SOURCE, WakingSourceContract),
+        (JUDGING, JudgingSourceContract),
+    ],
 )
 def test_all_that_a_contract_asks_for_is_told(document: Path, contract: type) -> None:
     """Whatever an author may give to the contract is named."""

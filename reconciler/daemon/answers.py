@@ -1,0 +1,55 @@
+"""What the daemon answers to commands that ask it."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+
+from reconciler.daemon.resident import Resident
+from reconciler.host.control import DaemonStatus, Enforced, Identity
+from reconciler.networks import Networks
+
+
+class Answers:
+    """Answers for a resident reconciler, as `reconciler.daemon.control` asks."""
+
+    def __init__(self, resident: Resident) -> None:
+        self._resident = resident
+
+    def identity(self) -> Identity:
+        """Return what is guarded."""
+        setup = self._resident.truth.setup
+        return Identity.of(setup.path, setup.config.treason.database)
+
+    def pending(self) -> Networks:
+        """Return what is in force and not stored yet."""
+        return self._resident.pending()
+
+    def enforce(self, done: Callable[[Enforced], None]) -> None:
+        """Take in what commands have stored; call ``done`` once it is in force."""
+        self._resident.truth.refresh(partial(self._taken_in, done))
+
+    def _taken_in(self, done: Callable[[Enforced], None]) -> None:
+        """Wait for the pass, where one has to bring in what reflexes cannot."""
+        resident = self._resident
+        names = resident.force.names
+        if trouble := resident.troubles.of("state"):
+            done(Enforced(names, trouble))
+        elif resident.passes.is_wanted:
+            resident.passes.ask(lambda error: done(Enforced(names, error)))
+        else:
+            done(Enforced(names))
+
+    def status(self) -> DaemonStatus:
+        """Return how the daemon is."""
+        resident = self._resident
+        watches = resident.watches.items()
+        return DaemonStatus(
+            pid=os.getpid(),
+            since=resident.since,
+            awake=tuple(name for name, watch in watches if watch.awake),
+            timed=tuple(name for name, watch in watches if not watch.awake),
+            pending=len(resident.pending()),
+            repaired=resident.force.repaired,
+            repair=resident.force.repair,
+            troubles=resident.troubles.texts(),
+        )

@@ -1,0 +1,119 @@
+"""Passes that child processes make: full ones cost memory that the daemon is not to keep."""
+
+import select
+from collections.abc import Callable
+from typing import Final
+
+from reconciler import execute
+from reconciler.daemon.given import Given
+from reconciler.daemon.loop import Loop
+from reconciler.daemon.telling import say
+from reconciler.errors import TreasonError
+from reconciler.log import WARNING
+
+_SLACK: Final = 120.0
+"""Seconds that a pass may take besides what its sources may: the lock, the backends."""
+
+_FIRST, _LONGEST = 10.0, 600.0
+"""Seconds until a pass that failed is made again: twice as long each time, up to these."""
+
+Done = Callable[[str], object]
+"""Is told why the pass failed; an empty text: it did not."""
+
+
+class Passes:
+    """Runs ``treason reconcile``, one at a time.
+
+    Whoever asks while one runs gets the next one: what it read may be older than what is asked for.
+    ``ended`` is told of each one's end, before those who asked for it.
+    """
+
+    def __init__(self, loop: Loop, given: Given, timeout: float, ended: Done) -> None:
+        self._loop, self._given, self._ended = loop, given, ended
+        self._limit = timeout + _SLACK
+        self._running: execute.Background | None = None
+        self._asked: list[Done] = []
+        self._next: list[Done] = []
+        self._scan = self._scans = False
+        self._killed = self._left = False
+        self._pause = 0.0
+
+    def ask(self, done: Done = lambda _error: None, *, scan: bool = False) -> None:
+        """Ask for a pass that begins from now on; ``scan`` lets it read the sources, too."""
+        self._next.append(done)
+        self._scan |= scan
+        if self._running is None:
+            self._begin()
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for a pass."""
+        return self._running is not None or bool(self._next)
+
+    def adopt(self, child: execute.Background, done: Done) -> None:
+        """Take a pass that was begun without us."""
+        self._asked = [done]
+        self._run(child)
+
+    def let_go(self) -> None:
+        """Leave the pass that runs to itself: it is right whenever it ends, and nobody is told."""
+        self._loop.never("pass")
+        self._asked, self._next, self._left = [], [], True
+
+    def end(self, seconds: float) -> None:
+        """Wait for the pass that runs, so many seconds at most; then end it."""
+        if self._running:
+            poll = select.poll()
+            poll.register(self._running.descriptor, select.POLLIN)
+            if not poll.poll(seconds * 1000):
+                self._running.kill()
+            self._running.end()
+
+    def _begin(self) -> None:
+        self._loop.never("pass")
+        self._asked, self._next = self._next, []
+        self._scans, self._scan, self._killed = self._scan, False, False
+        try:
+            self._run(execute.begun(self._given.command(scan=self._scans)))
+        except TreasonError as error:
+            self._finish(str(error))
+
+    def _run(self, child: execute.Background) -> None:
+        self._running = child
+        self._loop.watch(self._running.descriptor, select.POLLIN, self._end)
+        self._loop.after(self._limit, f"child {child.pid}", self._kill)
+
+    def _kill(self) -> None:
+        if self._running:
+            self._killed = True
+            self._running.kill()
+
+    def _end(self) -> None:
+        if self._running is None:
+            return
+        self._loop.never(f"child {self._running.pid}")
+        self._loop.forget(self._running.descriptor)
+        completed, self._running = self._running.end(), None
+        said = completed.error.strip().removeprefix("treason: ").removeprefix("warning: ")
+        if self._killed:
+            said = f"a pass was not done within {self._limit:g} s, and was ended"
+        elif completed.code < 0:
+            said = f"a pass was killed by signal {-completed.code}"
+        elif completed.code == 0 and said:
+            say(said, WARNING)  # its warnings
+            said = ""
+        self._finish(said or (f"a pass ended with {completed.code}" if completed.code else ""))
+
+    def _finish(self, error: str) -> None:
+        if self._left:
+            return
+        asked, self._asked = self._asked, []
+        self._pause = min(max(2 * self._pause, _FIRST), _LONGEST) if error else 0.0
+        self._ended(error)
+        for done in asked:
+            done(error)
+        if self._next and self._running is None:
+            self._begin()
+        elif error:
+            scan = self._scans
+            self._loop.soon(self._pause, "pass", lambda: self.ask(scan=scan))

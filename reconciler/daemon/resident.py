@@ -1,0 +1,345 @@
+"""The resident reconciler: what happens, and what follows.
+
+In force first, durable right after. What only adds is done here; what removes is a pass's, which a
+child process makes. An event only says that it is worth looking.
+"""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from reconciler import execute
+from reconciler.config.setup import Setup
+from reconciler.daemon.batch import Batch
+from reconciler.daemon.children import Passes
+from reconciler.daemon.force import Force
+from reconciler.daemon.given import Given
+from reconciler.daemon.loop import Loop, Signals
+from reconciler.daemon.marks import Marks
+from reconciler.daemon.notify import Notifier
+from reconciler.daemon.preparing import setup_of
+from reconciler.daemon.slimming import slim, trim
+from reconciler.daemon.storing import MINUTE, Kept, Ways
+from reconciler.daemon.surroundings import Surroundings
+from reconciler.daemon.telling import Troubles, say
+from reconciler.daemon.truth import Truth
+from reconciler.daemon.view import View
+from reconciler.daemon.watch import Watch
+from reconciler.daemon.writer import Writer
+from reconciler.errors import TreasonError
+from reconciler.lines import counted
+from reconciler.netlink import NetlinkError
+from reconciler.network import Network
+from reconciler.networks import NOTHING, Networks
+from reconciler.planning.desired import keeping
+
+_CLOSING: Final = 10.0
+"""Seconds between two passes that only close connections."""
+
+_LATER: Final = 10.0
+"""Seconds until what could not be looked at is looked at again."""
+
+_QUIET: Final = 1.0
+"""Seconds for which a changed configuration is left alone: an editor may write it in steps."""
+
+_PATIENCE: Final = 5.0
+"""Seconds that storing may take at the end; what is not stored then is read again."""
+
+_GREAT: Final = 50_000
+"""Networks from which on it is worth giving back what was needed to hold them."""
+
+
+class Resident:
+    """Waits, and acts at once on what happens, until it is told to stop."""
+
+    def __init__(self, given: Given, setup: Setup, loop: Loop, notifier: Notifier) -> None:
+        self.loop, self.notifier = loop, notifier
+        self.since = time.time()
+        self.troubles = Troubles()
+        self.writer = Writer(lambda: self.truth.ways, self._decided, self._kept, self._wrote)
+        self.marks = Marks(self._close_later)
+        self._pending: dict[Network, str] = {}
+        self._early = NOTHING  # what was decided for the batch that is being stored
+        self._closed = 0.0
+        self._resolving: execute.Background | None = None
+        self._undone = False
+        self._set_up(given, setup)
+
+    def run(self, first: execute.Background) -> None:
+        """Begin, wait, and end when it is told to. ``first`` is the pass that was begun already."""
+        Signals(
+            self.loop,
+            {
+                signal.SIGTERM: self.stop,
+                signal.SIGINT: self.stop,
+                signal.SIGHUP: self.reload,
+            },
+        )
+        try:
+            Surroundings(self.loop, self._moved)
+        except NetlinkError as error:
+            self.trouble("addresses and routes", str(error))
+        self.writer.begin()
+        self.loop.watch(self.writer.descriptor, select.POLLIN, self.writer.take)
+        self._live()
+        self.passes.adopt(first, self._enforced)
+        self.loop.run()
+        self._end()
+
+    def stop(self) -> None:
+        """Stop; what is in force stays."""
+        self.notifier.stopping("stopping; what is dropped stays dropped")
+        self.loop.stop()
+
+    def reload(self) -> None:
+        """Resolve the configuration anew, in a child; one that is refused changes nothing."""
+        if self._resolving is not None:
+            return
+        self.notifier.reloading()
+        try:
+            self._resolving = execute.begun(self.given.resolving())
+        except TreasonError as error:
+            self._refused(str(error))
+            return
+        self.loop.watch(self._resolving.descriptor, select.POLLIN, self._resolved)
+
+    # What sources and their batches need.
+
+    def ways(self) -> Ways:
+        """Return what to go by, as the files are now."""
+        return self.truth.now()
+
+    def drop(self, source: str, networks: Networks) -> None:
+        """Drop these networks now; they are pending until they are stored."""
+        self._undone |= not self.force.drop(networks)
+        self._pending |= dict.fromkeys(networks, source)
+
+    def pending_of(self, source: str) -> Networks:
+        """Return what is in force for a source, and not stored yet."""
+        return Networks.of(each for each, name in self._pending.items() if name == source)
+
+    def pending(self) -> Networks:
+        """Return all that is in force and not stored yet."""
+        return Networks.of(self._pending)
+
+    def store(self, batch: Batch) -> None:
+        """Hand a batch to the writer."""
+        self.writer.store(batch)
+
+    def trouble(self, subject: str, text: str) -> None:
+        """Note what is wrong; an empty text: nothing is."""
+        if text:
+            self.troubles.begin(subject, text)
+        else:
+            self.troubles.end(subject)
+
+    def _decided(self, batch: Batch, bans: Networks) -> None:
+        """Drop what the writer has decided, before it is committed."""
+        self._early = networks = self.truth.ways.reflex.enforceable(bans)
+        if new := networks - Networks.of(self._pending):
+            self.drop(batch.source, new)
+
+    def _kept(self, kept: Kept) -> None:
+        """Take what became of a batch."""
+        self.trouble("database", kept.unwritten)
+        if kept.unwritten:
+            self.truth.check_version()
+        if not (kept.unwritten or kept.error):
+            self._forget(kept.batch.dropped | self._early)
+        self._early = NOTHING
+        watch = self.watches.get(kept.batch.source)
+        unfounded = watch.kept(kept) if watch else kept.unfounded
+        if kept.ends is not None:
+            self.loop.soon(kept.ends, "end of a ban", self._over)
+        if unfounded:
+            self.truth.refresh(self.make_pass)
+        if kept.bans and (self._undone or not self.force.all_by_reflex):
+            self.make_pass()
+        elif kept.closing:
+            wait = max(0.0, self._closed + _CLOSING - time.monotonic())
+            self.loop.soon(wait, "closing", self._close)
+
+    def _forget(self, networks: Networks) -> None:
+        for network in networks:
+            self._pending.pop(network, None)
+
+    def _close_later(self, descriptor: int) -> None:
+        """Let the writer close a descriptor of the database, between its transactions."""
+        self.writer.ask(partial(os.close, descriptor), lambda _: None)
+
+    def _wrote(self, before: object, after: object) -> None:
+        self.truth.wrote(before, after)  # type: ignore[arg-type]
+
+    def _close(self) -> None:
+        """Let a pass close the connections of who is dropped now."""
+        self._closed = time.monotonic()
+        self.make_pass()
+
+    # What keeps things in force needs.
+
+    def up_to_date(self, then: Callable[[], object]) -> None:
+        """Call once what the files and the database say is held."""
+        if self.truth.is_known():
+            then()
+        else:
+            self.truth.refresh(then)
+
+    def make_pass(self) -> None:
+        """Ask for a pass over the backends."""
+        self.passes.ask()
+
+    # What the view of files and database needs.
+
+    def taken(self, old: View | None, new: View, *, carried_out: bool) -> None:
+        """Hold what is desired now, and what is pending; let a pass do what reflexes cannot."""
+        exempt = [each.network for each in new.protected]
+        desired = keeping(new.desired, self._pending, exempt) if self._pending else new.desired
+        before = old.desired if old else new.desired
+        added = NOTHING if carried_out else new.desired.banned - before.banned
+        if added:
+            self._undone |= not self.force.drop(added)
+        if not new.damage:
+            self.force.hold(desired, new.owner)
+            if len(desired.banned) > _GREAT:
+                trim()
+        self.loop.never("end of a ban")
+        if new.ends is not None:
+            self.loop.after(new.ends, "end of a ban", self._over)
+        if carried_out:
+            self.force.check()  # somebody may have stored something behind the pass
+            return
+        less = before.banned - new.desired.banned or before.passed != new.desired.passed
+        if less or self._undone or (added and not self.force.all_by_reflex):
+            self.make_pass()
+
+    def _over(self) -> None:
+        """Hold a ban no more that has ended; then let a pass take it out."""
+        self.truth.refresh(self._make_one_pass)
+
+    def _make_one_pass(self) -> None:
+        if not self.passes.is_wanted:
+            self.make_pass()
+
+    def configured_anew(self) -> None:
+        """Reload after a while of quiet."""
+        self.loop.after(_QUIET, "reload", self.reload)
+
+    def outdated(self) -> None:
+        """End: the unit starts the newer version."""
+        say("the database is of a newer version of treason; ending, to let that one run")
+        self.stop()
+
+    # The start, and every start anew.
+
+    def _set_up(self, given: Given, setup: Setup) -> None:
+        self.given = given
+        sources, backends = setup.sources(given.sources), setup.backends(given.backends)
+        self.truth = Truth(setup, sources, self)
+        self.force = Force(backends, self)
+        self.watches = {name: Watch(name, make, self) for name, make in sources.items()}
+        limit = setup.config.treason.pass_timeout * (len(sources) + 1)
+        self.passes = Passes(self.loop, given, limit, self._passed)
+
+    def _enforced(self, _error: str) -> None:
+        """Be ready: a pass has enforced what is stored. Then let one read the sources."""
+        self.notifier.ready(self._status())
+        self._look_first()
+
+    def _look_first(self) -> None:
+        """Look at what is to be in force; without that, nothing else can begin."""
+        self.truth.refresh(self._looked, carried_out=True)
+
+    def _looked(self) -> None:
+        if self.truth.view is None:
+            self.loop.after(_LATER, "again", self._look_first)
+        else:
+            self._told()
+            self.passes.ask(self._scanned, scan=True)
+
+    def _scanned(self, _error: str) -> None:
+        self.truth.refresh(self._awake, carried_out=True)
+
+    def _awake(self) -> None:
+        view = self.truth.view
+        for name, watch in self.watches.items():
+            watch.begin(view.cursors.get(name) if view else None)
+        for rule in self.truth.setup.rules:
+            rule.pattern.fullmatch("")  # which compiles it: the first offender is not to wait
+        slim()
+        self.notifier.status(self._status())
+
+    def _resolved(self) -> None:
+        """Begin anew with what was resolved."""
+        if self._resolving is None:
+            return
+        self.loop.forget(self._resolving.descriptor)
+        completed, self._resolving = self._resolving.end(), None
+        if completed.code:
+            self._refused(completed.error.strip().removeprefix("treason: "))
+            return
+        old = self.watches, self.force, self.passes
+        spared = self.truth.ways.reflex.exempt
+        try:
+            given = Given.read(completed.output)
+            self._set_up(given, setup_of(given))
+        except TreasonError as error:
+            self._refused(str(error))
+            return
+        self.truth.spare(spared)  # nobody is protected yet, and the writer may decide something
+        watches, force, passes = old
+        for watch in watches.values():
+            watch.close()
+        force.close()
+        passes.let_go()
+        self.trouble("configuration", "")
+        self.passes.ask(self._enforced)
+
+    def _refused(self, error: str) -> None:
+        """Go on as before."""
+        self.trouble("configuration", f"not reloaded: {error}")
+        self.notifier.ready(self._status())
+
+    def _passed(self, error: str) -> None:
+        """Take what a pass has changed."""
+        self.trouble("pass", error)
+        self._undone = False
+        if not self.force.all_by_reflex:
+            self.loop.soon(MINUTE, "minute", self.make_pass)
+        if self.truth.view is not None:
+            self.truth.refresh(self._told, carried_out=not error)
+
+    def _moved(self) -> None:
+        """Addresses or routes have changed, and so may who is protected."""
+        self.truth.refresh()
+
+    def _told(self) -> None:
+        self.notifier.status(self._status())
+
+    def _live(self) -> None:
+        """Send the service manager a sign of life, again and again."""
+        if self.notifier.pause is not None:
+            self.notifier.alive()
+            self.loop.after(self.notifier.pause, "watchdog", self._live)
+
+    def _status(self) -> str:
+        view = self.truth.view
+        number = counted(len(view.desired.banned), "network") if view else "what was enforced"
+        awake = [name for name, watch in self.watches.items() if watch.awake]
+        parts = [
+            f"dropping {number} by {', '.join(self.force.names)}",
+            f"woken by {', '.join(awake)}" if awake else "",
+            f"{len(self._pending)} not stored yet" if self._pending else "",
+            *(text.splitlines()[0] for text in self.troubles.texts()[-1:]),
+        ]
+        return "; ".join(filter(None, parts))
+
+    def _end(self) -> None:
+        for watch in self.watches.values():
+            watch.close()
+        self.passes.end(_PATIENCE)
+        if not self.writer.end(_PATIENCE):
+            say("not all was stored; what is missing is read again at the next start")

@@ -1,0 +1,49 @@
+"""The start of the daemon, in its lean process."""
+
+import os
+
+from reconciler import execute
+from reconciler.daemon.given import Given
+from reconciler.daemon.notify import Notifier
+from reconciler.daemon.telling import listen, say
+from reconciler.errors import TreasonError
+from reconciler.log import ERROR
+
+
+def run(text: str) -> int:
+    """Run the daemon with what `Given.written` wrote, until it is told to end.
+
+    Return the exit code: 1 where it cannot begin, as beside another one. The first pass runs while
+    the rest is imported; beside another daemon it does no harm.
+    """
+    given = Given.read(text)
+    listen(given.level)
+    notifier = Notifier(os.environ)
+    try:
+        first = execute.begun(given.command(scan=False))
+        try:
+            return _stayed(given, notifier, first)
+        except TreasonError:
+            first.end()
+            raise
+    except TreasonError as error:
+        say(str(error), ERROR)
+        return 1
+
+
+def _stayed(given: Given, notifier: Notifier, first: execute.Background) -> int:
+    from reconciler.daemon.answers import Answers  # noqa: PLC0415 - all this takes a while
+    from reconciler.daemon.control import Control, claimed  # noqa: PLC0415
+    from reconciler.daemon.loop import Loop  # noqa: PLC0415
+    from reconciler.daemon.preparing import setup_of  # noqa: PLC0415
+    from reconciler.daemon.resident import Resident  # noqa: PLC0415
+
+    setup = setup_of(given)
+    config = setup.config
+    with claimed(config.run.socket, config.treason.database.parent) as listener:
+        loop = Loop()
+        resident = Resident(given, setup, loop, notifier)
+        control = Control(listener, loop, Answers(resident))
+        resident.run(first)
+        control.close()
+    return 0

@@ -1,0 +1,192 @@
+"""What the daemon goes by: the files and the database as they were looked at last."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Protocol
+
+from attrs import evolve
+
+from reconciler import netlink
+from reconciler.config.setup import Setup
+from reconciler.daemon.marks import Mark, Marks, State, is_fresh, states
+from reconciler.daemon.reflex import Reflex
+from reconciler.daemon.storing import Ways
+from reconciler.daemon.view import View, look
+from reconciler.daemon.writer import Writer
+from reconciler.errors import TreasonError
+from reconciler.network import Network
+from reconciler.passes.recognise import Recognition
+from reconciler.planning import protection
+from reconciler.planning.desired import collapse
+from reconciler.planning.whitelist import Exemption
+from reconciler.store.schema import VERSION
+
+Then = Callable[[], object]
+
+
+class Daemon(Protocol):
+    """What is needed of the daemon."""
+
+    writer: Writer
+    marks: Marks
+
+    def trouble(self, subject: str, text: str) -> None:
+        """Note what is wrong; an empty text: nothing is."""
+
+    def taken(self, old: View | None, new: View, *, carried_out: bool) -> None:
+        """Hold what is desired now; ``carried_out``: a pass has brought the backends in line."""
+
+    def configured_anew(self) -> None:
+        """Take notice that the configuration file has changed."""
+
+    def outdated(self) -> None:
+        """Take notice that the database is of a newer version of the program."""
+
+
+class Truth:
+    """Knows whether files or database have changed, and looks at them anew.
+
+    ``ways`` is what everything goes by; who a changed whitelist names is spared at once.
+    """
+
+    def __init__(self, setup: Setup, sources: Iterable[str], daemon: Daemon) -> None:
+        self._daemon, self._sources = daemon, tuple(sources)
+        self._setup, self._fresh = setup, setup
+        self._own: frozenset[Network] = frozenset()
+        self._view: View | None = None
+        self._mark: Mark | None = None
+        self._states = self._look_at_files()
+        self._looking = False
+        self._thens: list[Then] = []
+        self._carried_out = False
+        self._again: list[tuple[Then, bool]] = []
+        self.ways = self._made(setup, [])
+
+    @property
+    def view(self) -> View | None:
+        """What was seen last; None: nothing yet."""
+        return self._view
+
+    @property
+    def setup(self) -> Setup:
+        """What the files say."""
+        return self._setup
+
+    def now(self) -> Ways:
+        """Return what to go by, with whom the files exempt by now."""
+        self._check_files()
+        return self.ways
+
+    def is_known(self) -> bool:
+        """Whether no ban has ended, and nobody else has changed the files or the database."""
+        self._check_files()
+        seen, view = self.check_version(), self._view
+        if view is None or self._fresh is not self._setup or seen != self._mark:
+            return False
+        return view.next_end is None or time.time() < view.next_end
+
+    def check_version(self) -> Mark | None:
+        """Return the database's mark now; end the daemon if the database is of a newer one."""
+        seen = self._daemon.marks.look(self._setup.config.treason.database)
+        if seen is not None and seen.schema > VERSION:
+            self._daemon.outdated()
+        return seen
+
+    def wrote(self, before: Mark | None, after: Mark | None) -> None:
+        """Take the mark that our own writing has left, or look who else has written."""
+        if after is not None and before == self._mark:
+            self._mark = after
+            self.check_version()
+        else:
+            self.refresh()
+
+    def refresh(self, then: Then = lambda: None, *, carried_out: bool = False) -> None:
+        """Look at all of it from now on, and call ``then`` once what is desired now is held.
+
+        ``carried_out`` says that a pass has just brought the backends in line with it.
+        """
+        self._check_files()
+        self._again.append((then, carried_out))
+        if not self._looking:
+            self._look()
+
+    def spare(self, networks: Iterable[Network]) -> None:
+        """Spare these, too, until it was looked at who is exempt."""
+        reflex = self.ways.reflex
+        exempt = collapse([*reflex.exempt, *networks])
+        self.ways = evolve(self.ways, reflex=evolve(reflex, exempt=exempt))
+
+    def _look(self) -> None:
+        self._looking = True
+        self._thens = [then for then, _ in self._again]
+        self._carried_out = all(done for _, done in self._again)
+        self._again.clear()
+        setup = self._fresh
+        known = self._view if setup is self._setup else None
+        work = partial(look, setup, self._sources, known)
+        self._daemon.writer.ask(work, partial(self._take, setup))
+
+    def _take(self, setup: Setup, found: View | TreasonError) -> None:
+        """Go by what was found."""
+        self._looking = False
+        if isinstance(found, TreasonError):
+            self.check_version()
+            self._daemon.trouble("state", str(found))
+        else:
+            self._daemon.trouble("state", "\n".join(found.damage))
+            old, self._view = self._view, found
+            self._setup, self._mark = setup, found.mark
+            self.ways = self._made(setup, found.protected)
+            self._daemon.taken(old, found, carried_out=self._carried_out)
+        thens, self._thens = self._thens, []
+        for then in thens:
+            then()
+        if self._again and not self._looking:
+            self._look()
+
+    def _check_files(self) -> None:
+        """Spare at once who is exempt by now, where the files have changed; then look at it all."""
+        states = self._look_at_files()
+        if states == self._states:
+            return
+        if states[0] != self._states[0] and is_fresh(states[0]):
+            self._daemon.configured_anew()  # an editor may have emptied it, and go on to write it
+            return
+        self._states = states
+        before = self._fresh
+        try:
+            fresh = before.reload()
+            networks = fresh.whitelisted
+            fresh.rules  # noqa: B018 - it is refused here, if it is wrong
+        except TreasonError as error:
+            self._daemon.trouble("configuration", str(error))
+            return
+        self._daemon.trouble("configuration", "")
+        self._fresh = fresh
+        self.spare(networks)
+        if fresh.file != before.file:
+            self._daemon.configured_anew()
+        self.refresh()
+
+    def _look_at_files(self) -> tuple[State, ...]:
+        setup = self._fresh
+        paths = [setup.path, setup.whitelist_file.path]
+        with suppress(TreasonError):  # the next look tells
+            paths += protection.files(setup.config.protect)
+        return states(paths)
+
+    def _made(self, setup: Setup, protected: Sequence[Exemption]) -> Ways:
+        config = setup.config
+        try:
+            self._own = frozenset([*netlink.addresses(), *netlink.broadcasts()])
+        except netlink.NetlinkError as error:
+            self._daemon.trouble("own addresses", str(error))
+        recognition = Recognition(
+            userspace=config.trust.userspace,
+            listeners_only=config.policy.listeners_only,
+            own=lambda: self._own,
+            nat64=config.protect.prefixes,
+        )
+        return Ways(setup, Reflex.of(setup, protected, self._sources), recognition)

@@ -1,0 +1,89 @@
+"""What is to be in force, as the database and the files say now."""
+
+from collections.abc import Iterable, Mapping
+
+from attrs import evolve, frozen
+
+from reconciler.config.setup import Setup
+from reconciler.daemon.marks import Mark, mark
+from reconciler.model import Desired
+from reconciler.network import Network
+from reconciler.passes import access
+from reconciler.passes.run import Options, Pass
+from reconciler.planning.whitelist import Exemption
+from reconciler.store.store import Store
+
+
+@frozen(eq=False)
+class View:
+    """What is desired, for which ``owner``, with whom ``protected``, by which ``revision``.
+
+    ``cursors`` are those of the sources. ``ends`` are the seconds until the next ban ends, at
+    ``next_end`` (epoch seconds); None where none does. ``damage`` is what of the database cannot be
+    read: then passes alone know what is to be in force. ``mark`` is the database's, from before it
+    was read.
+    """
+
+    desired: Desired
+    owner: str
+    protected: list[Exemption]
+    cursors: Mapping[str, str | None]
+    ends: float | None
+    next_end: int | None
+    revision: int
+    mark: Mark | None
+    damage: tuple[str, ...] = ()
+
+
+def look(setup: Setup, sources: Iterable[str], known: View | None) -> View:
+    """Read the database, and write nothing; what is ``known`` is not read again.
+
+    Raise `TreasonError`.
+    """
+    before = mark(setup.config.treason.database)
+    with access.opened(setup, write=False, backends={}, create=False) as store:
+        view = _seen(setup, store, known)
+        cursors = {name: store.cursors.get(name) for name in sources}
+        return evolve(view, cursors=cursors, mark=before)
+
+
+def _seen(setup: Setup, store: Store, known: View | None) -> View:
+    """Return what a pass over the open database would let the backends hold."""
+    clock = access.told(store)
+    this = Pass(setup, store, clock.now, options=Options(write=False), clock=clock)
+    prepared = this.prepare()
+    revision = store.changes.revision
+    owner = prepared.goal.owner
+    view = View(
+        desired=known.desired if known else Desired(),
+        owner=owner.note if owner else "",
+        protected=prepared.protected,
+        cursors={},
+        ends=seconds_left(store, clock.now),
+        next_end=store.bans.next_end(clock.now),
+        revision=revision,
+        mark=None,
+    )
+    if known is None or not _is_same(setup, store, known, view):
+        view = evolve(view, desired=prepared.goal.whole())
+    return evolve(view, damage=tuple(store.damage))
+
+
+def seconds_left(store: Store, now: int) -> float | None:
+    """Return the seconds until the next ban ends; None where none does."""
+    end = store.bans.next_end(now)
+    return None if end is None else max(0.0, end - now)
+
+
+def _is_same(setup: Setup, store: Store, known: View, now: View) -> bool:
+    """Whether the same must be desired: no ban has changed or ended, nor who is exempt.
+
+    It is certain where every change of a ban is noted, as passes need it.
+    """
+    noted = any(store.changes.verified(each) for each in setup.config.treason.backends)
+    same = _essence(known) == _essence(now)
+    return noted and same and not (store.damage or known.damage)
+
+
+def _essence(view: View) -> tuple[int, int | None, set[Network]]:
+    return view.revision, view.next_end, {each.network for each in view.protected}

@@ -1,0 +1,101 @@
+"""Passes as child processes: one at a time, and what becomes of one that fails or hangs."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+from reconciler.daemon import children
+from reconciler.daemon.children import Passes
+from reconciler.daemon.given import Given
+from reconciler.daemon.loop import Loop
+
+
+@frozen
+class Script(Given):
+    """Lets a child run a script instead of treason."""
+
+    named: str | None = None
+    script: str = ""
+
+    def command(self, *, scan: bool = True) -> list[str]:
+        """Return the command."""
+        return [sys.executable, "-c", self.script, "scan" if scan else "no scan"]
+
+
+def passes(loop: Loop, script: str, told: list[str], timeout: float = 10.0) -> Passes:
+    """Return passes that run a script, and tell how each one ended."""
+    return Passes(loop, Script(script=script), timeout, told.append)
+
+
+def test_who_asks_while_one_runs_gets_the_next_one(tmp_path: Path) -> None:
+    """However many ask: there is one more pass, and it reads the sources if anybody wants that."""
+    loop, told, done = Loop(), list[str](), list[str]()
+    made = passes(loop, f"import sys; open('{tmp_path}/log', 'a').write(sys.argv[1] + ';')", told)
+    made.ask(lambda _: done.append("first"))
+    assert made.is_wanted
+    made.ask(lambda _: done.append("second"), scan=True)
+
+    def last(_error: str) -> None:
+        done.append("third")
+        loop.stop()
+
+    made.ask(last)
+    loop.run()
+    assert done == ["first", "second", "third"]
+    assert told == ["", ""]
+    assert tmp_path.joinpath("log").read_text() == "no scan;scan;"
+    assert not made.is_wanted
+
+
+def test_one_that_fails_is_told_and_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its own words, after a while that doubles."""
+    monkeypatch.setattr(children, "_FIRST", 0.05)
+    loop, told = Loop(), list[str]()
+    made = passes(loop, "import sys; sys.exit('treason: broken')", told)
+    made.ask()
+    loop.after(2.0, "end", loop.stop)
+    loop.run()
+    assert len(told) >= 2
+    assert set(told) == {"broken"}
+
+
+def test_one_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all that it runs; whoever asked for it is told."""
+    monkeypatch.setattr(children, "_SLACK", 0.0)
+    loop, told, done = Loop(), list[str](), list[str]()
+    made = passes(loop, "import time; time.sleep(60)", told, timeout=0.3)
+
+    def ended(error: str) -> None:
+        done.append(error)
+        loop.stop()
+
+    made.ask(ended)
+    loop.run()
+    assert done == told == ["a pass was not done within 0.3 s, and was ended"]
+
+
+def test_one_that_is_let_go_takes_no_time_from_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a reload two may run; each is ended when its own time is over."""
+    monkeypatch.setattr(children, "_SLACK", 0.0)
+    loop, told = Loop(), list[str]()
+    old = passes(loop, "import time; time.sleep(0.3)", told)
+    old.ask()
+    old.let_go()
+    new = passes(loop, "import time; time.sleep(60)", told, timeout=1.0)
+    new.ask(lambda _: loop.stop())
+    loop.after(10.0, "end", loop.stop)
+    loop.run()
+    assert told == ["a pass was not done within 1 s, and was ended"]
+
+
+def test_one_that_is_let_go_tells_nobody() -> None:
+    """After a reload it is of no interest how it ends."""
+    loop, told = Loop(), list[str]()
+    made = passes(loop, "import sys; sys.exit(1)", told)
+    made.ask(told.append)
+    made.let_go()
+    loop.after(0.5, "end", loop.stop)
+    loop.run()
+    assert told == []

@@ -1,0 +1,153 @@
+"""The real daemon as a process, in the network namespace of the test, and what it has in force."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address
+from pathlib import Path
+
+from attrs import define, field
+from harness import Place
+
+from backends.nftables.backend import Nftables
+from reconciler import Network, Networks
+
+PATIENCE = 20.0
+"""Seconds for which anything is waited for."""
+
+LINE = "TCP: Treason uncloaked! Peer {}:{}/80 shrinks window 3:4. Repaired.\n"
+
+
+def until(true: Callable[[], object], what: str = "") -> None:
+    """Wait until something is true."""
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, what or true
+        time.sleep(0.01)
+
+
+def in_force() -> Networks:
+    """Return what the kernel drops."""
+    return Nftables().observe().banned
+
+
+def drops(*addresses: str) -> bool:
+    """Whether the kernel drops all of these."""
+    held = in_force()
+    return all(Network.parse(address) in held for address in addresses)
+
+
+@define(eq=False)
+class Resident:
+    """A running ``treason run``, and what it has told the service manager and on standard error."""
+
+    place: Place
+    process: "subprocess.Popen[bytes]"
+    manager: socket.socket
+    errors: Path
+    told: list[str] = field(factory=list)
+
+    @property
+    def log(self) -> Path:
+        """The log that it watches."""
+        return self.place.path / "kern.log"
+
+    def offend(self, *addresses: str, port: int = 1) -> None:
+        """Let the kernel name these peers in the log."""
+        with self.log.open("a") as log:
+            full = (ip_address(each).exploded for each in addresses)  # as the kernel prints them
+            log.write("".join(LINE.format(each, port) for each in full))
+
+    def hears(self, text: str) -> None:
+        """Wait until it has told the service manager this."""
+        poll = select.poll()
+        poll.register(self.manager, select.POLLIN)
+        end = time.monotonic() + PATIENCE
+        while not any(text in each for each in self.told):
+            left = end - time.monotonic()
+            assert left > 0, (text, self.told, self.error)
+            assert self.process.poll() is None, self.error
+            if poll.poll(min(left, 0.2) * 1000):
+                self.told.append(self.manager.recv(8192).decode())
+
+    def forget(self) -> None:
+        """Forget what was told."""
+        self.manager.setblocking(False)
+        try:
+            while True:
+                self.manager.recv(8192)
+        except BlockingIOError:
+            self.told.clear()
+        self.manager.setblocking(True)
+
+    @property
+    def error(self) -> str:
+        """What it printed on standard error."""
+        return self.errors.read_text()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """Let it end by SIGTERM; return its exit code."""
+        self.send(signal.SIGTERM)
+        return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """Kill it, and wait until no pass of its own runs any more."""
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+
+@contextmanager
+def running(place: Place, *options: str, awake: bool = True) -> Iterator[Resident]:
+    """Run it, from when it is ready and, if ``awake``, waits for its sources."""
+    (place.path / "kern.log").touch()
+    address = place.path / "manager"
+    address.unlink(missing_ok=True)
+    errors = place.path.with_name(f"{place.path.name}.err")  # whose disk may be full
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, errors.open("ab") as sink:
+        manager.bind(os.fspath(address))
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-P", "-m", "reconciler", "--config", str(place.config)),
+                *("run", *options),
+            ],
+            stderr=sink,
+            env={**os.environ, "NOTIFY_SOCKET": os.fspath(address)},
+        )
+        resident = Resident(place, process, manager, errors)
+        try:
+            resident.hears("READY=1")
+            if awake:
+                resident.hears("woken by")
+            yield resident
+        finally:
+            process.kill()
+            process.wait()
+
+
+def configure(place: Place, text: str = "", main: str = "") -> None:
+    """Let it watch a log of the test's own."""
+    place.configure(
+        f"[source.file]\ntrusted = true\n{text}",
+        main=f'sources = ["file:{place.path}/kern.log"]\n{main}',
+    )
+
+
+@contextmanager
+def full(disk: Path) -> Iterator[None]:
+    """Let a file system be full."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    yield
+    filler.unlink()
