@@ -125,6 +125,13 @@ class Background:
             code = os.waitstatus_to_exitcode(status)
             return Completed(code, _text(self._output), _text(self._error))
 
+    def handed_over(self) -> str:
+        """Return what `taken_over` takes in the program that replaces this one (execve(2))."""
+        kept = self._output.fileno(), self._error.fileno()
+        for descriptor in kept:
+            os.set_inheritable(descriptor, True)
+        return " ".join(map(str, (self.pid, *kept)))
+
     def kill(self) -> None:
         """Kill it, with all that it runs."""
         with suppress(ProcessLookupError):
@@ -149,6 +156,14 @@ def begun(argv: Sequence[str]) -> Background:
             return made
     except OSError as failure:  # also where no descriptor is left
         raise CommandFailed(f"{argv[0]}: cannot be run: {failure.strerror}") from None
+
+
+def taken_over(text: str) -> Background:
+    """Return what ran beside the program that this one has replaced; see `Background`."""
+    pid, output, error = map(int, text.split())
+    for descriptor in (output, error):
+        os.set_inheritable(descriptor, False)
+    return Background(pid, os.pidfd_open(pid), os.fdopen(output, "r+b"), os.fdopen(error, "r+b"))
 
 
 class Following:

@@ -187,6 +187,22 @@ def test_a_program_beside_us_is_killed_with_what_it_runs() -> None:
     assert child.end().code == -signal.SIGKILL
 
 
+def test_a_program_beside_us_is_handed_over() -> None:
+    """What replaces this program learns how that one ended, and what it printed."""
+    begin = (
+        "import os, sys; from reconciler import execute\n"
+        "child = execute.begun([sys.executable, '-c', 'print(1); exit(7)'])\n"
+        "argv = [sys.executable, '-c', sys.argv[1], child.handed_over()]; os.execv(argv[0], argv)"
+    )
+    end = (
+        "import os, sys; from reconciler import execute\n"
+        "before = len(os.listdir('/proc/self/fd')); done = execute.taken_over(sys.argv[1]).end()\n"
+        "print(done.code, done.output.strip(), before - len(os.listdir('/proc/self/fd')))"
+    )
+    done = execute.run([sys.executable, "-c", begin, end])
+    assert done.output == "7 1 2\n"
+
+
 def test_a_program_that_is_not_there_is_not_begun() -> None:
     """The error names it."""
     with pytest.raises(CommandFailed, match="/no/such/program"):

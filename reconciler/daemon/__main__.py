@@ -21,7 +21,7 @@ def main() -> int:
     _spare_openssl()
     from reconciler.daemon import start  # noqa: PLC0415 - all of the above comes first
 
-    return start.run(sys.argv[1])
+    return start.run(*sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -66,6 +66,6 @@ class Given:
         return [part for pair in names for part in pair]
 
 
-def lean(given: Given) -> list[str]:
-    """Return how the daemon itself is run."""
-    return [sys.executable, "-P", "-m", "reconciler.daemon", given.written()]
+def lean(given: Given, first: str) -> list[str]:
+    """Return how the daemon itself is run, which takes over the ``first`` pass."""
+    return [sys.executable, "-P", "-m", "reconciler.daemon", given.written(), first]

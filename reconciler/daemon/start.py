@@ -10,23 +10,21 @@ from reconciler.errors import TreasonError
 from reconciler.log import ERROR
 
 
-def run(text: str) -> int:
+def run(text: str, begun: str) -> int:
     """Run the daemon with what `Given.written` wrote, until it is told to end.
 
-    Return the exit code: 1 where it cannot begin, as beside another one. The first pass runs while
-    the rest is imported; beside another daemon it does no harm.
+    Return the exit code: 1 where it cannot begin, as beside another one. The first pass, which was
+    ``begun`` before all else, runs while the rest is imported; beside another daemon it does no
+    harm.
     """
     given = Given.read(text)
     listen(given.level)
     notifier = Notifier(os.environ)
+    first = execute.taken_over(begun)
     try:
-        first = execute.begun(given.command(scan=False))
-        try:
-            return _stayed(given, notifier, first)
-        except TreasonError:
-            first.end()
-            raise
+        return _stayed(given, notifier, first)
     except TreasonError as error:
+        first.end()
         say(str(error), ERROR)
         return 1
 

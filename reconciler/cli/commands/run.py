@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterable
+from typing import NoReturn
 
 import click
+from attrs import evolve
 
-from reconciler import log
+from reconciler import execute, log
 from reconciler.cli.console import OK, say
 from reconciler.cli.options import backend_names, examples, source_names, verbosity
 from reconciler.config.setup import Setup
@@ -32,30 +34,46 @@ def run(
     It runs in the foreground until SIGTERM or Ctrl-C; what is enforced stays. SIGHUP reloads the
     configuration.
     """
-    config = setup.config
-    setup.sources(source_names)
-    setup.backends(backend_names)
-    setup.rules, setup.whitelist  # noqa: B018 - nothing is begun if one of them is wrong
-    main = config.treason
-    chosen = (*(source_names or main.sources), *(backend_names or main.backends))
-    chosen += (*config.source, *config.backend)  # whose tables are checked, too
-    chosen += tuple(name for name, each in setup.plugins.sources.items() if each.witness)
     given = Given(
         named=setup.named,
         sources=source_names,
         backends=backend_names,
         create=not no_create,
         level=log.lowest(),
-        resolved=_resolved(setup, chosen),
     )
     if not resolve:
-        command = lean(given)  # all that only this start needs is gone then
-        os.execve(command[0], command, {**os.environ, **FRUGAL})  # noqa: S606 - no shell
-    say(given.written())
+        _become_the_daemon(setup, given)
+    say(_resolved(setup, given).written())
     return OK
 
 
-def _resolved(setup: Setup, chosen: Iterable[str]) -> tuple[tuple[str, str], ...]:
+def _become_the_daemon(setup: Setup, given: Given) -> NoReturn:
+    """Begin the first pass, which refuses by itself what is wrong, and resolve meanwhile."""
+    first = execute.begun(given.command(scan=False))
+    try:
+        given = _resolved(setup, given)
+    except BaseException:
+        first.kill()
+        first.end()
+        raise
+    command = lean(given, first.handed_over())  # all that only this start needs is gone then
+    os.execve(command[0], command, {**os.environ, **FRUGAL})  # noqa: S606 - no shell
+
+
+def _resolved(setup: Setup, given: Given) -> Given:
+    """Return it with the plugins that are needed; refuse what is wrong. Raise `ConfigError`."""
+    config = setup.config
+    setup.sources(given.sources)
+    setup.backends(given.backends)
+    setup.rules, setup.whitelist  # noqa: B018 - nothing is begun if one of them is wrong
+    main = config.treason
+    chosen = (*(given.sources or main.sources), *(given.backends or main.backends))
+    chosen += (*config.source, *config.backend)  # whose tables are checked, too
+    chosen += tuple(name for name, each in setup.plugins.sources.items() if each.witness)
+    return evolve(given, resolved=_plugins(setup, chosen))
+
+
+def _plugins(setup: Setup, chosen: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """Return the plugins that bring the ``chosen`` sources and backends, with their modules."""
     found = setup.plugins
     names = {Spec.parse(each).name for each in chosen}
