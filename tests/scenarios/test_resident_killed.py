@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections import Counter
 from contextlib import closing
+from ipaddress import ip_address
 from itertools import count
 
 import pytest
@@ -17,6 +18,7 @@ from reconciler.execute import run
 
 KILLS = int(os.environ.get("KILLS", "50"))
 SPARED = "11.9.9.9"
+FIRST = ip_address("12.0.0.0")
 
 
 class Offenders:
@@ -33,7 +35,7 @@ class Offenders:
         with self._log.open("a") as log:
             for _ in range(self._dice.choice((1, 1, 1, 5, 40))):
                 number = next(self._numbers)
-                address = f"11.0.{number >> 8}.{number & 255}"
+                address = str(FIRST + number)
                 if number % 10 == 0:
                     address = SPARED
                 line = LINE.format(address, number % 60_000)
