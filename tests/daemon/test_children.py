@@ -57,6 +57,7 @@ def test_one_that_fails_is_told_and_made_again(monkeypatch: pytest.MonkeyPatch) 
     made.ask()
     loop.after(2.0, "end", loop.stop)
     loop.run()
+    made.end(10.0)
     assert len(told) >= 2
     assert set(told) == {"broken"}
 
@@ -87,6 +88,7 @@ def test_one_that_is_let_go_takes_no_time_from_the_next(monkeypatch: pytest.Monk
     new.ask(lambda _: loop.stop())
     loop.after(10.0, "end", loop.stop)
     loop.run()
+    old.end(10.0)
     assert told == ["a pass was not done within 1 s, and was ended"]
 
 
@@ -98,4 +100,5 @@ def test_one_that_is_let_go_tells_nobody() -> None:
     made.let_go()
     loop.after(0.5, "end", loop.stop)
     loop.run()
+    made.end(10.0)
     assert told == []
