@@ -422,9 +422,8 @@ def test_a_message_of_an_earlier_boot_is_not_believed(
     assert judged(place, 2) == {ATTACKER: "unexpectedly-shrunk"}
 
 
-def test_a_proxy_is_not_banned_for_one_of_its_clients(place: Place, log: Log, lab: Peers) -> None:
-    """Most of its connections are healthy: who is behind it is not who attacks."""
-    configure(place)
+def attack_from_a_proxy(place: Place, log: Log, lab: Peers) -> None:
+    """Let one connection attack and be named, while others of its address are healthy."""
     attack(lab)
     for port in range(5000, 5004):
         established(lab, ATTACKER, port)
@@ -433,6 +432,12 @@ def test_a_proxy_is_not_banned_for_one_of_its_clients(place: Place, log: Log, la
     time.sleep(LASTING)
     for port in range(5000, 5004):
         established(lab, ATTACKER, port + 10)
+
+
+def test_a_proxy_is_not_banned_for_one_of_its_clients(place: Place, log: Log, lab: Peers) -> None:
+    """Most of its connections are healthy: who is behind it is not who attacks."""
+    configure(place)
+    attack_from_a_proxy(place, log, lab)
     assert judged(place, 2) == {}
     assert sql(place, "SELECT DISTINCT rule FROM offences") == [("zero-window-in-company",)]
 
@@ -490,14 +495,7 @@ def test_a_proxy_is_seen_whole_whatever_ports_are_looked_at(
 ) -> None:
     """`[source.sockets] ports` is for what it finds by itself; a message may be of any port."""
     configure(place, "ports = [443]\n")
-    attack(lab)
-    for port in range(5000, 5004):
-        established(lab, ATTACKER, port)
-    log.say(shrunk())
-    scanned(place)
-    time.sleep(LASTING)
-    for port in range(5000, 5004):
-        established(lab, ATTACKER, port + 10)
+    attack_from_a_proxy(place, log, lab)
     assert judged(place, 2) == {}
 
 
