@@ -21,7 +21,7 @@ from reconciler.daemon.given import Given
 from reconciler.daemon.loop import Loop, Signals
 from reconciler.daemon.marks import Marks
 from reconciler.daemon.notify import Notifier
-from reconciler.daemon.preparing import setup_of
+from reconciler.daemon.reloading import Reloading
 from reconciler.daemon.slimming import slim, trim
 from reconciler.daemon.storing import MINUTE, Kept, Ways
 from reconciler.daemon.surroundings import Surroundings
@@ -30,7 +30,6 @@ from reconciler.daemon.truth import Truth
 from reconciler.daemon.view import View
 from reconciler.daemon.watch import Watch
 from reconciler.daemon.writer import Writer
-from reconciler.errors import TreasonError
 from reconciler.lines import counted
 from reconciler.netlink import NetlinkError
 from reconciler.network import Network
@@ -42,9 +41,6 @@ _CLOSING: Final = 10.0
 
 _LATER: Final = 10.0
 """Seconds until what could not be looked at is looked at again."""
-
-_QUIET: Final = 1.0
-"""Seconds for which a changed configuration is left alone: an editor may write it in steps."""
 
 _PATIENCE: Final = 5.0
 """Seconds that storing may take at the end; what is not stored then is read again."""
@@ -65,8 +61,8 @@ class Resident:
         self._pending: dict[Network, str] = {}
         self._early = NOTHING  # what was decided for the batch that is being stored
         self._closed = 0.0
-        self._resolving: execute.Background | None = None
         self._undone = False
+        self.reloading = Reloading(self)
         self._set_up(given, setup)
 
     def run(self, first: execute.Background) -> None:
@@ -76,7 +72,7 @@ class Resident:
             {
                 signal.SIGTERM: self.stop,
                 signal.SIGINT: self.stop,
-                signal.SIGHUP: self.reload,
+                signal.SIGHUP: self.reloading.now,
             },
         )
         try:
@@ -94,18 +90,6 @@ class Resident:
         """Stop; what is in force stays."""
         self.notifier.stopping("stopping; what is dropped stays dropped")
         self.loop.stop()
-
-    def reload(self) -> None:
-        """Resolve the configuration anew, in a child; one that is refused changes nothing."""
-        if self._resolving is not None:
-            return
-        self.notifier.reloading()
-        try:
-            self._resolving = execute.begun(self.given.resolving())
-        except TreasonError as error:
-            self._refused(str(error))
-            return
-        self.loop.watch(self._resolving.descriptor, select.POLLIN, self._resolved)
 
     # What sources and their batches need.
 
@@ -226,7 +210,7 @@ class Resident:
 
     def configured_anew(self) -> None:
         """Reload after a while of quiet."""
-        self.loop.after(_QUIET, "reload", self.reload)
+        self.reloading.soon()
 
     def outdated(self) -> None:
         """End: the unit starts the newer version."""
@@ -234,6 +218,19 @@ class Resident:
         self.stop()
 
     # The start, and every start anew.
+
+    def begin_anew(self, given: Given, setup: Setup) -> None:
+        """Go by this configuration. Raise `TreasonError` and go on as before if it is wrong."""
+        old = self.watches, self.force, self.passes
+        spared = self.truth.ways.reflex.exempt
+        self._set_up(given, setup)
+        self.truth.spare(spared)  # nobody is protected yet, and the writer may decide something
+        watches, force, passes = old
+        for watch in watches.values():
+            watch.close()
+        force.close()
+        passes.let_go()
+        self.passes.ask(self._enforced)
 
     def _set_up(self, given: Given, setup: Setup) -> None:
         self.given = given
@@ -246,7 +243,7 @@ class Resident:
 
     def _enforced(self, _error: str) -> None:
         """Be ready: a pass has enforced what is stored. Then let one read the sources."""
-        self.notifier.ready(self._status())
+        self.notifier.ready(self.status())
         self._look_first()
 
     def _look_first(self) -> None:
@@ -270,38 +267,7 @@ class Resident:
         for rule in self.truth.setup.rules:
             rule.pattern.fullmatch("")  # which compiles it: the first offender is not to wait
         slim()
-        self.notifier.status(self._status())
-
-    def _resolved(self) -> None:
-        """Begin anew with what was resolved."""
-        if self._resolving is None:
-            return
-        self.loop.forget(self._resolving.descriptor)
-        completed, self._resolving = self._resolving.end(), None
-        if completed.code:
-            self._refused(completed.error.strip().removeprefix("treason: "))
-            return
-        old = self.watches, self.force, self.passes
-        spared = self.truth.ways.reflex.exempt
-        try:
-            given = Given.read(completed.output)
-            self._set_up(given, setup_of(given))
-        except TreasonError as error:
-            self._refused(str(error))
-            return
-        self.truth.spare(spared)  # nobody is protected yet, and the writer may decide something
-        watches, force, passes = old
-        for watch in watches.values():
-            watch.close()
-        force.close()
-        passes.let_go()
-        self.trouble("configuration", "")
-        self.passes.ask(self._enforced)
-
-    def _refused(self, error: str) -> None:
-        """Go on as before."""
-        self.trouble("configuration", f"not reloaded: {error}")
-        self.notifier.ready(self._status())
+        self.notifier.status(self.status())
 
     def _passed(self, error: str) -> None:
         """Take what a pass has changed."""
@@ -317,7 +283,7 @@ class Resident:
         self.truth.refresh()
 
     def _told(self) -> None:
-        self.notifier.status(self._status())
+        self.notifier.status(self.status())
 
     def _live(self) -> None:
         """Send the service manager a sign of life, again and again."""
@@ -325,7 +291,8 @@ class Resident:
             self.notifier.alive()
             self.loop.after(self.notifier.pause, "watchdog", self._live)
 
-    def _status(self) -> str:
+    def status(self) -> str:
+        """Return what the service manager is told."""
         view = self.truth.view
         number = counted(len(view.desired.banned), "network") if view else "what was enforced"
         awake = [name for name, watch in self.watches.items() if watch.awake]
