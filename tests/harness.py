@@ -30,8 +30,15 @@ TCP: Treason uncloaked! Peer 218.14.17.182:4771/8080 shrinks window 2946511037:2
 """
 
 
+def take_back_tenth(database: sqlite3.Connection) -> None:
+    """Let the schema be the ninth again."""
+    database.execute("DROP TABLE pause")
+    database.execute("PRAGMA user_version = 9")
+
+
 def take_back_ninth(database: sqlite3.Connection) -> None:
     """Let the schema be the eighth again."""
+    take_back_tenth(database)
     for table in ("unconfirmed", "rules_told"):
         database.execute(f"DROP TABLE {table}")
     database.execute("PRAGMA user_version = 8")

@@ -23,6 +23,14 @@ PATIENCE = 20.0
 
 LINE = "TCP: Treason uncloaked! Peer {}:{}/80 shrinks window 3:4. Repaired.\n"
 
+HOLDER = """\
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
+database.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
 
 def until(true: Callable[[], object], what: str = "") -> None:
     """Wait until something is true."""
@@ -140,6 +148,22 @@ def configure(place: Place, text: str = "", main: str = "") -> None:
         f"[source.file]\ntrusted = true\n{text}",
         main=f'sources = ["file:{place.path}/kern.log"]\n{main}',
     )
+
+
+def listed(place: Place) -> set[str]:
+    """Return the banned networks."""
+    return {each["network"] for each in place.treason("list", "-o", "json").json["bans"]}
+
+
+@contextmanager
+def busy(place: Place) -> Iterator[None]:
+    """Let nobody write to the database, as a disk does that is full or slow."""
+    command = [sys.executable, "-c", HOLDER, str(place.database)]  # a lock is its process's own
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"locked\n"
+        yield
+        holder.communicate()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from reconciler.cli.console import DRIFT, ERROR, OK, complain, say, trace, warn
 from reconciler.cli.options import verbose
 from reconciler.errors import DaemonError
 from reconciler.lines import counted, first_few
-from reconciler.passes import resident
+from reconciler.passes import access, resident
 from reconciler.report import text
 
 if TYPE_CHECKING:
@@ -41,7 +41,13 @@ def complain_of(readings: Iterable[Reading], outcomes: Iterable[Outcome], *besid
 
 
 def enforce_now(setup: Setup) -> int:
-    """Let the daemon enforce what was stored; where there is none, the next pass does."""
+    """Let the daemon enforce what was stored; where there is none, the next pass does.
+
+    While everything is paused, nobody does.
+    """
+    if found := access.paused(setup):
+        say(f"stored, not enforced: {text.paused_until(*found)}")
+        return OK
     try:
         outcome = resident.enforce(setup)
         error = outcome.error if outcome else ""

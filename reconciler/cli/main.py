@@ -51,6 +51,10 @@ _COMMANDS: Final = {
         "migrate:migrate",
         "Move from one backend to another: remove the old one once the new one is verified.",
     ),
+    "pause": (
+        "pause:pause",
+        "Remove everything that is enforced, and keep it so, also over a reboot.",
+    ),
     "plugins": (
         "config:plugins",
         "List the available sources and backends, and the broken plugins.",
@@ -59,6 +63,7 @@ _COMMANDS: Final = {
         "reconcile:reconcile",
         "Read the sources, then bring every firewall in line with the bans and the whitelist.",
     ),
+    "resume": ("pause:resume", "End a pause, and enforce what is stored, at once."),
     "run": (
         "run:run",
         "Stay, and reconcile at once whatever happens: an offender, a foreign change, an end.",

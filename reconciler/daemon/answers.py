@@ -52,4 +52,5 @@ class Answers:
             repaired=resident.force.repaired,
             repair=resident.force.repair,
             troubles=resident.troubles.texts(),
+            paused=resident.paused is not None,
         )

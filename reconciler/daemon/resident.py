@@ -35,6 +35,8 @@ from reconciler.netlink import NetlinkError
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
 from reconciler.planning.desired import keeping
+from reconciler.report.times import iso
+from reconciler.store.pauses import Pause
 
 _CLOSING: Final = 10.0
 """Seconds between two passes that only close connections."""
@@ -58,6 +60,7 @@ class Resident:
         self.troubles = Troubles()
         self.writer = Writer(lambda: self.truth.ways, self._decided, self._kept, self._wrote)
         self.marks = Marks(self._close_later)
+        self.paused: Pause | None = None
         self._pending: dict[Network, str] = {}
         self._early = NOTHING  # what was decided for the batch that is being stored
         self._closed = 0.0
@@ -98,8 +101,12 @@ class Resident:
         return self.truth.now()
 
     def drop(self, source: str, networks: Networks) -> None:
-        """Drop these networks now; they are pending until they are stored."""
-        self._undone |= not self.force.drop(networks)
+        """Drop these networks now; they are pending until they are stored.
+
+        While everything is paused that is all: they are dropped once it is over.
+        """
+        if not self.paused:
+            self._undone |= not self.force.drop(networks)
         self._pending |= dict.fromkeys(networks, source)
 
     def pending_of(self, source: str) -> Networks:
@@ -141,6 +148,8 @@ class Resident:
             self.loop.soon(kept.ends, "end of a ban", self._over)
         if unfounded:
             self.truth.refresh(self.make_pass)
+        if self.paused:
+            return
         if kept.bans and (self._undone or not self.force.all_by_reflex):
             self.make_pass()
         elif kept.closing:
@@ -181,27 +190,48 @@ class Resident:
     def taken(self, old: View | None, new: View, *, carried_out: bool) -> None:
         """Hold what is desired now, and what is pending; let a pass do what reflexes cannot."""
         exempt = [each.network for each in new.protected]
-        desired = keeping(new.desired, self._pending, exempt) if self._pending else new.desired
+        turned = self._turn(new.paused)
+        late = {} if self.paused else self._pending
+        desired = keeping(new.desired, late, exempt) if late else new.desired
         before = old.desired if old else new.desired
-        added = NOTHING if carried_out else new.desired.banned - before.banned
+        wanted = desired if turned else new.desired  # what is pending has waited for this
+        done = carried_out and not turned  # the pass may have gone by what was true before
+        added = NOTHING if done else wanted.banned - before.banned
         if added:
             self._undone |= not self.force.drop(added)
-        if not new.damage:
+        if self.paused or not new.damage:
             self.force.hold(desired, new.owner)
             if len(desired.banned) > _GREAT:
                 trim()
         self.loop.never("end of a ban")
         if new.ends is not None:
             self.loop.after(new.ends, "end of a ban", self._over)
-        if carried_out:
+        if done:
             self.force.check()  # somebody may have stored something behind the pass
             return
         less = before.banned - new.desired.banned or before.passed != new.desired.passed
-        if less or self._undone or (added and not self.force.all_by_reflex):
+        if (
+            turned
+            or new.overdue
+            or less
+            or self._undone
+            or (added and not self.force.all_by_reflex)
+        ):
             self.make_pass()
 
+    def _turn(self, paused: Pause | None) -> bool:
+        """Take whether everything is paused; return whether that is news.
+
+        Then a pass follows: somebody may have been dropped between the pause and the look.
+        """
+        before, self.paused = self.paused, paused
+        if before != paused:
+            say(_told_of(paused) if paused else "resumed")
+            self._told()
+        return (before is None) != (paused is None)
+
     def _over(self) -> None:
-        """Hold a ban no more that has ended; then let a pass take it out."""
+        """Hold a ban no more that has ended, or all again; then let a pass take it out."""
         self.truth.refresh(self._make_one_pass)
 
     def _make_one_pass(self) -> None:
@@ -295,9 +325,10 @@ class Resident:
         """Return what the service manager is told."""
         view = self.truth.view
         number = counted(len(view.desired.banned), "network") if view else "what was enforced"
+        dropping = f"dropping {number} by {', '.join(self.force.names)}"
         awake = [name for name, watch in self.watches.items() if watch.awake]
         parts = [
-            f"dropping {number} by {', '.join(self.force.names)}",
+            _told_of(self.paused) if self.paused else dropping,
             f"woken by {', '.join(awake)}" if awake else "",
             f"{len(self._pending)} not stored yet" if self._pending else "",
             *(text.splitlines()[0] for text in self.troubles.texts()[-1:]),
@@ -310,3 +341,7 @@ class Resident:
         self.passes.end(_PATIENCE)
         if not self.writer.end(_PATIENCE):
             say("not all was stored; what is missing is read again at the next start")
+
+
+def _told_of(paused: Pause) -> str:
+    return f"paused until {iso(paused.until) or 'treason resume'}: nothing is enforced"

@@ -1,6 +1,7 @@
 """What is to be in force, as the database and the files say now."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 
 from attrs import evolve, frozen
 
@@ -11,6 +12,7 @@ from reconciler.network import Network
 from reconciler.passes import access
 from reconciler.passes.run import Options, Pass
 from reconciler.planning.whitelist import Exemption
+from reconciler.store.pauses import Pause
 from reconciler.store.store import Store
 
 
@@ -18,10 +20,11 @@ from reconciler.store.store import Store
 class View:
     """What is desired, for which ``owner``, with whom ``protected``, by which ``revision``.
 
-    ``cursors`` are those of the sources. ``ends`` are the seconds until the next ban ends, at
-    ``next_end`` (epoch seconds); None where none does. ``damage`` is what of the database cannot be
-    read: then passes alone know what is to be in force. ``mark`` is the database's, from before it
-    was read.
+    ``cursors`` are those of the sources. ``ends`` are the seconds until the next ban ends, or the
+    pause, at ``next_end`` (epoch seconds); None where none does. ``damage`` is what of the database
+    cannot be read: then passes alone know what is to be in force. ``mark`` is the database's, from
+    before it was read. While everything is ``paused``, nothing is desired; ``overdue`` says that a
+    pause is over, and no pass has enforced anything since.
     """
 
     desired: Desired
@@ -33,6 +36,8 @@ class View:
     revision: int
     mark: Mark | None
     damage: tuple[str, ...] = ()
+    paused: Pause | None = None
+    overdue: bool = False
 
 
 def look(setup: Setup, sources: Iterable[str], known: View | None) -> View:
@@ -52,7 +57,7 @@ def _seen(setup: Setup, store: Store, known: View | None) -> View:
     clock = access.told(store)
     this = Pass(setup, store, clock.now, options=Options(write=False), clock=clock)
     prepared = this.prepare()
-    revision = store.changes.revision
+    revision = store.attempt_to_read(lambda: store.changes.revision) or 0
     owner = prepared.goal.owner
     view = View(
         desired=known.desired if known else Desired(),
@@ -60,9 +65,11 @@ def _seen(setup: Setup, store: Store, known: View | None) -> View:
         protected=prepared.protected,
         cursors={},
         ends=seconds_left(store, clock.now),
-        next_end=store.bans.next_end(clock.now),
+        next_end=_next_end(store, clock.now),
         revision=revision,
         mark=None,
+        paused=prepared.paused,
+        overdue=bool(store.attempt_to_read(partial(store.pauses.is_over, clock.now))),
     )
     if known is None or not _is_same(setup, store, known, view):
         view = evolve(view, desired=prepared.goal.whole())
@@ -70,9 +77,16 @@ def _seen(setup: Setup, store: Store, known: View | None) -> View:
 
 
 def seconds_left(store: Store, now: int) -> float | None:
-    """Return the seconds until the next ban ends; None where none does."""
-    end = store.bans.next_end(now)
+    """Return the seconds until the next ban ends, or the pause; None where none does."""
+    end = _next_end(store, now)
     return None if end is None else max(0.0, end - now)
+
+
+def _next_end(store: Store, now: int) -> int | None:
+    pause = store.attempt_to_read(partial(store.pauses.active, now))
+    ban = store.attempt_to_read(partial(store.bans.next_end, now))
+    ends = (ban, pause.until if pause else None)
+    return min((end for end in ends if end is not None), default=None)
 
 
 def _is_same(setup: Setup, store: Store, known: View, now: View) -> bool:
@@ -80,10 +94,11 @@ def _is_same(setup: Setup, store: Store, known: View, now: View) -> bool:
 
     It is certain where every change of a ban is noted, as passes need it.
     """
-    noted = any(store.changes.verified(each) for each in setup.config.treason.backends)
-    same = _essence(known) == _essence(now)
-    return noted and same and not (store.damage or known.damage)
+    if store.damage or known.damage or _essence(known) != _essence(now):
+        return False
+    return any(store.changes.verified(each) for each in setup.config.treason.backends)
 
 
-def _essence(view: View) -> tuple[int, int | None, set[Network]]:
-    return view.revision, view.next_end, {each.network for each in view.protected}
+def _essence(view: View) -> tuple[int, int | None, bool, set[Network]]:
+    protected = {each.network for each in view.protected}
+    return view.revision, view.next_end, view.paused is not None, protected

@@ -90,7 +90,8 @@ class DaemonStatus:
 
     ``awake`` are the sources that wake it, ``timed`` those that it reads by a timer. ``pending``
     networks are in force and not stored yet. ``repaired`` (epoch seconds) is when it put back last
-    what somebody else had changed, ``repair`` what that was. ``troubles`` are for people.
+    what somebody else had changed, ``repair`` what that was. ``troubles`` are for people. While
+    everything is ``paused``, nothing is in force.
     """
 
     pid: int = field(validator=instance_of(int))
@@ -101,6 +102,7 @@ class DaemonStatus:
     repaired: float | None = field(default=None, validator=optional(instance_of((int, float))))
     repair: str = field(default="", validator=instance_of(str))
     troubles: tuple[str, ...] = _texts
+    paused: bool = field(default=False, validator=instance_of(bool))
 
 
 def packed(message: Mapping[str, Any]) -> bytes:

@@ -12,6 +12,7 @@ from attrs import evolve
 from reconciler import embedding
 from reconciler.config.setup import Setup
 from reconciler.detection.policy import Policy
+from reconciler.errors import StoreError
 from reconciler.host import clock, lock
 from reconciler.log import Log
 from reconciler.network import Network
@@ -19,6 +20,7 @@ from reconciler.passes import traces
 from reconciler.planning.desired import collapse
 from reconciler.planning.protection import CLIENT_KEPT, protected, ssh_client
 from reconciler.planning.whitelist import Exemption
+from reconciler.store.pauses import Pause
 from reconciler.store.store import Store, open_store, open_to_enforce
 
 T = TypeVar("T")
@@ -82,6 +84,20 @@ def opened_to_enforce(
 def told(store: Store) -> clock.Clock:
     """Return the time to go by, which is not always what the wall clock tells."""
     return store.clock.believe(clock.look())
+
+
+def paused(setup: Setup) -> tuple[Pause, int] | None:
+    """Return the pause that counts, and the time now (epoch seconds); None if there is none.
+
+    A mark that cannot be read is not a pause.
+    """
+    try:
+        with opened(setup, write=False) as store:
+            now = told(store).now
+            found = store.pauses.active(now)
+    except StoreError:
+        return None
+    return (found, now) if found else None
 
 
 def protection(

@@ -97,7 +97,8 @@ class Goal:
     ``protected`` is never dropped, also where the guard keeps what else it holds enforced.
     ``owner`` is the database that the backends' objects are changed for; what was changed for
     another one last is changed only with ``takes_over``. ``marking`` tells whose those are that
-    cannot tell it. A plan that is ``late`` only adds what somebody else is just adding.
+    cannot tell it. A plan that is ``late`` does not matter: somebody else just adds that, say.
+    With ``lifts`` nothing is to be dropped, so what keeps packets from it is no problem.
     """
 
     whole: Callable[[], Desired]
@@ -110,6 +111,7 @@ class Goal:
     takes_over: bool = False
     marking: "Marking | None" = None
     late: Callable[[Backend, Plan], bool] = lambda _backend, _plan: False
+    lifts: bool = False
 
 
 def enforce(
@@ -121,7 +123,7 @@ def enforce(
     """
     step = _compare if check else _converge
     for name, make in backends.items():
-        yield guarded(partial(_with, make, partial(step, name, goal)), partial(_failed, name), name)
+        yield guarded(partial(step, name, goal, make), partial(_failed, name), name)
 
 
 def teardown(
@@ -132,19 +134,15 @@ def teardown(
     The goal is asked for where a thing cannot tell whose it is: then somebody else's stays.
     """
     for name, make in backends.items():
-        step = partial(_remove, name, goal)
-        yield guarded(partial(_with, make, step), partial(_failed, name), name)
-
-
-def _with(make: Callable[[], Backend], step: Callable[[Backend], Outcome]) -> Outcome:
-    return step(make())
+        yield guarded(partial(_remove, name, goal, make), partial(_failed, name), name)
 
 
 def _failed(name: str, error: BaseException) -> Outcome:
     return Outcome(name, State.FAILED, error=describe(error, name), trace=trace(error))
 
 
-def _remove(name: str, goal: Callable[[], Goal] | None, backend: Backend) -> Outcome:
+def _remove(name: str, goal: Callable[[], Goal] | None, make: Callable[[], Backend]) -> Outcome:
+    backend = make()
     if goal is not None and isinstance(backend, DigestedBackend) and backend.digest() is not None:
         _read(name, goal(), backend)
     return Outcome(name, State.REMOVED, notes=tuple(backend.teardown() or ()))
@@ -168,7 +166,8 @@ class _View:
     foreign: bool = False
 
 
-def _compare(name: str, goal: Goal, backend: Backend) -> Outcome:
+def _compare(name: str, goal: Goal, make: Callable[[], Backend]) -> Outcome:
+    backend = make()
     view = _look(name, goal, backend)
     if view.needed is None or goal.late(backend, view.needed):
         state = State.FAILED if view.problems else State.IN_SYNC
@@ -180,8 +179,9 @@ def _compare(name: str, goal: Goal, backend: Backend) -> Outcome:
     return evolve(outcome, problems=view.problems)
 
 
-def _converge(name: str, goal: Goal, backend: Backend) -> Outcome:
+def _converge(name: str, goal: Goal, make: Callable[[], Backend]) -> Outcome:
     """Look, correct and look again, until nothing is left to correct."""
+    backend = make()
     work = _Convergence(name, goal, backend, _look(name, goal, backend))
     work.hold_back()
     work.take_over()
@@ -308,7 +308,7 @@ def _read(name: str, goal: Goal, backend: Backend) -> _View:
         len(observed.banned),
         fingerprint,
         notes=observed.notes,
-        problems=tuple(map(str, observed.problems)),
+        problems=() if goal.lifts else tuple(map(str, observed.problems)),
         versions=observed.versions,
         foreign=other is not None,
     )

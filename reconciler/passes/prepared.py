@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 
 from reconciler import __version__
 from reconciler.config.setup import Setup
@@ -22,6 +22,7 @@ from reconciler.planning.ownership import Owner
 from reconciler.planning.plan import Causes, only_adds
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.bans import Exceptions, NotEnforced
+from reconciler.store.pauses import Pause
 from reconciler.store.store import Store
 
 if TYPE_CHECKING:
@@ -33,11 +34,15 @@ _LONG: Final = 4000
 
 @frozen(eq=False)
 class Prepared:
-    """What the backends of a pass are to hold; it is of use as long as the store is open."""
+    """What the backends of a pass are to hold; it is of use as long as the store is open.
+
+    While everything is ``paused`` they are to hold nothing.
+    """
 
     goal: Goal
     refused: NotEnforced
     protected: list[Exemption]
+    paused: Pause | None = None
 
 
 @define(eq=False)
@@ -87,17 +92,25 @@ class Preparation:
     options: "Options"
     resident: Resident | None = None
 
-    def prepared(self, protected: list[Exemption], new: Iterable[Network]) -> Prepared:
+    def prepared(
+        self, protected: list[Exemption], new: Iterable[Network], paused: Pause | None
+    ) -> Prepared:
         """Return what is prepared, with ``new`` bans besides what is stored.
 
         The daemon is asked before the bans are read, and again each time that a backend was read:
-        what it has in force by then, and what it has stored since, is desired.
+        what it has in force by then, and what it has stored since, is desired. While everything is
+        ``paused``, nothing is.
         """
-        main, store, resident = self.setup.config.treason, self.store, self.resident
+        store, allows = self.store, self.setup.config.treason.min_prefix.allows
+        resident = None if paused else self.resident
         asked = resident.pending() if resident else NOTHING
-        allows = main.min_prefix.allows
         kept = [entry.network for entry in protected]
         exceptions = store.attempt_to_read(partial(store.bans.exceptions, self.now, allows))
+        refused = exceptions.refused if exceptions else NotEnforced()
+        causes = partial(self._causes, kept, exceptions)
+        nothing = self._nothing(kept, causes)
+        if paused:
+            return Prepared(nothing, refused, protected, paused)
         extra = asked | Networks.of([*new, *(exceptions.untidy if exceptions else ())])
 
         whole = _Whole(
@@ -107,34 +120,50 @@ class Preparation:
             resident=resident,
             pending=asked,
         )
-        causes = partial(self._causes, kept, exceptions)
-        exempt = collapse([*self.setup.whitelisted, *kept])
-        recall = partial(
-            Recall,
-            store=store,
+        recall = partial(self._recall, collapse([*self.setup.whitelisted, *kept]), extra, whole)
+        goal = evolve(
+            nothing,
+            whole=whole,
+            guard=self._guard(causes),
+            late=whole.is_late,
+            knowledge=None if store.damage else store.attempt_to_read(recall),
+            lifts=False,
+        )
+        return Prepared(goal, refused, protected)
+
+    def _nothing(self, kept: list[Network], causes: Callable[[], Causes]) -> Goal:
+        """Return the goal to enforce nothing: no limit on removals holds that up.
+
+        A backend that lacks more than that is put right, and is not told to differ.
+        """
+        options = self.options
+        return Goal(
+            whole=Desired,
+            protected=kept,
+            full=options.full,
+            render=options.render,
+            owner=self._owner,
+            takes_over=options.force,
+            marking=Marking(self.store, causes, adopt=options.adopt, writable=options.write),
+            late=lambda _backend, plan: not (plan.banned.remove or plan.passed.remove),
+            lifts=True,
+        )
+
+    def _recall(self, exempt: Networks, extra: Networks, whole: _Whole) -> Recall:
+        """Return what is known of the backends. Raise `StoreError`."""
+        main, resident = self.setup.config.treason, self.resident
+        return Recall(
+            store=self.store,
             now=self.now,
             digest=self._digest(exempt),
             resync=main.resync_interval,
             exempt=exempt,
-            allows=allows,
+            allows=main.min_prefix.allows,
             extra=extra,
             whole=whole,
             write=self.options.write,
             settled=lambda: not (resident and resident.told),
         )
-        goal = Goal(
-            whole=whole,
-            guard=self._guard(causes),
-            late=whole.is_late,
-            knowledge=None if store.damage else store.attempt_to_read(recall),
-            protected=kept,
-            full=self.options.full,
-            render=self.options.render,
-            owner=self._owner,
-            takes_over=self.options.force,
-            marking=Marking(store, causes, adopt=self.options.adopt, writable=self.options.write),
-        )
-        return Prepared(goal, exceptions.refused if exceptions else NotEnforced(), protected)
 
     def _stored(self, exceptions: Exceptions | None) -> Networks:
         """Read the bans, as far as they can be read; note what cannot."""

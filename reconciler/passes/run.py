@@ -20,6 +20,7 @@ from reconciler.passes.resident import Resident
 from reconciler.planning.desired import collapse
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.bans import NotEnforced
+from reconciler.store.pauses import Pause
 from reconciler.store.store import Store
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class PassResult:
     ``doubt`` tells why the clock is not believed. ``unwritten`` is why something was not stored
     that should have been, and is empty otherwise. ``closing`` tells which connections were closed.
     ``unasked`` is why the daemon could not be asked, and is empty otherwise.
-    ``silenced`` are rules that ban nobody any more, of which no pass has told before.
+    ``silenced`` are rules that ban nobody any more, of which no pass has told before. While
+    everything was ``paused``, nothing was enforced.
     """
 
     now: int
@@ -70,6 +72,7 @@ class PassResult:
     closing: "ClosingResult | None" = None
     unasked: str = ""
     silenced: list[str] = field(factory=list)
+    paused: Pause | None = None
 
     @property
     def failed(self) -> bool:
@@ -104,10 +107,9 @@ class Pass:
 
     def run(self) -> PassResult:
         """Make the pass. Raise `TreasonError` for what it cannot do without."""
-        traces.check_whitelist(self.setup, self.store)
-        if self.options.write and self.backends:
+        paused = self._begun(must_exempt=bool(self.sources))
+        if self.options.write and self.backends and not paused:
             traces.remember(self.setup, self.store)
-        self.store.damage = self.store.integrity.unreadable()
         ended = self._settle()
         protected = self._protection()
         readings = self._scan(protected) if self.sources else []
@@ -118,11 +120,11 @@ class Pass:
         if self.backends:
             new = [ban.network for reading in readings for ban in reading.bans]
             event = self.store.attempt_to_read(lambda: self.store.carried.last_event) or 0
-            prepared = self._preparation.prepared(protected, new)
+            prepared = self._preparation.prepared(protected, new, paused)
             outcomes = list(enforce(self.backends, prepared.goal, check=self.options.check))
             refused = prepared.refused
             self._carried_out(outcomes, event)
-            if not (self.options.check or self.store.damage):
+            if not (self.options.check or self.store.damage or paused):
                 close = partial(self._close, outcomes, protected)
                 closing = self.store.attempt_to_read(close)
         if self.options.write and not self.store.damage:
@@ -140,13 +142,25 @@ class Pass:
             closing=closing,
             unasked=self._unasked,
             silenced=silenced,
+            paused=paused,
         )
 
     def prepare(self) -> Prepared:
         """Return what every backend is to hold, from what is stored; read no source."""
-        traces.check_whitelist(self.setup, self.store)
+        paused = self._begun()
+        return self._preparation.prepared(self._protection(), (), paused)
+
+    def _begun(self, *, must_exempt: bool = False) -> Pause | None:
+        """Note what cannot be read, and return the pause, if there is one.
+
+        A mark that cannot be read is not a pause. A whitelist that is gone is an error where it is
+        needed: not to enforce nothing.
+        """
         self.store.damage = self.store.integrity.unreadable()
-        return self._preparation.prepared(self._protection(), ())
+        paused = self.store.attempt_to_read(partial(self.store.pauses.active, self.now))
+        if must_exempt or not paused:
+            traces.check_whitelist(self.setup, self.store)
+        return paused
 
     @property
     def _preparation(self) -> Preparation:
@@ -177,6 +191,7 @@ class Pass:
         attempt, prune = self.store.attempt, self.store.prune
         attempt(partial(self.store.carried.begin, self.backends, self.now))
         attempt(partial(self.store.bans.expire, self.now))
+        attempt(partial(self.store.pauses.tidy, self.now))
         seen, give_up = look(), self.store.unconfirmed.give_up
         attempt(partial(give_up, main.sources, seen.boot.replace("-", ""), seen.uptime))
         attempt(partial(prune, self.now, kept, policy.keep_history, main.backends))

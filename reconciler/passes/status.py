@@ -14,6 +14,7 @@ from reconciler.passes.enforce import Outcome, enforce
 from reconciler.passes.run import Pass
 from reconciler.passes.silence import silent
 from reconciler.store.bans import NotEnforced
+from reconciler.store.pauses import Pause
 from reconciler.store.store import Counts
 from reconciler.store.unconfirmed import Doubted
 from reconciler.store.withheld import WithheldBan
@@ -37,11 +38,12 @@ class Status:
     ``refused`` are stored bans that are not enforced, ``desired`` networks that are to be dropped.
     ``clock`` tells why it is not believed. ``mode`` is that of the policy, ``withheld`` are the
     latest of the bans that were not made because of it. ``daemon`` is how that is; None where there
-    is none, or it does not answer: ``unasked`` is why.
-    latest of the bans that were not made because of it. ``doubted`` are the latest messages that
-    nothing confirmed, ``confirming`` tells what people should know of that.
+    is none, or it does not answer: ``unasked`` is why. ``doubted`` are the latest messages that
+    nothing confirmed, ``confirming`` tells what people should know of that. While everything is
+    ``paused``, as it was ``now`` (epoch seconds), nothing is enforced.
     """
 
+    now: int
     database: Path
     exists: bool
     counts: Counts
@@ -61,6 +63,7 @@ class Status:
     unasked: str = ""
     doubted: tuple[Doubted, ...] = ()
     confirming: tuple[str, ...] = ()
+    paused: Pause | None = None
 
 
 def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
@@ -71,6 +74,7 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
     desired = len(prepared.goal.whole().banned)
     database = check.setup.config.treason.database
     return Status(
+        now=check.now,
         database=database,
         exists=database.exists(),
         counts=counts,
@@ -90,6 +94,7 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
         unasked=resident.silence if resident else "",
         doubted=tuple(check.store.unconfirmed.latest(_LATEST)),
         confirming=tuple(confirmable.remarks(check.setup)),
+        paused=prepared.paused,
     )
 
 

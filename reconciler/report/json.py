@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.planning.whitelist import Exemption
     from reconciler.store.bans import InvalidRow
     from reconciler.store.history import Event
+    from reconciler.store.pauses import Pause
     from reconciler.store.unconfirmed import Doubted
     from reconciler.store.withheld import WithheldBan
 
@@ -37,6 +38,7 @@ def reconciled(result: PassResult, *, check: bool) -> dict[str, Any]:
     good = "in sync" if check else "converged"
     return {
         "check": check,
+        "paused": paused(result.paused),
         "result": "error" if result.failed else "drift" if result.drifted else good,
         "sources": readings(result.readings),
         "silenced": result.silenced,
@@ -48,6 +50,11 @@ def reconciled(result: PassResult, *, check: bool) -> dict[str, Any]:
         "unwritten": result.unwritten or None,
         "unasked": result.unasked or None,
     }
+
+
+def paused(pause: Pause | None) -> dict[str, Any] | None:
+    """Return since when nothing is enforced, and until when; None if it is."""
+    return {"since": iso(pause.since), "until": iso(pause.until)} if pause else None
 
 
 def _closing(found: ClosingResult | None) -> dict[str, Any]:
@@ -196,12 +203,14 @@ def _daemon(how: DaemonStatus | None) -> dict[str, Any] | None:
         "repaired": iso(how.repaired),
         "repair": how.repair or None,
         "troubles": list(how.troubles),
+        "paused": how.paused,
     }
 
 
 def status(found: Status) -> dict[str, Any]:
     """Return how things stand."""
     return {
+        "paused": paused(found.paused),
         "database": str(found.database),
         "bans": {
             "permanent": found.counts.permanent,

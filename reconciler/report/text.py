@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.planning.whitelist import Exemption
     from reconciler.store.bans import InvalidRow, NotEnforced
     from reconciler.store.history import Event
+    from reconciler.store.pauses import Pause
     from reconciler.store.unconfirmed import Doubted
     from reconciler.store.withheld import WithheldBan
 
@@ -233,13 +234,37 @@ def _observed(found: Status) -> str:
     return f"{mode}; {counted(number, 'network')} {while_}: {some}\n{_OBSERVED}"
 
 
+def paused_until(pause: Pause, now: int) -> str:
+    """Return how long nothing is enforced."""
+    if pause.until is None:
+        return "paused until treason resume"
+    return f"paused until {iso(pause.until)} ({ahead(pause.until, now)})"
+
+
+def paused(pause: Pause | None, now: int) -> str:
+    """Return that nothing is enforced, and how long; empty if it is."""
+    if pause is None:
+        return ""
+    end = "; treason resume ends that" if pause.until is not None else ""
+    return f"{paused_until(pause, now)}: nothing is enforced{end}"
+
+
+def _pause(found: Status) -> Iterator[tuple[str, str]]:
+    if found.paused:
+        name, _, end = paused(found.paused, found.now).partition(" ")
+        yield name, end
+
+
 def _daemon(found: Status) -> str:
     """Return how the daemon is; empty where there is none."""
     how = found.daemon
     if how is None:
         return found.unasked
-    pending = f"{counted(how.pending, 'network')} in force and not stored yet"
+    where = "" if how.paused else "in force and "
+    pending = f"{counted(how.pending, 'network')} {where}not stored yet"
     lines = [f"running since {iso(how.since)} (process {how.pid}); {pending}"]
+    if how.paused:
+        lines.append("holds nothing, as everything is paused")
     if how.awake:
         lines.append(f"woken by {', '.join(how.awake)}")
     if how.timed:
@@ -268,6 +293,7 @@ def status(found: Status) -> Iterator[str]:
         bans += f"; not enforced: {not_enforced}"
     last = f", the last at {iso(counts.last_offence)}" if counts.offences else ""
     rows = [
+        *_pause(found),
         ("database", f"{found.database}{'' if found.exists else ' (does not exist yet)'}"),
         ("bans", bans),
         *([("observed", line)] if (line := _observed(found)) else []),

@@ -25,6 +25,7 @@ _FOLLOW: Final = (
     "UPDATE withheld SET last = last + ?1 WHERE last >= ?2",
     "UPDATE closings SET since = since + ?1 WHERE since >= ?2",
     "UPDATE closed SET time = time + ?1 WHERE time >= ?2",
+    "UPDATE pause SET since = since + ?1, until = until + ?1 WHERE since >= ?2",
 )
 """Every table that holds times of the wall clock, but for the clients; suspects go by another."""
 
@@ -39,6 +40,7 @@ _SET_BACK: Final = (
         WHERE until IS NOT NULL AND since > ?2 AND since < ?3""",
     """UPDATE bans SET since = since + ?1, until = until + ?1
         WHERE until IS NOT NULL AND since > ?2 AND since < ?3""",
+    "UPDATE pause SET since = since + ?1, until = until + ?1 WHERE since > ?2 AND since < ?3",
 )
 _RESTORE: Final = (
     """UPDATE bans SET (since, until) = (SELECT b.since, b.until FROM bans_set_back AS b

@@ -277,6 +277,9 @@ _NINTH: Final = (
     "CREATE TABLE rules_told (rule TEXT NOT NULL PRIMARY KEY) STRICT, WITHOUT ROWID",
 )
 
+# What lets nothing be enforced (`pauses.py`).
+_TENTH: Final = ("CREATE TABLE pause (since INTEGER NOT NULL, until INTEGER) STRICT",)
+
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
 """Those that note each change of a ban."""
 
@@ -284,10 +287,12 @@ NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     *("prunings", "treason_identity", "marks", "carried_out", "treason_clock", "bans_set_back"),
     *("whitelists", "suspects", "withheld", "closings", "closed", "probes"),
-    *("unconfirmed", "rules_told"),
+    *("unconfirmed", "rules_told", "pause"),
     *("badips_insert", "bans_renamed", *TRIGGERS),
 }
-STEPS: Final = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH)
+STEPS: Final = (
+    *(_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH, _TENTH),
+)
 VERSION: Final = len(STEPS)
 IDENTIFIED: Final = 5
 """The version from which on a database has an identity."""

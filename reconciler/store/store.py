@@ -24,6 +24,7 @@ from reconciler.store.integrity import Integrity
 from reconciler.store.marks import Marks
 from reconciler.store.offences import Offences
 from reconciler.store.opening import connect, connect_to_enforce
+from reconciler.store.pauses import Pauses
 from reconciler.store.refusals import is_damage
 from reconciler.store.suspects import Suspects
 from reconciler.store.unconfirmed import Unconfirmed
@@ -75,6 +76,7 @@ class Store:
         self.changes = Changes(database)
         self.marks = Marks(database)
         self.integrity = Integrity(database, self.bans)
+        self.pauses = Pauses(database)
         self.suspects = Suspects(database)
         self.unconfirmed = Unconfirmed(database)
         self.whitelists = Whitelists(database)

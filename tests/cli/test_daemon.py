@@ -350,6 +350,7 @@ def test_the_status_shows_the_daemon(guarded: Place, daemon: Answers) -> None:
         "repaired": "2027-01-15T08:01:00Z",
         "repair": "the set banned4 was empty",
         "troubles": ["the disk is full\x1b[2J"],
+        "paused": False,
     }
 
 

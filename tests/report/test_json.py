@@ -64,6 +64,19 @@ def test_what_is_only_observed_has_its_shape(
     assert "117.79.83.112" in json.dumps(value)
 
 
+@pytest.mark.parametrize("name", ["reconcile", "status"])
+@pytest.mark.parametrize("length", [(), ("--for", "1h")])
+def test_a_pause_has_its_shape(
+    name: str, length: tuple[str, ...], place: Place, nft: Callable[..., str]
+) -> None:
+    """With an end, and without."""
+    place.configure(main="sources = []")
+    place.treason("pause", *length)
+    value = place.treason(*COMMANDS[name], "-o", "json").json
+    hold(value, name)
+    assert (value["paused"]["until"] is None) == (not length)
+
+
 def test_drift_and_errors_have_the_same_shape(place: Place, nft: Callable[..., str]) -> None:
     """A check with drift, and one with an unreadable source."""
     hold(place.treason("reconcile", "--check", "--no-scan", "-o", "json").json, "reconcile")

@@ -154,6 +154,50 @@ def test_a_machine_that_begins_in_1970_keeps_the_length_of_its_bans(
     assert str(B) not in steps(200)
 
 
+def test_a_pause_keeps_its_length_when_the_clock_goes_back(
+    machine: Machine, place: Place, steps: Callable[..., str]
+) -> None:
+    """It does not last for hours more."""
+    place.treason("ban", str(A))
+    assert str(A) in steps(0, 300)
+    assert place.treason("pause", "--for", "1h").code == 0
+    machine.wrong = -5 * HOUR
+    assert str(A) not in steps(60, 300, 300, 300)
+    assert str(A) not in steps(HOUR - 1100)
+    assert str(A) in steps(300)
+
+
+def test_a_pause_keeps_its_length_while_the_clock_is_in_doubt(
+    machine: Machine, place: Place, steps: Callable[..., str]
+) -> None:
+    """It does not end once the clock is believed, as one from before does."""
+    place.treason("ban", str(A))
+    assert str(A) in steps(0)
+    machine.wrong = 5 * HOUR
+    assert str(A) in steps(60)
+    assert place.treason("pause", "--for", "1h").code == 0
+    assert str(A) not in steps(300, 300, 300)
+    assert str(A) not in steps(HOUR - 1000)
+    assert str(A) in steps(200)
+
+
+def test_a_pause_outlasts_a_boot_in_1970(
+    machine: Machine, place: Place, steps: Callable[..., str]
+) -> None:
+    """The machine has no clock: what it believes at first is earlier than the pause."""
+    place.treason("ban", str(A))
+    steps(0)
+    machine.time += 4 * HOUR
+    assert place.treason("pause").code == 0
+    machine.reboot()
+    machine.wrong = -machine.time
+    assert str(A) not in steps(0, 60, 900)
+    machine.wrong = 0
+    assert str(A) not in steps(0, 700)
+    assert place.treason("resume").code == 0
+    assert str(A) in steps(0)
+
+
 def test_who_is_banned_again_before_the_clock_is_believed_is_dropped(
     machine: Machine, place: Place, nft: Callable[..., str]
 ) -> None:

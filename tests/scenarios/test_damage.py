@@ -45,7 +45,7 @@ def enforced(place: Place, nft: Nft) -> Place:
         *("bans", "offences", "history", "cursors", "verified", "changes", "prunings", "clients"),
         *("treason_identity", "whitelists", "marks", "carried_out", "treason_clock"),
         *("bans_set_back", "suspects", "withheld", "closings", "closed", "probes"),
-        *("unconfirmed", "rules_told"),
+        *("unconfirmed", "rules_told", "pause"),
     ],
 )
 def test_a_page_of_any_table_is_found_by_each_pass(

@@ -2,26 +2,17 @@
 
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 
 from harness import Place
-from residents import configure, drops, in_force, running, until
+from residents import busy, configure, drops, in_force, listed, running, until
 
 from reconciler import Network
 
 Nft = Callable[..., str]
-
-HOLDER = """\
-import sqlite3, sys
-database = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=20)
-database.execute("BEGIN IMMEDIATE")
-print("locked", flush=True)
-sys.stdin.read()
-"""
 
 
 def pending(place: Place) -> int:
@@ -29,22 +20,6 @@ def pending(place: Place) -> int:
     found = place.treason("status", "-o", "json").json["daemon"]["pending"]
     assert isinstance(found, int)
     return found
-
-
-def listed(place: Place) -> set[str]:
-    """Return the banned networks."""
-    return {each["network"] for each in place.treason("list", "-o", "json").json["bans"]}
-
-
-@contextmanager
-def busy(place: Place) -> Iterator[None]:
-    """Let nobody write to the database, as a disk does that is full or slow."""
-    command = [sys.executable, "-c", HOLDER, str(place.database)]  # a lock is its process's own
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout
-        assert holder.stdout.readline() == b"locked\n"
-        yield
-        holder.communicate()
 
 
 @contextmanager

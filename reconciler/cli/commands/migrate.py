@@ -51,6 +51,7 @@ def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) 
         leaving, coming = made
         outcomes = list(move(leaving, coming, evolve(prepared.goal, knowledge=None)))
     warn_of(prepared.refused)
+    show(filter(None, [text.paused(prepared.paused, now)]))
     show(text.outcomes(outcomes, diff=False))
     complain_of([], outcomes)
     complain_of_damage(store.damage)

@@ -118,6 +118,7 @@ def reconcile(
         form,
         lambda: json.reconciled(result, check=check),
         chain(
+            filter(None, [text.paused(result.paused, result.now)]),
             scan_lines(result),
             text.outcomes(result.outcomes, diff=diff),
             text.closed(result.closing, verbose=verbose()),

@@ -49,4 +49,4 @@ def status(setup: Setup, protection: bool, form: str) -> int:
     emit(form, lambda: json.status(found), text.status(found))
     complain_of_damage(found.damage)
     failed = found.damage or found.unasked or any(outcome.failure for outcome in found.outcomes)
-    return ERROR if failed else OK
+    return ERROR if failed or found.paused else OK
