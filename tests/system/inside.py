@@ -1,4 +1,4 @@
-"""What the booted system tests of itself, in three boots."""
+"""What the booted system tests of itself, in four boots."""
 
 import os
 import re
@@ -55,6 +55,12 @@ def first_boot() -> None:
     resident.obey(peer)
     resident.survive()
     resident.stop()
+    resident.pause(wire)
+
+
+def paused_boot() -> None:
+    """Nothing is enforced until that is ended."""
+    resident.stay_paused(Wire([OFFENDER, OTHER]))
 
 
 def second_boot() -> None:
@@ -194,7 +200,7 @@ def the_list() -> None:
 
 def main() -> None:
     """Run the part of this boot, then go on to the next or off."""
-    boots = [first_boot, second_boot, third_boot]
+    boots = [first_boot, paused_boot, second_boot, third_boot]
     count = int(COUNT.read_text()) if COUNT.exists() else 0
     COUNT.write_text(str(count + 1))
     last = count == len(boots) - 1

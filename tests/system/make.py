@@ -75,7 +75,7 @@ def install(system: Path, wheel: Path) -> None:
 
 def boot(system: Path) -> None:
     """Boot it until it powers itself off; when it reboots, systemd-nspawn ends with 133."""
-    for _ in range(3):
+    for _ in range(4):
         done = subprocess.run(
             ["timeout", "--signal=KILL", f"{MINUTES}m",
              "systemd-nspawn", "--quiet", "--private-network", "--register=no", "--keep-unit",

@@ -226,6 +226,40 @@ def stop() -> None:
     say("root's command and the service share the database")
 
 
+def pause(wire: Wire) -> None:
+    """Pause everything by root's command, before the machine is booted anew."""
+    told = run("treason", "pause")
+    assert told.endswith("paused until treason resume: nothing is enforced\n"), told
+    assert not banned()
+    assert wire.arriving([OFFENDER, OTHER]) == {OFFENDER, OTHER}
+    say("paused: the packets of who was dropped arrive")
+
+
+def stay_paused(wire: Wire) -> None:
+    """Enforce nothing: not early at boot, nor by the daemon, nor by the timer's pass."""
+    assert when("treason-restore.service", "ActiveEnterTimestampMonotonic") > 0
+    until("rebooted while paused: the daemon is ready", running, 60)
+    assert not banned()
+    until("and tells the pause", lambda: "paused until" in shown(DAEMON, "StatusText"), 15)
+    peer = stranger()
+    accuse(peer)
+    until("an offender is stored", lambda: f"{peer}\t" in run("treason", "list"), 30)
+    run("systemctl", "start", ONCE)
+    run("nft", "delete", "table", "inet", "treason")
+    run("systemctl", "restart", "treason-restore.service", DAEMON)
+    assert not banned(peer)
+    assert not banned()
+    assert wire.arriving([OFFENDER, OTHER]) == {OFFENDER, OTHER}
+    say("and nobody is dropped: not early at boot, nor by the daemon, nor by the timer's pass")
+    told = run("treason", "resume")
+    assert told == "resumed\nin force: nftables\n", told
+    assert banned(peer)
+    assert wire.arriving([OFFENDER, OTHER]) == {OTHER}
+    say("resumed: who was banned before, and meanwhile, is dropped")
+    assert "removed" in run("treason", "pause", "--for", "3s")
+    until("a pause of three seconds has ended by itself", banned, 15)
+
+
 def read_other_sources() -> None:
     """Let the daemon wait for the journal, and for a log of root's."""
     configure(f'[treason]\nsources = ["journal"]\n{BELIEVED}', resident=True)
