@@ -149,7 +149,12 @@ def begun(argv: Sequence[str]) -> Background:
                 (os.POSIX_SPAWN_DUP2, error.fileno(), 2),
             ]
             pid = os.posix_spawn(
-                argv[0], [*argv], {**os.environ}, file_actions=actions, setpgroup=0
+                argv[0],
+                [*argv],
+                {**os.environ},
+                file_actions=actions,
+                setpgroup=0,
+                setsigmask=(),  # we may have blocked some
             )
             made = Background(pid, os.pidfd_open(pid), output, error)
             stack.pop_all()

@@ -1,10 +1,10 @@
-"""What becomes of a path, told by inotify(7): of its content, and of which file it stands for."""
+"""What becomes of paths, told by inotify(7): of their content, and which files they stand for."""
 
 import ctypes
 import errno
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
 from typing import Final, NamedTuple
@@ -53,23 +53,25 @@ class _Event(NamedTuple):
 
 
 class Watch:
-    """Waits for a path: for its content, and for the file that it stands for.
+    """Waits for paths: for their content, and for the files that they stand for.
 
-    The file need not be there. Watched are the file, and each directory and symbolic link by which
-    the path leads to it. Not seen is what nobody tells inotify: writing through mmap(2), changes
-    that another machine makes on a network's file system, and what is mounted over a directory.
+    No file need be there. Watched are the files, and each directory and symbolic link by which a
+    path leads to one; of a directory that a path names, what is in it. Not seen is what nobody
+    tells inotify: writing through mmap(2), changes that another machine makes on a network's file
+    system, and what is mounted over a directory.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, *paths: str) -> None:
         """Begin to wait. Raise `TreasonError` where the limit of inotify is reached."""
-        self._path = path
+        self._paths = paths
         self._directories: dict[int, set[str]] = {}
         self._files: set[int] = set()
         self._changed = self._unwatched = True
+        self._touched = False
         try:
             self._descriptor = _libc("inotify_init1", os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            raise _failed(path, error) from None
+            raise _failed(paths[0], error) from None
         try:
             self._watch_all()
         except TreasonError:
@@ -93,6 +95,14 @@ class Watch:
             changed = True
             self._watch_all()
         return True  # what has come meanwhile is for the next call
+
+    def touched(self) -> bool:
+        """Take what came; return whether it concerns the paths, or what they hold. Raise as `take`.
+
+        A directory also tells of what else is in it.
+        """
+        self._touched = False
+        return self.take() or self._touched
 
     def also(self, descriptor: int) -> None:
         """Wait for an open file, too, until the path stands for another one. Raise as `take`."""
@@ -119,6 +129,7 @@ class Watch:
 
     def _tells(self, event: _Event) -> bool:
         """Whether names may have changed: always where events were lost, or a watch."""
+        self._touched |= event.watch in self._files
         if event.mask & _OVERFLOW:
             return True
         if event.watch in self._directories and event.name in self._directories[event.watch]:
@@ -127,12 +138,12 @@ class Watch:
         return ours and bool(event.mask & (_GONE | _UNMOUNT | _IGNORED))
 
     def _watch_all(self) -> None:
-        """Watch what the path leads to now, and nothing else any more."""
+        """Watch what the paths lead to now, and nothing else any more."""
         self._unwatched = True
         for _ in range(_TRIES):
-            found = _directories(self._path)
+            found = _directories(self._paths)
             self._watch_these(found)
-            if _directories(self._path) == found:
+            if _directories(self._paths) == found:
                 break
         self._unwatched = False
 
@@ -144,9 +155,10 @@ class Watch:
             watch = self._added(directory, mask, needed=bool(names))
             if watch is not None:
                 self._directories.setdefault(watch, set()).update(names)
-        watch = self._added(self._path, _FILE, needed=False)
-        if watch is not None:
-            self._files.add(watch)
+        for path in self._paths:
+            watch = self._added(path, _FILE | _NAMES, needed=False)
+            if watch is not None:
+                self._files.add(watch)
         for stale in before - {*self._directories, *self._files}:
             with suppress(OSError):  # it was gone with what it watched
                 _libc("inotify_rm_watch", self._descriptor, stale)
@@ -166,13 +178,20 @@ class Watch:
             raise _failed(path, error) from None
 
 
-def _directories(path: str) -> dict[str, set[str]]:
-    """Return the directories by which a path leads to its file, and the names that decide there.
+def _directories(paths: Iterable[str]) -> dict[str, set[str]]:
+    """Return the directories by which paths lead to their files, and the names that decide there.
 
     A name decides where it is a link, is missing, or is the last one. A directory with none is
     passed through.
     """
     found: dict[str, set[str]] = {}
+    for path in paths:
+        _follow(path, found)
+    return found
+
+
+def _follow(path: str, found: dict[str, set[str]]) -> None:
+    """Add the directories of one path."""
     at, links = "/", 0
     left = [*reversed(os.path.join(os.getcwd(), path).split("/"))]  # noqa: PTH109, PTH118 - paths are text here
     while left:
@@ -198,7 +217,6 @@ def _directories(path: str) -> dict[str, set[str]]:
             break
         at = "/" if target.startswith("/") else at
         left += reversed(target.split("/"))
-    return found
 
 
 def _failed(path: str, error: OSError) -> TreasonError:

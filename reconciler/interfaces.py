@@ -197,6 +197,9 @@ class Reflexes(Protocol):
         What is held already is fine; what is whitelisted is the caller's business.
         """
 
+    def let_pass(self, networks: Networks) -> None:
+        """Pass these ahead of all that is dropped, if it can; as `add` else."""
+
     def changed(self) -> Collection[int]:
         """Take what the descriptor tells, without waiting: whose changes of ours it tells of.
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -115,8 +115,13 @@ class Resident:
 
 
 @contextmanager
-def running(place: Place, *options: str, awake: bool = True) -> Iterator[Resident]:
-    """Run it, from when it is ready and, if ``awake``, waits for its sources."""
+def running(
+    place: Place, *options: str, awake: bool = True, by: Sequence[str] = ()
+) -> Iterator[Resident]:
+    """Run it, from when it is ready and, if ``awake``, waits for its sources.
+
+    ``by`` is a command that runs it.
+    """
     (place.path / "kern.log").touch()
     address = place.path / "manager"
     address.unlink(missing_ok=True)
@@ -125,6 +130,7 @@ def running(place: Place, *options: str, awake: bool = True) -> Iterator[Residen
         manager.bind(os.fspath(address))
         process = subprocess.Popen(
             [
+                *by,
                 *(sys.executable, "-P", "-m", "reconciler", "--config", str(place.config)),
                 *("run", *options),
             ],

@@ -817,6 +817,13 @@ class ForgetsWhatItAdded(MemoryReflexes):
         self.hold(held, "")
 
 
+class LetsNobodyPass(MemoryReflexes):
+    """Leaves it to a pass."""
+
+    def let_pass(self, networks: Networks) -> None:
+        """Do nothing."""
+
+
 class NamesNobody(MemoryReflexes):
     """Wakes, and does not say why."""
 
@@ -882,6 +889,7 @@ EXPECTED_REFLEXES: Mapping[type[MemoryReflexes], set[str]] = {
     RepairsNothing: {"test_reflex_damage", "test_reflex_damage_of_what_was_added"},
     ForgetsWhatItAdded: {"test_reflex_add", "test_reflex_add_many", "test_reflex_add_around",
                          "test_reflex_damage_of_what_was_added"},
+    LetsNobodyPass: {"test_reflex_let_pass"},
     NamesNobody: {"test_reflex_damage"},
     HoldsTheFirst: {"test_reflex_hold"},
     AddsNothingAround: {"test_reflex_add_around"},

@@ -152,6 +152,18 @@ class Holding:
                 found.append(Intervals(nets, pieces))
         return found
 
+    def passing(self, networks: Networks) -> list[Contents]:
+        """Return likewise what is to be sent so that all these networks are passed ahead."""
+        passed = networks.outermost()
+        found: list[Contents] = []
+        for each in self._intervals():
+            held = self._networks[each.name]
+            if not each.banned:
+                family = passed.family(each.version)
+                pieces = [piece for network in family for piece in _left(network, held)]
+                found += [Intervals(each, pieces)] if pieces else []
+        return found
+
     def take(self, additions: Sequence[Contents]) -> None:
         """Hold these, too, which were not held."""
         for each in additions:

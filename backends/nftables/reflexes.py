@@ -80,8 +80,7 @@ class NftablesReflexes:
     def add(self, networks: Networks) -> None:
         """Drop these networks, too: one transaction, in force when it returns."""
         with raising(BackendFailed):
-            if self._events.are_waiting():  # the sets may be others by now
-                self._follow(self._structure())
+            self._keep_up()
             additions = self._held.additions(networks)
             crowded = self._held.crowded(additions)
             if additions and not crowded and self._is_added(additions):
@@ -90,6 +89,17 @@ class NftablesReflexes:
                 self._held.take(additions)
                 growth = self._grown(crowded, additions) if crowded else None
                 self._until_done(lambda: _Look([], growth, []) if growth else self._look(additions))
+
+    def let_pass(self, networks: Networks) -> None:
+        """Pass these networks ahead, too: one transaction, in force when it returns."""
+        with raising(BackendFailed):
+            self._keep_up()
+            additions = self._held.passing(networks)
+            if additions:
+                added = self._is_added(additions)
+                self._held.take(additions)
+                if not added:
+                    self._until_done(lambda: self._look(additions))
 
     def changed(self) -> Collection[int]:
         """Return the port ids of those who changed the table, 0 for somebody unknown.
@@ -125,6 +135,11 @@ class NftablesReflexes:
         if self._holding is None:
             raise BackendFailed("nftables: nothing is held yet", "hold first what a pass has made")
         return self._holding
+
+    def _keep_up(self) -> None:
+        """Take in that the sets may be others by now."""
+        if self._events.are_waiting():
+            self._follow(self._structure())
 
     def _is_added(self, additions: Sequence[Contents]) -> bool:
         """Add what is not held; return whether that is certain."""

@@ -5,6 +5,7 @@ It opens neither the database nor a firewall, and prints nothing: what people sh
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,13 +45,38 @@ class Setup:
 
     def reload(self) -> "Setup":
         """Return the set-up as the files are now; plugins are loaded once in a process."""
-        fresh = Setup(self._named, self._before_plugins)
-        fresh._warned = self._warned
-        if "plugins" in self.__dict__:
-            fresh.plugins = self.plugins
+        fresh = self._anew()
         if "config" in self.__dict__ and fresh.file == self.file:
             fresh.config = self.config
         return fresh
+
+    def is_current(self) -> bool:
+        """Whether the configuration file still says the same."""
+        try:
+            return toml_file.text(self.path) == self.file.text
+        except FileNotFoundError:
+            return self._named is None and not self.file.text
+        except (OSError, UnicodeDecodeError, TreasonError):
+            return False
+
+    def sparing(self) -> "Setup":
+        """Return this set-up with whom the files whitelist by now as well; a wrong one nobody."""
+        anew, more, file = self._anew(), list[Exemption](), self.whitelist_file
+        with suppress(TreasonError):
+            more += whitelist.entries(anew.whitelist_file).networks
+            file = anew.whitelist_file if anew.whitelist_file.data else file
+        with suppress(TreasonError):
+            more += [] if self.is_current() else anew.config.whitelist.networks
+        return self._with([*dict.fromkeys((*self.whitelist, *more))], file)
+
+    def rewhitelisted(self) -> "Setup":
+        """Return this configuration with the file that commands write as it is now.
+
+        Raise `ConfigError` if that one is wrong.
+        """
+        file = self._anew().whitelist_file
+        written = whitelist.entries(file).networks
+        return self._with([*self.config.whitelist.networks, *written], file)
 
     @property
     def named(self) -> str | None:
@@ -205,6 +231,21 @@ class Setup:
                 found.append(error)
         lines = [line for error in found for line in str(error).splitlines()]
         return [*dict.fromkeys(lines)]
+
+    def _anew(self) -> "Setup":
+        """Return what has read nothing yet but the plugins, which are loaded once in a process."""
+        anew = Setup(self._named, self._before_plugins)
+        anew._warned = self._warned
+        if "plugins" in self.__dict__:
+            anew.plugins = self.plugins
+        return anew
+
+    def _with(self, exemptions: list[Exemption], file: TomlFile) -> "Setup":
+        """Return this set-up with another whitelist."""
+        made = copy(self)
+        made.__dict__.pop("whitelisted", None)
+        made.whitelist, made.whitelist_file = exemptions, file
+        return made
 
     def _warn(self, text: str) -> None:
         """Log a warning, once for this set-up and those that are reloaded from it."""

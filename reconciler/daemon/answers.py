@@ -26,6 +26,7 @@ class Answers:
 
     def enforce(self, done: Callable[[Enforced], None]) -> None:
         """Take in what commands have stored; call ``done`` once it is in force."""
+        self._resident.reloading.settle()  # the command that asks has written all of its file
         self._resident.truth.refresh(partial(self._taken_in, done))
 
     def _taken_in(self, done: Callable[[Enforced], None]) -> None:

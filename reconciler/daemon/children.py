@@ -35,15 +35,23 @@ class Passes:
         self._asked: list[Done] = []
         self._next: list[Done] = []
         self._scan = self._scans = False
-        self._killed = self._left = False
+        self._killed = self._left = self._waits = False
         self._pause = 0.0
 
     def ask(self, done: Done = lambda _error: None, *, scan: bool = False) -> None:
         """Ask for a pass that begins from now on; ``scan`` lets it read the sources, too."""
         self._next.append(done)
         self._scan |= scan
-        if self._running is None:
-            self._begin()
+        self._begin_if_asked()
+
+    def wait(self) -> None:
+        """Begin no pass until `go_on`: it would read files that somebody is writing."""
+        self._waits = True
+
+    def go_on(self) -> None:
+        """Begin what was asked for meanwhile."""
+        self._waits = False
+        self._begin_if_asked()
 
     @property
     def is_wanted(self) -> bool:
@@ -68,6 +76,10 @@ class Passes:
             if not poll.poll(seconds * 1000):
                 self._running.kill()
             self._running.end()
+
+    def _begin_if_asked(self) -> None:
+        if self._next and self._running is None and not self._waits:
+            self._begin()
 
     def _begin(self) -> None:
         self._loop.never("pass")
@@ -112,8 +124,7 @@ class Passes:
         self._ended(error)
         for done in asked:
             done(error)
-        if self._next and self._running is None:
-            self._begin()
-        elif error:
+        self._begin_if_asked()
+        if error and self._running is None:
             scan = self._scans
             self._loop.soon(self._pause, "pass", lambda: self.ask(scan=scan))

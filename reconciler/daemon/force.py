@@ -4,10 +4,12 @@ import select
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import starmap
 from typing import Protocol
 
 from reconciler.daemon.brake import QUIET, Brake
 from reconciler.daemon.loop import Loop
+from reconciler.daemon.preparing import makes_the_same
 from reconciler.daemon.telling import failure, say
 from reconciler.errors import guarded
 from reconciler.interfaces import Backend, Reflexes, WakingBackend
@@ -70,6 +72,22 @@ class Force:
         for name in self._backends.keys() - self._kept.keys():
             guarded(partial(self._listen, name), partial(self._deaf, name), name)
 
+    def instead_of(self, other: "Force") -> "Force":
+        """Return the other one, if it has the same backends, of the same settings; else this one.
+
+        Then the other listens no more.
+        """
+        theirs = other._backends  # noqa: SLF001 - one of its kind
+        pairs = zip(self._backends.values(), theirs.values(), strict=False)
+        if self.names == other.names and all(starmap(makes_the_same, pairs)):
+            return other
+        other.close()
+        for name in other.names:
+            self._daemon.trouble(name, "")
+            if name not in self.names:
+                say(f"{name}: what it holds stays; treason teardown --backend {name} removes it")
+        return self
+
     def close(self) -> None:
         """Listen no more; what is in force stays."""
         for name in [*self._kept]:
@@ -88,6 +106,12 @@ class Force:
         for name, kept in [*self._kept.items()]:
             done &= kept.holds and self._tried(name, partial(kept.reflexes.add, networks))
         return done
+
+    def let_pass(self, networks: Networks) -> None:
+        """Pass these at once, though they may be dropped; a pass does the rest."""
+        for name, kept in [*self._kept.items()]:
+            if kept.holds:
+                self._tried(name, partial(kept.reflexes.let_pass, networks))
 
     def check(self) -> None:
         """Look whether all that is held is in force, and put back what is not."""

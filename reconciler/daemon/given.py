@@ -17,7 +17,7 @@ class Given:
     """The configuration file, as it was named, and what the command line says besides.
 
     From ``level`` on is logged (`reconciler.log`). ``resolved`` are the plugins that are needed,
-    with their modules.
+    with their modules, and ``needs`` are the capabilities that these declare.
     """
 
     named: str | None
@@ -26,12 +26,13 @@ class Given:
     create: bool = True
     level: int = WARNING
     resolved: tuple[tuple[str, str], ...] = ()
+    needs: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, text: str) -> "Given":
         """Read what `written` wrote."""
         told = json.loads(text)
-        lists = {name: tuple(told[name]) for name in ("sources", "backends")}
+        lists = {name: tuple(told[name]) for name in ("sources", "backends", "needs")}
         resolved = tuple((name, value) for name, value in told["resolved"])
         create, level = bool(told["create"]), int(told["level"])
         return cls(told["named"], **lists, create=create, level=level, resolved=resolved)

@@ -89,6 +89,7 @@ class Signals:
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
         for number in calls:
             signal.signal(number, lambda *_: None)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, calls)  # what came before is taken now
         loop.watch(self._read, select.POLLIN, self._take)
 
     def _take(self) -> None:

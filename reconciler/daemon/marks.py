@@ -1,7 +1,6 @@
 """Whether files have changed, told without opening a database or reading a text."""
 
 import os
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,9 +11,6 @@ _HEAD = 64
 
 _MAGIC = b"SQLite format 3\0"
 """How it begins; what does not is damaged, and of no version."""
-
-_FRESH = 100_000_000
-"""Nanoseconds after which nobody is believed to be writing a file any more."""
 
 State = tuple[int, int, int] | None
 """The time of a file's last change in nanoseconds, its size and its inode."""
@@ -93,11 +89,6 @@ def _read(descriptor: int) -> Mark:
 def states(paths: Iterable[Path]) -> tuple[State, ...]:
     """Return what changes with every change of these files; None of one that is missing."""
     return tuple(map(_state, paths))
-
-
-def is_fresh(state: State) -> bool:
-    """Whether a file was changed just now, so that more of it may be about to be written."""
-    return state is not None and 0 <= time.time_ns() - state[0] < _FRESH
 
 
 def _state(path: Path) -> State:

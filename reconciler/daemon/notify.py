@@ -28,6 +28,11 @@ class Notifier:
         self.pause = _pause(usec, pid) if self._socket else None
         """Seconds between two signs of life; None where nobody waits for them."""
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether there is a service manager."""
+        return self._socket is not None
+
     def ready(self, status: str) -> None:
         """Send that the start, or a reload, is done; ``status`` is one line for people."""
         self._change(READY="1", STATUS=status)

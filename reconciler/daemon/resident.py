@@ -8,14 +8,16 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from reconciler import execute
 from reconciler.config.setup import Setup
 from reconciler.daemon.batch import Batch
 from reconciler.daemon.children import Passes
+from reconciler.daemon.edits import Edits
 from reconciler.daemon.force import Force
 from reconciler.daemon.given import Given
 from reconciler.daemon.loop import Loop, Signals
@@ -54,6 +56,10 @@ _GREAT: Final = 50_000
 class Resident:
     """Waits, and acts at once on what happens, until it is told to stop."""
 
+    force: Force
+    passes: Passes
+    watches: dict[str, Watch]
+
     def __init__(self, given: Given, setup: Setup, loop: Loop, notifier: Notifier) -> None:
         self.loop, self.notifier = loop, notifier
         self.since = time.time()
@@ -65,11 +71,15 @@ class Resident:
         self._early = NOTHING  # what was decided for the batch that is being stored
         self._closed = 0.0
         self._undone = False
-        self.reloading = Reloading(self)
+        self._code = 0
         self._set_up(given, setup)
+        self.reloading = Reloading(self)
 
-    def run(self, first: execute.Background) -> None:
-        """Begin, wait, and end when it is told to. ``first`` is the pass that was begun already."""
+    def run(self, first: execute.Background) -> int:
+        """Begin, wait, and end when it is told to; return the exit code.
+
+        ``first`` is the pass that was begun already.
+        """
         Signals(
             self.loop,
             {
@@ -82,12 +92,20 @@ class Resident:
             Surroundings(self.loop, self._moved)
         except NetlinkError as error:
             self.trouble("addresses and routes", str(error))
+        Edits(self, self._files).begin()
         self.writer.begin()
         self.loop.watch(self.writer.descriptor, select.POLLIN, self.writer.take)
         self._live()
         self.passes.adopt(first, self._enforced)
         self.loop.run()
         self._end()
+        return self._code
+
+    def restart(self, why: str) -> None:
+        """End, and let the service manager start us anew."""
+        say(why)
+        self._code = 1
+        self.stop()
 
     def stop(self) -> None:
         """Stop; what is in force stays."""
@@ -207,7 +225,8 @@ class Resident:
         if new.ends is not None:
             self.loop.after(new.ends, "end of a ban", self._over)
         if done:
-            self.force.check()  # somebody may have stored something behind the pass
+            if not self.passes.is_wanted:  # else behind that one: it may be about to take some out
+                self.force.check()  # somebody may have stored something behind the pass
             return
         less = before.banned - new.desired.banned or before.passed != new.desired.passed
         if (
@@ -238,9 +257,10 @@ class Resident:
         if not self.passes.is_wanted:
             self.make_pass()
 
-    def configured_anew(self) -> None:
-        """Reload after a while of quiet."""
-        self.reloading.soon()
+    def files_changed(self, whitelisted: Networks, *, edited: bool) -> None:
+        """Let these pass at once; go by all that the files say after a while of quiet."""
+        self.force.let_pass(whitelisted)
+        self.reloading.soon(edited=edited)
 
     def outdated(self) -> None:
         """End: the unit starts the newer version."""
@@ -250,22 +270,28 @@ class Resident:
     # The start, and every start anew.
 
     def begin_anew(self, given: Given, setup: Setup) -> None:
-        """Go by this configuration. Raise `TreasonError` and go on as before if it is wrong."""
-        old = self.watches, self.force, self.passes
+        """Go by this configuration. Raise `TreasonError` and go on as before if it is wrong.
+
+        Whatever is as it was goes on, so that no offender and no repair waits for the passes.
+        """
+        watches, force, passes = self.watches, self.force, self.passes
         spared = self.truth.ways.reflex.exempt
         self._set_up(given, setup)
         self.truth.spare(spared)  # nobody is protected yet, and the writer may decide something
-        watches, force, passes = old
-        for watch in watches.values():
-            watch.close()
-        force.close()
+        self.force = self.force.instead_of(force)
+        for name, watch in self.watches.items():
+            self.watches[name] = watch.instead_of(watches.get(name))
+        for name, watch in watches.items():
+            if watch is not self.watches.get(name):
+                watch.close()
+                self.trouble(name, "")
         passes.let_go()
         self.passes.ask(self._enforced)
 
     def _set_up(self, given: Given, setup: Setup) -> None:
-        self.given = given
         sources, backends = setup.sources(given.sources), setup.backends(given.backends)
         self.truth = Truth(setup, sources, self)
+        self.given = given
         self.force = Force(backends, self)
         self.watches = {name: Watch(name, make, self) for name, make in sources.items()}
         limit = setup.config.treason.pass_timeout * (len(sources) + 1)
@@ -275,6 +301,9 @@ class Resident:
         """Be ready: a pass has enforced what is stored. Then let one read the sources."""
         self.notifier.ready(self.status())
         self._look_first()
+
+    def _files(self) -> Sequence[Path]:
+        return self.truth.look_at_files()
 
     def _look_first(self) -> None:
         """Look at what is to be in force; without that, nothing else can begin."""

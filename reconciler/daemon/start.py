@@ -13,7 +13,8 @@ from reconciler.log import ERROR
 def run(text: str, begun: str) -> int:
     """Run the daemon with what `Given.written` wrote, until it is told to end.
 
-    Return the exit code: 1 where it cannot begin, as beside another one. The first pass, which was
+    Return the exit code: 1 where it cannot begin, as beside another one, and where it is to be
+    started anew. The first pass, which was
     ``begun`` before all else, runs while the rest is imported; beside another daemon it does no
     harm.
     """
@@ -42,6 +43,6 @@ def _stayed(given: Given, notifier: Notifier, first: execute.Background) -> int:
         loop = Loop()
         resident = Resident(given, setup, loop, notifier)
         control = Control(listener, loop, Answers(resident))
-        resident.run(first)
+        code = resident.run(first)
         control.close()
-    return 0
+    return code

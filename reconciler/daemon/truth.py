@@ -4,19 +4,21 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from attrs import evolve
 
 from reconciler import netlink
 from reconciler.config.setup import Setup
-from reconciler.daemon.marks import Mark, Marks, State, is_fresh, states
+from reconciler.daemon.marks import Mark, Marks, State, states
 from reconciler.daemon.reflex import Reflex
 from reconciler.daemon.storing import Ways
 from reconciler.daemon.view import View, look
 from reconciler.daemon.writer import Writer
 from reconciler.errors import TreasonError
 from reconciler.network import Network
+from reconciler.networks import Networks
 from reconciler.passes.recognise import Recognition
 from reconciler.planning import protection
 from reconciler.planning.desired import collapse
@@ -38,8 +40,11 @@ class Daemon(Protocol):
     def taken(self, old: View | None, new: View, *, carried_out: bool) -> None:
         """Hold what is desired now; ``carried_out``: a pass has brought the backends in line."""
 
-    def configured_anew(self) -> None:
-        """Take notice that the configuration file has changed."""
+    def files_changed(self, whitelisted: Networks, *, edited: bool) -> None:
+        """Let these pass at once; `Truth.settle` is due once nobody writes the files any more.
+
+        ``edited``: the configuration or the whitelist may be half written.
+        """
 
     def outdated(self) -> None:
         """Take notice that the database is of a newer version of the program."""
@@ -48,7 +53,8 @@ class Daemon(Protocol):
 class Truth:
     """Knows whether files or database have changed, and looks at them anew.
 
-    ``ways`` is what everything goes by; who a changed whitelist names is spared at once.
+    ``ways`` is what everything goes by; whom changed files whitelist is spared at once. As an
+    editor may write them in steps, all else waits until they are settled.
     """
 
     def __init__(self, setup: Setup, sources: Iterable[str], daemon: Daemon) -> None:
@@ -57,7 +63,8 @@ class Truth:
         self._own: frozenset[Network] = frozenset()
         self._view: View | None = None
         self._mark: Mark | None = None
-        self._states = self._look_at_files()
+        self._states: tuple[State, ...] = ()  # the set-up may be older than a first look
+        self._files: list[Path] = []
         self._looking = False
         self._thens: list[Then] = []
         self._carried_out = False
@@ -76,12 +83,12 @@ class Truth:
 
     def now(self) -> Ways:
         """Return what to go by, with whom the files exempt by now."""
-        self._check_files()
+        self.look_at_files()
         return self.ways
 
     def is_known(self) -> bool:
         """Whether no ban has ended, and nobody else has changed the files or the database."""
-        self._check_files()
+        self.look_at_files()
         seen, view = self.check_version(), self._view
         if view is None or self._fresh is not self._setup or seen != self._mark:
             return False
@@ -107,16 +114,44 @@ class Truth:
 
         ``carried_out`` says that a pass has just brought the backends in line with it.
         """
-        self._check_files()
+        self.look_at_files()
         self._again.append((then, carried_out))
         if not self._looking:
             self._look()
+
+    def look_at_files(self) -> list[Path]:
+        """Spare at once whom changed files whitelist; return the files that matter."""
+        setup = self._fresh
+        paths = [setup.path, setup.whitelist_file.path]
+        with suppress(TreasonError):  # the next look tells
+            paths += protection.files(setup.config.protect)
+        seen = states(paths)
+        if seen != self._states:
+            edited = bool(self._states) and seen[:2] != self._states[:2]
+            self._states, self._files = seen, paths
+            self._fresh = setup.sparing()
+            self.spare(self._fresh.whitelisted)
+            self._daemon.files_changed(collapse(self._fresh.whitelisted), edited=edited)
+            self._look_again()
+        return self._files
+
+    def settle(self) -> None:
+        """Spare nobody any more whom the file that commands write does not name.
+
+        Raise `ConfigError` if it is wrong, and go on as before.
+        """
+        self._fresh = self._fresh.rewhitelisted()
+        self._look_again()
 
     def spare(self, networks: Iterable[Network]) -> None:
         """Spare these, too, until it was looked at who is exempt."""
         reflex = self.ways.reflex
         exempt = collapse([*reflex.exempt, *networks])
         self.ways = evolve(self.ways, reflex=evolve(reflex, exempt=exempt))
+
+    def _look_again(self) -> None:
+        if self._view is not None:  # else the first look is still to come, behind a pass
+            self.refresh()
 
     def _look(self) -> None:
         self._looking = True
@@ -145,37 +180,6 @@ class Truth:
             then()
         if self._again and not self._looking:
             self._look()
-
-    def _check_files(self) -> None:
-        """Spare at once who is exempt by now, where the files have changed; then look at it all."""
-        states = self._look_at_files()
-        if states == self._states:
-            return
-        if states[0] != self._states[0] and is_fresh(states[0]):
-            self._daemon.configured_anew()  # an editor may have emptied it, and go on to write it
-            return
-        self._states = states
-        before = self._fresh
-        try:
-            fresh = before.reload()
-            networks = fresh.whitelisted
-            fresh.rules  # noqa: B018 - it is refused here, if it is wrong
-        except TreasonError as error:
-            self._daemon.trouble("configuration", str(error))
-            return
-        self._daemon.trouble("configuration", "")
-        self._fresh = fresh
-        self.spare(networks)
-        if fresh.file != before.file:
-            self._daemon.configured_anew()
-        self.refresh()
-
-    def _look_at_files(self) -> tuple[State, ...]:
-        setup = self._fresh
-        paths = [setup.path, setup.whitelist_file.path]
-        with suppress(TreasonError):  # the next look tells
-            paths += protection.files(setup.config.protect)
-        return states(paths)
 
     def _made(self, setup: Setup, protected: Sequence[Exemption]) -> Ways:
         config = setup.config

@@ -13,6 +13,7 @@ from attrs import evolve
 
 from reconciler.daemon.batch import MOST, Batch
 from reconciler.daemon.loop import Loop
+from reconciler.daemon.preparing import makes_the_same
 from reconciler.daemon.storing import MINUTE, Kept, Ways
 from reconciler.daemon.telling import failure, say
 from reconciler.detection.detect import Rule
@@ -105,6 +106,10 @@ class Watch:
         elif source is not None:
             self._timed = True
             self._read_by_writer()
+
+    def instead_of(self, other: "Watch | None") -> "Watch":
+        """Return the other one, if it reads the same in the same way; else this one."""
+        return other if other and makes_the_same(self._make, other._make) else self
 
     def close(self) -> None:
         """Wait for it no more."""

@@ -150,6 +150,13 @@ class MemoryReflexes:
             self._desired = Desired(self._desired.banned | more, self._desired.passed)
             self._apply(Change(more), Change(), ())
 
+    def let_pass(self, networks: Networks) -> None:
+        """Pass what no held network passes."""
+        more = subtract(collapse(networks), self._desired.passed)
+        if more:
+            self._desired = Desired(self._desired.banned, self._desired.passed | more)
+            self._apply(Change(), Change(more), ())
+
     def changed(self) -> Sequence[int]:
         """Return who changed the table."""
         with suppress(BlockingIOError):

@@ -87,6 +87,17 @@ class ReflexesContract(Cases):
         assert needed(backend, wanted) is None
         assert not reflexes.repair()
 
+    @pytest.mark.parametrize("text", ["192.0.2.7", "203.0.112.0/20", "2001:db8::/32"])
+    def test_reflex_let_pass(self, text: str, backend: WakingBackend, reflexes: Reflexes) -> None:
+        """It passes at once, all of it, also after damage; whoever is dropped stays so."""
+        reflexes.let_pass(_networks(text))
+        observed = backend.observe()
+        passed = observed.passed or _networks(text)
+        assert not subtract(_networks(text), collapse(passed))
+        assert needed(backend, Desired(EXAMPLE.banned, passed)) is None
+        assert not reflexes.changed()
+        assert not reflexes.repair()
+
     def test_reflex_damage(self, damage: str, backend: WakingBackend, reflexes: Reflexes) -> None:
         """It wakes, and is told; what is missing is back, or the rest is left to a pass."""
         self.damages[damage](self)

@@ -44,8 +44,8 @@ def read(path: Path, *, required: bool, owners: Collection[int] = ()) -> TomlFil
     ``owners`` (user ids), if there are some.
     """
     try:
-        text = files.content(path, _MOST, partial(_distrust, path, owners)).decode("utf-8-sig")
-        return TomlFile(path, text, tomllib.loads(text))
+        said = text(path, owners)
+        return TomlFile(path, said, tomllib.loads(said))
     except FileNotFoundError:
         if path.is_symlink():
             raise ConfigError(
@@ -73,6 +73,11 @@ def read(path: Path, *, required: bool, owners: Collection[int] = ()) -> TomlFil
         raise ConfigError(
             f"{path}: not valid TOML: {error}", "correct it, then run: treason config check"
         ) from None
+
+
+def text(path: Path, owners: Collection[int] = ()) -> str:
+    """Return what the file holds, unread. Raise OSError, UnicodeDecodeError or `ConfigError`."""
+    return files.content(path, _MOST, partial(_distrust, path, owners)).decode("utf-8-sig")
 
 
 def _distrust(path: Path, owners: Collection[int], status: os.stat_result) -> None:

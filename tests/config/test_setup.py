@@ -38,6 +38,26 @@ def test_what_did_not_change_is_not_read_anew(setup: Setup, place: Place) -> Non
     assert fresh.whitelisted == [A]
 
 
+def test_whoever_is_whitelisted_by_now_is_spared_besides(setup: Setup, place: Place) -> None:
+    """By either file, as far as they are right; all else stays as it was read."""
+    place.treason("whitelist", "add", "192.0.2.7")
+    before = setup.reload()
+    assert before.whitelisted == [A]
+    place.configure('[policy]\nthreshold = 3\n[whitelist]\nnetworks = ["192.0.2.8"]')
+    (place.path / "whitelist.toml").write_text("")
+    spared = before.sparing()
+    assert {*map(str, spared.whitelisted)} == {"192.0.2.7", "192.0.2.8"}
+    assert spared.config == before.config
+    assert not spared.is_current()
+    place.config.write_text("[policy]\nthreshold = 0\n")
+    assert spared.sparing().whitelisted == spared.whitelisted
+    (place.path / "whitelist.toml").write_text('networks = ["192.0.2.9"]')
+    assert [*map(str, spared.rewhitelisted().whitelisted)] == ["192.0.2.9"]
+    (place.path / "whitelist.toml").write_text("networks = 1")
+    with pytest.raises(ConfigError):
+        spared.rewhitelisted()
+
+
 def test_a_warning_is_said_once(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """Also when the configuration is read again behind the lock."""
     place.configure("[trust]\nuserspace = true")

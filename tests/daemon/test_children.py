@@ -49,6 +49,20 @@ def test_who_asks_while_one_runs_gets_the_next_one(tmp_path: Path) -> None:
     assert not made.is_wanted
 
 
+def test_none_begins_while_they_wait(tmp_path: Path) -> None:
+    """What is asked for meanwhile begins once they go on."""
+    loop, told = Loop(), list[str]()
+    made = passes(loop, f"open('{tmp_path}/log', 'a').write('one;')", told)
+    made.wait()
+    made.ask()
+    made.ask(lambda _: loop.stop())
+    assert made.is_wanted
+    assert not tmp_path.joinpath("log").exists()
+    made.go_on()
+    loop.run()
+    assert tmp_path.joinpath("log").read_text() == "one;"
+
+
 def test_one_that_fails_is_told_and_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """In its own words, after a while that doubles."""
     monkeypatch.setattr(children, "_FIRST", 0.05)

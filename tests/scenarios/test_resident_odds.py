@@ -69,5 +69,7 @@ def test_a_configuration_that_is_being_written_is_not_taken(place: Place, host: 
             until(partial(drops, f"198.51.100.{number}"))
             place.config.write_text(text)
             assert not drops("203.0.113.7")
+        daemon.forget()
+        place.config.write_text(f"{text}[policy]\nthreshold = 2\n")
         daemon.hears("RELOADING")
         assert "missing" not in daemon.error

@@ -1,6 +1,7 @@
 """The command that stays: ``run``."""
 
 import os
+import signal
 from collections.abc import Iterable
 from typing import NoReturn
 
@@ -10,9 +11,11 @@ from attrs import evolve
 from reconciler import execute, log
 from reconciler.cli.console import OK, say
 from reconciler.cli.options import backend_names, examples, source_names, verbosity
+from reconciler.config.plugins import Plugins
 from reconciler.config.setup import Setup
 from reconciler.daemon.given import FRUGAL, Given, lean
-from reconciler.interfaces import Spec
+from reconciler.host import capabilities
+from reconciler.interfaces import BackendPlugin, SourcePlugin, Spec
 
 
 @click.command(epilog=examples("run", "run --source file:/var/log/kern.log"))
@@ -49,13 +52,17 @@ def run(
 
 def _become_the_daemon(setup: Setup, given: Given) -> NoReturn:
     """Begin the first pass, which refuses by itself what is wrong, and resolve meanwhile."""
+    hangup = {signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, hangup)  # until the daemon can reload
     first = execute.begun(given.command(scan=False))
     try:
         given = _resolved(setup, given)
     except BaseException:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, hangup)
         first.kill()
         first.end()
         raise
+    capabilities.lower(_capabilities(setup.plugins, ()) - {*given.needs})
     command = lean(given, first.handed_over())  # all that only this start needs is gone then
     os.execve(command[0], command, {**os.environ, **FRUGAL})  # noqa: S606 - no shell
 
@@ -68,9 +75,18 @@ def _resolved(setup: Setup, given: Given) -> Given:
     setup.rules, setup.whitelist  # noqa: B018 - nothing is begun if one of them is wrong
     main = config.treason
     chosen = (*(given.sources or main.sources), *(given.backends or main.backends))
+    needs = tuple(sorted(_capabilities(setup.plugins, chosen)))
     chosen += (*config.source, *config.backend)  # whose tables are checked, too
     chosen += tuple(name for name, each in setup.plugins.sources.items() if each.witness)
-    return evolve(given, resolved=_plugins(setup, chosen))
+    return evolve(given, resolved=_plugins(setup, chosen), needs=needs)
+
+
+def _capabilities(plugins: Plugins, chosen: Iterable[str]) -> set[str]:
+    """Return what the plugins of the ``chosen`` sources and backends declare; of none: of all."""
+    names = {Spec.parse(each).name for each in chosen}
+    known: list[SourcePlugin | BackendPlugin] = [*plugins.sources.values()]
+    known += plugins.backends.values()
+    return {word for each in known if each.name in names or not names for word in each.capabilities}
 
 
 def _plugins(setup: Setup, chosen: Iterable[str]) -> tuple[tuple[str, str], ...]:
