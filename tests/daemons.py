@@ -18,6 +18,7 @@ from attrs import define, field
 from reconciler import Network
 from reconciler.daemon import loop
 from reconciler.daemon.control import Control, claimed
+from reconciler.daemon.rest import Rest
 from reconciler.host.control import DaemonStatus, Enforced, Identity
 from reconciler.networks import Networks
 
@@ -67,6 +68,7 @@ class Answers:
     waiting: list[Callable[[Enforced], None]] = field(factory=list)
     patient: bool = False
     loop: Loop = field(factory=Loop)
+    rest: Rest = field(factory=lambda: Rest(lambda: None, lambda: None))
 
     def identity(self) -> Identity:
         """Return what it guards."""

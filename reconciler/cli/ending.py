@@ -53,6 +53,9 @@ def enforce_now(setup: Setup) -> int:
         error = outcome.error if outcome else ""
     except DaemonError as refused:
         outcome, error = None, str(refused)
+    if outcome and outcome.rests:
+        say(f"stored, not enforced: {error}")
+        return OK
     if error:
         complain(f"stored, but not in force yet: {error}")
         return ERROR

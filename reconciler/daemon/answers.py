@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 
 from reconciler.daemon.resident import Resident
+from reconciler.daemon.rest import Rest
 from reconciler.host.control import DaemonStatus, Enforced, Identity
 from reconciler.networks import Networks
 
@@ -14,6 +15,11 @@ class Answers:
 
     def __init__(self, resident: Resident) -> None:
         self._resident = resident
+
+    @property
+    def rest(self) -> Rest:
+        """Whether anything may be changed."""
+        return self._resident.rest
 
     def identity(self) -> Identity:
         """Return what is guarded."""
@@ -25,7 +31,10 @@ class Answers:
         return self._resident.pending()
 
     def enforce(self, done: Callable[[Enforced], None]) -> None:
-        """Take in what commands have stored; call ``done`` once it is in force."""
+        """Take in what commands have stored; call ``done`` once it is in force, or will not be."""
+        if self.rest.waking:
+            self.rest.later(partial(self.enforce, done))
+            return
         self._resident.reloading.settle()  # the command that asks has written all of its file
         self._resident.truth.refresh(partial(self._taken_in, done))
 
@@ -33,12 +42,28 @@ class Answers:
         """Wait for the pass, where one has to bring in what reflexes cannot."""
         resident = self._resident
         names = resident.force.names
-        if trouble := resident.troubles.of("state"):
+        if self.rest.closed:
+            self._rests(done)
+        elif trouble := resident.troubles.of("state"):
             done(Enforced(names, trouble))
         elif resident.passes.is_wanted:
-            resident.passes.ask(lambda error: done(Enforced(names, error)))
+            again = partial(self.enforce, done)
+            resident.passes.ask(partial(self._passed, names, done), left=again)
         else:
             done(Enforced(names))
+
+    def _passed(self, names: tuple[str, ...], done: Callable[[Enforced], None], error: str) -> None:
+        if self.rest.closed:
+            self._rests(done)
+        else:
+            done(Enforced(names, error))
+
+    def _rests(self, done: Callable[[Enforced], None]) -> None:
+        """Answer why nothing is enforced, or wait for the rest to be over."""
+        if self.rest.waking:
+            self.rest.later(partial(self.enforce, done))
+        else:
+            done(Enforced((), f"the daemon {self.rest.text}", rests=True))
 
     def status(self) -> DaemonStatus:
         """Return how the daemon is."""
@@ -54,4 +79,5 @@ class Answers:
             repair=resident.force.repair,
             troubles=resident.troubles.texts(),
             paused=resident.paused is not None,
+            **self.rest.told(),
         )

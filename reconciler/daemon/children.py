@@ -7,6 +7,7 @@ from typing import Final
 from reconciler import execute
 from reconciler.daemon.given import Given
 from reconciler.daemon.loop import Loop
+from reconciler.daemon.rest import Rest
 from reconciler.daemon.telling import say
 from reconciler.errors import TreasonError
 from reconciler.log import WARNING
@@ -20,27 +21,43 @@ _FIRST, _LONGEST = 10.0, 600.0
 Done = Callable[[str], object]
 """Is told why the pass failed; an empty text: it did not."""
 
+Left = Callable[[], object]
+"""Is told that nobody will tell how the pass ends."""
+
 
 class Passes:
     """Runs ``treason reconcile``, one at a time.
 
     Whoever asks while one runs gets the next one: what it read may be older than what is asked for.
-    ``ended`` is told of each one's end, before those who asked for it.
+    ``ended`` is told of each one's end, before those who asked for it. While the daemon is at
+    ``rest``, none is made: who asks is told so.
     """
 
-    def __init__(self, loop: Loop, given: Given, timeout: float, ended: Done) -> None:
-        self._loop, self._given, self._ended = loop, given, ended
+    def __init__(self, loop: Loop, given: Given, timeout: float, ended: Done, rest: Rest) -> None:
+        self._loop, self._given, self._ended, self._rest = loop, given, ended, rest
         self._limit = timeout + _SLACK
         self._running: execute.Background | None = None
-        self._asked: list[Done] = []
-        self._next: list[Done] = []
+        self._asked: list[tuple[Done, Left]] = []
+        self._next: list[tuple[Done, Left]] = []
         self._scan = self._scans = False
         self._killed = self._left = self._waits = False
         self._pause = 0.0
 
-    def ask(self, done: Done = lambda _error: None, *, scan: bool = False) -> None:
-        """Ask for a pass that begins from now on; ``scan`` lets it read the sources, too."""
-        self._next.append(done)
+    def ask(
+        self,
+        done: Done = lambda _error: None,
+        *,
+        scan: bool = False,
+        left: Left = lambda: None,
+    ) -> None:
+        """Ask for a pass that begins from now on; ``scan`` lets it read the sources, too.
+
+        ``left`` is called instead of ``done`` if it is let go.
+        """
+        if self._rest.closed:
+            done(self._rest.text)
+            return
+        self._next.append((done, left))
         self._scan |= scan
         self._begin_if_asked()
 
@@ -60,13 +77,16 @@ class Passes:
 
     def adopt(self, child: execute.Background, done: Done) -> None:
         """Take a pass that was begun without us."""
-        self._asked = [done]
+        self._asked = [(done, lambda: None)]
         self._run(child)
 
     def let_go(self) -> None:
-        """Leave the pass that runs to itself: it is right whenever it ends, and nobody is told."""
+        """Leave the pass that runs to itself: it is right whenever it ends."""
         self._loop.never("pass")
+        asked = [*self._asked, *self._next]
         self._asked, self._next, self._left = [], [], True
+        for _, left in asked:
+            left()
 
     def end(self, seconds: float) -> None:
         """Wait for the pass that runs, so many seconds at most; then end it."""
@@ -92,6 +112,7 @@ class Passes:
 
     def _run(self, child: execute.Background) -> None:
         self._running = child
+        self._rest.child_began()
         self._loop.watch(self._running.descriptor, select.POLLIN, self._end)
         self._loop.after(self._limit, f"child {child.pid}", self._kill)
 
@@ -106,6 +127,7 @@ class Passes:
         self._loop.never(f"child {self._running.pid}")
         self._loop.forget(self._running.descriptor)
         completed, self._running = self._running.end(), None
+        self._rest.child_ended()
         said = completed.error.strip().removeprefix("treason: ").removeprefix("warning: ")
         if self._killed:
             said = f"a pass was not done within {self._limit:g} s, and was ended"
@@ -122,8 +144,13 @@ class Passes:
         asked, self._asked = self._asked, []
         self._pause = min(max(2 * self._pause, _FIRST), _LONGEST) if error else 0.0
         self._ended(error)
-        for done in asked:
+        for done, _ in asked:
             done(error)
+        if self._rest.closed:
+            asked, self._next = self._next, []
+            for done, _ in asked:
+                done(self._rest.text)
+            return
         self._begin_if_asked()
         if error and self._running is None:
             scan = self._scans

@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol
 from attrs import asdict, define, field
 
 from reconciler.daemon.loop import Loop
+from reconciler.daemon.rest import Rest
 from reconciler.errors import DaemonError, TreasonError, words
 from reconciler.host import lock
 from reconciler.host.control import (
@@ -42,8 +43,14 @@ MOST: Final = 256
 _WAITING: Final = 64
 """Connections that the kernel keeps until they are accepted; others wait in connect(2)."""
 
+_HOLDERS: Final = 16
+"""Connections at once that let the daemon rest: none of them gives way to others."""
+
 _AT_ONCE: Final = 16
 """Connections that are accepted before others have their turn."""
+
+_WORD: Final = 32
+"""Letters of a command's name, which come from outside."""
 
 _PACKET: Final = 500
 """Networks in a packet, of which the longest takes 46 bytes."""
@@ -53,6 +60,10 @@ _log = Log("control")
 
 class Daemon(Protocol):
     """What is asked."""
+
+    @property
+    def rest(self) -> Rest:
+        """Whether anything may be changed: not as long as somebody holds it."""
 
     def identity(self) -> Identity:
         """Return what is guarded, by the database that is open."""
@@ -124,13 +135,17 @@ def _taken(path: Path, holder: bytes) -> DaemonError:
 
 @define(eq=False)
 class _Connection:
-    """Somebody who asks; ``packets`` are still to be sent, ``waits`` says that more will come."""
+    """Somebody who asks; ``packets`` are still to be sent, ``waits`` says that more will come.
+
+    ``holds`` says that the daemon rests as long as the connection is open.
+    """
 
     socket: socket.socket
     pid: int
     packets: Iterator[bytes] = field(factory=lambda: iter(()))
     next: bytes | None = None
     waits: bool = False
+    holds: bool = False
 
 
 class Control:
@@ -149,6 +164,7 @@ class Control:
         """Answer nobody any more."""
         self._loop.forget(self._listener.fileno())
         for connection in [*self._connections.values()]:
+            connection.holds = False  # what ends does not go on
             self._drop(connection)
         if self._spare is not None:
             os.close(self._spare)
@@ -180,9 +196,10 @@ class Control:
         self._say(connection, [greeting(self._daemon.identity())])
 
     def _make_room(self) -> None:
-        """Close the oldest connection of whoever has the most."""
-        [(pid, _)] = Counter(each.pid for each in self._connections.values()).most_common(1)
-        self._drop(next(each for each in self._connections.values() if each.pid == pid))
+        """Close the oldest connection of whoever has the most; nobody's that holds the daemon."""
+        others = [each for each in self._connections.values() if not each.holds]
+        [(pid, _)] = Counter(each.pid for each in others).most_common(1)
+        self._drop(next(each for each in others if each.pid == pid))
 
     def _turn_away(self) -> None:
         """Accept one connection for which no descriptor is left, and close it."""
@@ -210,7 +227,8 @@ class Control:
     def _answer(self, connection: _Connection, packet: bytes) -> None:
         """Answer a question; who asks what has no sense is told so."""
         try:
-            match unpacked(packet).get("ask"):
+            message = unpacked(packet)
+            match message.get("ask"):
                 case "enforce":
                     connection.waits = True
                     self._say(connection, [{"accepted": True, "more": True}])
@@ -219,12 +237,34 @@ class Control:
                     self._say(connection, _listed(self._daemon.pending()))
                 case "status":
                     self._say(connection, [asdict(self._daemon.status())])
+                case "hold":
+                    self._hold(connection)
+                case "stand still" if connection.holds:
+                    by = message.get("by")
+                    self._daemon.rest.stand_still(connection.pid, _word(by))
+                    self._say(connection, [{"still": True}])
+                case "go on":
+                    self._daemon.rest.go_on()
+                    self._say(connection, [{"going": True}])
                 case other:
                     refused = f"the question {str(other)[:40]!r} is not known"
                     self._say(connection, [{"refused": refused}])
         except (TreasonError, ValueError) as error:
             connection.waits = False
             self._say(connection, [{"refused": words(error)}])
+
+    def _hold(self, connection: _Connection) -> None:
+        """Let the daemon rest; answer once it does."""
+        if sum(each.holds for each in self._connections.values()) >= _HOLDERS:
+            raise DaemonError(f"{_HOLDERS} processes hold it already")
+        connection.holds = connection.waits = True
+        self._watch(connection)
+        rest = self._daemon.rest
+        rest.hold(connection, connection.pid, partial(self._held, connection))
+
+    def _held(self, connection: _Connection) -> None:
+        connection.waits = False
+        self._say(connection, [{"held": True}])
 
     def _enforced(self, connection: _Connection, outcome: Enforced) -> None:
         """Send the outcome to who waits for it, if they still do."""
@@ -261,6 +301,13 @@ class Control:
         if self._connections.pop(connection.socket.fileno(), None):
             self._loop.forget(connection.socket.fileno())
             connection.socket.close()
+            if connection.holds:
+                self._daemon.rest.let_go(connection)
+
+
+def _word(text: object) -> str:
+    """Return a word that may be printed; empty if it is none."""
+    return text if isinstance(text, str) and text.isalpha() and len(text) < _WORD else ""
 
 
 def _listed(networks: Networks) -> Iterator[dict[str, Any]]:

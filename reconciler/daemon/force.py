@@ -10,6 +10,7 @@ from typing import Protocol
 from reconciler.daemon.brake import QUIET, Brake
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.preparing import makes_the_same
+from reconciler.daemon.rest import Rest
 from reconciler.daemon.telling import failure, say
 from reconciler.errors import guarded
 from reconciler.interfaces import Backend, Reflexes, WakingBackend
@@ -22,6 +23,7 @@ class Daemon(Protocol):
     """What is needed of the daemon."""
 
     loop: Loop
+    rest: Rest
 
     def trouble(self, subject: str, text: str) -> None:
         """Note what is wrong; an empty text: nothing is."""
@@ -102,6 +104,8 @@ class Force:
 
     def drop(self, networks: Networks) -> bool:
         """Drop these, too, at once; return whether that was done in every backend."""
+        if self._daemon.rest.closed:
+            return False
         done = self.all_by_reflex
         for name, kept in [*self._kept.items()]:
             done &= kept.holds and self._tried(name, partial(kept.reflexes.add, networks))
@@ -109,6 +113,8 @@ class Force:
 
     def let_pass(self, networks: Networks) -> None:
         """Pass these at once, though they may be dropped; a pass does the rest."""
+        if self._daemon.rest.closed:
+            return
         for name, kept in [*self._kept.items()]:
             if kept.holds:
                 self._tried(name, partial(kept.reflexes.let_pass, networks))
@@ -162,7 +168,7 @@ class Force:
     def _repair(self, name: str) -> None:
         """Put back what is missing, unless that was done too often."""
         kept = self._kept.get(name)
-        if kept is None or not kept.holds:
+        if kept is None or not kept.holds or self._daemon.rest.closed:
             return
         now = time.monotonic()
         if wait := kept.brake.wait(now):

@@ -45,7 +45,7 @@ class Given:
         """Return how a child makes a pass: it waits long for the lock, as nobody waits for it."""
         return [
             *self._treason,
-            *("reconcile", "--lock-timeout", "60"),
+            *("reconcile", "--scheduled", "--lock-timeout", "60"),
             *([] if self.create else ["--no-create"]),
             *([] if scan else ["--no-scan"]),
             *self._chosen,

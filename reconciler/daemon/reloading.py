@@ -44,6 +44,9 @@ class Daemon(Protocol):
     def restart(self, why: str) -> None:
         """End, and let the service manager start us anew."""
 
+    def go_on_as_before(self) -> None:
+        """Take notice that the configuration was refused, and the old one stays in force."""
+
     def status(self) -> str:
         """Return what the service manager is told."""
 
@@ -180,6 +183,7 @@ class Reloading:
             self._daemon.truth.settle()
         self._go_on()
         self._daemon.notifier.ready(self._daemon.status())
+        self._daemon.go_on_as_before()
 
     def _trouble(self, error: str) -> None:
         """Note in one line what was refused; an empty text: nothing."""

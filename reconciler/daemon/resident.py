@@ -24,6 +24,7 @@ from reconciler.daemon.loop import Loop, Signals
 from reconciler.daemon.marks import Marks
 from reconciler.daemon.notify import Notifier
 from reconciler.daemon.reloading import Reloading
+from reconciler.daemon.rest import Rest
 from reconciler.daemon.slimming import slim, trim
 from reconciler.daemon.storing import MINUTE, Kept, Ways
 from reconciler.daemon.surroundings import Surroundings
@@ -72,6 +73,7 @@ class Resident:
         self._closed = 0.0
         self._undone = False
         self._code = 0
+        self.rest = Rest(self._wake, self._rests)
         self._set_up(given, setup)
         self.reloading = Reloading(self)
 
@@ -274,19 +276,29 @@ class Resident:
 
         Whatever is as it was goes on, so that no offender and no repair waits for the passes.
         """
-        watches, force, passes = self.watches, self.force, self.passes
-        spared = self.truth.ways.reflex.exempt
+        watches, force, passes, truth = self.watches, self.force, self.passes, self.truth
+        spared = truth.ways.reflex.exempt
         self._set_up(given, setup)
+        truth.leave()
         self.truth.spare(spared)  # nobody is protected yet, and the writer may decide something
-        self.force = self.force.instead_of(force)
-        for name, watch in self.watches.items():
-            self.watches[name] = watch.instead_of(watches.get(name))
+        if self.rest.waking:  # the database may be another one, and the firewall
+            force.close()
+        else:
+            self.force = self.force.instead_of(force)
+            for name, watch in self.watches.items():
+                self.watches[name] = watch.instead_of(watches.get(name))
         for name, watch in watches.items():
             if watch is not self.watches.get(name):
                 watch.close()
                 self.trouble(name, "")
         passes.let_go()
+        self.rest.begun_anew(others={*self.force.names} != {*force.names})
         self.passes.ask(self._enforced)
+
+    def go_on_as_before(self) -> None:
+        """Begin anew by the same configuration, where a rest is over that waited for another."""
+        if self.rest.waking:
+            self.begin_anew(self.given, self.truth.setup)
 
     def _set_up(self, given: Given, setup: Setup) -> None:
         sources, backends = setup.sources(given.sources), setup.backends(given.backends)
@@ -295,7 +307,7 @@ class Resident:
         self.force = Force(backends, self)
         self.watches = {name: Watch(name, make, self) for name, make in sources.items()}
         limit = setup.config.treason.pass_timeout * (len(sources) + 1)
-        self.passes = Passes(self.loop, given, limit, self._passed)
+        self.passes = Passes(self.loop, given, limit, self._passed, self.rest)
 
     def _enforced(self, _error: str) -> None:
         """Be ready: a pass has enforced what is stored. Then let one read the sources."""
@@ -341,6 +353,13 @@ class Resident:
         """Addresses or routes have changed, and so may who is protected."""
         self.truth.refresh()
 
+    def _wake(self) -> None:
+        self.reloading.now()
+
+    def _rests(self) -> None:
+        say(f"the daemon {self.rest.text}")
+        self._told()
+
     def _told(self) -> None:
         self.notifier.status(self.status())
 
@@ -357,6 +376,7 @@ class Resident:
         dropping = f"dropping {number} by {', '.join(self.force.names)}"
         awake = [name for name, watch in self.watches.items() if watch.awake]
         parts = [
+            self.rest.text,
             _told_of(self.paused) if self.paused else dropping,
             f"woken by {', '.join(awake)}" if awake else "",
             f"{len(self._pending)} not stored yet" if self._pending else "",

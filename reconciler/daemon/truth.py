@@ -69,6 +69,7 @@ class Truth:
         self._thens: list[Then] = []
         self._carried_out = False
         self._again: list[tuple[Then, bool]] = []
+        self._left = False
         self.ways = self._made(setup, [])
 
     @property
@@ -149,6 +150,10 @@ class Truth:
         exempt = collapse([*reflex.exempt, *networks])
         self.ways = evolve(self.ways, reflex=evolve(reflex, exempt=exempt))
 
+    def leave(self) -> None:
+        """Look on, but let nothing follow from it: all has begun anew with another one."""
+        self._left = True
+
     def _look_again(self) -> None:
         if self._view is not None:  # else the first look is still to come, behind a pass
             self.refresh()
@@ -169,7 +174,7 @@ class Truth:
         if isinstance(found, TreasonError):
             self.check_version()
             self._daemon.trouble("state", str(found))
-        else:
+        elif not self._left:
             self._daemon.trouble("state", "\n".join(found.damage))
             old, self._view = self._view, found
             self._setup, self._mark = setup, found.mark

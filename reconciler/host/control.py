@@ -46,6 +46,7 @@ _text = field(validator=instance_of(str))
 _texts = field(
     default=(), converter=tuple, validator=deep_iterable(instance_of(str), instance_of(tuple))
 )
+_numbers = deep_iterable(instance_of(int), instance_of(tuple))
 
 _log = Log("control")
 
@@ -78,10 +79,14 @@ class Identity:
 
 @frozen
 class Enforced:
-    """What became of what a command has stored: in force in these backends, unless ``error``."""
+    """What became of what a command has stored: in force in these backends, unless ``error``.
+
+    ``rests`` says that the daemon changes nothing now, as it was told to.
+    """
 
     backends: tuple[str, ...] = _texts
     error: str = field(default="", validator=instance_of(str))
+    rests: bool = field(default=False, validator=instance_of(bool))
 
 
 @frozen
@@ -90,8 +95,9 @@ class DaemonStatus:
 
     ``awake`` are the sources that wake it, ``timed`` those that it reads by a timer. ``pending``
     networks are in force and not stored yet. ``repaired`` (epoch seconds) is when it put back last
-    what somebody else had changed, ``repair`` what that was. ``troubles`` are for people. While
-    everything is ``paused``, nothing is in force.
+    what somebody else had changed, ``repair`` what that was. ``troubles`` are for people, and
+    ``rests``: why it changes nothing now. Processes that ``held`` are let it do so, or somebody who
+    told it to stand ``still`` (epoch seconds). While everything is ``paused``, nothing is in force.
     """
 
     pid: int = field(validator=instance_of(int))
@@ -102,6 +108,9 @@ class DaemonStatus:
     repaired: float | None = field(default=None, validator=optional(instance_of((int, float))))
     repair: str = field(default="", validator=instance_of(str))
     troubles: tuple[str, ...] = _texts
+    rests: str = field(default="", validator=instance_of(str))
+    held: tuple[int, ...] = field(default=(), converter=tuple, validator=_numbers)
+    still: float | None = field(default=None, validator=optional(instance_of((int, float))))
     paused: bool = field(default=False, validator=instance_of(bool))
 
 
@@ -171,11 +180,38 @@ class Client:
         """Return how the daemon is. Raise `DaemonError`."""
         return _made(DaemonStatus, next(self._answers("status")), self.pid)
 
+    def hold(self, timeout: float) -> None:
+        """Let the daemon change nothing from now on, as long as the connection is open.
+
+        A pass of its own that runs is waited for, ``timeout`` seconds. Raise `DaemonError`.
+        """
+        self._ask("hold")
+        _limit(self._connection, max(timeout, PATIENCE))
+        next(self._coming())
+
+    def stand_still(self, by: str) -> None:
+        """Let the daemon, which is held, change nothing after that either; ``by`` is the command.
+
+        Raise `DaemonError`.
+        """
+        self._ask("stand still", by=by)
+        next(self._coming())
+
+    def go_on(self) -> None:
+        """Let the daemon stand still no more. Raise `DaemonError`."""
+        next(self._answers("go on"))
+
     def _answers(self, question: str) -> Iterator[dict[str, Any]]:
         """Ask, and yield what is answered, until no more is to come. Raise `DaemonError`."""
+        self._ask(question)
+        yield from self._coming()
+
+    def _ask(self, question: str, **more: str) -> None:
         _limit(self._connection, PATIENCE)
         with _talking(self.pid):
-            self._connection.send(packed({"ask": question}))
+            self._connection.send(packed({"ask": question, **more}))
+
+    def _coming(self) -> Iterator[dict[str, Any]]:
         more = True
         while more:
             answer = _received(self._connection, self.pid)

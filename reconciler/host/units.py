@@ -62,7 +62,7 @@ ConditionPathExists={condition}
 
 [Service]
 Type=oneshot
-ExecStart={command} --config {config} reconcile --no-create
+ExecStart={command} --config {config} reconcile --scheduled --no-create
 TimeoutStartSec=15min
 {sandbox}"""
 
@@ -121,7 +121,7 @@ ConditionPathExists={condition}
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart={command} --config {config} reconcile --no-create --no-scan
+ExecStart={command} --config {config} reconcile --scheduled --no-create --no-scan
 TimeoutStartSec=5min
 {sandbox}
 [Install]

@@ -1,9 +1,12 @@
 """The pause, as commands begin it and end it."""
 
+from contextlib import suppress
+
 from attrs import evolve
 
 from reconciler.config.setup import Setup
-from reconciler.passes import access
+from reconciler.errors import DaemonError
+from reconciler.passes import access, resident
 from reconciler.passes.run import Options, Pass, PassResult
 from reconciler.store.pauses import Pause
 
@@ -27,11 +30,16 @@ def begin(setup: Setup, seconds: int | None, timeout: float, options: Options) -
 
 
 def end(setup: Setup, timeout: float) -> Pause | None:
-    """Let the mark be over; return the pause that it was, if it counted. Raise `TreasonError`."""
+    """Let the mark be over, and the daemon stand still no more; return the pause, if it counted.
+
+    Raise `TreasonError`.
+    """
     with (
         access.locked(setup, timeout, Setup.backends) as (current, backends),
         access.opened(current, write=True, backends=backends) as store,
     ):
         paused = store.pauses.active(access.told(store).now)
         store.pauses.end()
+        with suppress(DaemonError):  # one that does not answer is told of when it is to enforce
+            resident.go_on(current)
         return paused

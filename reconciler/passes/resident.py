@@ -1,14 +1,15 @@
 """The daemon that guards the same firewall by the same database, as commands see it.
 
 What it has in force and not stored yet must stay. What a command has stored, it enforces at once.
+While a command holds it, it changes nothing.
 """
 
 import os
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from attrs import define
+from attrs import define, frozen
 
 from reconciler.config.setup import Setup
 from reconciler.errors import DaemonError
@@ -54,6 +55,38 @@ class Resident:
                 self.silence = str(error)
         return None
 
+    def resting(self) -> str:
+        """Return why the daemon changes nothing now; empty if it does, or there is none."""
+        how = self.status()
+        return f"the daemon (process {how.pid}) {how.rests}" if how and how.rests else ""
+
+    def go_on(self) -> None:
+        """Let the daemon stand still no more."""
+        if self.met and not self.silence:
+            try:
+                go_on(self.setup)
+            except DaemonError as error:
+                self.silence = str(error)
+
+
+@frozen
+class Hold:
+    """A daemon that changes nothing: it is held."""
+
+    _client: "Client"
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process id."""
+        return self._client.pid
+
+    def stand_still(self, by: str) -> None:
+        """Let it change nothing after that either, until it is told to go on; ``by`` a command.
+
+        Raise `DaemonError`.
+        """
+        self._client.stand_still(by)
+
 
 def beside(setup: Setup, backends: Collection[str]) -> Resident | None:
     """Return the daemon to ask in a pass over these backends; None where it has none of them."""
@@ -69,16 +102,36 @@ def enforce(setup: Setup) -> "Enforced | None":
         return client.enforce() if client else None
 
 
-def refuse_beside(setup: Setup, backends: Collection[str]) -> None:
-    """Raise `DaemonError` where a daemon would put back what is removed from these backends."""
-    if beside(setup, backends) is None:
-        return
+def go_on(setup: Setup) -> None:
+    """Let the daemon stand still no more, if it does; it begins anew at once. Raise `DaemonError`.
+
+    Ask inside the lock of the passes: a teardown that comes later is not to be undone.
+    """
     with connected(setup) as client:
         if client:
+            client.go_on()
+
+
+@contextmanager
+def held(setup: Setup, backends: Collection[str], timeout: float) -> Iterator[Hold | None]:
+    """Hold the daemon of these backends: None where there is none.
+
+    It changes nothing meanwhile, and begins anew behind it, as it does if this process is killed.
+    Take the lock of the passes inside: a pass of the daemon's own may wait for it, and is waited
+    for, ``timeout`` seconds. Raise `DaemonError` where the daemon does not answer.
+    """
+    with ExitStack() as stack:
+        try:
+            asked = beside(setup, backends)
+            client = stack.enter_context(connected(setup)) if asked else None
+            if client:
+                client.hold(timeout)
+        except DaemonError as error:
             raise DaemonError(
-                f"the daemon (process {client.pid}) would put back at once what is removed",
-                "stop it first: systemctl stop treason treason.timer",
-            )
+                error.what,
+                "nothing was changed; stop the daemon first: systemctl stop treason treason.timer",
+            ) from None
+        yield Hold(client) if client else None
 
 
 @contextmanager

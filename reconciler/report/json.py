@@ -204,6 +204,9 @@ def _daemon(how: DaemonStatus | None) -> dict[str, Any] | None:
         "repair": how.repair or None,
         "troubles": list(how.troubles),
         "paused": how.paused,
+        "rests": how.rests or None,
+        "held": list(how.held),
+        "still": iso(how.still),
     }
 
 

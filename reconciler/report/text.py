@@ -265,6 +265,8 @@ def _daemon(found: Status) -> str:
     lines = [f"running since {iso(how.since)} (process {how.pid}); {pending}"]
     if how.paused:
         lines.append("holds nothing, as everything is paused")
+    if how.rests:
+        lines.append(how.rests)
     if how.awake:
         lines.append(f"woken by {', '.join(how.awake)}")
     if how.timed:

@@ -15,6 +15,7 @@ from daemons import Answers, process, serving, stop
 from harness import Place
 
 from reconciler import Network
+from reconciler.daemon import control as server
 from reconciler.execute import run
 from reconciler.host import control
 from reconciler.host.control import DaemonStatus, Enforced, Identity
@@ -351,6 +352,9 @@ def test_the_status_shows_the_daemon(guarded: Place, daemon: Answers) -> None:
         "repair": "the set banned4 was empty",
         "troubles": ["the disk is full\x1b[2J"],
         "paused": False,
+        "rests": None,
+        "held": [],
+        "still": None,
     }
 
 
@@ -367,26 +371,70 @@ def test_a_move_takes_along_what_is_not_stored_yet(
     assert dropped(nft) == {"192.0.2.7", "192.0.2.99"}
 
 
-def test_nothing_is_moved_away_from_a_daemon(guarded: Place, daemon: Answers, nft: Nft) -> None:
-    """It would go on with the old backend, and put it back."""
+def test_what_is_moved_away_from_a_daemon_is_not_put_back(
+    guarded: Place, daemon: Answers, nft: Nft
+) -> None:
+    """It is held meanwhile, and stands still as long as its configuration names the old backend."""
     new = f"file:{guarded.path}/list"
     result = guarded.treason("migrate", "--from", "nftables", "--to", new)
-    assert result.code == 1
-    assert "stop it first" in result.err
-    assert dropped(nft) == {"192.0.2.7"}
-    assert not (guarded.path / "list").exists()
+    assert result.code == 0
+    assert f"(process {os.getpid()}) stands still until you set backends = [" in result.err
+    assert "treason" not in nft("list tables")
+    assert "stands still since" in daemon.rest.text
+    assert "(migrate, process" in daemon.rest.text
 
 
-def test_nothing_is_torn_down_beside_a_daemon(guarded: Place, daemon: Answers, nft: Nft) -> None:
-    """It would put it back; backends that it does not have are none of its business."""
-    result = guarded.treason("teardown")
-    assert result.code == 1
-    assert f"the daemon (process {os.getpid()}) would put back" in result.err
+def test_a_move_that_fails_lets_the_daemon_go_on(guarded: Place, daemon: Answers, nft: Nft) -> None:
+    """The old backend is still there, and the daemon's."""
+    new = f"file:{guarded.path}/missing/list"
+    assert guarded.treason("migrate", "--from", "nftables", "--to", new).code == 1
+    assert daemon.rest.text == ""
     assert dropped(nft) == {"192.0.2.7"}
+
+
+def test_what_is_torn_down_beside_a_daemon_is_not_put_back(
+    guarded: Place, daemon: Answers, nft: Nft
+) -> None:
+    """It stands still; backends that it does not have are none of its business."""
     listed = guarded.path / "list"
     assert guarded.treason("reconcile", "--no-scan", "--backend", f"file:{listed}").code == 0
     assert guarded.treason("teardown", "--backend", f"file:{listed}").code == 0
     assert not listed.exists()
+    assert not daemon.rest.closed
+    result = guarded.treason("teardown")
+    assert (result.code, result.out.splitlines()[0]) == (0, "nftables: removed")
+    assert f"the daemon (process {os.getpid()}) stands still" in result.out
+    assert daemon.rest.closed
+
+
+def test_a_daemon_that_cannot_be_held_is_not_worked_against(
+    guarded: Place, daemon: Answers, nft: Nft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of an older version, which does not know the question."""
+    monkeypatch.setattr(server, "_HOLDERS", 0)
+    result = guarded.treason("teardown")
+    assert (result.code, result.out) == (1, "")
+    assert "refused: 0 processes hold it already" in result.err
+    assert "nothing was changed; stop the daemon first" in result.err
+    assert dropped(nft) == {"192.0.2.7"}
+
+
+def test_only_a_pass_by_hand_lets_it_go_on(guarded: Place, daemon: Answers, nft: Nft) -> None:
+    """A check does not, and neither does a pass that nobody asked for, or of other backends."""
+    daemon.rest.stand_still(1, "teardown")
+    daemon.how = evolve(daemon.how, rests="stands still")
+    nft("flush set inet treason banned4")
+    assert guarded.treason("reconcile", "--check", "--full").code == 2
+    other = f"file:{guarded.path}/list"
+    assert guarded.treason("reconcile", "--backend", other).code == 0
+    result = guarded.treason("reconcile", "--scheduled", "--full", "-o", "json")
+    assert (result.code, result.json["backends"]) == (0, [])
+    assert "stands still; no firewall is changed" in result.err
+    assert daemon.rest.text
+    assert dropped(nft) == set()
+    assert guarded.treason("reconcile", "--full").code == 0
+    assert daemon.rest.text == ""
+    assert dropped(nft) == {"192.0.2.7"}
 
 
 def test_without_a_socket_nothing_of_it_is_imported(guarded: Place) -> None:

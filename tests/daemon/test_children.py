@@ -1,6 +1,7 @@
 """Passes as child processes: one at a time, and what becomes of one that fails or hangs."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from reconciler.daemon import children
 from reconciler.daemon.children import Passes
 from reconciler.daemon.given import Given
 from reconciler.daemon.loop import Loop
+from reconciler.daemon.rest import Rest
 
 
 @frozen
@@ -24,9 +26,14 @@ class Script(Given):
         return [sys.executable, "-c", self.script, "scan" if scan else "no scan"]
 
 
+def resting() -> Rest:
+    """Return what lets them rest."""
+    return Rest(lambda: None, lambda: None)
+
+
 def passes(loop: Loop, script: str, told: list[str], timeout: float = 10.0) -> Passes:
     """Return passes that run a script, and tell how each one ended."""
-    return Passes(loop, Script(script=script), timeout, told.append)
+    return Passes(loop, Script(script=script), timeout, told.append, resting())
 
 
 def test_who_asks_while_one_runs_gets_the_next_one(tmp_path: Path) -> None:
@@ -61,6 +68,39 @@ def test_none_begins_while_they_wait(tmp_path: Path) -> None:
     made.go_on()
     loop.run()
     assert tmp_path.joinpath("log").read_text() == "one;"
+
+
+def test_who_asked_for_one_that_is_let_go_is_told_so(tmp_path: Path) -> None:
+    """The one that runs ends by itself, and no other is made."""
+    loop, told, done = Loop(), list[str](), list[str]()
+    made = passes(loop, f"open('{tmp_path}/log', 'a').write('pass;')", told)
+    for number in ("first", "second"):
+        made.ask(done.append, left=partial(done.append, number))
+    made.let_go()
+    assert done == ["first", "second"]
+    loop.after(0.5, "end", loop.stop)
+    loop.run()
+    made.end(10.0)
+    assert (done, told) == (["first", "second"], [])
+    assert tmp_path.joinpath("log").read_text() == "pass;"
+
+
+def test_at_rest_none_is_made(tmp_path: Path) -> None:
+    """Who asks is told why; so is who waits for the next one, once the one that runs has ended."""
+    loop, told, done, rest = Loop(), list[str](), list[str](), resting()
+    script = Script(script=f"open('{tmp_path}/log', 'a').write('pass;')")
+    made = Passes(loop, script, 10.0, told.append, rest)
+    made.ask(lambda _: done.append("first"))
+    made.ask(done.append)
+    rest.hold("somebody", 7, loop.stop)
+    loop.run()
+    made.ask(done.append)
+    loop.after(0.2, "end", loop.stop)
+    loop.run()
+    assert done[0] == "first"
+    assert len(done) == 3
+    assert all(each.startswith("is held by process 7 since ") for each in done[1:])
+    assert tmp_path.joinpath("log").read_text() == "pass;"
 
 
 def test_one_that_fails_is_told_and_made_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,7 @@ import pytest
 from attrs import asdict, evolve
 from daemons import Answers, Loop, connect, process, serving, stop
 from harness import REAL_ROOT
+from residents import until
 
 from reconciler import Network
 from reconciler.daemon import control as server
@@ -131,7 +132,7 @@ def test_the_answer_to_enforce_comes_when_it_is_done(
     assert not select.select([waiting], [], [], 0.05)[0]
     for done in answers.waiting:
         loop.call(partial(done, Enforced((), "the disk is full")))
-    assert said(waiting) == {"backends": [], "error": "the disk is full"}
+    assert said(waiting) == {"backends": [], "error": "the disk is full", "rests": False}
     waiting.send(b'{"ask": "status"}')
     assert said(waiting)["pid"] == 1
     waiting.close()
@@ -505,3 +506,51 @@ def test_newer_keys_are_left_out(
     with connected(*files) as client:
         assert client
         assert client.status().pid == 9
+
+
+def test_a_hold_ends_with_its_connection(
+    files: tuple[Path, Path, Path], answers: Answers, loop: Loop
+) -> None:
+    """It may ask more meanwhile; only who holds the daemon may let it stand still."""
+    with connect(files[0]) as one, connect(files[0]) as two:
+        for each in (one, two):
+            said(each)
+        two.send(b'{"ask": "stand still", "by": "teardown"}')
+        assert "refused" in said(two)
+        for each in (one, two):
+            each.send(b'{"ask": "hold"}')
+            assert said(each) == {"held": True}
+        one.send(b'{"ask": "pending"}')
+        assert said(one)["networks"] == ["192.0.2.7"]
+        one.close()
+        until(lambda: answers.rest.told()["held"] == (os.getpid(),))
+        two.send(b'{"ask": "stand still", "by": "x\\u001b[2J"}')
+        assert said(two) == {"still": True}
+    until(lambda: answers.rest.text.endswith(f"(process {os.getpid()}); go on: treason resume"))
+    with connected(*files) as client:
+        assert client
+        client.go_on()
+    assert answers.rest.waking
+
+
+def test_who_holds_the_daemon_gives_way_to_nobody(
+    files: tuple[Path, Path, Path],
+    answers: Answers,
+    loop: Loop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However many come; but of those who hold it there are not many."""
+    monkeypatch.setattr(server, "MOST", 8)
+    monkeypatch.setattr(server, "_HOLDERS", 4)
+    with ExitStack() as stack:
+        holders = [stack.enter_context(connect(files[0])) for _ in range(5)]
+        for each in holders:
+            said(each)
+            each.send(b'{"ask": "hold"}')
+        assert [said(each) for each in holders[:4]] == [{"held": True}] * 4
+        assert said(holders[4]) == {"refused": "4 processes hold it already"}
+        for _ in range(20):
+            said(stack.enter_context(connect(files[0])))
+        assert len(answers.rest.told()["held"]) == 4
+        assert answered(files)
+    until(lambda: answers.rest.waking)

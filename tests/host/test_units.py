@@ -133,7 +133,10 @@ def test_init_installs_and_undo_removes(place: Place, systemctl: list[list[str]]
     place.treason("ban", "192.0.2.7")
     result = place.treason("init", "--systemd")
     assert result.code == 0, result.err
-    for name, does in (("treason.service", "run"), ("treason-pass.service", "reconcile")):
+    for name, does in (
+        ("treason.service", "run"),
+        ("treason-pass.service", "reconcile --scheduled"),
+    ):
         service = (installing.DIRECTORY / name).read_text()
         assert f"-m reconciler --config {place.config} {does} --no-create\n" in service
     assert (installing.DIRECTORY / "nftables.service.d" / "treason.conf").is_file()
@@ -208,7 +211,7 @@ def test_an_old_installation_becomes_one_with_the_daemon(
     result = place.treason("init", "--systemd")
     assert result.code == 0, result.err
     assert " run --no-create\n" in daemon.read_text()
-    assert " reconcile --no-create\n" in once.read_text()
+    assert " reconcile --scheduled --no-create\n" in once.read_text()
     assert place.treason("config", "check", "--units").code == 0
 
 
@@ -267,7 +270,7 @@ def test_what_saved_rules_need_is_made_before_them(
     text = early.read_text()
     assert "Before=netfilter-persistent.service iptables.service ip6tables.service\n" in text
     assert "ConditionPathExists=!/etc/iptables/ipsets\n" in text
-    assert "reconcile --no-create --no-scan\n" in text
+    assert "reconcile --scheduled --no-create --no-scan\n" in text
     at_boot = ["treason-restore.service", early.name]
     assert ["systemctl", "enable", "treason.timer", *at_boot] in systemctl
     place.configure(main='backends = ["iptables"]')

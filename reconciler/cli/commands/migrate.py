@@ -39,8 +39,8 @@ def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) 
             f"--from and --to both name {old!r}",
             "name two different backends; `treason plugins` lists them",
         )
-    resident.refuse_beside(setup, [old])
     with (
+        resident.held(setup, [old, new], lock_timeout) as hold,
         access.locked(setup, lock_timeout, partial(_made, names=(old, new))) as (current, made),
         access.opened(current, write=False) as store,
     ):
@@ -50,20 +50,24 @@ def migrate(setup: Setup, old: str, new: str, force: bool, lock_timeout: float) 
         prepared = Pass(current, store, now, options=options, resident=beside).prepare()
         leaving, coming = made
         outcomes = list(move(leaving, coming, evolve(prepared.goal, knowledge=None)))
-    warn_of(prepared.refused)
-    show(filter(None, [text.paused(prepared.paused, now)]))
-    show(text.outcomes(outcomes, diff=False))
-    complain_of([], outcomes)
-    complain_of_damage(store.damage)
+        warn_of(prepared.refused)
+        show(filter(None, [text.paused(prepared.paused, now)]))
+        show(text.outcomes(outcomes, diff=False))
+        complain_of([], outcomes)
+        complain_of_damage(store.damage)
+        listed = current.config.treason.backends
+        removed = any(outcome.state is State.REMOVED for outcome in outcomes)
+        if hold and removed and old in listed:
+            hold.stand_still("migrate")
     failed = store.damage or any(outcome.failure for outcome in outcomes)
-    code = ERROR if failed else OK
-    listed = current.config.treason.backends
-    if code != OK and all(outcome.state is not State.REMOVED for outcome in outcomes):
+    if failed and not removed:
         complain(f"{old} was not removed; it still drops what it dropped before")
     elif old in listed or new not in listed:
         names = dumps([*(name for name in listed if name not in {old, new}), new])
-        warn(f"before the next pass, set backends = {names} in [treason] of {current.path}")
-    return code
+        what = f"set backends = {names} in [treason] of {current.path}"
+        still = f"the daemon (process {hold.pid}) stands still until you" if hold else ""
+        warn(f"{still} {what}" if still else f"before the next pass, {what}")
+    return ERROR if failed else OK
 
 
 def _made(setup: Setup, names: tuple[str, str]) -> list[Maker]:

@@ -8,7 +8,7 @@ from typing import Final
 import click
 from attrs import frozen
 
-from reconciler.cli.console import emit
+from reconciler.cli.console import emit, warn
 from reconciler.cli.ending import (
     code_of,
     complain_of,
@@ -73,6 +73,11 @@ _LOOKS: Final = 3
 @click.option(
     "--adopt", is_flag=True, help="Take over a list of the backend file, whoever wrote it."
 )
+@click.option(
+    "--scheduled",
+    is_flag=True,
+    help="Change no firewall while a daemon is held or stands still, as a pass nobody asked for.",
+)
 @lock_timeout
 @output_format
 @verbosity
@@ -89,6 +94,7 @@ def reconcile(
     full: bool,
     force: bool,
     adopt: bool,
+    scheduled: bool,
     lock_timeout: float,
     form: str,
 ) -> int:
@@ -100,7 +106,7 @@ def reconcile(
     if observed is not None and not check:
         raise click.UsageError("--observed goes with --check")
     sources = None if no_scan else source_names
-    chosen = _Chosen(sources, backend_names, observed, create=not no_create)
+    chosen = _Chosen(sources, backend_names, observed, not no_create, scheduled)
     options = Options(
         check=check,
         write=not check,
@@ -133,13 +139,15 @@ def reconcile(
 class _Chosen:
     """What the command line names: sources (None: none is read), backends, a snapshot of them.
 
-    ``create`` allows to begin a database.
+    ``create`` allows to begin a database. ``scheduled``: nobody asked for the pass, so a daemon
+    that rests is left at rest.
     """
 
     sources: tuple[str, ...] | None
     backends: tuple[str, ...]
     observed: str | None
     create: bool
+    scheduled: bool
 
     def made(self, setup: Setup) -> tuple[Sources, Backends]:
         """Return their makers; refuse what is wrong, in the whitelist too. Raise `ConfigError`."""
@@ -173,12 +181,15 @@ def _run(
 ) -> tuple[PassResult, bool]:
     """Make the pass; return also whether a daemon has answered."""
     sources, backends = made
+    beside = None if chosen.observed else resident.beside(setup, backends)
+    if beside and chosen.scheduled and (resting := beside.resting()):
+        warn(f"{resting}; no firewall is changed")
+        backends = {}
     opened = (
         access.opened_to_enforce(setup, backends, create=chosen.create)
         if options.write
         else access.opened(setup, write=False, backends=backends, create=chosen.create)
     )
-    beside = None if chosen.observed else resident.beside(setup, backends)
     with opened as store:
         clock = access.told(store)
         this = Pass(
@@ -191,4 +202,7 @@ def _run(
             clock=clock,
             resident=beside,
         )
-        return this.run(), bool(beside and beside.met)
+        result = this.run()
+        if beside and options.write and not chosen.scheduled:
+            beside.go_on()
+        return result, bool(beside and beside.met)

@@ -48,5 +48,6 @@ def status(setup: Setup, protection: bool, form: str) -> int:
         found = look(check, sources)
     emit(form, lambda: json.status(found), text.status(found))
     complain_of_damage(found.damage)
+    rests = found.daemon is not None and found.daemon.rests
     failed = found.damage or found.unasked or any(outcome.failure for outcome in found.outcomes)
-    return ERROR if failed or found.paused else OK
+    return ERROR if failed or rests or found.paused else OK
