@@ -79,7 +79,10 @@ class Log:
     def _log(self, level: int, text: str, values: tuple[object, ...]) -> None:
         if not self.wants(level):
             return
-        import logging  # noqa: PLC0415 - most runs log nothing
+        try:
+            import logging  # noqa: PLC0415 - most runs log nothing
+        except OSError:
+            return  # no descriptor is left, say; what is only logged is to fail nothing
 
         attach()
         logger = logging.getLogger(f"{ROOT}.{self.name}")

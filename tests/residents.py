@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,6 +20,8 @@ from reconciler import Network, Networks
 
 PATIENCE = 20.0
 """Seconds for which anything is waited for."""
+
+NOTHING_MORE: Mapping[str, str] = {}
 
 LINE = "TCP: Treason uncloaked! Peer {}:{}/80 shrinks window 3:4. Repaired.\n"
 
@@ -116,11 +118,16 @@ class Resident:
 
 @contextmanager
 def running(
-    place: Place, *options: str, awake: bool = True, by: Sequence[str] = ()
+    place: Place,
+    *options: str,
+    awake: bool = True,
+    by: Sequence[str] = (),
+    stderr: int | None = None,
+    more: Mapping[str, str] = NOTHING_MORE,
 ) -> Iterator[Resident]:
     """Run it, from when it is ready and, if ``awake``, waits for its sources.
 
-    ``by`` is a command that runs it.
+    A program may run it (``by``), with ``more`` in its environment.
     """
     (place.path / "kern.log").touch()
     address = place.path / "manager"
@@ -134,8 +141,8 @@ def running(
                 *(sys.executable, "-P", "-m", "reconciler", "--config", str(place.config)),
                 *("run", *options),
             ],
-            stderr=sink,
-            env={**os.environ, "NOTIFY_SOCKET": os.fspath(address)},
+            stderr=sink if stderr is None else stderr,
+            env={**os.environ, "NOTIFY_SOCKET": os.fspath(address), **more},
         )
         resident = Resident(place, process, manager, errors)
         try:

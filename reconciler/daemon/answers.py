@@ -6,7 +6,7 @@ from functools import partial
 
 from reconciler.daemon.resident import Resident
 from reconciler.daemon.rest import Rest
-from reconciler.host.control import DaemonStatus, Enforced, Identity
+from reconciler.host.control import DaemonStatus, Enforced, Identity, namespace
 from reconciler.networks import Networks
 
 
@@ -15,6 +15,7 @@ class Answers:
 
     def __init__(self, resident: Resident) -> None:
         self._resident = resident
+        self._namespace = namespace()  # once: later there may be no descriptor left for it
 
     @property
     def rest(self) -> Rest:
@@ -24,7 +25,7 @@ class Answers:
     def identity(self) -> Identity:
         """Return what is guarded."""
         setup = self._resident.truth.setup
-        return Identity.of(setup.path, setup.config.treason.database)
+        return Identity.of(setup.path, setup.config.treason.database, self._namespace)
 
     def pending(self) -> Networks:
         """Return what is in force and not stored yet."""

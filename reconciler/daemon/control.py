@@ -93,13 +93,15 @@ def claimed(path: Path, like: Path | None = None) -> Iterator[socket.socket]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _taken(path, os.read(descriptor, 32)) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, b"%d\n" % os.getpid())
+        with suppress(OSError):  # a disk that is full leaves the number out
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, b"%d\n" % os.getpid())
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             try:
                 _clear(path)
                 os.fchmod(listener.fileno(), 0o600)  # which bind(2) gives the file
                 listener.bind(os.fspath(path))
+                made = path.lstat().st_ino
             except OSError as error:
                 raise DaemonError(
                     f"{path}: cannot make the control socket: {error.strerror}",
@@ -110,7 +112,8 @@ def claimed(path: Path, like: Path | None = None) -> Iterator[socket.socket]:
                 yield listener
             finally:
                 with suppress(OSError):
-                    path.unlink()
+                    if path.lstat().st_ino == made:
+                        path.unlink()
 
 
 def _clear(path: Path) -> None:
@@ -153,16 +156,25 @@ class Control:
 
     def __init__(self, listener: socket.socket, loop: Loop, daemon: Daemon) -> None:
         """Take the socket that `claimed` has made."""
-        self._listener, self._loop, self._daemon = listener, loop, daemon
+        self._loop, self._daemon = loop, daemon
         self._connections: dict[int, _Connection] = {}  # the oldest first
         self._spare: int | None = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        self.listen(listener)
+
+    def listen(self, listener: socket.socket) -> None:
+        """Take new connections there, from now on until `deaf`."""
+        self._listener = listener
         listener.setblocking(False)
         listener.listen(_WAITING)
-        loop.watch(listener.fileno(), select.POLLIN, self._accept)
+        self._loop.watch(listener.fileno(), select.POLLIN, self._accept)
+
+    def deaf(self) -> None:
+        """Take no new connections."""
+        self._loop.forget(self._listener.fileno())
 
     def close(self) -> None:
         """Answer nobody any more."""
-        self._loop.forget(self._listener.fileno())
+        self.deaf()
         for connection in [*self._connections.values()]:
             connection.holds = False  # what ends does not go on
             self._drop(connection)

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-_HEAD = 64
-"""Bytes of the header of a database up to ``user_version`` (SQLite's file format, §1.3)."""
+from reconciler.store.adoption import APPLICATION_ID
+
+_HEAD = 72
+"""Bytes of the header of a database up to ``application_id`` (SQLite's file format, §1.3)."""
 
 
 _MAGIC = b"SQLite format 3\0"
@@ -73,6 +75,14 @@ def mark(database: Path) -> Mark | None:
         os.close(descriptor)
 
 
+def is_being_written(database: Path) -> bool:
+    """Whether there is a rollback journal: a transaction is under way, or was interrupted."""
+    try:
+        return database.with_name(f"{database.name}-journal").stat().st_size > 0
+    except OSError:
+        return False
+
+
 def _opened(database: Path) -> int:
     return os.open(database, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
@@ -82,8 +92,9 @@ def _read(descriptor: int) -> Mark:
     head = os.pread(descriptor, _HEAD, 0)
     if not head.startswith(_MAGIC):
         return Mark(status.st_dev, status.st_ino, -1, 0)
-    counter, schema = (int.from_bytes(head[at : at + 4]) for at in (24, 60))
-    return Mark(status.st_dev, status.st_ino, counter, schema)
+    counter, schema, owner = (int.from_bytes(head[at : at + 4]) for at in (24, 60, 68))
+    ours = owner == APPLICATION_ID  # a script's database may use the version for anything
+    return Mark(status.st_dev, status.st_ino, counter, schema if ours else 0)
 
 
 def states(paths: Iterable[Path]) -> tuple[State, ...]:

@@ -44,6 +44,12 @@ from reconciler.store.pauses import Pause
 _CLOSING: Final = 10.0
 """Seconds between two passes that only close connections."""
 
+_NEEDED: Final = frozenset({"database", "lock", "state"})
+"""What a pass needs as well."""
+
+_SOON: Final = 0.1
+"""Seconds until the service manager is told of a trouble that began or ended, with others."""
+
 _LATER: Final = 10.0
 """Seconds until what could not be looked at is looked at again."""
 
@@ -65,7 +71,9 @@ class Resident:
         self.loop, self.notifier = loop, notifier
         self.since = time.time()
         self.troubles = Troubles()
-        self.writer = Writer(lambda: self.truth.ways, self._decided, self._kept, self._wrote)
+        told = self._decided, self._kept, self._wrote
+        locked_out = partial(self.trouble, "lock")
+        self.writer = Writer(lambda: self.truth.ways, *told, locked_out=locked_out)
         self.marks = Marks(self._close_later)
         self.paused: Pause | None = None
         self._pending: dict[Network, str] = {}
@@ -143,10 +151,16 @@ class Resident:
 
     def trouble(self, subject: str, text: str) -> None:
         """Note what is wrong; an empty text: nothing is."""
+        before = self.troubles.texts()
         if text:
             self.troubles.begin(subject, text)
         else:
             self.troubles.end(subject)
+        if self.troubles.texts() == before:
+            return
+        self.loop.soon(_SOON, "told", self._told)
+        if not text and subject in _NEEDED and self.troubles.of("pass"):
+            self.make_pass()  # now: what it failed for may be over
 
     def _decided(self, batch: Batch, bans: Networks) -> None:
         """Drop what the writer has decided, before it is committed."""
@@ -227,8 +241,7 @@ class Resident:
         if new.ends is not None:
             self.loop.after(new.ends, "end of a ban", self._over)
         if done:
-            if not self.passes.is_wanted:  # else behind that one: it may be about to take some out
-                self.force.check()  # somebody may have stored something behind the pass
+            self.force.check()  # somebody may have stored something behind the pass
             return
         less = before.banned - new.desired.banned or before.passed != new.desired.passed
         if (

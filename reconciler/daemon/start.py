@@ -1,6 +1,7 @@
 """The start of the daemon, in its lean process."""
 
 import os
+from contextlib import closing
 
 from reconciler import execute
 from reconciler.daemon.given import Given
@@ -32,17 +33,25 @@ def run(text: str, begun: str) -> int:
 
 def _stayed(given: Given, notifier: Notifier, first: execute.Background) -> int:
     from reconciler.daemon.answers import Answers  # noqa: PLC0415 - all this takes a while
-    from reconciler.daemon.control import Control, claimed  # noqa: PLC0415
+    from reconciler.daemon.claim import Claim  # noqa: PLC0415
+    from reconciler.daemon.control import Control  # noqa: PLC0415
     from reconciler.daemon.loop import Loop  # noqa: PLC0415
+    from reconciler.daemon.marks import mark  # noqa: PLC0415
     from reconciler.daemon.preparing import setup_of  # noqa: PLC0415
     from reconciler.daemon.resident import Resident  # noqa: PLC0415
+    from reconciler.store.refusals import of_newer_version  # noqa: PLC0415
+    from reconciler.store.schema import VERSION  # noqa: PLC0415
 
     setup = setup_of(given)
     config = setup.config
-    with claimed(config.run.socket, config.treason.database.parent) as listener:
+    database = config.treason.database
+    if (seen := mark(database)) and seen.schema > VERSION:  # before anybody is told of a start
+        raise of_newer_version(database, seen.schema)
+    with closing(Claim(config.run.socket, database.parent)) as claim:
         loop = Loop()
         resident = Resident(given, setup, loop, notifier)
-        control = Control(listener, loop, Answers(resident))
+        control = Control(claim.listener, loop, Answers(resident))
+        claim.keep(control, resident)
         code = resident.run(first)
         control.close()
     return code

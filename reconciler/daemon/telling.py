@@ -1,12 +1,14 @@
 """What the daemon says on standard error: each trouble once when it begins, and when it is over."""
 
 import os
-import sys
+import select
+import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from reconciler import log
 from reconciler.errors import describe, trace
+from reconciler.lines import counted
 from reconciler.log import DEBUG, ERROR, INFO, WARNING, Log
 from reconciler.report.plain import plain_lines
 
@@ -17,16 +19,62 @@ _WORDS: Final = {DEBUG: "debug: ", INFO: "", WARNING: "warning: ", ERROR: ""}
 _PRIORITIES: Final = {DEBUG: 7, INFO: 6, WARNING: 4, ERROR: 3}
 """Syslog's, which the journal reads at the beginning of a line (sd-daemon(3))."""
 
+_PIECE: Final = select.PIPE_BUF
+"""Bytes that a pipe, a terminal or the journal's socket takes at once where it takes any."""
+
 _log = Log("daemon")
 
 
+class Printer:
+    """Prints on standard error, and never waits: who reads it may hang, as the journal can.
+
+    What is not taken is counted, and told of before what is printed next.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._turn = threading.Lock()  # or one thread fills what the other has found free
+        self._lost = 0
+
+    def print(self, text: str, level: int) -> None:
+        """Print it; where that cannot be done, there is nobody to say so to."""
+        with self._turn, suppress(OSError):
+            if self._lost:
+                lost = counted(self._lost, "message")
+                if not self._put(
+                    f"warning: {lost} could not be printed: nobody took them", WARNING
+                ):
+                    self._lost += 1
+                    return
+                self._lost = 0
+            if not self._put(f"{_WORDS.get(level, '')}{plain_lines(text)}", level):
+                self._lost += 1
+
+    def _put(self, text: str, level: int) -> bool:
+        lines = f"treason: {text}\n"
+        if self._is_journal():
+            lines = "".join(
+                f"<{_PRIORITIES.get(level, 3)}>{line}" for line in lines.splitlines(keepends=True)
+            )
+        rest = lines.encode(errors="backslashreplace")
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLOUT)
+        while rest and poll.poll(0):
+            rest = rest[os.write(self.descriptor, rest[:_PIECE]) :]
+        return not rest
+
+    def _is_journal(self) -> bool:
+        """Whether standard error is the journal itself (JOURNAL_STREAM in systemd.exec(5))."""
+        here = os.fstat(self.descriptor)
+        return os.environ.get("JOURNAL_STREAM") == f"{here.st_dev}:{here.st_ino}"
+
+
+_printer: Final = Printer(2)
+
+
 def say(text: str, level: int = INFO) -> None:
-    """Print it; where that cannot be done, there is nobody to say so to."""
-    lines = f"treason: {_WORDS.get(level, '')}{plain_lines(text)}"
-    if _is_journal():
-        lines = "\n".join(f"<{_PRIORITIES.get(level, 3)}>{line}" for line in lines.split("\n"))
-    with suppress(OSError, ValueError):
-        print(lines, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints
+    """Print it, unless nobody takes it."""
+    _printer.print(text, level)
 
 
 def failure(error: BaseException, name: str) -> str:
@@ -48,11 +96,12 @@ class Troubles:
         self._held: dict[str, str] = {}
 
     def begin(self, subject: str, text: str) -> None:
-        """Print what is wrong, unless that was done already."""
+        """Print what is wrong, unless that was done already, for this subject or for another."""
         if self._held.get(subject) != text:
             self._held.pop(subject, None)  # the latest comes last
+            if text not in self._held.values():
+                say(text, ERROR)
             self._held[subject] = text
-            say(text, ERROR)
 
     def end(self, subject: str) -> None:
         """Print that it is over, if it was wrong."""
@@ -64,14 +113,8 @@ class Troubles:
         return self._held.get(subject, "")
 
     def texts(self) -> tuple[str, ...]:
-        """Return what is wrong, the latest last."""
-        return tuple(self._held.values())
-
-
-def _is_journal() -> bool:
-    """Whether standard error is the journal itself (JOURNAL_STREAM in systemd.exec(5))."""
-    here = os.fstat(2)
-    return os.environ.get("JOURNAL_STREAM") == f"{here.st_dev}:{here.st_ino}"
+        """Return what is wrong, the latest last; what concerns two subjects is told once."""
+        return tuple(dict.fromkeys(self._held.values()))
 
 
 def _handler() -> "logging.Handler":

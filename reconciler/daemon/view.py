@@ -6,7 +6,7 @@ from functools import partial
 from attrs import evolve, frozen
 
 from reconciler.config.setup import Setup
-from reconciler.daemon.marks import Mark, mark
+from reconciler.daemon.marks import Mark, is_being_written, mark
 from reconciler.model import Desired
 from reconciler.network import Network
 from reconciler.passes import access
@@ -23,8 +23,9 @@ class View:
     ``cursors`` are those of the sources. ``ends`` are the seconds until the next ban ends, or the
     pause, at ``next_end`` (epoch seconds); None where none does. ``damage`` is what of the database
     cannot be read: then passes alone know what is to be in force. ``mark`` is the database's, from
-    before it was read. While everything is ``paused``, nothing is desired; ``overdue`` says that a
-    pause is over, and no pass has enforced anything since.
+    before it was read. ``noted`` says that every change of a ban counts for the revision, from then
+    on. While everything is ``paused``, nothing is desired; ``overdue`` says that a pause is over,
+    and no pass has enforced anything since.
     """
 
     desired: Desired
@@ -35,6 +36,7 @@ class View:
     next_end: int | None
     revision: int
     mark: Mark | None
+    noted: bool
     damage: tuple[str, ...] = ()
     paused: Pause | None = None
     overdue: bool = False
@@ -43,10 +45,12 @@ class View:
 def look(setup: Setup, sources: Iterable[str], known: View | None) -> View:
     """Read the database, and write nothing; what is ``known`` is not read again.
 
-    Raise `TreasonError`.
+    Where another program keeps it locked, what was committed last is read; the mark may be of what
+    that one is about to commit, so none is given. Raise `TreasonError`.
     """
-    before = mark(setup.config.treason.database)
-    with access.opened(setup, write=False, backends={}, create=False) as store:
+    database = setup.config.treason.database
+    before = None if is_being_written(database) else mark(database)
+    with access.opened(setup, write=False, backends={}, create=False, past_locks=True) as store:
         view = _seen(setup, store, known)
         cursors = {name: store.cursors.get(name) for name in sources}
         return evolve(view, cursors=cursors, mark=before)
@@ -68,10 +72,12 @@ def _seen(setup: Setup, store: Store, known: View | None) -> View:
         next_end=_next_end(store, clock.now),
         revision=revision,
         mark=None,
+        noted=not store.damage
+        and any(store.changes.verified(each) for each in setup.config.treason.backends),
         paused=prepared.paused,
         overdue=bool(store.attempt_to_read(partial(store.pauses.is_over, clock.now))),
     )
-    if known is None or not _is_same(setup, store, known, view):
+    if known is None or store.damage or not _is_same(known, view):
         view = evolve(view, desired=prepared.goal.whole())
     return evolve(view, damage=tuple(store.damage))
 
@@ -89,14 +95,12 @@ def _next_end(store: Store, now: int) -> int | None:
     return min((end for end in ends if end is not None), default=None)
 
 
-def _is_same(setup: Setup, store: Store, known: View, now: View) -> bool:
+def _is_same(known: View, now: View) -> bool:
     """Whether the same must be desired: no ban has changed or ended, nor who is exempt.
 
-    It is certain where every change of a ban is noted, as passes need it.
+    It is certain where every change of a ban was noted since, as passes need it.
     """
-    if store.damage or known.damage or _essence(known) != _essence(now):
-        return False
-    return any(store.changes.verified(each) for each in setup.config.treason.backends)
+    return known.noted and now.noted and not known.damage and _essence(known) == _essence(now)
 
 
 def _essence(view: View) -> tuple[int, int | None, bool, set[Network]]:

@@ -130,7 +130,9 @@ class Watch:
             self._loop.soon(_WAITING, f"waiting {self.name}", self._ask_again)
         if kept.batch.records is None:
             self._daemon.trouble(self.name, kept.error)
-            if kept.error or kept.unwritten or self._timed:
+            if kept.unwritten and self._source is None and not self._timed:
+                self.begin(kept.cursor)  # who offends now is dropped all the same
+            elif kept.error or kept.unwritten or self._timed:
                 self._later(kept.due)
             elif self._source is None:
                 self.begin(kept.cursor)

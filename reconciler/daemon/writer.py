@@ -29,6 +29,9 @@ _FIRST, _LONGEST = 0.25, 5.0
 _PATIENCE: Final = 1.0
 """Seconds for which the lock of the passes is waited for at once."""
 
+_LONG: Final = 10.0
+"""Seconds for which the lock of the passes may be in vain before that is told: one may be long."""
+
 _WINDOW: Final = 60.0
 """Seconds over which ``max_new_bans`` counts, as with a pass a minute."""
 
@@ -46,8 +49,9 @@ class Writer:
 
     Everything that is called back is called by `take`, in the loop's thread: ``decided`` before a
     commit, ``kept`` after it, ``wrote`` of the database's mark before and behind (None: somebody
-    else wrote as well), and whatever was asked for. ``descriptor`` is readable when `take` has
-    something to do. ``ways`` gives what to go by.
+    else wrote as well), ``locked_out`` why the lock of the passes is not to be had for long (empty:
+    it is again), and whatever was asked for. ``descriptor`` is readable when `take` has something
+    to do. ``ways`` gives what to go by.
     """
 
     def __init__(
@@ -56,8 +60,12 @@ class Writer:
         decided: Callable[[Batch, Networks], object],
         kept: Callable[[Kept], object],
         wrote: Callable[[Mark | None, Mark | None], object],
+        *,
+        locked_out: Callable[[str], object] = lambda _why: None,
     ) -> None:
         self._ways, self._decided, self._kept, self._wrote = ways, decided, kept, wrote
+        self._locked_out = locked_out
+        self._locked_since: float | None = None
         self._jobs: queue.SimpleQueue[Batch | _Ask | None] = queue.SimpleQueue()
         self._answers: deque[Callable[[], object]] = deque()
         self._waiting: list[Batch] = []
@@ -141,16 +149,41 @@ class Writer:
         left, self._waiting = deque(self._waiting), []
         try:
             with lock.held(main.lock, _PATIENCE, main.database.parent, inherited=False):
+                self._note_lock("")
                 trouble = self._store_in_order(ways, left)
         except LockError as error:  # a pass is running, which reads the sources as well
             trouble = str(error)
+            self._note_lock(error.what)
             for batch in left:
-                if len(batch.records or ()) > MOST:
+                if self._is_given_back(batch):
                     self._settle(Kept(batch, unwritten=trouble))
                 else:
                     self._waiting.append(batch)
         self._pause = min(max(2 * self._pause, _FIRST), _LONGEST) if trouble else 0.0
         self._again = time.monotonic() + self._pause
+
+    def _is_given_back(self, batch: Batch) -> bool:
+        """Whether a batch does not wait for the lock: it is too much, or waits for too long."""
+        if batch.records is None:
+            return self._is_locked_out
+        return len(batch.records) > MOST
+
+    def _note_lock(self, trouble: str) -> None:
+        """Let it be told that the lock is not to be had, once that is so for long, or is again."""
+        if not trouble:
+            if self._is_locked_out:
+                self._tell(lambda: self._locked_out(""))
+            self._locked_since = None
+            return
+        self._locked_since = self._locked_since or time.monotonic()
+        if self._is_locked_out:
+            self._tell(lambda: self._locked_out(trouble))
+
+    @property
+    def _is_locked_out(self) -> bool:
+        """Whether the lock is not to be had for long already."""
+        since = self._locked_since
+        return since is not None and time.monotonic() - since >= _LONG
 
     def _store_in_order(self, ways: Ways, left: deque[Batch]) -> str:
         """Store what is left, and take it away; return why something could not be stored."""

@@ -64,9 +64,9 @@ class Identity:
     namespace: str = _text
 
     @classmethod
-    def of(cls, configuration: Path, database: Path) -> "Identity":
-        """Return what this process guards with these files."""
-        return cls(os.path.realpath(configuration), _inode(database), _namespace())
+    def of(cls, configuration: Path, database: Path, where: str = "") -> "Identity":
+        """Return what this process guards with these files; ``where`` is its `namespace`."""
+        return cls(os.path.realpath(configuration), _inode(database), where or namespace())
 
     def difference(self, other: "Identity") -> str:
         """Return in which way the other is another one, in words; empty if it is the same."""
@@ -327,7 +327,8 @@ def _owner(database: Path) -> tuple[int, ...]:
         return ()
 
 
-def _namespace() -> str:
+def namespace() -> str:
+    """Return the network namespace of this process, as `Identity` names it. Raise OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
         try:
             cookie = asked.getsockopt(socket.SOL_SOCKET, _NETNS_COOKIE, 8)

@@ -52,15 +52,21 @@ def locked(setup: Setup, timeout: float, made: Callable[[Setup], T]) -> Iterator
 
 @contextmanager
 def opened(
-    setup: Setup, *, write: bool, backends: traces.Backends | None = None, create: bool = True
+    setup: Setup,
+    *,
+    write: bool,
+    backends: traces.Backends | None = None,
+    create: bool = True,
+    past_locks: bool = False,
 ) -> Iterator[Store]:
-    """Open the database. Raise `StoreError`.
+    """Open the database, see `opening.connect`. Raise `StoreError`.
 
     One that is gone is not begun anew (`reconciler.passes.traces.check`). Whoever writes has a look
     at the clock remembered, and the ssh client that it came through.
     """
     traces.check(setup, backends, create=create)
-    with open_store(setup.config.treason.database, write=write) as store:
+    database = setup.config.treason.database
+    with open_store(database, write=write, past_locks=past_locks) as store:
         if write:
             _remember(setup, store)
         yield store

@@ -55,7 +55,7 @@ def settle() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     for name, kind in (("stdout", _Patient), ("stderr", _Told)):
         shown = getattr(sys, name)
         if isinstance(shown, io.TextIOWrapper):

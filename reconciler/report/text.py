@@ -15,6 +15,7 @@ from reconciler.report.plain import plain, plain_lines
 from reconciler.report.times import ahead, iso
 
 if TYPE_CHECKING:  # importing them takes longer than printing
+    from reconciler.host.control import DaemonStatus
     from reconciler.model import Ban, Plan
     from reconciler.passes.closing import ClosingResult
     from reconciler.passes.reading import Reading
@@ -255,11 +256,12 @@ def _pause(found: Status) -> Iterator[tuple[str, str]]:
         yield name, end
 
 
-def _daemon(found: Status) -> str:
-    """Return how the daemon is; empty where there is none."""
-    how = found.daemon
-    if how is None:
-        return found.unasked
+def daemon(how: DaemonStatus) -> Iterator[str]:
+    """Yield how the daemon is."""
+    return aligned([("daemon", _daemon(how))])
+
+
+def _daemon(how: DaemonStatus) -> str:
     where = "" if how.paused else "in force and "
     pending = f"{counted(how.pending, 'network')} {where}not stored yet"
     lines = [f"running since {iso(how.since)} (process {how.pid}); {pending}"]
@@ -308,7 +310,8 @@ def status(found: Status) -> Iterator[str]:
         ("kernel message", kernel_message.advice(message) or message.value),
         *([("advice", found.advice)] if found.advice else []),
         *([("clock", found.clock)] if found.clock else []),
-        *([("daemon", lines)] if (lines := _daemon(found)) else []),
+        *([("daemon", _daemon(found.daemon))] if found.daemon else []),
+        *([("daemon", found.unasked)] if found.unasked else []),
         *((each.backend, _standing(each)) for each in found.outcomes),
     ]
     return aligned(rows)

@@ -17,18 +17,23 @@ from reconciler.errors import StoreError
 from reconciler.store import image
 from reconciler.store.adoption import APPLICATION_ID, adoptable, collisions
 from reconciler.store.migrations import migrate, recognise
-from reconciler.store.refusals import as_store_error
+from reconciler.store.refusals import as_store_error, of_newer_version
 from reconciler.store.schema import IDENTIFIED, NAMES, VERSION
 
 
-def connect(path: Path, *, write: bool, timeout: float) -> sqlite3.Connection:
+def connect(
+    path: Path, *, write: bool, timeout: float, past_locks: bool = False
+) -> sqlite3.Connection:
     """Open the database, waiting up to ``timeout`` seconds for its lock. Raise `StoreError`.
 
     For writing, a missing file is created with mode 0600. For reading nothing is created, and a
-    missing file is an empty database.
+    missing file is an empty database; with ``past_locks``, what was committed last is read where
+    another program keeps the lock.
     """
     with as_store_error(path):
-        return _writable(path, timeout) if write else _readable(path, timeout)
+        if write:
+            return _writable(path, timeout)
+        return _readable(path, timeout, _EVADED if past_locks else _INTERRUPTED)
 
 
 def is_blank(path: Path) -> bool:
@@ -109,12 +114,12 @@ def _leave_wal(connection: sqlite3.Connection) -> None:
             raise
 
 
-def _readable(path: Path, timeout: float) -> sqlite3.Connection:
+def _readable(path: Path, timeout: float, evaded: frozenset[int]) -> sqlite3.Connection:
     """Open for reading; what is missing or was never written is empty."""
     if not _exists(path):
         return _migrated(None, 0)
     try:
-        return _stored(path, timeout, _INTERRUPTED)
+        return _stored(path, timeout, evaded)
     except _NothingStored:
         return _migrated(None, 0)
 
@@ -281,10 +286,7 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
             )
         return 0  # whatever the script's owner used user_version for
     if version > VERSION:
-        raise StoreError(
-            f"{path}: the database has schema {version}; this program knows up to {VERSION}",
-            "install the newer version of treason that wrote it",
-        )
+        raise of_newer_version(path, version)
     return int(version)
 
 

@@ -10,6 +10,15 @@ from pathlib import Path
 from typing import Final
 
 from reconciler.errors import StoreError
+from reconciler.store.schema import VERSION
+
+
+def of_newer_version(path: Path, version: int) -> StoreError:
+    """Return what is said of a database whose schema a newer program has made."""
+    return StoreError(
+        f"{path}: the database has schema {version}; this program knows up to {VERSION}",
+        "install the newer version of treason that wrote it",
+    )
 
 
 @contextmanager

@@ -201,9 +201,12 @@ class Store:
 
 
 @contextmanager
-def open_store(path: Path, *, write: bool, timeout: float = 5.0) -> Iterator[Store]:
+def open_store(
+    path: Path, *, write: bool, timeout: float = 5.0, past_locks: bool = False
+) -> Iterator[Store]:
     """Open the database and close it at the end; see `opening.connect`."""
-    database = Database(connect(path, write=write, timeout=timeout), path)
+    connection = connect(path, write=write, timeout=timeout, past_locks=past_locks)
+    database = Database(connection, path)
     try:
         store = Store(database)
         if write:

@@ -331,7 +331,7 @@ def test_the_status_shows_the_daemon(guarded: Place, daemon: Answers) -> None:
         troubles=("the disk is full\x1b[2J",),
     )
     result = guarded.treason("status")
-    assert result.code == 0
+    assert result.code == 1  # something is wrong
     shown = result.out.partition("daemon")[2]
     for words in (
         "running since 2027-01-15T08:00:00Z (process 12); 1,234 networks in force and not stored",

@@ -116,6 +116,19 @@ def test_one_that_fails_is_told_and_made_again(monkeypatch: pytest.MonkeyPatch) 
     assert set(told) == {"broken"}
 
 
+def test_one_that_is_killed_is_told_and_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel does where memory is short."""
+    monkeypatch.setattr(children, "_FIRST", 0.05)
+    loop, told = Loop(), list[str]()
+    made = passes(loop, "import os; os.kill(os.getpid(), 9)", told)
+    made.ask()
+    loop.after(2.0, "end", loop.stop)
+    loop.run()
+    made.end(10.0)
+    assert len(told) >= 2
+    assert set(told) == {"a pass was killed by signal 9"}
+
+
 def test_one_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """With all that it runs; whoever asked for it is told."""
     monkeypatch.setattr(children, "_SLACK", 0.0)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.daemon.marks import Marks, mark
+from reconciler.store.adoption import APPLICATION_ID
 
 _WRITE = (
     "import sqlite3, sys; "
@@ -24,6 +25,7 @@ def database(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE some (one)")
         connection.execute("PRAGMA user_version = 3")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     return path
 
 
@@ -44,6 +46,16 @@ def test_it_is_another_one_after_every_write_and_of_every_file(database: Path) -
     assert marks.look(database) == mark(database) != second
     database.unlink()
     assert marks.look(database) is mark(database) is None
+
+
+def test_the_version_of_a_script_is_none_of_ours(database: Path) -> None:
+    """A database that was not adopted yet may use it for anything."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA application_id = 0")
+        connection.execute("PRAGMA user_version = 1000")
+    found = mark(database)
+    assert found is not None
+    assert found.schema == 0
 
 
 def test_a_damaged_one_is_of_no_newer_version(database: Path) -> None:

@@ -1,5 +1,6 @@
 """The documents: their commands run, their tables are complete."""
 
+import ast
 import re
 import sqlite3
 import subprocess
@@ -225,6 +226,34 @@ def test_who_can_cause_what_is_shown_by_tests() -> None:
         named = re.findall(r"`(test_\w+)`", cell)
         assert named, cell
         assert {*named} <= there, cell
+
+
+def _tests() -> dict[str, str]:
+    """Return the text of each test, with what it is parametrized by."""
+    found: dict[str, str] = {}
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        lines = file.read_text().splitlines()
+        for node in ast.parse("\n".join(lines)).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+                found[node.name] = "\n".join(lines[first - 1 : node.end_lineno])
+    return found
+
+
+def test_faults_of_the_daemon_are_shown_by_tests() -> None:
+    """Each row names tests that there are, and quotes what they expect to read."""
+    page = (ROOT / "docs" / "reference" / "faults-of-the-daemon.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "| test |" not in line]
+    assert len(rows) > 30
+    there = _tests()
+    for row in rows:
+        *_, status, _ends, tests = row.strip("|").split("|")
+        named = re.findall(r"`(test_\w+)`", tests)
+        assert named, row
+        assert {*named} <= there.keys(), row
+        for words in re.findall(r'"([^"]+)"', status):
+            assert any(words in there[name] for name in named), words
+    assert {*re.findall(r"`(test_\w+)`", page)} <= there.keys()
 
 
 def test_links_lead_somewhere() -> None:

@@ -108,6 +108,8 @@ def test_nothing_is_removed_with_a_full_disk_between(disk: Place) -> None:
             daemon.offend("203.0.113.7", "203.0.113.8")
             until(lambda: held <= set(in_force()))
             until(lambda: "full" in daemon.error)
+            told = disk.treason("status")
+            assert ("the disk is full" in told.out, told.code) == (True, 1)
             for options in (("--no-scan",), ("--no-scan", "--full"), ()):
                 disk.treason("reconcile", *options)
                 assert held <= set(in_force()), options
@@ -155,4 +157,6 @@ def test_a_newer_schema_ends_the_daemon(place: Place, host: None) -> None:
         daemon.offend("203.0.113.7")
         assert daemon.process.wait(20) == 0
         assert "newer" in daemon.error
+        told = place.treason("status")
+        assert ("the database has schema" in told.err, told.code) == (True, 1)
         assert drops("198.51.100.1", "203.0.113.7")

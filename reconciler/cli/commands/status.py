@@ -1,14 +1,18 @@
 """The command that tells how things stand."""
 
+from collections.abc import Callable, Mapping
+
 import click
 
-from reconciler.cli.console import ERROR, OK, emit
+from reconciler.cli.console import ERROR, OK, emit, show
 from reconciler.cli.ending import complain_of_damage
 from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
+from reconciler.errors import StoreError
+from reconciler.interfaces import Backend, Source
 from reconciler.passes import access, resident
 from reconciler.passes.run import Options, Pass
-from reconciler.passes.status import look
+from reconciler.passes.status import Status, look
 from reconciler.report import json, text
 
 
@@ -33,6 +37,26 @@ def status(setup: Setup, protection: bool, form: str) -> int:
         protected = access.protection(setup, clients, banned)
         emit(form, lambda: {"protection": json.exemptions(protected)}, text.exemptions(protected))
         return OK
+    try:
+        found = _looked(setup, sources, backends)
+    except StoreError:
+        if form != "json" and (how := resident.Resident(setup).status()):
+            show(text.daemon(how))  # which goes on, whatever became of the database
+        raise
+    emit(form, lambda: json.status(found), text.status(found))
+    complain_of_damage(found.damage)
+    failed = found.damage or found.unasked or any(outcome.failure for outcome in found.outcomes)
+    daemon = found.daemon
+    hindered = daemon is not None and (daemon.troubles or daemon.rests)
+    return ERROR if failed or found.paused or hindered else OK
+
+
+def _looked(
+    setup: Setup,
+    sources: Mapping[str, Callable[[], Source]],
+    backends: Mapping[str, Callable[[], Backend]],
+) -> Status:
+    """Look at all of it. Raise `StoreError` where the database cannot be read."""
     with access.opened(setup, write=False) as store:
         options = Options(check=True, write=False)
         clock = access.told(store)
@@ -45,9 +69,4 @@ def status(setup: Setup, protection: bool, form: str) -> int:
             clock=clock,
             resident=resident.beside(setup, backends),
         )
-        found = look(check, sources)
-    emit(form, lambda: json.status(found), text.status(found))
-    complain_of_damage(found.damage)
-    rests = found.daemon is not None and found.daemon.rests
-    failed = found.damage or found.unasked or any(outcome.failure for outcome in found.outcomes)
-    return ERROR if failed or rests or found.paused else OK
+        return look(check, sources)

@@ -1,0 +1,38 @@
+"""What the daemon sees when it looks at the database."""
+
+import sqlite3
+from contextlib import closing
+
+from harness import Place
+
+from reconciler import Network
+from reconciler.config.setup import Setup
+from reconciler.daemon.view import look
+
+FIRST, SECOND = Network.parse("192.0.2.7"), Network.parse("192.0.2.8")
+
+
+def test_a_ban_that_nobody_noted_is_seen(place: Place, host: None) -> None:
+    """As when the first pass that can write stores it, and verifies a backend then."""
+    place.treason("ban", str(FIRST))
+    setup = Setup(str(place.config))
+    before = look(setup, [], None)
+    assert set(before.desired.banned) == {FIRST}
+    place.treason("ban", str(SECOND))
+    place.treason("reconcile", "--no-scan")
+    after = look(setup, [], before)
+    assert set(after.desired.banned) == {FIRST, SECOND}
+    assert look(setup, [], after).desired is after.desired, "what is known is not read again"
+
+
+def test_what_was_committed_is_seen_past_a_lock(place: Place) -> None:
+    """And what another program is about to commit is not taken for seen."""
+    place.treason("ban", str(FIRST))
+    setup = Setup(str(place.config))
+    with closing(sqlite3.connect(place.database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("UPDATE bans SET network = '203.0.113.9'")
+        seen = look(setup, [], None)
+        other.execute("ROLLBACK")
+    assert set(seen.desired.banned) == {FIRST}
+    assert seen.mark is None
