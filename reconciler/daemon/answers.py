@@ -29,7 +29,7 @@ class Answers:
 
     def pending(self) -> Networks:
         """Return what is in force and not stored yet."""
-        return self._resident.pending()
+        return self._resident.unstored.all()
 
     def enforce(self, done: Callable[[Enforced], None]) -> None:
         """Take in what commands have stored; call ``done`` once it is in force, or will not be."""
@@ -75,10 +75,10 @@ class Answers:
             since=resident.since,
             awake=tuple(name for name, watch in watches if watch.awake),
             timed=tuple(name for name, watch in watches if not watch.awake),
-            pending=len(resident.pending()),
+            pending=len(resident.unstored),
             repaired=resident.force.repaired,
             repair=resident.force.repair,
             troubles=resident.troubles.texts(),
-            paused=resident.paused is not None,
+            paused=resident.following.paused is not None,
             **self.rest.told(),
         )

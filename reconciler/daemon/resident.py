@@ -16,8 +16,10 @@ from typing import Final
 from reconciler import execute
 from reconciler.config.setup import Setup
 from reconciler.daemon.batch import Batch
+from reconciler.daemon.beginning import Beginning
 from reconciler.daemon.children import Passes
 from reconciler.daemon.edits import Edits
+from reconciler.daemon.following import Following
 from reconciler.daemon.force import Force
 from reconciler.daemon.given import Given
 from reconciler.daemon.loop import Loop, Signals
@@ -25,21 +27,17 @@ from reconciler.daemon.marks import Marks
 from reconciler.daemon.notify import Notifier
 from reconciler.daemon.reloading import Reloading
 from reconciler.daemon.rest import Rest
-from reconciler.daemon.slimming import slim, trim
 from reconciler.daemon.storing import MINUTE, Kept, Ways
 from reconciler.daemon.surroundings import Surroundings
 from reconciler.daemon.telling import Troubles, say
 from reconciler.daemon.truth import Truth
+from reconciler.daemon.unstored import Unstored
 from reconciler.daemon.view import View
 from reconciler.daemon.watch import Watch
 from reconciler.daemon.writer import Writer
 from reconciler.lines import counted
 from reconciler.netlink import NetlinkError
-from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
-from reconciler.planning.desired import keeping
-from reconciler.report.times import iso
-from reconciler.store.pauses import Pause
 
 _CLOSING: Final = 10.0
 """Seconds between two passes that only close connections."""
@@ -50,14 +48,8 @@ _NEEDED: Final = frozenset({"database", "lock", "state"})
 _SOON: Final = 0.1
 """Seconds until the service manager is told of a trouble that began or ended, with others."""
 
-_LATER: Final = 10.0
-"""Seconds until what could not be looked at is looked at again."""
-
 _PATIENCE: Final = 5.0
 """Seconds that storing may take at the end; what is not stored then is read again."""
-
-_GREAT: Final = 50_000
-"""Networks from which on it is worth giving back what was needed to hold them."""
 
 
 class Resident:
@@ -75,14 +67,12 @@ class Resident:
         locked_out = partial(self.trouble, "lock")
         self.writer = Writer(lambda: self.truth.ways, *told, locked_out=locked_out)
         self.marks = Marks(self._close_later)
-        self.paused: Pause | None = None
-        self._pending: dict[Network, str] = {}
-        self._early = NOTHING  # what was decided for the batch that is being stored
+        self.unstored = Unstored()
         self._closed = 0.0
-        self._undone = False
         self._code = 0
         self.rest = Rest(self._wake, self._rests)
         self._set_up(given, setup)
+        self.following, self.beginning = Following(self), Beginning(self)
         self.reloading = Reloading(self)
 
     def run(self, first: execute.Background) -> int:
@@ -106,7 +96,7 @@ class Resident:
         self.writer.begin()
         self.loop.watch(self.writer.descriptor, select.POLLIN, self.writer.take)
         self._live()
-        self.passes.adopt(first, self._enforced)
+        self.passes.adopt(first, self.beginning.enforced)
         self.loop.run()
         self._end()
         return self._code
@@ -133,17 +123,12 @@ class Resident:
 
         While everything is paused that is all: they are dropped once it is over.
         """
-        if not self.paused:
-            self._undone |= not self.force.drop(networks)
-        self._pending |= dict.fromkeys(networks, source)
+        self.following.drop(networks)
+        self.unstored.add(source, networks)
 
     def pending_of(self, source: str) -> Networks:
         """Return what is in force for a source, and not stored yet."""
-        return Networks.of(each for each, name in self._pending.items() if name == source)
-
-    def pending(self) -> Networks:
-        """Return all that is in force and not stored yet."""
-        return Networks.of(self._pending)
+        return self.unstored.of(source)
 
     def store(self, batch: Batch) -> None:
         """Hand a batch to the writer."""
@@ -158,14 +143,14 @@ class Resident:
             self.troubles.end(subject)
         if self.troubles.texts() == before:
             return
-        self.loop.soon(_SOON, "told", self._told)
+        self.loop.soon(_SOON, "told", self.tell)
         if not text and subject in _NEEDED and self.troubles.of("pass"):
             self.make_pass()  # now: what it failed for may be over
 
     def _decided(self, batch: Batch, bans: Networks) -> None:
         """Drop what the writer has decided, before it is committed."""
-        self._early = networks = self.truth.ways.reflex.enforceable(bans)
-        if new := networks - Networks.of(self._pending):
+        self.unstored.early = networks = self.truth.ways.reflex.enforceable(bans)
+        if new := networks - self.unstored.all():
             self.drop(batch.source, new)
 
     def _kept(self, kept: Kept) -> None:
@@ -174,25 +159,21 @@ class Resident:
         if kept.unwritten:
             self.truth.check_version()
         if not (kept.unwritten or kept.error):
-            self._forget(kept.batch.dropped | self._early)
-        self._early = NOTHING
+            self.unstored.forget(kept.batch.dropped | self.unstored.early)
+        self.unstored.early = NOTHING
         watch = self.watches.get(kept.batch.source)
         unfounded = watch.kept(kept) if watch else kept.unfounded
         if kept.ends is not None:
-            self.loop.soon(kept.ends, "end of a ban", self._over)
+            self.following.ends_in(kept.ends)
         if unfounded:
             self.truth.refresh(self.make_pass)
-        if self.paused:
+        if self.following.paused:
             return
-        if kept.bans and (self._undone or not self.force.all_by_reflex):
+        if kept.bans and (self.following.undone or not self.force.all_by_reflex):
             self.make_pass()
         elif kept.closing:
             wait = max(0.0, self._closed + _CLOSING - time.monotonic())
             self.loop.soon(wait, "closing", self._close)
-
-    def _forget(self, networks: Networks) -> None:
-        for network in networks:
-            self._pending.pop(network, None)
 
     def _close_later(self, descriptor: int) -> None:
         """Let the writer close a descriptor of the database, between its transactions."""
@@ -210,10 +191,7 @@ class Resident:
 
     def up_to_date(self, then: Callable[[], object]) -> None:
         """Call once what the files and the database say is held."""
-        if self.truth.is_known():
-            then()
-        else:
-            self.truth.refresh(then)
+        self.following.up_to_date(then)
 
     def make_pass(self) -> None:
         """Ask for a pass over the backends."""
@@ -222,55 +200,8 @@ class Resident:
     # What the view of files and database needs.
 
     def taken(self, old: View | None, new: View, *, carried_out: bool) -> None:
-        """Hold what is desired now, and what is pending; let a pass do what reflexes cannot."""
-        exempt = [each.network for each in new.protected]
-        turned = self._turn(new.paused)
-        late = {} if self.paused else self._pending
-        desired = keeping(new.desired, late, exempt) if late else new.desired
-        before = old.desired if old else new.desired
-        wanted = desired if turned else new.desired  # what is pending has waited for this
-        done = carried_out and not turned  # the pass may have gone by what was true before
-        added = NOTHING if done else wanted.banned - before.banned
-        if added:
-            self._undone |= not self.force.drop(added)
-        if self.paused or not new.damage:
-            self.force.hold(desired, new.owner)
-            if len(desired.banned) > _GREAT:
-                trim()
-        self.loop.never("end of a ban")
-        if new.ends is not None:
-            self.loop.after(new.ends, "end of a ban", self._over)
-        if done:
-            self.force.check()  # somebody may have stored something behind the pass
-            return
-        less = before.banned - new.desired.banned or before.passed != new.desired.passed
-        if (
-            turned
-            or new.overdue
-            or less
-            or self._undone
-            or (added and not self.force.all_by_reflex)
-        ):
-            self.make_pass()
-
-    def _turn(self, paused: Pause | None) -> bool:
-        """Take whether everything is paused; return whether that is news.
-
-        Then a pass follows: somebody may have been dropped between the pause and the look.
-        """
-        before, self.paused = self.paused, paused
-        if before != paused:
-            say(_told_of(paused) if paused else "resumed")
-            self._told()
-        return (before is None) != (paused is None)
-
-    def _over(self) -> None:
-        """Hold a ban no more that has ended, or all again; then let a pass take it out."""
-        self.truth.refresh(self._make_one_pass)
-
-    def _make_one_pass(self) -> None:
-        if not self.passes.is_wanted:
-            self.make_pass()
+        """Hold what is desired now; ``carried_out``: a pass has brought the backends in line."""
+        self.following.taken(old, new, carried_out=carried_out)
 
     def files_changed(self, whitelisted: Networks, *, edited: bool) -> None:
         """Let these pass at once; go by all that the files say after a while of quiet."""
@@ -306,7 +237,7 @@ class Resident:
                 self.trouble(name, "")
         passes.let_go()
         self.rest.begun_anew(others={*self.force.names} != {*force.names})
-        self.passes.ask(self._enforced)
+        self.passes.ask(self.beginning.enforced)
 
     def go_on_as_before(self) -> None:
         """Begin anew by the same configuration, where a rest is over that waited for another."""
@@ -322,45 +253,17 @@ class Resident:
         limit = setup.config.treason.pass_timeout * (len(sources) + 1)
         self.passes = Passes(self.loop, given, limit, self._passed, self.rest)
 
-    def _enforced(self, _error: str) -> None:
-        """Be ready: a pass has enforced what is stored. Then let one read the sources."""
-        self.notifier.ready(self.status())
-        self._look_first()
-
     def _files(self) -> Sequence[Path]:
         return self.truth.look_at_files()
-
-    def _look_first(self) -> None:
-        """Look at what is to be in force; without that, nothing else can begin."""
-        self.truth.refresh(self._looked, carried_out=True)
-
-    def _looked(self) -> None:
-        if self.truth.view is None:
-            self.loop.after(_LATER, "again", self._look_first)
-        else:
-            self._told()
-            self.passes.ask(self._scanned, scan=True)
-
-    def _scanned(self, _error: str) -> None:
-        self.truth.refresh(self._awake, carried_out=True)
-
-    def _awake(self) -> None:
-        view = self.truth.view
-        for name, watch in self.watches.items():
-            watch.begin(view.cursors.get(name) if view else None)
-        for rule in self.truth.setup.rules:
-            rule.pattern.fullmatch("")  # which compiles it: the first offender is not to wait
-        slim()
-        self.notifier.status(self.status())
 
     def _passed(self, error: str) -> None:
         """Take what a pass has changed."""
         self.trouble("pass", error)
-        self._undone = False
+        self.following.undone = False
         if not self.force.all_by_reflex:
             self.loop.soon(MINUTE, "minute", self.make_pass)
         if self.truth.view is not None:
-            self.truth.refresh(self._told, carried_out=not error)
+            self.truth.refresh(self.tell, carried_out=not error)
 
     def _moved(self) -> None:
         """Addresses or routes have changed, and so may who is protected."""
@@ -371,9 +274,10 @@ class Resident:
 
     def _rests(self) -> None:
         say(f"the daemon {self.rest.text}")
-        self._told()
+        self.tell()
 
-    def _told(self) -> None:
+    def tell(self) -> None:
+        """Tell the service manager how things stand."""
         self.notifier.status(self.status())
 
     def _live(self) -> None:
@@ -390,9 +294,9 @@ class Resident:
         awake = [name for name, watch in self.watches.items() if watch.awake]
         parts = [
             self.rest.text,
-            _told_of(self.paused) if self.paused else dropping,
+            self.following.text() or dropping,
             f"woken by {', '.join(awake)}" if awake else "",
-            f"{len(self._pending)} not stored yet" if self._pending else "",
+            f"{len(self.unstored)} not stored yet" if self.unstored else "",
             *(text.splitlines()[0] for text in self.troubles.texts()[-1:]),
         ]
         return "; ".join(filter(None, parts))
@@ -403,7 +307,3 @@ class Resident:
         self.passes.end(_PATIENCE)
         if not self.writer.end(_PATIENCE):
             say("not all was stored; what is missing is read again at the next start")
-
-
-def _told_of(paused: Pause) -> str:
-    return f"paused until {iso(paused.until) or 'treason resume'}: nothing is enforced"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from daemons import connect
-from harness import Place
+from harness import Place, Result
 from residents import Resident, configure, drops, in_force, running, until
 
 from reconciler.execute import run
@@ -39,10 +39,15 @@ def tables(nft: Nft) -> str:
 
 
 def listed(place: Place) -> set[str]:
-    """Return the banned networks."""
-    found = place.treason("list", "-o", "json")
-    assert found.code == 0, found
-    return {each["network"] for each in found.json["bans"]}
+    """Return the banned networks, once a slow disk lets the daemon end its transaction."""
+    results: list[Result] = []
+
+    def is_read() -> bool:
+        results.append(place.treason("list", "-o", "json"))
+        return "locked by another program" not in results[-1].out
+
+    until(is_read)
+    return {each["network"] for each in results[-1].json["bans"]}
 
 
 def told(place: Place) -> dict[str, object]:
