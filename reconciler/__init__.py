@@ -33,12 +33,10 @@ if TYPE_CHECKING:
         Noting,
         NotingSource,
         PacedSource,
-        Reflexes,
         SilenceAwareSource,
         Source,
         SourcePlugin,
         SuspectingSource,
-        WakingBackend,
         WakingSource,
         WitnessSource,
     )
@@ -58,6 +56,7 @@ if TYPE_CHECKING:
     )
     from reconciler.network import Network
     from reconciler.networks import Networks
+    from reconciler.waiting import PolledReflexes, Reflexes, WakingBackend, WatchedBackend, Watcher
 
 __version__: Final = "0.1.0"
 
@@ -91,6 +90,7 @@ __all__ = [
     "Observed",
     "PacedSource",
     "Plan",
+    "PolledReflexes",
     "Record",
     "Reflexes",
     "Seen",
@@ -103,6 +103,8 @@ __all__ = [
     "TreasonError",
     "WakingBackend",
     "WakingSource",
+    "WatchedBackend",
+    "Watcher",
     "WitnessSource",
     "execute",
     "files",
@@ -120,7 +122,15 @@ if not TYPE_CHECKING:  # or any name would pass for a public one
         if name in {"execute", "files", "hints", "inotify", "lines", "netlink"}:
             return import_module(f"{__name__}.{name}")
         if name in __all__:
-            for home in ("errors", "network", "networks", "model", "interfaces", "hookspecs"):
+            for home in (
+                "errors",
+                "network",
+                "networks",
+                "model",
+                "interfaces",
+                "waiting",
+                "hookspecs",
+            ):
                 module = import_module(f"{__name__}.{home}")
                 if hasattr(module, name):
                     return globals().setdefault(name, getattr(module, name))

@@ -9,15 +9,12 @@ from attrs.validators import matches_re
 from reconciler.model import (
     Answer,
     Connection,
-    Damage,
-    Desired,
     NearMiss,
     Observed,
     Plan,
     Record,
     Suspect,
 )
-from reconciler.networks import Networks
 
 _NAME = matches_re(r"[a-z][a-z0-9_-]*")
 
@@ -173,59 +170,6 @@ class ConfirmingBackend(Backend, Protocol):
 
         False means that it must be read to know.
         """
-
-
-class Reflexes(Protocol):
-    """Keeps in force, in a resident process, what a backend has been brought in line with.
-
-    It sends additions and repairs alone, on nothing but the state that it knows; what is to be
-    removed is a pass's business.
-    """
-
-    def fileno(self) -> int:
-        """Return a descriptor that poll(2) finds readable once what is ours may have changed.
-
-        What others change elsewhere on the platform does not wake.
-        """
-
-    def hold(self, desired: Desired, owner: str) -> None:
-        """Take all that is to be held from now on, as the backend holds it now; send nothing."""
-
-    def add(self, networks: Networks) -> None:
-        """Drop these networks, too: in force when it returns. Raise `BackendFailed`.
-
-        What is held already is fine; what is whitelisted is the caller's business.
-        """
-
-    def let_pass(self, networks: Networks) -> None:
-        """Pass these ahead of all that is dropped, if it can; as `add` else."""
-
-    def changed(self) -> Collection[int]:
-        """Take what the descriptor tells, without waiting: whose changes of ours it tells of.
-
-        They are named by netlink port ids, which are mostly process ids, 0 where it cannot be told
-        whose; empty where none but changes of its own came. Of many the first are named, and no
-        more is told until `repair` or `hold`.
-        """
-
-    def repair(self) -> Sequence[Damage]:
-        """Compare by structure and counts, and put back at once what is missing.
-
-        Return what was wrong, for people. Raise `BackendUnreadable`, or `BackendFailed`, also where
-        something is to be removed: what is missing is put back nevertheless, the rest is for a
-        pass.
-        """
-
-    def close(self) -> None:
-        """Close the descriptor; what is held stays in force."""
-
-
-@runtime_checkable
-class WakingBackend(Backend, Protocol):
-    """A backend whose platform tells of changes, and that can be kept in force by reflexes."""
-
-    def reflexes(self) -> Reflexes:
-        """Return what keeps it in force. Raise `BackendUnreadable` where nothing tells."""
 
 
 @runtime_checkable

@@ -35,9 +35,11 @@ from reconciler.testing import (
     FingerprintedContract,
     JudgingSourceContract,
     Memory,
+    PolledReflexesContract,
     ReflexesContract,
     SourceContract,
     Table,
+    WatchedContract,
     WitnessContract,
 )
 from reconciler.testing.memory import STEPS, MemoryReflexes
@@ -799,6 +801,10 @@ class MemoryReflexesContract(ReflexesContract):
         self.memory.tables["other"] = Table()
 
 
+class PolledMemoryReflexesContract(PolledReflexesContract, MemoryReflexesContract):
+    """The contract of reflexes that are asked, on a firewall in memory."""
+
+
 class RepairsNothing(MemoryReflexes):
     """Looks, and that is all."""
 
@@ -903,4 +909,119 @@ for _reflexes in EXPECTED_REFLEXES:
     _name = f"Test{_reflexes.__name__}"
     globals()[_name] = type(
         _name, (MemoryReflexesContract,), {"kind": _reflexes, "__doc__": _reflexes.__doc__}
+    )
+
+
+class TellsOnce(MemoryReflexes):
+    """Asked again before the repair, takes all for well."""
+
+    def changed(self) -> Sequence[int]:
+        """Forget what is told."""
+        others = [*super().changed()]
+        self._others.clear()
+        return others
+
+
+class AskedHearsItself(MemoryReflexes):
+    """Takes its own changes for those of others, when it is asked."""
+
+    def add(self, networks: Networks) -> None:
+        """Remember it as a change."""
+        super().add(networks)
+        self._others.append(1)
+
+
+EXPECTED_POLLED: Mapping[type[MemoryReflexes], set[str]] = {
+    TellsOnce: {"test_reflex_damage", "test_reflex_tells_until_the_repair"},
+    AskedHearsItself: {"test_reflex_add"},
+}
+for _reflexes in EXPECTED_POLLED:
+    _name = f"Test{_reflexes.__name__}"
+    globals()[_name] = type(
+        _name, (PolledMemoryReflexesContract,), {"kind": _reflexes, "__doc__": _reflexes.__doc__}
+    )
+
+
+class MemoryWatcher:
+    """Waits for `Memory.tell`, and for what is applied."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._bell = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        memory.listeners.append(self.ring)
+
+    def fileno(self) -> int:
+        """Return the descriptor that becomes readable."""
+        return self._bell
+
+    def changed(self) -> bool:
+        """Return whether it was rung."""
+        with suppress(BlockingIOError):
+            return os.eventfd_read(self._bell) > 0
+        return False
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        self._memory.listeners.remove(self.ring)
+        os.close(self._bell)
+
+    def ring(self, _port: int) -> None:
+        """Wake whoever waits."""
+        os.eventfd_write(self._bell, 1)
+
+
+class MemoryWatchedContract(WatchedContract):
+    """The contract of backends that are waited for, on a firewall in memory."""
+
+    kind: ClassVar[type[MemoryWatcher]] = MemoryWatcher
+    memory: Memory
+    change = MemoryContract.change
+    held = MemoryContract.held
+    damages = MemoryReflexesContract.damages
+
+    @pytest.fixture
+    def backend(self) -> Memory:
+        """A firewall with a watcher of the kind that is judged."""
+        kind = type(self).kind
+
+        class Judged(Memory):
+            def watcher(self) -> MemoryWatcher:
+                return kind(self)
+
+        self.memory = Judged()
+        return self.memory
+
+
+class WakesNobody(MemoryWatcher):
+    """Does not hear."""
+
+    def ring(self, _port: int) -> None:
+        """Do nothing."""
+
+
+class TellsNoChange(MemoryWatcher):
+    """Wakes, and tells of nothing but the first."""
+
+    def changed(self) -> bool:
+        """Return True at the beginning alone."""
+        first, self.first = getattr(self, "first", True), False
+        return super().changed() and first
+
+
+class KeepsItsDescriptor(MemoryWatcher):
+    """Is not closed."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+EXPECTED_WATCHED: Mapping[type[MemoryWatcher], set[str]] = {
+    WakesNobody: {"test_watched_damage", "test_watched_damage_again"},
+    TellsNoChange: {"test_watched_damage"},
+    KeepsItsDescriptor: {"test_watched_close"},
+}
+for _watcher in EXPECTED_WATCHED:
+    _name = f"Test{_watcher.__name__}"
+    globals()[_name] = type(
+        _name, (MemoryWatchedContract,), {"kind": _watcher, "__doc__": _watcher.__doc__}
     )

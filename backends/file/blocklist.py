@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from backends.file import Settings
+from backends.file.watcher import ListWatcher
 from reconciler import (
     BackendError,
     BackendFailed,
@@ -41,6 +42,7 @@ class File:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self._given = settings.path
         self._path = Path(os.path.realpath(settings.path))
         self._command = settings.command
         self._pending = self._path.with_name(f".{self._path.name}.pending")
@@ -63,6 +65,10 @@ class File:
         if self._is_pending():
             bad.append("has changed, and its command has not been run yet")
         return Observed(held, None, [*(Damage(subject, what) for what in bad), *self._left()])
+
+    def watcher(self) -> ListWatcher:
+        """Return what waits for changes by others."""
+        return ListWatcher(self._given)
 
     def confirm(self, plan: Plan) -> bool:
         """Whether the list is what the plan demands, to the byte, and its command has been run."""

@@ -1,22 +1,19 @@
 """Whether the sets hold what they are to hold: by their counts, and by their elements in doubt."""
 
-from typing import Final
-
 from backends.nftables import reading
 from backends.nftables.events import Events
+from backends.nftables.generations import FEW, Generations
 from backends.nftables.holding import Holding
 from backends.nftables.statements import Intervals, Set
 from backends.nftables.structure import Structure
 from reconciler import Damage, Networks
 from reconciler.netlink import Connection
 
-_FEW: Final = 1 << 14
-"""Elements of a set that are read, in 4 ms, because others have put some into it; above, a pass is
-to read them."""
+Told = Events | Generations
 
 
 def compared(
-    connection: Connection, held: Holding, found: Structure, told: Events
+    connection: Connection, held: Holding, found: Structure, told: Told
 ) -> tuple[list[Damage], list[Damage]]:
     """Return what the sets lack, and what they hold besides. Raise `NetlinkError`.
 
@@ -26,9 +23,9 @@ def compared(
     surplus: list[Damage] = []
     for each in held.shape.sets:
         count, due = _count(connection, each, found, held, told), held.count(each)
-        if count and (told.filled is None or each.name in told.filled):
+        if count and told.doubts(each.name, max(count, due)):
             missing, strange = _differences(connection, each, held, max(count, due))
-            known = count < due or told.filled is not None or max(count, due) <= _FEW
+            known = count < due or told.filled is not None or max(count, due) <= FEW
             lost += missing if known else []
             surplus += strange
         elif count < due:
@@ -38,7 +35,7 @@ def compared(
     return lost, surplus
 
 
-def _count(connection: Connection, each: Set, found: Structure, held: Holding, told: Events) -> int:
+def _count(connection: Connection, each: Set, found: Structure, held: Holding, told: Told) -> int:
     """Return how many elements a set holds.
 
     Of intervals half the ends are counted, and one that reaches to the last address of all has one
@@ -57,7 +54,7 @@ def _differences(
     connection: Connection, each: Set, held: Holding, number: int
 ) -> tuple[list[Damage], list[Damage]]:
     """Return what a set lacks, and what it holds besides; all of many is put back."""
-    if number > _FEW:
+    if number > FEW:
         told = "holds elements of others, perhaps in place of ours"
         return [_damage(each, "may lack elements")], [_damage(each, told)]
     if each.interval:

@@ -82,6 +82,16 @@ class Events:
         self.touched = None
         os.eventfd_write(self._bell, 1)
 
+    def begin(self) -> None:
+        """Do nothing: what was heard before a look stays to be taken."""
+
+    def committed(self, generation: int) -> None:
+        """Do nothing: of our own commits nothing is heard."""
+
+    def doubts(self, name: str, _number: int) -> bool:
+        """Whether elements of others may stand in the place of ours in a set."""
+        return self.filled is None or name in self.filled
+
     def forget(self) -> None:
         """Take all sets for what they are to be: they were looked at."""
         self.filled = set()

@@ -12,10 +12,11 @@ from attrs import frozen
 
 from backends.nftables import layout, structure
 from backends.nftables.change import made, mended, rehashed
-from backends.nftables.comparing import compared
+from backends.nftables.comparing import Told, compared
 from backends.nftables.damage import damage
 from backends.nftables.errors import raising
 from backends.nftables.events import Events
+from backends.nftables.generations import Generations
 from backends.nftables.holding import Contents, Holding
 from backends.nftables.ruleset import HEAVY
 from backends.nftables.statements import NOTE, TABLE, NewNote, Statement
@@ -58,13 +59,18 @@ class NftablesReflexes:
         """Raise `BackendUnreadable` where the kernel tells nothing."""
         with raising(BackendUnreadable):
             self._connection = Connection()
-            self._events = Events(self._connection.port)
+            self._events: Told = Events(self._connection.port)
         self._holding: Holding | None = None
         self._right: Structure | None = None  # as it was found without a flaw
 
     def fileno(self) -> int:
         """Return a descriptor that is readable once somebody else may have changed the table."""
         return self._events.fileno()
+
+    def stop_listening(self) -> None:
+        """Go by the number of the ruleset's generation from now on, instead of events."""
+        self._events.close()
+        self._events = Generations(self._connection)
 
     def hold(self, desired: Desired, owner: str) -> None:
         """Take all that is to be held, laid out as the table is; nothing is changed."""
@@ -186,6 +192,7 @@ class NftablesReflexes:
 
     def _look(self, additions: Sequence[Contents] = ()) -> _Look:
         """Look at structure and counts; ``additions`` are to be sent in any case."""
+        self._events.begin()
         found = self._structure()
         flaws = self._flaws(found)
         self._judge_owner(found)
@@ -256,6 +263,7 @@ class NftablesReflexes:
         finally:
             if heavy:
                 self._events.listen()
+        self._events.committed(generation)
         if heavy and self._connection.generation() != generation + 1:
             self._events.ring()
 

@@ -108,9 +108,9 @@ class Daemon:
 
     def idle(self) -> Sample:
         """Do nothing for a while, and count how often its threads wake, and their CPU time."""
-        before = self._switches(), self._cpu()
+        before = self._switches(), cpu_of(self.process.pid)
         time.sleep(_REST)
-        after = self._switches(), self._cpu()
+        after = self._switches(), cpu_of(self.process.pid)
         return {"wakes": after[0] - before[0], "cpu": after[1] - before[1]}
 
     def flood(self) -> Sample:
@@ -144,9 +144,11 @@ class Daemon:
                     found += int(line.split()[1])
         return found
 
-    def _cpu(self) -> float:
-        words = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+def cpu_of(pid: int) -> float:
+    """Return the seconds of CPU time that a process took, with its children that have ended."""
+    words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

@@ -86,9 +86,10 @@ def _confirm(text: object) -> str:
 
 @frozen
 class Run:
-    """``[run]``: the daemon."""
+    """``[run]``: the daemon. ``events`` lets it listen to what others change in the firewall."""
 
     socket: Path = setting(Path("/run/treason/control"), _path, str)
+    events: bool = True
 
 
 @frozen
@@ -142,7 +143,7 @@ def parse(file: TomlFile) -> Config:
     return evolve(
         config,
         treason=evolve(main, database=here / main.database, lock=here / main.lock),
-        run=Run(socket),
+        run=evolve(config.run, socket=socket),
     )
 
 

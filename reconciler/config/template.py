@@ -45,6 +45,10 @@ _TEXT: Final = """\
 # Where commands ask the daemon (treason run) to enforce at once what they have stored. Each daemon
 # of a machine needs a socket of its own.
 # {run.socket}
+# The kernel tells the daemon of each change of the nftables ruleset. While others load sets of
+# 100,000 elements, that makes them slower. With events = false nothing is told: each second the
+# daemon asks whether the ruleset has changed at all, and looks if it has.
+# {run.events}
 
 [trust]
 # Believe what any process writes to /dev/kmsg. For tests only.

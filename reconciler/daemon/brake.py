@@ -1,6 +1,7 @@
 """The brake: who repairs again and again pauses, so that a fight costs nobody the machine."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 from attrs import define, field
@@ -9,8 +10,16 @@ LIMITS: Final = ((1.0, 5), (10.0, 20))
 """Repairs that are made at once: so many within so many seconds, but no more."""
 
 FIRST: Final = 0.05
-LONGEST: Final = 5.0
-"""Seconds of the first pause and of the longest; each is twice as long as the one before."""
+"""Seconds of the first pause; each is twice as long as the one before, up to a limit."""
+
+SHARE: Final = 5.0
+"""The limit: so many times as long as the repair took, so that a fight costs less than a fifth of a
+core."""
+
+LEAST: Final = 0.5
+LONGEST: Final = 10.0
+"""Seconds below which the limit is not, and above. What takes a tenth of a second or less to repair
+is repaired within less than a second after the end of a fight."""
 
 QUIET: Final = 60.0
 """Seconds without a repair after which the pauses are forgotten."""
@@ -18,19 +27,24 @@ QUIET: Final = 60.0
 
 @define(eq=False)
 class Brake:
-    """Counts repairs; times are in seconds of one clock that nobody sets."""
+    """Counts repairs, of which ``limits`` allow some; times are of one clock that nobody sets."""
 
-    pause: float = 0.0
-    _repairs: deque[float] = field(factory=lambda: deque(maxlen=LIMITS[-1][1] + 1), init=False)
+    limits: Sequence[tuple[float, int]] = LIMITS
+    pause: float = field(default=0.0, init=False)
+    _repairs: deque[float] = field(init=False)
 
-    def note(self, now: float) -> None:
-        """Count a repair, and decide how long to pause after it."""
+    def __attrs_post_init__(self) -> None:
+        self._repairs = deque(maxlen=self.limits[-1][1] + 1)
+
+    def note(self, now: float, took: float = 0.0) -> None:
+        """Count a repair, which took so many seconds, and decide how long to pause after it."""
         if self._repairs and now - self._repairs[-1] >= QUIET:
             self._repairs.clear()
             self.pause = 0.0
         self._repairs.append(now)
         if self._is_fight(now):
-            self.pause = min(max(2 * self.pause, FIRST), LONGEST)
+            limit = min(max(LEAST, SHARE * took), LONGEST)
+            self.pause = min(max(2 * self.pause, FIRST), limit)
 
     def wait(self, now: float) -> float:
         """Return for how many seconds the next repair has to wait."""
@@ -47,6 +61,6 @@ class Brake:
         """Whether there are pauses already, or there were too many repairs."""
         within = (
             sum(1 for each in self._repairs if now - each < seconds) > most
-            for seconds, most in LIMITS
+            for seconds, most in self.limits
         )
         return self.pause > 0 or any(within)

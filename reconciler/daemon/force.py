@@ -5,18 +5,25 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import starmap
-from typing import Protocol
+from typing import Final, Protocol
 
 from reconciler.daemon.brake import QUIET, Brake
+from reconciler.daemon.culprits import named
 from reconciler.daemon.loop import Loop
+from reconciler.daemon.pace import Pace
 from reconciler.daemon.preparing import makes_the_same
 from reconciler.daemon.rest import Rest
 from reconciler.daemon.telling import failure, say
+from reconciler.daemon.watched import Done, Watched
 from reconciler.errors import guarded
-from reconciler.interfaces import Backend, Reflexes, WakingBackend
+from reconciler.interfaces import Backend, DigestedBackend
 from reconciler.log import WARNING
 from reconciler.model import Desired
 from reconciler.networks import Networks
+from reconciler.waiting import PolledReflexes, Reflexes, WakingBackend, WatchedBackend
+
+_SECOND: Final = 1.0
+"""Seconds between two looks where no events are listened to."""
 
 
 class Daemon(Protocol):
@@ -31,30 +38,48 @@ class Daemon(Protocol):
     def up_to_date(self, then: Callable[[], object]) -> None:
         """Call once what the files and the database say is held."""
 
-    def make_pass(self) -> None:
-        """Ask for a pass over the backends."""
+    def make_pass(self, done: Done = ...) -> None:
+        """Ask for a pass over the backends; ``done`` is told how it ended."""
+
+    def compare(self, backend: DigestedBackend, then: Callable[[object], object]) -> None:
+        """Call with whether a backend holds what was written to it last."""
 
 
 class _Kept:
-    """The reflexes of one backend, and the brake on its repairs."""
+    """The reflexes of one backend, the brake on its repairs, and the pace of looks without events.
 
-    def __init__(self, reflexes: Reflexes) -> None:
+    ``descriptor`` is None where no events are listened to.
+    """
+
+    def __init__(self, reflexes: Reflexes, *, events: bool) -> None:
         self.reflexes = reflexes
-        self.descriptor = reflexes.fileno()
+        self.descriptor: int | None = None
+        if events or not isinstance(reflexes, PolledReflexes):
+            self.descriptor = reflexes.fileno()
+        else:
+            reflexes.stop_listening()
         self.brake = Brake()
+        self.pace = Pace(_SECOND)
         self.holds = False
 
 
 class Force:
     """Keeps what is desired in force in all backends.
 
+    Without ``events`` it looks each second where it can do so, and listens to nothing.
+
     ``repaired`` is when something was put back last (epoch seconds), ``repair`` what it was, and
     ``ports`` whose change it undid.
     """
 
-    def __init__(self, backends: Mapping[str, Callable[[], Backend]], daemon: Daemon) -> None:
-        self._backends, self._daemon, self._loop = backends, daemon, daemon.loop
+    def __init__(
+        self, backends: Mapping[str, Callable[[], Backend]], daemon: Daemon, *, events: bool = True
+    ) -> None:
+        self._backends, self._daemon, self.loop = backends, daemon, daemon.loop
+        self._events = events
         self._kept: dict[str, _Kept] = {}
+        self._watched: dict[str, Watched] = {}
+        self.compare = daemon.compare
         self.repaired: float | None = None
         self.repair = ""
         self.ports: tuple[int, ...] = ()
@@ -69,9 +94,14 @@ class Force:
         """Whether no backend needs a pass to be brought in line."""
         return len(self._kept) == len(self._backends)
 
+    @property
+    def all_are_told(self) -> bool:
+        """Whether every backend's changes by others are told, and none needs to be looked at."""
+        return len(self._kept) + len(self._watched) == len(self._backends)
+
     def begin(self) -> None:
         """Listen to the backends that tell of changes, if that is not done yet."""
-        for name in self._backends.keys() - self._kept.keys():
+        for name in self._backends.keys() - self._kept.keys() - self._watched.keys():
             guarded(partial(self._listen, name), partial(self._deaf, name), name)
 
     def instead_of(self, other: "Force") -> "Force":
@@ -81,7 +111,8 @@ class Force:
         """
         theirs = other._backends  # noqa: SLF001 - one of its kind
         pairs = zip(self._backends.values(), theirs.values(), strict=False)
-        if self.names == other.names and all(starmap(makes_the_same, pairs)):
+        same = (self.names, self._events) == (other.names, other._events)  # noqa: SLF001 - as above
+        if same and all(starmap(makes_the_same, pairs)):
             return other
         other.close()
         for name in other.names:
@@ -94,6 +125,8 @@ class Force:
         """Listen no more; what is in force stays."""
         for name in [*self._kept]:
             self._leave(name)
+        while self._watched:
+            self._watched.popitem()[1].close()
 
     def hold(self, desired: Desired, owner: str) -> None:
         """Keep this in force from now on; what is in force and is not desired, a pass removes."""
@@ -127,18 +160,29 @@ class Force:
     def _listen(self, name: str) -> None:
         backend = self._backends[name]()
         if isinstance(backend, WakingBackend):
-            kept = _Kept(backend.reflexes())
-            self._loop.watch(kept.descriptor, select.POLLIN, partial(self._woken, name))
-            self._kept[name] = kept
+            self._kept[name] = kept = _Kept(backend.reflexes(), events=self._events)
+            self._wait_for(name, kept)
             self._daemon.trouble(name, "")
+        elif isinstance(backend, WatchedBackend):
+            self._watched[name] = Watched(name, self._backends[name], backend.watcher(), self)
+            self._daemon.trouble(name, "")
+
+    def _wait_for(self, name: str, kept: _Kept) -> None:
+        """Look once somebody may have changed what is ours."""
+        if kept.descriptor is None:
+            self.loop.after(
+                kept.pace.wait() or _SECOND, f"look at {name}", partial(self._poll, name)
+            )
+        else:
+            self.loop.watch(kept.descriptor, select.POLLIN, partial(self._woken, name))
 
     def _deaf(self, name: str, error: BaseException) -> None:
         self._daemon.trouble(name, failure(error, name))
 
     def _leave(self, name: str) -> None:
         kept = self._kept.pop(name)
-        self._loop.never(f"repair {name}")
-        self._loop.forget(kept.descriptor)
+        self._stop_waiting(name, kept)
+        self.loop.never(f"repair {name}")
         guarded(kept.reflexes.close, lambda _error: None, name)
 
     def _tried(self, name: str, work: Callable[[], object]) -> bool:
@@ -155,15 +199,34 @@ class Force:
 
         return guarded(done, failed, name)
 
+    def _stop_waiting(self, name: str, kept: _Kept) -> None:
+        """Wait for no change, until `_wait_for`."""
+        if kept.descriptor is None:
+            self.loop.never(f"look at {name}")
+        else:
+            self.loop.forget(kept.descriptor)
+
+    def _poll(self, name: str) -> None:
+        """Look without an event, if it is time."""
+        kept = self._kept[name]
+        if not kept.pace.wait():
+            self._woken(name)
+        if name in self._kept:
+            self._wait_for(name, kept)
+
     def _woken(self, name: str) -> None:
         """Somebody may have changed what is ours: if it was not us, look."""
+        if self._has_changed(name):
+            self._daemon.up_to_date(partial(self._repair, name))
+
+    def _has_changed(self, name: str) -> bool:
         kept = self._kept[name]
         found: list[int] = []
         if not self._tried(name, lambda: found.extend(kept.reflexes.changed())):
             self._leave(name)  # and listen anew, once a pass has been made
-        elif found:
+        elif any(found):
             self.ports = tuple(found)
-            self._daemon.up_to_date(partial(self._repair, name))
+        return bool(found)
 
     def _repair(self, name: str) -> None:
         """Put back what is missing, unless that was done too often."""
@@ -172,22 +235,56 @@ class Force:
             return
         now = time.monotonic()
         if wait := kept.brake.wait(now):
-            self._loop.soon(wait, f"repair {name}", partial(self._repair, name))
+            self._stop_waiting(name, kept)
+            self.loop.soon(wait, f"repair {name}", partial(self._go_on, name))
             return
         damage: list[str] = []
-        if self._tried(name, lambda: damage.extend(map(str, kept.reflexes.repair()))):
+        begun = time.thread_time()
+        with kept.pace.look():
+            done = self._tried(name, lambda: damage.extend(map(str, kept.reflexes.repair())))
+        if done:
             self._daemon.trouble(name, "")
             if damage:
-                kept.brake.note(now)
-                self._tell(name, kept.brake, damage)
+                fought = kept.brake.fights
+                kept.brake.note(now, time.thread_time() - begun)
+                self._tell(name, "; ".join(damage), named(self.ports))
+                self._tell_of_fight(name, kept.brake, named(self.ports), fought=fought)
 
-    def _tell(self, name: str, brake: Brake, damage: list[str]) -> None:
-        ports = ", ".join(str(each) for each in self.ports if each)  # 0: somebody unknown
-        who = f" (changed by netlink port {ports})" if ports else ""
-        self.repaired, self.repair = time.time(), f"{name}: {'; '.join(damage)}{who}"
-        subject = f"{name}, again and again"
+    def _go_on(self, name: str) -> None:
+        """Go on after a pause of the brake, with who has changed what meanwhile."""
+        kept = self._kept[name]
+        self._wait_for(name, kept)
+        self._has_changed(name)
+        self._daemon.up_to_date(partial(self._repair, name))
+
+    def unheard(self, name: str, error: BaseException) -> None:
+        """Go on without a backend's changes being told: it is looked at each minute."""
+        self._watched.pop(name).close()
+        self._deaf(name, error)
+        self._daemon.make_pass()
+
+    def correct(self, done: Done) -> None:
+        """Let a pass put right what somebody may have changed."""
+        self._daemon.make_pass(done)
+
+    def corrected(self, name: str, brake: Brake, *, fought: bool, certain: bool) -> None:
+        """Print that a change was put right, and of a fight in any case."""
+        if certain:
+            self._tell(name, "was not as it was written last", "")
+        if brake.fights or certain:
+            self._tell_of_fight(name, brake, "", fought=fought)
+
+    def _tell(self, name: str, what: str, who: str) -> None:
+        told = f"{name}: {what}"
+        self.repaired, self.repair = time.time(), f"{told} (changed by {who})" if who else told
+
+    def _tell_of_fight(self, name: str, brake: Brake, who: str, *, fought: bool) -> None:
+        """Print each repair, but of a fight that it began, and who was there first."""
         if not brake.fights:
             say(f"put back: {self.repair}", WARNING)
             return
-        self._daemon.trouble(subject, f"{name}: somebody undoes again and again what is repaired")
-        self._loop.after(QUIET, subject, partial(self._daemon.trouble, subject, ""))
+        subject = f"{name}, again and again"
+        if not fought:
+            text = f"{name}: {who or 'somebody'} undoes again and again what is repaired"
+            self._daemon.trouble(subject, text)
+        self.loop.after(QUIET, subject, partial(self._daemon.trouble, subject, ""))

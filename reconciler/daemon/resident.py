@@ -17,7 +17,7 @@ from reconciler import execute
 from reconciler.config.setup import Setup
 from reconciler.daemon.batch import Batch
 from reconciler.daemon.beginning import Beginning
-from reconciler.daemon.children import Passes
+from reconciler.daemon.children import Done, Passes
 from reconciler.daemon.edits import Edits
 from reconciler.daemon.following import Following
 from reconciler.daemon.force import Force
@@ -34,7 +34,9 @@ from reconciler.daemon.truth import Truth
 from reconciler.daemon.unstored import Unstored
 from reconciler.daemon.view import View
 from reconciler.daemon.watch import Watch
+from reconciler.daemon.watched import is_as_written
 from reconciler.daemon.writer import Writer
+from reconciler.interfaces import DigestedBackend
 from reconciler.lines import counted
 from reconciler.netlink import NetlinkError
 from reconciler.networks import NOTHING, Networks
@@ -193,9 +195,13 @@ class Resident:
         """Call once what the files and the database say is held."""
         self.following.up_to_date(then)
 
-    def make_pass(self) -> None:
-        """Ask for a pass over the backends."""
-        self.passes.ask()
+    def make_pass(self, done: Done = lambda _error: None) -> None:
+        """Ask for a pass over the backends; ``done`` is told how it ended."""
+        self.passes.ask(done)
+
+    def compare(self, backend: DigestedBackend, then: Callable[[object], object]) -> None:
+        """Call with whether a backend holds what was written to it last; the writer looks."""
+        self.writer.ask(partial(is_as_written, self.truth.setup, backend), then)
 
     # What the view of files and database needs.
 
@@ -248,7 +254,7 @@ class Resident:
         sources, backends = setup.sources(given.sources), setup.backends(given.backends)
         self.truth = Truth(setup, sources, self)
         self.given = given
-        self.force = Force(backends, self)
+        self.force = Force(backends, self, events=setup.config.run.events)
         self.watches = {name: Watch(name, make, self) for name, make in sources.items()}
         limit = setup.config.treason.pass_timeout * (len(sources) + 1)
         self.passes = Passes(self.loop, given, limit, self._passed, self.rest)
@@ -260,7 +266,7 @@ class Resident:
         """Take what a pass has changed."""
         self.trouble("pass", error)
         self.following.undone = False
-        if not self.force.all_by_reflex:
+        if not self.force.all_are_told:
             self.loop.soon(MINUTE, "minute", self.make_pass)
         if self.truth.view is not None:
             self.truth.refresh(self.tell, carried_out=not error)

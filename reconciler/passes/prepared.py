@@ -8,7 +8,7 @@ from attrs import define, evolve, frozen
 
 from reconciler import __version__
 from reconciler.config.setup import Setup
-from reconciler.interfaces import Backend, WakingBackend
+from reconciler.interfaces import Backend
 from reconciler.model import Desired, Plan
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
@@ -24,6 +24,7 @@ from reconciler.planning.whitelist import Exemption
 from reconciler.store.bans import Exceptions, NotEnforced
 from reconciler.store.pauses import Pause
 from reconciler.store.store import Store
+from reconciler.waiting import WakingBackend
 
 if TYPE_CHECKING:
     from reconciler.passes.run import Options

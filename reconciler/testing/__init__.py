@@ -18,6 +18,7 @@ pytest.register_assert_rewrite(
             "source",
             "steps",
             "waking",
+            "watched",
             "witness",
         )
     )
@@ -33,10 +34,11 @@ from reconciler.testing.optional import (  # noqa: E402
     MarkedContract,
 )
 from reconciler.testing.packets import PacketContract  # noqa: E402
-from reconciler.testing.reflexes import ReflexesContract  # noqa: E402
+from reconciler.testing.reflexes import PolledReflexesContract, ReflexesContract  # noqa: E402
 from reconciler.testing.source import SourceContract  # noqa: E402
 from reconciler.testing.steps import given, needed, reach, state  # noqa: E402
 from reconciler.testing.waking import WakingSourceContract  # noqa: E402
+from reconciler.testing.watched import WatchedContract  # noqa: E402
 from reconciler.testing.witness import WitnessContract  # noqa: E402
 
 __all__ = [
@@ -49,10 +51,12 @@ __all__ = [
     "MarkedContract",
     "Memory",
     "PacketContract",
+    "PolledReflexesContract",
     "ReflexesContract",
     "SourceContract",
     "Table",
     "WakingSourceContract",
+    "WatchedContract",
     "WitnessContract",
     "given",
     "needed",

@@ -132,6 +132,7 @@ class MemoryReflexes:
         self._desired = Desired()
         self._owner = ""
         self._others: list[int] = []
+        self._polled = False
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         memory.listeners.append(self._told)
 
@@ -139,9 +140,14 @@ class MemoryReflexes:
         """Return the descriptor that `Memory.tell` makes readable."""
         return self._bell
 
+    def stop_listening(self) -> None:
+        """Go on naming who changed the table until `repair` or `hold`."""
+        self._polled = True
+
     def hold(self, desired: Desired, owner: str) -> None:
         """Take all that is to be held."""
         self._desired, self._owner = desired, owner
+        self._look()
 
     def add(self, networks: Networks) -> None:
         """Drop what no held network drops."""
@@ -161,11 +167,14 @@ class MemoryReflexes:
         """Return who changed the table."""
         with suppress(BlockingIOError):
             os.eventfd_read(self._bell)
-        others, self._others = self._others, []
+        others = self._others
+        if not self._polled:
+            self._others = []
         return others
 
     def repair(self) -> Sequence[Damage]:
         """Add what is missing; what is too much is for a pass."""
+        self._look()
         needed = plan(self._desired, self._memory.observe())
         if needed is None:
             return ()
@@ -178,6 +187,10 @@ class MemoryReflexes:
         """Close the descriptor."""
         self._memory.listeners.remove(self._told)
         os.close(self._bell)
+
+    def _look(self) -> None:
+        if self._polled:
+            self._others = []
 
     def _told(self, port: int) -> None:
         self._others.append(port)

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Final
 import pytest
 
 from reconciler.errors import BackendFailed
-from reconciler.interfaces import Reflexes, WakingBackend
 from reconciler.model import Damage, Desired
 from reconciler.network import Network
 from reconciler.networks import Networks, covered
 from reconciler.planning.desired import collapse, subtract
 from reconciler.testing.backend import EXAMPLE
 from reconciler.testing.steps import Cases, given, needed
+from reconciler.waiting import PolledReflexes, Reflexes, WakingBackend
 
 _PATIENCE: Final = 5.0
 """Seconds within which a change by others is told."""
@@ -36,9 +36,9 @@ class ReflexesContract(Cases):
     def reflexes(self, backend: WakingBackend) -> Iterator[Reflexes]:
         """Those of a backend that holds `EXAMPLE`."""
         given(backend, EXAMPLE)
-        made = backend.reflexes()
+        made = self.made(backend)
         made.hold(EXAMPLE, "")
-        if _is_woken(made, _QUIET):
+        if self.is_woken(made, _QUIET):
             made.changed()
         yield made
         made.close()
@@ -47,9 +47,19 @@ class ReflexesContract(Cases):
         """Let somebody change what is not the backend's."""
         pytest.skip("give elsewhere()")
 
+    def made(self, backend: WakingBackend) -> Reflexes:
+        """Make reflexes as a resident process does."""
+        return backend.reflexes()
+
+    def is_woken(self, reflexes: Reflexes, patience: float) -> bool:
+        """Whether the descriptor is readable within so many seconds."""
+        poll = select.poll()
+        poll.register(reflexes.fileno(), select.POLLIN)
+        return bool(poll.poll(patience * 1000))
+
     def test_reflex_nothing_is_wrong(self, backend: WakingBackend, reflexes: Reflexes) -> None:
         """Where nothing happened, nothing wakes, and nothing is repaired."""
-        assert not _is_woken(reflexes, _QUIET)
+        assert not self.is_woken(reflexes, _QUIET)
         assert not reflexes.changed()
         assert not reflexes.repair()
         assert needed(backend, EXAMPLE) is None
@@ -101,7 +111,7 @@ class ReflexesContract(Cases):
     def test_reflex_damage(self, damage: str, backend: WakingBackend, reflexes: Reflexes) -> None:
         """It wakes, and is told; what is missing is back, or the rest is left to a pass."""
         self.damages[damage](self)
-        assert _is_woken(reflexes, _PATIENCE), "nothing woke"
+        assert self.is_woken(reflexes, _PATIENCE), "nothing woke"
         assert reflexes.changed(), "nobody did it"
         told: Sequence[Damage] = ()
         left = False
@@ -142,23 +152,56 @@ class ReflexesContract(Cases):
     def test_reflex_elsewhere(self, reflexes: Reflexes) -> None:
         """What is changed elsewhere does not wake."""
         self.elsewhere()
-        assert not _is_woken(reflexes, _QUIET)
+        assert not self.is_woken(reflexes, _QUIET)
 
     def test_reflex_close(self, backend: WakingBackend) -> None:
         """What is held stays in force."""
         given(backend, EXAMPLE)
-        made = backend.reflexes()
+        made = self.made(backend)
         made.hold(EXAMPLE, "")
         made.close()
         assert needed(backend, EXAMPLE) is None
 
 
+class PolledReflexesContract(ReflexesContract):
+    """For reflexes with `stop_listening`: a class beside that with `ReflexesContract`."""
+
+    def made(self, backend: WakingBackend) -> Reflexes:
+        """Make reflexes that are asked each second."""
+        made = backend.reflexes()
+        assert isinstance(made, PolledReflexes)
+        made.stop_listening()
+        return made
+
+    @pytest.fixture
+    def reflexes(self, backend: WakingBackend) -> Iterator[Reflexes]:
+        """Those of a backend that holds `EXAMPLE`, which were asked before."""
+        given(backend, EXAMPLE)
+        made = self.made(backend)
+        made.hold(EXAMPLE, "")
+        assert not made.repair()
+        yield made
+        made.close()
+
+    def is_woken(self, reflexes: Reflexes, _patience: float) -> bool:
+        """Whether it tells of a change now: nothing comes by itself."""
+        return bool(reflexes.changed())
+
+    def test_reflex_elsewhere(self, reflexes: Reflexes) -> None:
+        """What is changed elsewhere costs a look at most."""
+        self.elsewhere()
+        assert not reflexes.repair()
+        assert not reflexes.changed()
+
+    def test_reflex_tells_until_the_repair(self, damage: str, reflexes: Reflexes) -> None:
+        """A change that could not be looked at yet is told again."""
+        self.damages[damage](self)
+        assert reflexes.changed()
+        assert reflexes.changed()
+        with suppress(BackendFailed):
+            reflexes.repair()
+        assert not reflexes.changed()
+
+
 def _networks(*texts: str) -> Networks:
     return Networks.of(map(Network.parse, texts))
-
-
-def _is_woken(reflexes: Reflexes, patience: float) -> bool:
-    """Whether the descriptor is readable within so many seconds."""
-    poll = select.poll()
-    poll.register(reflexes.fileno(), select.POLLIN)
-    return bool(poll.poll(patience * 1000))

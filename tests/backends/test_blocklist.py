@@ -5,7 +5,7 @@ import resource
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -25,7 +25,7 @@ from reconciler import (
 )
 from reconciler.planning.desired import desired
 from reconciler.planning.plan import plan
-from reconciler.testing import BackendContract, DigestedContract
+from reconciler.testing import BackendContract, DigestedContract, WatchedContract
 
 NETWORKS = ("192.0.2.9", "192.0.2.10", "10.0.0.0/8", "2001:db8::/32")
 WANTED = desired(map(Network.parse, NETWORKS), [Network.parse("10.1.0.0/16")])
@@ -100,6 +100,55 @@ class TestFile(BackendContract, DigestedContract):
     def owned(self) -> object:
         """The whole list."""
         return self.path.read_bytes()
+
+
+def _replaced(contract: Any) -> None:
+    new = contract.path.with_name("new")
+    new.write_text("9.9.9.9\n")
+    new.rename(contract.path)
+
+
+def _appended(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("9.9.9.9\n")
+
+
+def _in_a_new_directory(contract: Any) -> None:
+    directory = contract.path.parent
+    directory.rename(directory.with_name(f"away{len([*directory.parent.iterdir()])}"))
+    directory.mkdir()
+
+
+class TestWatchedFile(WatchedContract):
+    """The list is waited for, whatever becomes of it."""
+
+    damages: ClassVar[Mapping[str, Callable[[Any], object]]] = {
+        "written": lambda self: self.path.write_text("9.9.9.9\n"),
+        "a line more": lambda self: _appended(self.path),
+        "emptied": lambda self: os.truncate(self.path, 0),
+        "removed": lambda self: self.path.unlink(),
+        "replaced": _replaced,
+        "its directory replaced": _in_a_new_directory,
+    }
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> File:
+        """A list that is not there yet, behind a link."""
+        (tmp_path / "lists").mkdir()
+        (tmp_path / "link").symlink_to("lists")
+        self.path = tmp_path / "lists" / "list"
+        return File(Settings(str(tmp_path / "link" / "list")))
+
+
+def test_what_is_done_beside_a_list_is_no_change(tmp_path: Path) -> None:
+    """Its directory is watched, but for the names that lead to it alone."""
+    path = tmp_path / "list"
+    path.write_text("192.0.2.7\n")
+    with closing(File(Settings(str(path))).watcher()) as watcher:
+        assert watcher.changed()
+        (tmp_path / ".list.temporary").write_text("")
+        (tmp_path / ".list.temporary").unlink()
+        assert not watcher.changed()
 
 
 def needed(backend: File) -> Plan | None:

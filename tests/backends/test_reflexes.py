@@ -29,7 +29,7 @@ from reconciler.execute import run
 from reconciler.host.netns import WITNESS4, Wire
 from reconciler.netlink import AnswerLost, Connection, Message, text
 from reconciler.planning.desired import collapse, subtract
-from reconciler.testing import ReflexesContract, given, needed, state
+from reconciler.testing import PolledReflexesContract, ReflexesContract, given, needed, state
 from reconciler.testing.packets import flood
 
 HELD = state(["192.0.2.7", "198.51.100.0/24", "240.0.0.0/4", "2001:db8::7", "ff00::/8"], [WITNESS4])
@@ -63,6 +63,10 @@ class TestNftablesReflexes(ReflexesContract):
         """Another table with nearly the same name, in many transactions of all kinds."""
         _nft("add table inet treason2; add set inet treason2 banned4 { type ipv4_addr; }")
         _nft("delete table inet treason2")
+
+
+class TestPolledNftablesReflexes(PolledReflexesContract, TestNftablesReflexes):
+    """The same without events: by the number of the generation."""
 
 
 @pytest.fixture

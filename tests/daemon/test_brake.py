@@ -1,6 +1,6 @@
 """The brake on repairs."""
 
-from reconciler.daemon.brake import FIRST, LONGEST, QUIET, Brake
+from reconciler.daemon.brake import FIRST, LEAST, LONGEST, QUIET, SHARE, Brake
 
 
 def test_few_repairs_are_made_at_once() -> None:
@@ -24,8 +24,17 @@ def test_the_sixth_in_a_second_pauses() -> None:
         pauses.append(brake.pause)
         now += brake.wait(now)
     assert pauses[:3] == [FIRST, 2 * FIRST, 4 * FIRST]
-    assert pauses[-1] == LONGEST
+    assert pauses[-1] == LEAST
     assert brake.fights
+
+
+def test_a_repair_that_takes_long_is_followed_by_long_pauses() -> None:
+    """A fight costs no more than a fifth of a core, but no pause is without end."""
+    for took, longest in ((0.3, SHARE * 0.3), (60.0, LONGEST)):
+        brake = Brake()
+        for _ in range(20):
+            brake.note(100.0, took)
+        assert brake.pause == longest
 
 
 def test_the_twenty_first_in_ten_seconds_pauses() -> None:

@@ -11,12 +11,16 @@ from harness import ROOT
 from sabotaged import (
     EXPECTED,
     EXPECTED_JUDGING,
+    EXPECTED_POLLED,
     EXPECTED_REFLEXES,
     EXPECTED_SOURCES,
+    EXPECTED_WATCHED,
     EXPECTED_WITNESSES,
     EyewitnessContract,
     MemoryContract,
     MemoryReflexesContract,
+    MemoryWatchedContract,
+    PolledMemoryReflexesContract,
     TapeContract,
     WatchContract,
 )
@@ -28,6 +32,14 @@ class TestMemory(MemoryContract):
 
 class TestMemoryReflexes(MemoryReflexesContract):
     """The reflexes of the backend in memory."""
+
+
+class TestPolledMemoryReflexes(PolledMemoryReflexesContract):
+    """The same, asked each second."""
+
+
+class TestMemoryWatched(MemoryWatchedContract):
+    """The backend in memory, waited for."""
 
 
 class TestTape(TapeContract):
@@ -76,6 +88,8 @@ def test_a_sabotaged_backend_fails_just_the_case_that_names_it(
         *EXPECTED_SOURCES.items(),
         *EXPECTED_JUDGING.items(),
         *EXPECTED_REFLEXES.items(),
+        *EXPECTED_POLLED.items(),
+        *EXPECTED_WATCHED.items(),
         *EXPECTED_WITNESSES.items(),
     ],
     ids=lambda kind: getattr(kind, "__name__", ""),
