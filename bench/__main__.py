@@ -3,20 +3,24 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 from bench import bars, machine, report
+from bench.results import load
 from bench.run import Bench
 from bench.works import (
     confirming,
+    endurance,
     first_apply,
     from_log,
     listeners,
     lists,
     neighbours,
+    offender,
     packets,
     passes,
     profiling,
@@ -47,6 +51,8 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "resident": resident.measure,
     "neighbours": neighbours.measure,
     "reflexes": reflexes.measure,
+    "offender": offender.measure,
+    "endurance": endurance.measure,
     "listeners": listeners.measure,
     "routes": routes.measure,
     "lists": lists.measure,
@@ -57,7 +63,7 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
 }
 QUICK: Final = (
     *("start-up", "scan", "first-apply", "passes", "neighbours", "routes", "lists", "size"),
-    *("sockets", "reflexes", "resident", "confirming"),
+    *("sockets", "reflexes", "resident", "offender", "endurance", "listeners", "confirming"),
 )
 
 
@@ -72,17 +78,35 @@ def main() -> int:
         os.environ["XTABLES_LOCKFILE"] = str(lock)  # that of the machine is not ours to hold
         bench = Bench(Path(directory), arguments.quick)
         bench.results.machine = machine.describe()
-        for name in arguments.only or (QUICK if arguments.quick else WORKS):
-            try:
-                WORKS[name](bench)
-            except TreasonError as error:  # the others are worth their time
-                bench.note(f"{name}: {error}")
+        _measure(bench, arguments.only or (QUICK if arguments.quick else tuple(WORKS)))
     if arguments.quick:
         lines, code = bars.verdict(bench.results, complete=_ROOT_OF_ALL)
         print("\n".join(lines))
         return code
-    report.write(bench.results, SCRATCH if arguments.only else ROOT)
+    if not arguments.only:
+        report.write(bench.results, ROOT)
     return 0
+
+
+def _measure(bench: Bench, works: Sequence[str]) -> None:
+    """Do these works, and write after each what was measured so far, which an end would lose."""
+    known = load(ROOT / "results.json").took
+    bench.tell(f"{len(works)} works: {', '.join(_planned(name, known) for name in works)}")
+    if not bench.quick:
+        bench.tell(f"written after each of them to {SCRATCH}")
+    for name in works:
+        begun = time.monotonic()
+        try:
+            WORKS[name](bench)
+        except (TreasonError, OSError) as error:  # the others are worth their time
+            bench.note(f"{name}: {error}")
+        bench.results.took[name] = round(time.monotonic() - begun, 1)
+        if not bench.quick:
+            report.write(bench.results, SCRATCH)
+
+
+def _planned(name: str, known: Mapping[str, float]) -> str:
+    return f"{name} (took {known[name]:.0f} s last time)" if name in known else name
 
 
 def _arguments() -> argparse.Namespace:

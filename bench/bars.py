@@ -2,56 +2,11 @@
 
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve
 
+from bench import resident_bars
+from bench.bar import Bar
 from bench.results import Key, Results
-from bench.stats import Spread
-
-
-@frozen
-class Bar:
-    """A figure and its limit.
-
-    The figure is a ratio where ``reference`` names the subject to divide by, else the measure
-    itself, divided by ``unit``. ``least`` says that it must be at least, not at most, the limit.
-    """
-
-    work: str
-    limit: float
-    key: Key
-    reference: Key | None = None
-    measure: str = "wall"
-    least: bool = False
-    unit: float = 1
-    suffix: str = ""
-
-    def figure(self, results: Results) -> Spread | None:
-        """Return what was measured; None if it was not."""
-        if self.reference:
-            return results.ratio(self.key, self.reference, self.measure)
-        found = results.spread(self.key, self.measure)
-        if found is None:
-            return None
-        low, middle, high = (f / self.unit for f in (found.low, found.median, found.high))
-        return Spread(low, middle, high, found.count)
-
-    def met(self, figure: Spread) -> bool:
-        """Return whether the median is within the limit."""
-        return figure.median >= self.limit if self.least else figure.median <= self.limit
-
-    def told(self) -> str:
-        """Return the limit as text."""
-        return f"at {'least' if self.least else 'most'} {self.limit:g}{self.suffix}"
-
-    def broken(self, results: Results) -> str | None:
-        """Return in one line why the bar is not met; None if it is."""
-        figure = self.figure(results)
-        if figure is None:
-            return f"{self.work}: not measured (limit: {self.told()})"
-        if self.met(figure):
-            return None
-        return f"{self.work}: {figure.median:.3g}{self.suffix} (limit: {self.told()})"
-
 
 _TREASON: Final = "treason"
 _SCAN: Final = Key("scan", "treason scan", 1_000_000)
@@ -140,89 +95,6 @@ _SOCKETS: Final = (
 )
 
 
-def _restored(size: int, limit: float) -> Bar:
-    work = "a set flushed by others"
-    keys = Key(work, _TREASON, size), Key(work, "plain netlink load", size)
-    return Bar(f"{size:,} bans, flushed by others, restored, to the plain load", limit, *keys)
-
-
-def _damaged(work: str, limit: float, size: int = 1_000) -> Bar:
-    key = Key(work, _TREASON, size)
-    return Bar(f"{work}, {size:,} bans: restored", limit, key, unit=1e-3, suffix=" ms")
-
-
-_REFLEXES: Final = (
-    _damaged("a set flushed by others", 1, 100),
-    *(
-        _damaged(work, 10)
-        for work in ("a chain emptied", "an accept inserted", "a table dormant", "a table deleted")
-    ),
-    Bar(
-        "one ban more by reflex, beside 1,000",
-        0.2,
-        Key("one ban by reflex", _TREASON, 1_000),
-        unit=1e-3,
-        suffix=" ms",
-    ),
-    Bar(
-        "1,000 commits a second in other tables: times that the reflexes wake",
-        0,
-        Key("commits elsewhere", _TREASON, 1_000),
-        measure="wakes",
-    ),
-)
-
-
-def _memory(size: int, limit: float) -> Bar:
-    key = Key("ready after start", _TREASON, size)
-    name = f"an idle daemon with {size:,} bans: resident memory"
-    return Bar(name, limit, key, measure="memory", unit=1e6, suffix=" MB")
-
-
-def _told(work: str, limit: float) -> Bar:
-    return Bar(work, limit, Key(work, _TREASON, 10), unit=1e-3, suffix=" ms")
-
-
-_APPENDED: Final = "from a line appended to an element in force"
-_RESIDENT: Final = (
-    _told("from a kernel message to an element in force", 3),
-    _told(_APPENDED, 1),
-    Bar(
-        f"{_APPENDED}, beside 1,000,000 bans, to 10",
-        1.3,
-        Key(_APPENDED, _TREASON, 1_000_000),
-        Key(_APPENDED, _TREASON, 10),
-    ),
-    Bar(
-        f"{_APPENDED}, each commit 500 ms slower",
-        1.3,
-        Key(_APPENDED, "each commit 500 ms slower", 10),
-        unit=1e-3,
-        suffix=" ms",
-    ),
-    Bar(
-        "10,000 offenders in a second: all in force after the last line",
-        1,
-        Key("10,000 offenders in a second", _TREASON, 10_000),
-        suffix=" s",
-    ),
-    Bar(
-        "an idle daemon: wake-ups in a minute",
-        0,
-        Key("an idle daemon", _TREASON, 10),
-        measure="wakes",
-    ),
-    _memory(10, 22),
-    _memory(100_000, 30),
-    _memory(1_000_000, 60),
-    Bar(
-        "ready after start, 1,000,000 bans in force already",
-        0.3,
-        Key("ready after start", _TREASON, 1_000_000),
-        suffix=" s",
-    ),
-)
-
 _CONFIRMING: Final = Bar(
     "1,000 messages confirmed beside 10,000 sockets, in process",
     50,
@@ -279,10 +151,7 @@ BARS: Final = (
     _ROUTES,
     _LISTS,
     *_SOCKETS,
-    *_REFLEXES,
-    *_RESIDENT,
-    _restored(100_000, 1.3),
-    _restored(1_000_000, 1.3),
+    *resident_bars.BARS,
     _CONFIRMING,
     Bar(
         "the database after 60,000 bans came and went, to its greatest size",
@@ -311,11 +180,7 @@ GUARDS: Final = (
     *(evolve(bar, limit=2 * bar.limit) for bar in (*_NEIGHBOURS, _ROUTES, _LISTS)),
     evolve(_CONFIRMING, limit=2 * _CONFIRMING.limit, measure="cpu"),
     *(evolve(bar, limit=2 * bar.limit) for bar in _SOCKETS if bar.key.size != 50_000),
-    *(evolve(bar, limit=5 * bar.limit) for bar in _REFLEXES),
-    *(evolve(bar, limit=1.3 * bar.limit) for bar in (_memory(10, 22), _memory(100_000, 30))),
-    evolve(_told(_APPENDED, 1), limit=20),
-    _restored(100_000, 2.6),
-    evolve(_restored(100_000, 2.6), measure="cpu"),  # a busy machine adds to the waits of two
+    *resident_bars.GUARDS,
 )
 """What no change may break: about twice the bars, in sizes that a quick run can afford."""
 

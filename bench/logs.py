@@ -12,6 +12,8 @@ _OTHERS: Final = Path(__file__).with_name("kernel-lines.txt")
 _VARIANTS: Final = 128
 _EVERY: Final = 100
 _PEERS: Final = 10_000
+_STAMPS: Final = count(12_345_678_901, 37)
+"""Microseconds since the boot of the machine that writes the next message."""
 
 
 def lines(texts: Iterable[str]) -> str:
@@ -28,9 +30,15 @@ def message(address: str) -> str:
 
 
 def syslog(peers: Sequence[str]) -> str:
-    """Return the messages about peers as rsyslog writes them, all of this second."""
-    stamp = time.strftime("%b %d %T host kernel: [12345.678901] ")
-    return lines(stamp + message(peer) for peer in peers)
+    """Return the messages about peers as rsyslog writes them, all of this second.
+
+    Each has a stamp of its own: lines that share one are parts of one message.
+    """
+    head = time.strftime("%b %d %T host kernel:")
+    return lines(
+        f"{head} [{stamp // 10**6}.{stamp % 10**6:06d}] {message(peer)}"
+        for peer, stamp in zip(peers, _STAMPS, strict=False)
+    )
 
 
 def kernel_log(path: Path, size: int) -> None:

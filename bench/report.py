@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from bench import plots
-from bench.bars import BARS, Bar
+from bench.bar import Bar
+from bench.bars import BARS
 from bench.results import Results, Series
 
 _HEAD: Final = """\
@@ -24,17 +25,25 @@ applied for the first time. A run is a whole process from its start to its end. 
 within every round, between two that took their turns in it; the table gives the median of these.
 Spread is from the least to the greatest. CPU is user and system time of all processes of a run;
 memory is the peak of the greatest of them, and less than about 10 MB cannot be told from it.
-`treason` reads its database, which holds the same addresses as the scripts of the tools;
-protection is switched off, no source is read, and the pass is verified as always. fail2ban and
-crowdsec run privately, as Debian packages them, with what their rows need and nothing else; their
-CPU is that of what runs in the background, crowdsec's bouncer asks once a second instead of every
-ten. `ipset restore` is run plainly; treason gives it `RES_OPTIONS=no-reload`, without which it
-looks at the resolver's file with each address. "No size" is a set that grows; the others are
-declared large enough, which is faster. The kernel's buffer is read again and again until 100,000
-records came: by dd, which tells how long it took, as many times, and by one process of the source;
-none of them holds a message about a peer, one in a hundred of the journal's does. "Without the
-starts" is what dd says, and what treason takes once Python and its modules are there (of
-/dev/kmsg the processor's time, since dd is too short to be interrupted).
+`treason` reads its database, which holds the same addresses as the scripts of the tools; protection
+is switched off, no source is read, and the pass is verified as always. fail2ban and crowdsec run
+privately, as Debian packages them, with what their rows need and nothing else; their CPU is that of
+what runs in the background, crowdsec's bouncer asks once a second instead of every ten, where its
+row says nothing else. fail2ban reads its log with pyinotify, which it likes best, where its row
+does not say "polling". One offender is a line that is appended to a log, until the kernel tells of
+the new element; everybody stands in a namespace of his own and takes turns, and crowdsec reads the
+log itself there, with a scenario that needs one line. "No more than a commit" is a program that
+waits for the log and sends the address of its line to the kernel, and neither judges nor stores. A
+daemon that goes on is told of so many offences by a thousand offenders, a thousand lines at a time,
+and then each of so many elements is deleted by somebody, and back before the next; its brake is
+taken out, which else would let it repair a few times a second. `ipset restore` is run plainly;
+treason gives it `RES_OPTIONS=no-reload`, without which it looks at the resolver's file with each
+address. "No size" is a set that grows; the others are declared large enough, which is faster. The
+kernel's buffer is read again and again until 100,000 records came: by dd, which tells how long it
+took, as many times, and by one process of the source; none of them holds a message about a peer,
+one in a hundred of the journal's does. "Without the starts" is what dd says, and what treason takes
+once Python and its modules are there (of /dev/kmsg the processor's time, since dd is too short to
+be interrupted).
 """
 
 
@@ -48,6 +57,8 @@ the time is that of `iptables-restore` and of the start of a Python program with
 90 ms). A scan costs this start as well, which is more than twice what `grep` needs for all; the
 rest is spent on the ten thousand offences, which are decided on and stored, each in two tables.
 """
+
+_COSTS: Final = {"wall", "cpu", "memory"}
 
 
 def write(results: Results, directory: Path) -> None:
@@ -71,6 +82,9 @@ def page(results: Results, pictures: Iterable[str] = ()) -> str:
     if pictures:
         shown = (f"![{name.partition('.')[0]}]({plots.DIRECTORY}/{name})\n" for name in pictures)
         parts += ["## Pictures\n", *shown]
+    if results.took:
+        took = ((name, f"{seconds:.0f} s") for name, seconds in results.took.items())
+        parts += ["## How long each work took\n", render(("Work", "Time"), took)]
     machine = ((name, value) for name, value in results.machine.items())
     parts += ["## Machine\n", render(("", ""), machine)]
     return "\n".join(parts)
@@ -87,7 +101,12 @@ def table(results: Results, series: Sequence[Series]) -> str:
         head: tuple[str, ...] = ("Size", "Subject", "Packets a second", "Spread", "Ratio", "Rounds")
         return render(head, (list(_packets(results, each)) for each in series))
     head = ("Size", "Subject", "Wall", "Spread", "CPU", "Memory", "Ratio", "Rounds")
-    return render(head, (list(_costs(results, each)) for each in series))
+    rows = [[*_costs(results, each)] for each in series]
+    others = [_others(results, each) for each in series]
+    if any(others):
+        head = (*head, "Besides")
+        rows = [[*row, other] for row, other in zip(rows, others, strict=True)]
+    return render(head, rows)
 
 
 def render(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -136,6 +155,13 @@ def _costs(results: Results, series: Series) -> Iterator[str]:
     yield f"{memory.median / 1e6:.0f} MB" if memory else ""
     yield _ratio(results, series, "wall")
     yield str(len(series.samples))
+
+
+def _others(results: Results, series: Series) -> str:
+    """Return the medians of what is measured besides."""
+    names = dict.fromkeys(name for sample in series.samples for name in sample)
+    spreads = ((name, results.spread(series.key, name)) for name in names if name not in _COSTS)
+    return "; ".join(f"{name}: {each.median:,.4g}" for name, each in spreads if each)
 
 
 def _ratio(results: Results, series: Series, measure: str) -> str:

@@ -42,6 +42,8 @@ class Results:
     notes: list[str] = field(factory=list)
     profiles: dict[str, dict[str, float]] = field(factory=dict)
     """Seconds by function, of each work that was profiled."""
+    took: dict[str, float] = field(factory=dict)
+    """Seconds that each work took as a whole."""
 
     def add(self, series: Series) -> None:
         """Take up what one subject brought."""
@@ -68,6 +70,7 @@ class Results:
             "machine": self.machine,
             "notes": self.notes,
             "profiles": self.profiles,
+            "took": self.took,
             "series": [asdict(series) for series in self.series.values()],
         }
         path.write_text(json.dumps(document, indent=1) + "\n")
@@ -76,7 +79,12 @@ class Results:
 def load(path: Path) -> Results:
     """Read what `Results.save` wrote."""
     document: dict[str, Any] = json.loads(path.read_text())
-    results = Results(document["machine"], notes=document["notes"], profiles=document["profiles"])
+    results = Results(
+        document["machine"],
+        notes=document["notes"],
+        profiles=document["profiles"],
+        took=document.get("took", {}),
+    )
     for entry in document["series"]:
         reference = entry["reference"]
         results.add(

@@ -15,5 +15,8 @@ class Peer(Protocol):
     def ban(self, peers: Sequence[str]) -> Sample:
         """Report peers to it, and measure until all of them are in force."""
 
+    def pids(self) -> Sequence[int]:
+        """Return its processes; none where nothing runs between two reports."""
+
     def close(self) -> None:
         """Stop what was started, also if that was not much."""

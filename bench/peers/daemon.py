@@ -30,6 +30,11 @@ class Daemon:
                 raise Failed(f"does not start: {self._log.read_text()[-300:].strip()}")
             time.sleep(0.1)
 
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._process.pid
+
     def cpu(self) -> float:
         """Return the CPU seconds of it and of the children that it waited for (proc(5))."""
         stat = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()

@@ -14,7 +14,7 @@ from reconciler.errors import TreasonError
 from reconciler.execute import run
 
 PLACE: Final = Path(__file__).parent.parent.parent / ".cache" / "bench" / "peers"
-PACKAGES: Final = ("fail2ban", "crowdsec", "crowdsec-firewall-bouncer")
+PACKAGES: Final = ("fail2ban", "python3-pyinotify", "crowdsec", "crowdsec-firewall-bouncer")
 
 
 def unpacked(name: str) -> Path:

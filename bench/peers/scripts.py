@@ -27,6 +27,10 @@ class Treason:
             file.write(syslog(peers))
         return self.again()
 
+    def pids(self) -> Sequence[int]:
+        """Return no process: it runs when it is told to."""
+        return ()
+
     def again(self) -> Sample:
         """Measure a pass over the log as it is."""
         return self._station.treason("reconcile", "--source", f"file:{self._log}")
@@ -51,6 +55,10 @@ class Original:
         with self._log.open("a") as file:
             file.write(lines(map(message, peers)))
         return self.again()
+
+    def pids(self) -> Sequence[int]:
+        """Return no process: it runs when it is told to."""
+        return ()
 
     def again(self) -> Sample:
         """Measure the script over the log as it is."""

@@ -1,4 +1,4 @@
-"""The daemon as a whole: from a line to the element in force, its start, its memory, its idleness.
+"""The daemon as a whole: from a line to the element in force, its start and its memory.
 
 What is in force is told by the kernel: a listener hears of the commit that adds the element.
 """
@@ -16,32 +16,36 @@ from pathlib import Path
 from typing import Final, Self
 
 from backends.nftables.backend import Nftables
-from bench.measure import TREASON, Failed, Sample
+from bench.life import life
+from bench.measure import TREASON, Failed, Sample, program
 from bench.run import Bench, Subject
 from bench.station import Station
+from reconciler.execute import run
 from reconciler.netlink import NFTABLES_EVENTS, Connection
 
 APPENDED: Final = "from a line appended to an element in force"
 MESSAGE: Final = "from a kernel message to an element in force"
 FLOOD: Final = "10,000 offenders in a second"
-IDLE: Final = "an idle daemon"
 START: Final = "ready after start"
 SLOW: Final = "each commit 500 ms slower"
 _LINE: Final = "TCP: Treason uncloaked! Peer {}:4638/8080 shrinks window 320752:320781. Repaired.\n"
+_SLOW: Final = Path(__file__).parent.parent / "slow.c"
 _MANY: Final = 10_000
 _PATIENCE: Final = 60.0
 _APART: Final = 0.02
 """Seconds between two lines; `_SPACED` between two messages, of which a process may write ten in
 five seconds (the kernel's printk_devkmsg)."""
 _SPACED: Final = 0.55
-_REST: Final = 60.0
 
 
 class Daemon:
-    """A running daemon on a station, which is closed at the end of ``with``."""
+    """A running daemon on a station, which is closed at the end of ``with``.
 
-    def __init__(self, station: Station, source: str) -> None:
-        self.station = station
+    ``environment`` is what its environment says besides.
+    """
+
+    def __init__(self, station: Station, source: str, **environment: str) -> None:
+        self.station, self._environment = station, environment
         self.log = station.path / "kern.log"
         self.log.touch()
         text = station.config.read_text().replace("sources = []", f'sources = ["{source}"]')
@@ -61,7 +65,7 @@ class Daemon:
             begun = time.perf_counter()
             self.process = subprocess.Popen(
                 [TREASON, "--config", str(self.station.config), "run"],
-                env={**os.environ, "NOTIFY_SOCKET": os.fspath(address)},
+                env={**os.environ, **self._environment, "NOTIFY_SOCKET": os.fspath(address)},
                 stderr=subprocess.DEVNULL,
             )
             self.events = Connection([NFTABLES_EVENTS])
@@ -97,21 +101,9 @@ class Daemon:
         with self.log.open("ab", buffering=0) as log:
             log.write(data)
 
-    def memory(self) -> float:
+    def memory(self) -> int:
         """Return the resident memory (bytes)."""
-        [line] = [
-            line
-            for line in Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines()
-            if line.startswith("Rss:")
-        ]
-        return float(line.split()[1]) * 1024
-
-    def idle(self) -> Sample:
-        """Do nothing for a while, and count how often its threads wake, and their CPU time."""
-        before = self._switches(), cpu_of(self.process.pid)
-        time.sleep(_REST)
-        after = self._switches(), cpu_of(self.process.pid)
-        return {"wakes": after[0] - before[0], "cpu": after[1] - before[1]}
+        return life(self.process.pid).memory
 
     def flood(self) -> Sample:
         """Write ten thousand offenders within a second; measure from the last line on."""
@@ -133,52 +125,26 @@ class Daemon:
         for _ in self.events.events():
             pass
 
-    def _tasks(self) -> Iterator[Path]:
-        return Path(f"/proc/{self.process.pid}/task").iterdir()
 
-    def _switches(self) -> int:
-        found = 0
-        for task in self._tasks():
-            for line in task.joinpath("status").read_text().splitlines():
-                if line.startswith("voluntary_ctxt_switches"):
-                    found += int(line.split()[1])
-        return found
-
-
-def cpu_of(pid: int) -> float:
-    """Return the seconds of CPU time that a process took, with its children that have ended."""
-    words = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def slow(daemon: Daemon) -> Iterator[None]:
-    """Let everything that the daemon writes reach the disk half a second later."""
-    calls = "fsync,fdatasync"
-    tracer = subprocess.Popen(
-        [
-            *("strace", "-f", "-qq", "-e", f"trace={calls}", "-o", os.devnull),
-            *("-e", f"inject={calls}:delay_exit=500000", "-p", str(daemon.process.pid)),
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    time.sleep(0.5)
-    try:
-        yield
-    finally:
-        tracer.send_signal(signal.SIGINT)
-        tracer.wait(_PATIENCE)
+def slow(bench: Bench) -> dict[str, str]:
+    """Return the environment of a daemon whose writing reaches the disk half a second later."""
+    library = bench.directory / "slow.so"
+    run([program("gcc"), "-shared", "-fPIC", "-o", str(library), str(_SLOW)])
+    return {"LD_PRELOAD": str(library)}
 
 
 def measure(bench: Bench) -> None:
     """Measure lines, the start and the memory; of a quick run beside few bans alone."""
     rounds = 15 if bench.quick else 101
     with ExitStack() as stack:
+        kinds: list[tuple[str, int, dict[str, str]]] = [("treason", 10, {})]
+        if not bench.quick:
+            kinds += [("treason", 1_000_000, {}), (SLOW, 10, slow(bench))]
         subjects = []
-        for size in (10,) if bench.quick else (10, 1_000_000):
-            daemon = stack.enter_context(running(bench, size, "file"))
+        for name, size, environment in kinds:
+            daemon = stack.enter_context(running(bench, size, "file", **environment))
             turn = partial(daemon.told, daemon.append, _APART)
-            subjects.append(Subject("treason", size, turn, ("treason", 10)))
+            subjects.append(Subject(name, size, turn, ("treason", 10)))
         bench.compare(APPENDED, subjects, rounds=rounds)
     if not bench.quick:
         _long(bench, rounds)
@@ -188,12 +154,8 @@ def measure(bench: Bench) -> None:
 
 
 def _long(bench: Bench, rounds: int) -> None:
-    """Measure what takes a minute, and what needs the kernel's buffer."""
+    """Measure many offenders at once, and what needs the kernel's buffer."""
     with running(bench, 10, "file") as daemon:
-        bench.compare(IDLE, [Subject("treason", 10, daemon.idle)], rounds=1)
-        with slow(daemon):
-            turn = partial(daemon.told, daemon.append, _APART)
-            bench.compare(APPENDED, [Subject(SLOW, 10, turn)], rounds=rounds)
         bench.compare(FLOOD, [Subject("treason", _MANY, daemon.flood)], rounds=1)
     if os.access("/dev/kmsg", os.W_OK):
         with running(bench, 10, "kmsg") as daemon, Path("/dev/kmsg").open("wb", 0) as device:
@@ -208,10 +170,10 @@ def _started(bench: Bench, size: int) -> Sample:
 
 
 @contextmanager
-def running(bench: Bench, size: int, source: str) -> Iterator[Daemon]:
+def running(bench: Bench, size: int, source: str, **environment: str) -> Iterator[Daemon]:
     """Run the daemon where so many bans are in force already."""
     with Station(bench.directory, "nftables", bench.database(size)) as station:
         station.treason("reconcile", "--no-scan")
         name = f"file:{station.path}/kern.log" if source == "file" else source
-        with Daemon(station, name) as daemon:
+        with Daemon(station, name, **environment) as daemon:
             yield daemon

@@ -26,7 +26,7 @@ class Daemon(Protocol):
         """Return what the service manager is told."""
 
     def tell(self) -> None:
-        """Tell it."""
+        """Let it know."""
 
 
 class Beginning:

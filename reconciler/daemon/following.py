@@ -33,7 +33,7 @@ class Daemon(Protocol):
         """Ask for a pass over the backends."""
 
     def tell(self) -> None:
-        """Tell the service manager how things stand."""
+        """Let the service manager know how things stand."""
 
 
 class Following:

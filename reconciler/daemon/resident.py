@@ -283,7 +283,7 @@ class Resident:
         self.tell()
 
     def tell(self) -> None:
-        """Tell the service manager how things stand."""
+        """Let the service manager know how things stand."""
         self.notifier.status(self.status())
 
     def _live(self) -> None:

@@ -73,6 +73,9 @@ class Daemon:
         """Be told that it has ended."""
         self.note("ready")
 
+    def go_on_as_before(self) -> None:
+        """Be told that nothing has changed."""
+
     def status(self) -> str:
         """Return nothing of interest."""
         return ""

@@ -1,13 +1,18 @@
 """The benchmarks' own arithmetic: nothing is timed here."""
 
+import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 
 from bench import report
-from bench.bars import BARS, GUARDS, Bar, verdict
+from bench.bar import Bar
+from bench.bars import BARS, GUARDS, verdict
 from bench.inputs import addresses, more
-from bench.logs import kernel_log
+from bench.life import life
+from bench.logs import kernel_log, syslog
 from bench.measure import Failed, Sample
 from bench.results import Key, Results, Series, load
 from bench.run import Bench, Subject
@@ -108,6 +113,27 @@ def test_results_are_read_back_as_they_were_written(tmp_path: Path) -> None:
     assert load(tmp_path / "results.json") == measured
 
 
+def test_what_is_measured_besides_has_a_column() -> None:
+    """The medians, by their names; without any there is no such column."""
+    measured = results([1.0], [2.0])
+    measured.add(Series(Key("rest", "treason", 1), [{"memory": 3e6, "wakes": 2}], None))
+    page = report.page(measured)
+    assert "| Besides |" not in page[: page.index("## Rest")]
+    assert "wakes: 2 |" in page[page.index("## Rest") :]
+
+
+def test_how_long_each_work_took_is_kept(tmp_path: Path) -> None:
+    """For the plan of the next run; results from before tell nothing about it."""
+    measured = results([1.0], [2.0])
+    measured.took["scan"] = 7.5
+    measured.save(tmp_path / "results.json")
+    assert load(tmp_path / "results.json").took == {"scan": 7.5}
+    document = json.loads((tmp_path / "results.json").read_text())
+    del document["took"]
+    (tmp_path / "results.json").write_text(json.dumps(document))
+    assert load(tmp_path / "results.json").took == {}
+
+
 def test_subjects_take_turns(tmp_path: Path) -> None:
     """A B A B, and each result knows whom it is compared with."""
     order: list[str] = []
@@ -143,6 +169,25 @@ def test_addresses_are_distinct_and_always_the_same() -> None:
     assert len(set(many)) == 2_000
     assert addresses(10) == many[:10]
     assert not set(more(0, 1_000)) & set(many)
+
+
+def test_messages_have_a_stamp_each() -> None:
+    """Lines that share one are parts of one message, and so is what the next call gives."""
+    written = syslog(addresses(3)) + syslog(addresses(2))
+    stamps = [line.partition("[")[2].partition("]")[0] for line in written.splitlines()]
+    assert stamps == sorted(set(stamps))
+    assert len(stamps) == 5
+
+
+def test_a_process_is_found_to_have_waited() -> None:
+    """Each wait that something else ends is a wake-up; memory is that of now."""
+    before = life(os.getpid())
+    for _ in range(20):
+        time.sleep(0.001)
+    after = life(os.getpid())
+    assert after.wakes >= before.wakes + 20
+    assert after.cpu >= before.cpu
+    assert after.memory > 1_000_000
 
 
 def test_one_line_in_a_hundred_is_about_a_peer(tmp_path: Path) -> None:

@@ -116,6 +116,12 @@ def reconcile(
         adopt=adopt,
     )
     result = _reconciled(setup, chosen, options, lock_timeout)
+    _print(result, form, check=check, diff=diff)
+    return code_of(result)
+
+
+def _print(result: PassResult, form: str, *, check: bool, diff: bool) -> None:
+    """Print the result, and what people are to know besides."""
     doubt_of(result)
     warn_of(result.refused)
     warn_of_open(result)
@@ -132,7 +138,6 @@ def reconcile(
     )
     complain_of(result.readings, result.outcomes, result.unwritten, result.unasked)
     complain_of_damage(result.damage)
-    return code_of(result)
 
 
 @frozen
