@@ -168,7 +168,7 @@ def test_a_list_of_somebody_else_is_left_alone(place: Place, host: None) -> None
     with running(place) as daemon:
         path.write_text("203.0.113.7\n203.0.113.8\n192.0.2.99\n")
         until(lambda: "somebody else has changed it" in daemon.error)
-        assert passes_within(daemon, 2.0) == 0
+        until(lambda: passes_within(daemon, 2.0) == 0)
         assert "192.0.2.99" in path.read_text()
         assert place.treason("reconcile", "--adopt").code == 0
         assert path.read_text() == "203.0.113.7\n203.0.113.8\n"
@@ -234,6 +234,7 @@ def test_without_events_it_is_repaired_all_the_same(harm: str, place: Place, hos
         assert not [each for each in groups[1:] if each[0] == "12" and int(each[2], 16)]
         daemon.offend("203.0.113.8")
         until(lambda: drops("203.0.113.8"))
+        until(lambda: passes_within(daemon, 1.0) == 0)  # a pass would repair it as well
         run(["nft", harm])
         until(lambda: drops("203.0.113.7", "203.0.113.8"))
         until(lambda: "put back" in daemon.error)

@@ -73,7 +73,7 @@ def _let_daemon_stand_down(setup: Setup) -> bool:
     """Let the daemon take the pause in, if there is one; return whether that failed."""
     try:
         enforced = resident.enforce(setup)
-        error = enforced.error if enforced else ""
+        error = enforced.error if enforced and not enforced.rests else ""  # at rest it does nothing
     except DaemonError as refused:
         error = str(refused)
     if error:
