@@ -54,9 +54,6 @@ class Passes:
 
         ``left`` is called instead of ``done`` if it is let go.
         """
-        if self._rest.closed:
-            done(self._rest.text)
-            return
         self._next.append((done, left))
         self._scan |= scan
         self._begin_if_asked()
@@ -98,7 +95,11 @@ class Passes:
             self._running.end()
 
     def _begin_if_asked(self) -> None:
-        if self._next and self._running is None and not self._waits:
+        if self._rest.closed:
+            asked, self._next, self._scan = self._next, [], False
+            for done, _ in asked:
+                done(self._rest.text)
+        elif self._next and self._running is None and not self._waits:
             self._begin()
 
     def _begin(self) -> None:
@@ -146,11 +147,6 @@ class Passes:
         self._ended(error)
         for done, _ in asked:
             done(error)
-        if self._rest.closed:
-            asked, self._next = self._next, []
-            for done, _ in asked:
-                done(self._rest.text)
-            return
         self._begin_if_asked()
         if error and self._running is None:
             scan = self._scans

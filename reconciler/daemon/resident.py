@@ -300,7 +300,7 @@ class Resident:
         awake = [name for name, watch in self.watches.items() if watch.awake]
         parts = [
             self.rest.text,
-            self.following.text() or dropping,
+            self.following.text() or ("" if self.rest.text else dropping),
             f"woken by {', '.join(awake)}" if awake else "",
             f"{len(self.unstored)} not stored yet" if self.unstored else "",
             *(text.splitlines()[0] for text in self.troubles.texts()[-1:]),

@@ -68,6 +68,7 @@ class Rest:
         """Rest from now on; call ``then`` once no pass of the daemon's own runs any more."""
         self._holders[holder] = _Asked(pid, time.time())
         self._waiting[holder] = then
+        self._waking = False  # its end wakes once more
         self._tell()
         self._answer()
 
@@ -100,7 +101,7 @@ class Rest:
     @property
     def waking(self) -> bool:
         """Whether nothing but the beginning anew is waited for."""
-        return self._waking and not (self._holders or self._still)
+        return self._waking
 
     def later(self, then: Then) -> None:
         """Call this once all has begun anew."""
@@ -122,6 +123,6 @@ class Rest:
                 then()
 
     def _go_on(self) -> None:
-        if not (self._holders or self._still or self._waking):
+        if not (self._holders or self._still):
             self._waking = True
             self._wake()

@@ -103,6 +103,20 @@ def test_at_rest_none_is_made(tmp_path: Path) -> None:
     assert tmp_path.joinpath("log").read_text() == "pass;"
 
 
+def test_none_begins_at_rest_once_they_go_on(tmp_path: Path) -> None:
+    """Who asked while they waited is told why: who holds the daemon need not share the lock."""
+    loop, told, done, rest = Loop(), list[str](), list[str](), resting()
+    script = Script(script=f"open('{tmp_path}/log', 'a').write('pass;')")
+    made = Passes(loop, script, 10.0, told.append, rest)
+    made.wait()
+    made.ask(done.append)
+    rest.hold("somebody", 7, lambda: None)
+    made.go_on()
+    assert len(done) == 1
+    assert done[0].startswith("is held by process 7 since ")
+    assert not made.is_wanted
+
+
 def test_one_that_fails_is_told_and_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """In its own words, after a while that doubles."""
     monkeypatch.setattr(children, "_FIRST", 0.05)

@@ -105,3 +105,17 @@ def test_who_holds_it_while_it_begins_anew_finds_it_at_rest() -> None:
     assert rest.closed
     rest.let_go("two")
     assert woken.events.count("wake") == 2
+
+
+def test_who_holds_it_where_the_beginning_anew_fails_meanwhile_ends_the_rest() -> None:
+    """Nothing tells of the failure: it begins anew once more behind the hold all the same."""
+    woken = Woken()
+    rest = woken.rest()
+    rest.hold("one", 11, lambda: None)
+    rest.let_go("one")
+    rest.hold("two", 12, lambda: None)
+    rest.let_go("two")
+    assert woken.events.count("wake") == 2
+    assert rest.waking
+    rest.begun_anew()
+    assert not rest.closed

@@ -85,6 +85,8 @@ def torn_down(place: Place, nft: Nft) -> Iterator[Resident]:
         stands = f"the daemon (process {daemon.process.pid}) stands still; go on: treason resume"
         assert (result.code, result.out) == (0, f"nftables: removed\n{stands}\n"), result.err
         assert "treason" not in tables(nft)
+        daemon.hears("STATUS=stands still")
+        assert "dropping" not in daemon.told[-1]
         yield daemon
 
 
