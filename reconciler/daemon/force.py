@@ -8,13 +8,14 @@ from itertools import starmap
 from typing import Final, Protocol
 
 from reconciler.daemon.brake import QUIET, Brake
+from reconciler.daemon.children import Done, Left
 from reconciler.daemon.culprits import named
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.pace import Pace
 from reconciler.daemon.preparing import makes_the_same
 from reconciler.daemon.rest import Rest
 from reconciler.daemon.telling import failure, say
-from reconciler.daemon.watched import Done, Watched
+from reconciler.daemon.watched import Watched
 from reconciler.errors import guarded
 from reconciler.interfaces import Backend, DigestedBackend
 from reconciler.log import WARNING
@@ -38,8 +39,8 @@ class Daemon(Protocol):
     def up_to_date(self, then: Callable[[], object]) -> None:
         """Call once what the files and the database say is held."""
 
-    def make_pass(self, done: Done = ...) -> None:
-        """Ask for a pass over the backends; ``done`` is told how it ended."""
+    def make_pass(self, done: Done = ..., left: Left = ...) -> None:
+        """Ask for a pass over the backends, as `Passes.ask`."""
 
     def compare(self, backend: DigestedBackend, then: Callable[[object], object]) -> None:
         """Call with whether a backend holds what was written to it last."""
@@ -116,17 +117,18 @@ class Force:
             return other
         other.close()
         for name in other.names:
-            self._daemon.trouble(name, "")
             if name not in self.names:
                 say(f"{name}: what it holds stays; treason teardown --backend {name} removes it")
         return self
 
     def close(self) -> None:
-        """Listen no more; what is in force stays."""
+        """Listen no more; what is in force stays, and what is wrong with it is of no interest."""
         for name in [*self._kept]:
             self._leave(name)
         while self._watched:
             self._watched.popitem()[1].close()
+        for name in self.names:
+            self._daemon.trouble(name, "")
 
     def hold(self, desired: Desired, owner: str) -> None:
         """Keep this in force from now on; what is in force and is not desired, a pass removes."""
@@ -263,9 +265,9 @@ class Force:
         self._deaf(name, error)
         self._daemon.make_pass()
 
-    def correct(self, done: Done) -> None:
+    def correct(self, done: Done, left: Left) -> None:
         """Let a pass put right what somebody may have changed."""
-        self._daemon.make_pass(done)
+        self._daemon.make_pass(done, left)
 
     def corrected(self, name: str, brake: Brake, *, fought: bool, certain: bool) -> None:
         """Print that a change was put right, and of a fight in any case."""

@@ -17,7 +17,7 @@ from reconciler import execute
 from reconciler.config.setup import Setup
 from reconciler.daemon.batch import Batch
 from reconciler.daemon.beginning import Beginning
-from reconciler.daemon.children import Done, Passes
+from reconciler.daemon.children import Done, Left, Passes
 from reconciler.daemon.edits import Edits
 from reconciler.daemon.following import Following
 from reconciler.daemon.force import Force
@@ -195,9 +195,9 @@ class Resident:
         """Call once what the files and the database say is held."""
         self.following.up_to_date(then)
 
-    def make_pass(self, done: Done = lambda _error: None) -> None:
-        """Ask for a pass over the backends; ``done`` is told how it ended."""
-        self.passes.ask(done)
+    def make_pass(self, done: Done = lambda _error: None, left: Left = lambda: None) -> None:
+        """Ask for a pass over the backends, as `Passes.ask`."""
+        self.passes.ask(done, left=left)
 
     def compare(self, backend: DigestedBackend, then: Callable[[object], object]) -> None:
         """Call with whether a backend holds what was written to it last; the writer looks."""

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from reconciler.config.setup import Setup
 from reconciler.daemon.brake import Brake
+from reconciler.daemon.children import Done, Left
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.pace import Pace
 from reconciler.errors import guarded
@@ -24,9 +25,6 @@ _LIMITS: Final = ((60.0, 5),)
 
 _NOTHING: Final = Plan(Change(), Change(), (), Desired())
 
-Done = Callable[[str], object]
-"""Is told why a pass failed; an empty text: it did not."""
-
 
 class Owner(Protocol):
     """Whoever keeps the backend in force."""
@@ -36,8 +34,8 @@ class Owner(Protocol):
     def compare(self, backend: DigestedBackend, then: Callable[[object], object]) -> None:
         """Call with what `is_as_written` returns, without making anybody wait for it."""
 
-    def correct(self, done: Done) -> None:
-        """Ask for a pass over what somebody may have changed."""
+    def correct(self, done: Done, left: Left) -> None:
+        """Ask for a pass over what somebody may have changed, as `Passes.ask`."""
 
     def corrected(self, name: str, brake: Brake, *, fought: bool, certain: bool) -> None:
         """Take notice that something was changed since a pass was asked for, mostly by this pass.
@@ -121,7 +119,13 @@ class Watched:
         else:
             self._begun = time.monotonic()
             self._certain = as_written is False
-            self._owner.correct(self._corrected)
+            self._owner.correct(self._corrected, self._left)
+
+    def _left(self) -> None:
+        """Look once more: nobody tells how the pass ends."""
+        if not self._closed:
+            self._changed = True
+            self._look_soon()
 
     def _corrected(self, error: str) -> None:
         """Go on behind a pass: what has changed meanwhile is to be looked at, be it by the pass."""

@@ -1,104 +1,117 @@
-"""A watched source: what is dropped, what is handed to the writer, and when it catches up."""
+"""A backend whose changes are told, and that passes put right: when it is looked at again."""
 
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 from attrs import define, field
 
-from reconciler import Network, Networks, Record
-from reconciler.config.setup import Setup
-from reconciler.daemon import watch
-from reconciler.daemon.batch import Batch
+from reconciler.daemon.brake import Brake
+from reconciler.daemon.children import Done, Left
 from reconciler.daemon.loop import Loop
-from reconciler.daemon.reflex import Reflex
-from reconciler.daemon.storing import Kept, Ways
-from reconciler.daemon.watch import Watch
-from reconciler.networks import NOTHING
-from reconciler.passes.recognise import Recognition
+from reconciler.daemon.watched import Watched
+from reconciler.interfaces import Backend, DigestedBackend
+from reconciler.testing.memory import Memory
 
 
-class Lines:
-    """A source of kernel messages, one for each address; its cursor is how many were read."""
+@define(eq=False)
+class Bell:
+    """A watcher that a test rings."""
 
-    def __init__(self, number: int) -> None:
-        self.number, self._read = number, 0
-        self._descriptor, _ = os.pipe()
+    bell: int = field(factory=lambda: os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC))
 
-    def read(self, cursor: str | None, _needles: Sequence[str]) -> Iterator[Record]:
-        """Yield those behind the cursor."""
-        for number in range(int(cursor or 0) + 1, self.number + 1):
-            self._read = number
-            text = f"TCP: Treason uncloaked! Peer 11.0.0.{number}:1/80 shrinks window 3:4."
-            yield Record(text=f"{text} Repaired.", carrier="file", trusted=True)
-
-    def cursor(self) -> str:
-        """Return how many were read."""
-        return str(self._read)
+    def ring(self) -> None:
+        """Let something change."""
+        os.eventfd_write(self.bell, 1)
 
     def fileno(self) -> int:
-        """Return what nothing ever wakes."""
-        return self._descriptor
+        """Return what it rings."""
+        return self.bell
+
+    def changed(self) -> bool:
+        """Return whether it rang."""
+        try:
+            return os.eventfd_read(self.bell) > 0
+        except BlockingIOError:
+            return False
 
     def close(self) -> None:
         """Close it."""
-        os.close(self._descriptor)
+        os.close(self.bell)
 
 
 @define
-class Daemon:
-    """Notes what the watch asks for."""
+class Owner:
+    """Keeps who asked for a pass, and ends the loop at each."""
 
-    setup: Setup
     loop: Loop = field(factory=Loop)
-    pending: Networks = NOTHING
-    stored: list[Batch] = field(factory=list)
+    asked: list[tuple[Done, Left]] = field(factory=list)
 
-    def ways(self) -> Ways:
-        """Return what a set-up without any configuration says."""
-        return Ways(self.setup, Reflex.of(self.setup, [], ()), Recognition())
+    def compare(self, backend: DigestedBackend, then: Callable[[object], object]) -> None:
+        """Expect nobody with a digest."""
+        raise AssertionError(backend)
 
-    def drop(self, _source: str, networks: Networks) -> None:
-        """Note it."""
-        self.pending |= networks
+    def correct(self, done: Done, left: Left) -> None:
+        """Keep it."""
+        self.asked.append((done, left))
+        self.loop.after(0, "asked", self.end)
 
-    def pending_of(self, _source: str) -> Networks:
-        """Return what was dropped."""
-        return self.pending
+    def corrected(self, name: str, brake: Brake, *, fought: bool, certain: bool) -> None:
+        """Take it."""
 
-    def store(self, batch: Batch) -> None:
-        """Note it."""
-        self.stored.append(batch)
+    def unheard(self, name: str, error: BaseException) -> None:
+        """Expect that it never is."""
+        raise AssertionError(name) from error
 
-    def trouble(self, _subject: str, text: str) -> None:
-        """Expect none."""
-        assert not text
+    def run(self) -> None:
+        """Wait for the next one who asks, a while at most."""
+        self.loop.after(2.0, "patience", self.end)
+        with pytest.raises(InterruptedError):
+            self.loop.run()
+
+    def end(self) -> None:
+        """End the loop, which may be run again then."""
+        raise InterruptedError
 
 
-def test_more_than_is_held_is_dropped_and_read_by_the_writer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def watched() -> Iterator[tuple[Owner, Bell, Watched]]:
+    """One that has just asked for a pass, since somebody changed something."""
+    owner, bell, memory = Owner(), Bell(), Memory()
+
+    def make() -> Backend:
+        return memory
+
+    made = Watched("memory", make, bell, owner)
+    bell.ring()
+    owner.run()
+    assert len(owner.asked) == 1
+    yield owner, bell, made
+    made.close()
+
+
+def test_behind_a_pass_it_waits_for_the_next_change(
+    watched: tuple[Owner, Bell, Watched],
 ) -> None:
-    """Until the writer has read it; what a pass has stored meanwhile does not stay pending."""
-    monkeypatch.setattr(watch, "MOST", 10)
-    monkeypatch.setattr(watch, "_CHUNK", 4)
-    config = tmp_path / "treason.toml"
-    config.write_text("")
-    daemon = Daemon(Setup(str(config)))
-    lines = Lines(5)
-    watched = Watch("file", lambda: lines, daemon)
-    watched.begin("0")
-    assert [len(batch.records or ()) for batch in daemon.stored] == [5]
-    lines.number = 30
-    watched.read()
-    assert Network.parse("11.0.0.30") in daemon.pending
-    assert daemon.stored[-1].records is None
-    lines.number = 40
-    watched.read()
-    assert len(daemon.pending) == 40
-    assert len(daemon.stored) == 2
-    watched.kept(Kept(daemon.stored[-1], cursor="38"))
-    assert [batch.start for batch in daemon.stored[2:]] == ["38", "40"]
-    assert daemon.stored[2].dropped == Networks.of(map(Network.parse, ("11.0.0.39", "11.0.0.40")))
-    assert len(daemon.stored[3].dropped) == 38
-    watched.close()
+    """And asks for one more pass then."""
+    owner, bell, _ = watched
+    owner.asked[0][0]("")
+    owner.run()
+    assert len(owner.asked) == 1
+    bell.ring()
+    owner.run()
+    assert len(owner.asked) == 2
+
+
+def test_it_looks_again_where_nobody_tells_how_the_pass_ends(
+    watched: tuple[Owner, Bell, Watched],
+) -> None:
+    """As after a reload: else no change would ever be seen any more."""
+    owner, bell, _ = watched
+    owner.asked[0][1]()
+    owner.run()
+    assert len(owner.asked) == 2
+    owner.asked[1][0]("")
+    bell.ring()
+    owner.run()
+    assert len(owner.asked) == 3
