@@ -73,7 +73,7 @@ class Following:
         if new.ends is not None:
             self._loop.after(new.ends, "end of a ban", self.over)
         if done:
-            force.check()  # somebody may have stored something behind the pass
+            self.up_to_date(force.check)  # somebody may have changed something behind the pass
             if not force.all_by_reflex and new.desired != before:
                 self._daemon.make_pass()  # the last one may not have known it
             return

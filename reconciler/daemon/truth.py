@@ -169,22 +169,26 @@ class Truth:
         self._daemon.writer.ask(work, partial(self._take, setup))
 
     def _take(self, setup: Setup, found: View | TreasonError) -> None:
-        """Go by what was found."""
-        self._looking = False
-        if isinstance(found, TreasonError):
-            self.check_version()
-            self._daemon.trouble("state", str(found))
-        elif not self._left:
-            self._daemon.trouble("state", "\n".join(found.damage))
-            old, self._view = self._view, found
-            self._setup, self._mark = setup, found.mark
-            self.ways = self._made(setup, found.protected)
-            self._daemon.taken(old, found, carried_out=self._carried_out)
+        """Take what was found, and tell those who wait for it."""
         thens, self._thens = self._thens, []
+        if not self._left:
+            self._go_by(setup, found)
+        self._looking = False
         for then in thens:
             then()
         if self._again and not self._looking:
             self._look()
+
+    def _go_by(self, setup: Setup, found: View | TreasonError) -> None:
+        if isinstance(found, TreasonError):
+            self.check_version()
+            self._daemon.trouble("state", str(found))
+            return
+        self._daemon.trouble("state", "\n".join(found.damage))
+        old, self._view = self._view, found
+        self._setup, self._mark = setup, found.mark
+        self.ways = self._made(setup, found.protected)
+        self._daemon.taken(old, found, carried_out=self._carried_out)
 
     def _made(self, setup: Setup, protected: Sequence[Exemption]) -> Ways:
         config = setup.config
