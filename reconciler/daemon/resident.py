@@ -211,7 +211,8 @@ class Resident:
 
     def files_changed(self, whitelisted: Networks, *, edited: bool) -> None:
         """Let these pass at once; go by all that the files say after a while of quiet."""
-        self.force.let_pass(whitelisted)
+        if not self.following.paused:
+            self.force.let_pass(whitelisted)
         self.reloading.soon(edited=edited)
 
     def outdated(self) -> None:

@@ -182,10 +182,13 @@ def test_passes_by_hand_and_at_boot_keep_it(place: Place, daemon: Resident) -> N
 
 
 def test_whitelisted_while_paused_he_is_never_dropped_again(place: Place, daemon: Resident) -> None:
-    """Resumed, the others are."""
+    """Nothing is put into the firewall for that; resumed, the others are dropped."""
     place.treason("pause")
     place.treason("ban", B)
     assert place.treason("whitelist", "add", A).code == 0
+    daemon.offend("203.0.113.8")
+    until(stored(place, "203.0.113.8"))  # so the daemon has looked at the whitelist
+    assert A not in run(["nft", "list", "table", "inet", "treason"]).output
     place.treason("unban", B)
     place.treason("ban", C)
     place.treason("resume")
