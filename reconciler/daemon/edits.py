@@ -56,15 +56,14 @@ class Edits:
         for _ in range(_TRIES):
             if self._watch is not None and paths == self._paths:
                 break
+            self._leave()
             try:
-                watch = Watch(*map(str, paths))
-                watch.take()
+                self._watch, self._paths = Watch(*map(str, paths)), paths
+                self._watch.take()
             except TreasonError as error:
                 self._look_by_clock(error)
                 return
-            self._leave()
-            self._watch, self._paths = watch, paths
-            self._loop.watch(watch.fileno(), select.POLLIN, self._woken)
+            self._loop.watch(self._watch.fileno(), select.POLLIN, self._woken)
             paths = self._look()
         self._daemon.trouble("files", "")
 

@@ -22,6 +22,10 @@ _QUIET: Final = 1.0
 _LONGEST: Final = 10.0
 """Seconds after which files are taken that are written all the while."""
 
+_AGAIN: Final = 10.0
+"""Seconds until it is tried again where a whitelist cannot be read, or no child can be begun: that
+may be over then, and no change of a file tells so."""
+
 _LIMIT: Final = 60.0
 """Seconds that a child may take to resolve a configuration."""
 
@@ -75,18 +79,19 @@ class Reloading:
             self._resolving = execute.begun(self._daemon.given.resolving())
         except TreasonError as error:
             self._refused(str(error))
+            self._loop.soon(_AGAIN, "files", self.now)
             return
         self._loop.watch(self._resolving.descriptor, select.POLLIN, self._resolved)
         self._loop.after(_LIMIT, "resolving", self._kill)
 
     def soon(self, *, edited: bool) -> None:
         """Take changed files after a while of quiet; no pass reads what is ``edited`` before."""
-        now = time.monotonic()
-        wait = _QUIET
+        now, wait = time.monotonic(), _QUIET
         if edited:
             self._edited = self._edited or now
-            wait = max(0.0, min(wait, self._edited + _LONGEST - now))
             self._daemon.passes.wait()
+        if self._edited is not None:
+            wait = max(0.0, min(wait, self._edited + _LONGEST - now))
         self._loop.after(wait, "files", self._take)
 
     def settle(self) -> bool:
@@ -98,6 +103,7 @@ class Reloading:
             self._daemon.truth.settle()
         except TreasonError as error:
             self._trouble(str(error))
+            self._loop.after(_AGAIN, "files", self._take)
         else:
             self._trouble("")
         self._go_on()
@@ -174,7 +180,7 @@ class Reloading:
         """Note that the socket stays where it was made."""
         new = self._daemon.truth.setup.config.run.socket
         told = f"the daemon is still asked at {self._socket}; restart treason to use {new}"
-        self._daemon.trouble("control socket", told if new != self._socket else "")
+        self._daemon.trouble("[run] socket", told if new != self._socket else "")
 
     def _refused(self, error: str) -> None:
         """Go on as before; who is whitelisted by what commands write, still is by all of it."""

@@ -11,6 +11,7 @@ from reconciler import inotify
 from reconciler.daemon import edits
 from reconciler.daemon.edits import Edits
 from reconciler.daemon.loop import Loop
+from reconciler.errors import TreasonError
 
 LIBC = inotify._libc  # noqa: SLF001 - the one place that asks the kernel
 
@@ -107,6 +108,24 @@ def test_other_files_are_waited_for(daemon: tuple[Daemon, Edits], file: Path) ->
     made.run(2)
     other.write_text("")
     made.run(1)
+
+
+def test_looks_by_the_clock_keep_no_descriptor(
+    daemon: tuple[Daemon, Edits], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is the second try to wait that fails, again and again."""
+    made, _ = daemon
+
+    def refused(_watch: inotify.Watch) -> bool:
+        raise TreasonError("cannot watch it")
+
+    monkeypatch.setattr(edits, "_CLOCK", 0.01)
+    monkeypatch.setattr(inotify.Watch, "take", refused)
+    file.write_text("new")
+    made.run(3)
+    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - they are counted
+    made.run(10)
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - as above
 
 
 @pytest.mark.parametrize("limit", [errno.EMFILE, errno.ENOSPC])

@@ -1,16 +1,17 @@
 """The configuration read anew: by a child that may hang, and at the time that is right."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from attrs import define, field, frozen
 
+from reconciler import execute
 from reconciler.daemon import reloading
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.reloading import Reloading
-from reconciler.errors import ConfigError
+from reconciler.errors import ConfigError, TreasonError
 
 
 @frozen
@@ -144,6 +145,23 @@ def test_passes_wait_while_files_are_edited(monkeypatch: pytest.MonkeyPatch) -> 
     assert daemon.told[-2] == "settled"
 
 
+def test_other_files_put_the_end_of_an_edit_not_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that tells of resolvers may change all the time; passes wait no longer for that."""
+    monkeypatch.setattr(reloading, "_QUIET", 0.2)
+    monkeypatch.setattr(reloading, "_LONGEST", 0.5)
+    daemon = Daemon(Given(""))
+    judge = judged(daemon)
+
+    def change() -> None:
+        judge.soon(edited=False)
+        daemon.loop.after(0.1, "change", change)
+
+    judge.soon(edited=True)
+    change()
+    run_until(daemon, "passes go on")
+    assert daemon.told.count("passes wait") == 1
+
+
 def test_a_whitelist_that_is_wrong_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """The configuration needs no child for that."""
     monkeypatch.setattr(reloading, "_QUIET", 0.0)
@@ -155,3 +173,33 @@ def test_a_whitelist_that_is_wrong_is_told_in_one_line(monkeypatch: pytest.Monke
         "configuration: not reloaded: whitelist.toml: no network; mend it",
         "passes go on",
     ]
+
+
+def test_a_whitelist_that_cannot_be_read_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No change of the file tells that a descriptor is free by now, say."""
+    monkeypatch.setattr(reloading, "_AGAIN", 0.1)
+    daemon = Daemon(Given(""), wrong="no descriptor is left")
+    judge = judged(daemon)
+    assert judge.settle()
+    assert daemon.told[0] == "configuration: not reloaded: no descriptor is left; mend it"
+    daemon.wrong = ""
+    run_until(daemon, "passes go on")
+    assert "settled" in daemon.told
+
+
+def test_where_no_child_can_be_begun_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old configuration stays in force meanwhile."""
+    monkeypatch.setattr(reloading, "_AGAIN", 0.1)
+    daemon = Daemon(Given("raise SystemExit('treason: wrong')"))
+    begun = execute.begun
+
+    def refused(_argv: Sequence[str]) -> execute.Background:
+        monkeypatch.setattr(execute, "begun", begun)
+        raise TreasonError("no child can be begun")
+
+    monkeypatch.setattr(execute, "begun", refused)
+    judged(daemon).now()
+    assert daemon.told[1] == "configuration: not reloaded: no child can be begun"
+    daemon.told.clear()
+    run_until(daemon, "ready")
+    assert "configuration: not reloaded: wrong" in daemon.told

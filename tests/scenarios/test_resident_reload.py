@@ -349,7 +349,7 @@ def test_what_needs_a_restart_is_told(place: Place, host: None) -> None:
         daemon.offend(OTHER)
         until(lambda: drops(OTHER))
         renamed(place.config, text)
-        until(lambda: "control socket: all is well again" in daemon.error)
+        until(lambda: "[run] socket: all is well again" in daemon.error)
         assert place.treason("ban", "203.0.113.9").code == 0
         assert drops("203.0.113.9")
 
