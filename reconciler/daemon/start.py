@@ -15,9 +15,8 @@ def run(text: str, begun: str) -> int:
     """Run the daemon with what `Given.written` wrote, until it is told to end.
 
     Return the exit code: 1 where it cannot begin, as beside another one, and where it is to be
-    started anew. The first pass, which was
-    ``begun`` before all else, runs while the rest is imported; beside another daemon it does no
-    harm.
+    started anew. The first pass, which was ``begun`` before all else, runs while the rest is
+    imported; beside another daemon it does no harm.
     """
     given = Given.read(text)
     listen(given.level)
