@@ -62,7 +62,7 @@ class Resident:
 
     def go_on(self) -> None:
         """Let the daemon stand still no more."""
-        if self.met and not self.silence:
+        if not self.silence:
             try:
                 go_on(self.setup)
             except DaemonError as error:

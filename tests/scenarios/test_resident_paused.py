@@ -198,6 +198,18 @@ def test_whitelisted_while_paused_he_is_never_dropped_again(place: Place, daemon
     assert place.treason("reconcile", "--check", "--no-scan", "--full").code == 0
 
 
+def test_after_a_teardown_a_pass_by_hand_lets_it_go_on_though_paused(
+    place: Place, daemon: Resident
+) -> None:
+    """So it holds all of it at the end of the pause, and not only once somebody resumes."""
+    assert place.treason("teardown").code == 0
+    assert place.treason("pause", "--for", "3s").code == 0
+    assert status(place)["still"]
+    assert place.treason("reconcile", "--no-scan").code == 0
+    assert status(place)["still"] is None
+    until(lambda: drops(A))
+
+
 def test_many_who_pause_resume_and_offend_at_once(place: Place, daemon: Resident) -> None:
     """What is true in the end is what was said last."""
     for number in range(4):
