@@ -277,6 +277,7 @@ class Resident:
         self.truth.refresh()
 
     def _wake(self) -> None:
+        say("the daemon goes on, and begins anew")
         self.reloading.now()
 
     def _rests(self) -> None:

@@ -52,7 +52,7 @@ class Daemon:
         self.done.append("pass")
 
     def tell(self) -> None:
-        """Tell nobody."""
+        """Do nothing."""
 
 
 def test_behind_a_pass_it_is_looked_whether_all_is_in_force() -> None:

@@ -13,7 +13,7 @@ from reconciler.passes.run import Options
 from reconciler.report import text
 from reconciler.toml import duration
 
-_STANDS_DOWN = "it holds nothing as soon as it reads the database; see: treason status"
+_LATER = "it holds nothing as soon as it reads the database; see: treason status"
 
 
 @click.command(epilog=examples("pause --for 10m", "pause", "resume"))
@@ -35,7 +35,7 @@ def pause(setup: Setup, length: str, lock_timeout: float) -> int:
     complain_of([], result.outcomes, result.unwritten)
     complain_of_damage(result.damage)
     still = [outcome.backend for outcome in result.outcomes if outcome.failure]
-    unaware = _let_daemon_stand_down(setup)
+    unaware = _let_daemon_know(setup)
     if result.paused:
         told = text.paused(result.paused, result.now)
         if still:
@@ -69,7 +69,7 @@ def resume(setup: Setup, lock_timeout: float) -> int:
     return OK
 
 
-def _let_daemon_stand_down(setup: Setup) -> bool:
+def _let_daemon_know(setup: Setup) -> bool:
     """Let the daemon take the pause in, if there is one; return whether that failed."""
     try:
         enforced = resident.enforce(setup)
@@ -77,7 +77,7 @@ def _let_daemon_stand_down(setup: Setup) -> bool:
     except DaemonError as refused:
         error = str(refused)
     if error:
-        complain(f"the daemon has not taken in the pause yet: {error}\n  {_STANDS_DOWN}")
+        complain(f"the daemon has not taken in the pause yet: {error}\n  {_LATER}")
     return bool(error)
 
 
