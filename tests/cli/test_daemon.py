@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from attrs import define, evolve, field
@@ -15,7 +16,9 @@ from daemons import Answers, process, serving, stop
 from harness import Place
 
 from reconciler import Network
+from reconciler.config.setup import Setup
 from reconciler.daemon import control as server
+from reconciler.errors import DaemonError
 from reconciler.execute import run
 from reconciler.host import control
 from reconciler.host.control import DaemonStatus, Enforced, Identity
@@ -435,6 +438,21 @@ def test_only_a_pass_by_hand_lets_it_go_on(guarded: Place, daemon: Answers, nft:
     assert guarded.treason("reconcile", "--full").code == 0
     assert daemon.rest.text == ""
     assert dropped(nft) == {"192.0.2.7"}
+
+
+def test_one_that_cannot_be_told_to_go_on_is_an_error(
+    guarded: Place, daemon: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since it may stand still; the pass itself is done."""
+
+    def silent(_setup: Setup) -> NoReturn:
+        raise DaemonError("the daemon does not answer")
+
+    monkeypatch.setattr(resident, "go_on", silent)
+    result = guarded.treason("reconcile", "--no-scan")
+    assert (result.code, "the daemon does not answer" in result.err) == (1, True)
+    assert "nftables" in result.out
+    assert guarded.treason("reconcile", "--no-scan", "--scheduled").code == 0
 
 
 def test_without_a_socket_nothing_of_it_is_imported(guarded: Place) -> None:

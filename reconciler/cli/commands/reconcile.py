@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 import click
-from attrs import frozen
+from attrs import evolve, frozen
 
 from reconciler.cli.console import emit, warn
 from reconciler.cli.ending import (
@@ -210,4 +210,5 @@ def _run(
         result = this.run()
         if beside and options.write and not chosen.scheduled:
             beside.go_on()
+            result = evolve(result, unasked=result.unasked or beside.silence)
         return result, bool(beside and beside.met)
