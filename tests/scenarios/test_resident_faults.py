@@ -377,7 +377,7 @@ def test_a_fight_is_named_and_costs_little(place: Place, nft: Nft) -> None:
             end = time.monotonic() + 3
             while time.monotonic() < end:
                 nft("flush set inet treason banned4")
-        assert says(place, "somebody undoes again and again", 1)
+        assert says(place, "undoes again and again", 1)
         until(lambda: drops(KEPT))
         daemon.offend("203.0.113.7")
         until(lambda: drops("203.0.113.7"))
