@@ -9,6 +9,9 @@ from attrs import define, field
 LIMITS: Final = ((1.0, 5), (10.0, 20))
 """Repairs that are made at once: so many within so many seconds, but no more."""
 
+PASSES: Final = ((60.0, 5),)
+"""The same of passes: each takes a process some tenths of a second."""
+
 FIRST: Final = 0.05
 """Seconds of the first pause; each is twice as long as the one before, up to a limit."""
 

@@ -72,6 +72,11 @@ class Passes:
         """Whether somebody waits for a pass."""
         return self._running is not None or bool(self._next)
 
+    @property
+    def pid(self) -> int | None:
+        """The process that makes a pass now."""
+        return self._running.pid if self._running else None
+
     def adopt(self, child: execute.Background, done: Done) -> None:
         """Take a pass that was begun without us."""
         self._asked = [(done, lambda: None)]

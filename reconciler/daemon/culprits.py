@@ -7,8 +7,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from reconciler.lines import shortened
+
 _NETFILTER: Final = "12"
 """NETLINK_NETFILTER of ``linux/netlink.h``."""
+
+_TOLD: Final = 3
+"""How many are named: who runs a program again and again has another port each time."""
 
 _MOST: Final = 1_000
 """Descriptors of a process, and netlink sockets of the machine, among which is looked."""
@@ -20,7 +25,8 @@ def named(ports: Iterable[int]) -> str:
     if not known:
         return ""
     sockets = dict(_sockets())
-    return ", ".join(_named(port, sockets.get(port)) for port in known)
+    some = [_named(port, sockets.get(port)) for port in known[:_TOLD]]
+    return ", ".join(shortened(some, _TOLD, "{} more", count=len(known)))
 
 
 def _named(port: int, inode: str | None) -> str:

@@ -7,8 +7,8 @@ from functools import partial
 from itertools import starmap
 from typing import Final, Protocol
 
-from reconciler.daemon.brake import QUIET, Brake
-from reconciler.daemon.children import Done, Left
+from reconciler.daemon.brake import PASSES, QUIET, Brake
+from reconciler.daemon.children import Done, Left, Passes
 from reconciler.daemon.culprits import named
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.pace import Pace
@@ -32,6 +32,7 @@ class Daemon(Protocol):
 
     loop: Loop
     rest: Rest
+    passes: Passes
 
     def trouble(self, subject: str, text: str) -> None:
         """Note what is wrong; an empty text: nothing is."""
@@ -59,7 +60,8 @@ class _Kept:
             self.descriptor = reflexes.fileno()
         else:
             reflexes.stop_listening()
-        self.brake = Brake()
+        self.brake, self.passes = Brake(), Brake(PASSES)
+        self.pass_took = 0.0
         self.pace = Pace(_SECOND)
         self.holds = False
 
@@ -187,8 +189,10 @@ class Force:
         self.loop.never(f"repair {name}")
         guarded(kept.reflexes.close, lambda _error: None, name)
 
-    def _tried(self, name: str, work: Callable[[], object]) -> bool:
-        """Return whether it was done; where not, a pass is to do it."""
+    def _tried(
+        self, name: str, work: Callable[[], object], passed: Done = lambda _error: None
+    ) -> bool:
+        """Return whether it was done; where not, a pass is to do it, and ``passed`` is told."""
 
         def done() -> bool:
             work()
@@ -196,7 +200,7 @@ class Force:
 
         def failed(error: BaseException) -> bool:
             self._daemon.trouble(name, failure(error, name))
-            self._daemon.make_pass()
+            self._daemon.make_pass(passed)
             return False
 
         return guarded(done, failed, name)
@@ -219,7 +223,7 @@ class Force:
     def _woken(self, name: str) -> None:
         """Somebody may have changed what is ours: if it was not us, look."""
         if self._has_changed(name):
-            self._daemon.up_to_date(partial(self._repair, name))
+            self._daemon.up_to_date(partial(self._repair, name, woken=True))
 
     def _has_changed(self, name: str) -> bool:
         kept = self._kept[name]
@@ -230,34 +234,50 @@ class Force:
             self.ports = tuple(found)
         return bool(found)
 
-    def _repair(self, name: str) -> None:
-        """Put back what is missing, unless that was done too often."""
+    def _repair(self, name: str, *, woken: bool = False) -> None:
+        """Put back what is missing, unless that was done too often; ``woken`` by a change."""
         kept = self._kept.get(name)
         if kept is None or not kept.holds or self._daemon.rest.closed:
             return
         now = time.monotonic()
-        if wait := kept.brake.wait(now):
+        if wait := max(kept.brake.wait(now), kept.passes.wait(now)):
             self._stop_waiting(name, kept)
             self.loop.soon(wait, f"repair {name}", partial(self._go_on, name))
             return
         damage: list[str] = []
         begun = time.thread_time()
         with kept.pace.look():
-            done = self._tried(name, lambda: damage.extend(map(str, kept.reflexes.repair())))
-        if done:
-            self._daemon.trouble(name, "")
-            if damage:
-                fought = kept.brake.fights
-                kept.brake.note(now, time.thread_time() - begun)
-                self._tell(name, "; ".join(damage), named(self.ports))
-                self._tell_of_fight(name, kept.brake, named(self.ports), fought=fought)
+            repair = kept.reflexes.repair
+            work = partial(self._passed, kept, now)
+            done = self._tried(name, lambda: damage.extend(map(str, repair())), work)
+        if not done:
+            if woken and {*self.ports} - {self._daemon.passes.pid}:  # else a pass of our own
+                self._note(name, kept.passes, now, kept.pass_took)
+            return
+        self._daemon.trouble(name, "")
+        if damage:
+            self._tell(name, "; ".join(damage), named(self.ports))
+            if not self._note(name, kept.brake, now, time.thread_time() - begun):
+                say(f"put back: {self.repair}", WARNING)
+
+    def _passed(self, kept: _Kept, since: float, _error: str) -> None:
+        """Take how long it took until a pass had put right what reflexes cannot."""
+        kept.pass_took = time.monotonic() - since
+
+    def _note(self, name: str, brake: Brake, now: float, took: float) -> bool:
+        """Count a repair, and tell of a fight; return whether it is one."""
+        fought = brake.fights
+        brake.note(now, took)
+        if brake.fights:
+            self._tell_of_fight(name, brake, named(self.ports), fought=fought)
+        return brake.fights
 
     def _go_on(self, name: str) -> None:
         """Go on after a pause of the brake, with who has changed what meanwhile."""
         kept = self._kept[name]
         self._wait_for(name, kept)
         self._has_changed(name)
-        self._daemon.up_to_date(partial(self._repair, name))
+        self._daemon.up_to_date(partial(self._repair, name, woken=True))
 
     def unheard(self, name: str, error: BaseException) -> None:
         """Go on without a backend's changes being told: it is looked at each minute."""

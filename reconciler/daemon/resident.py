@@ -44,7 +44,7 @@ from reconciler.networks import NOTHING, Networks
 _CLOSING: Final = 10.0
 """Seconds between two passes that only close connections."""
 
-_NEEDED: Final = frozenset({"database", "lock", "state"})
+_NEEDED: Final = frozenset({"configuration", "database", "lock", "state"})
 """What a pass needs as well."""
 
 _SOON: Final = 0.1

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from reconciler.config.setup import Setup
-from reconciler.daemon.brake import Brake
+from reconciler.daemon.brake import PASSES, Brake
 from reconciler.daemon.children import Done, Left
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.pace import Pace
@@ -19,9 +19,6 @@ from reconciler.waiting import Watcher
 
 _LEAST: Final = 0.1
 """Seconds of the shortest pause between two looks."""
-
-_LIMITS: Final = ((60.0, 5),)
-"""Passes that are made at once, and within how many seconds: each takes a process some tenths."""
 
 _NOTHING: Final = Plan(Change(), Change(), (), Desired())
 
@@ -60,7 +57,7 @@ class Watched:
         self._name, self._make, self._owner = name, make, owner
         self._watcher = watcher
         self._descriptor = watcher.fileno()
-        self._pace, self._brake = Pace(_LEAST), Brake(_LIMITS)
+        self._pace, self._brake = Pace(_LEAST), Brake(PASSES)
         self._begun = 0.0
         self._changed = self._closed = self._doubted = self._certain = False
         self._wait()

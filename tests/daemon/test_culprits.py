@@ -34,6 +34,12 @@ def test_a_second_socket_is_nobody_certain() -> None:
     second.close()
 
 
+def test_of_many_the_first_are_named() -> None:
+    """A program that somebody runs again and again has another port each time."""
+    assert named(range(2**31, 2**31 + 30)).count("netlink port") == 3
+    assert named(range(2**31, 2**31 + 30)).endswith(", 27 more")
+
+
 @pytest.mark.parametrize("ports", [[], [0]])
 def test_nobody_known_is_nobody(ports: list[int]) -> None:
     """0 stands for somebody unknown."""

@@ -383,6 +383,20 @@ def test_a_fight_is_named_and_costs_little(place: Place, nft: Nft) -> None:
         until(lambda: drops("203.0.113.7"))
 
 
+def test_who_adds_again_and_again_is_named_and_costs_little(place: Place, nft: Nft) -> None:
+    """Only a pass takes out what is too much: six are made within the minute, then few."""
+    configure(place)
+    place.treason("ban", KEPT)
+    with running(place) as daemon:
+
+        def is_named() -> bool:
+            nft("add element inet treason banned4 { 203.0.113.9 }")
+            return "somebody undoes" in daemon.error or says(place, "undoes again and again", 1)
+
+        until(is_named)
+        until(lambda: in_force() == {Network.parse(KEPT)})
+
+
 # This machine.
 
 

@@ -247,6 +247,22 @@ def test_a_wrong_one_is_refused_in_one_line(place: Place, host: None, kind: str)
         until(lambda: "configuration: all is well again" in daemon.error, daemon.error)
 
 
+def test_a_pass_that_failed_for_it_is_made_again_once_it_is_mended(place: Place, nft: Nft) -> None:
+    """Not minutes later: nothing is wrong any more, and `status` says so."""
+    configure(place)
+    text = place.config.read_text()
+    with running(place) as daemon:
+        place.config.write_text("wrong")
+        until(lambda: "treason: not reloaded" in daemon.error)
+        nft("add element inet treason banned4 { 192.0.2.200 }")  # which only a pass takes out
+        until(lambda: daemon.error.count("not valid TOML") > 1)
+        failed = time.monotonic()
+        place.config.write_text(text)
+        until(lambda: "pass: all is well again" in daemon.error)
+        assert time.monotonic() - failed < 8  # without this, it is made again after ten seconds
+        until(lambda: place.treason("status").code == 0)
+
+
 def test_signals_in_a_row_are_not_lost(place: Place, host: None) -> None:
     """Of two that come while a reload is under way, the configuration behind them is taken."""
     configure(place)
