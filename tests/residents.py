@@ -34,9 +34,9 @@ sys.stdin.read()
 """
 
 
-def until(true: Callable[[], object], what: str = "") -> None:
+def until(true: Callable[[], object], what: str = "", patience: float = PATIENCE) -> None:
     """Wait until something is true."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not true():
         assert time.monotonic() < end, what or true
         time.sleep(0.01)
