@@ -3,6 +3,7 @@
 import errno
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -11,8 +12,9 @@ from attrs import frozen
 
 from reconciler import files
 from reconciler.cli.console import warn
-from reconciler.errors import ConfigError, InvalidNetwork, TreasonError
+from reconciler.errors import ConfigError, InvalidDuration, InvalidNetwork, TreasonError
 from reconciler.network import Network
+from reconciler.toml import duration
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -72,6 +74,25 @@ def read(networks: Sequence[str], lists: Sequence[str]) -> list[Given]:
     for path in lists:
         found += _listed(path)
     return found
+
+
+def moment(text: str, now: int) -> int:
+    """Return the epoch seconds of a date, or of a duration before ``now``.
+
+    A date without an offset is UTC, as all that is printed. Raise `InvalidDuration`.
+    """
+    try:
+        date = datetime.fromisoformat(text)
+        return int((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return now - duration.finite(text)
+    except InvalidDuration:
+        raise InvalidDuration(
+            f"{text!r} is neither a duration nor a date",
+            "write 90s, 10m, 1h, 30d, 2w, 2026-11-29 or 2026-11-29T18:00:00Z (without Z it is UTC)",
+        ) from None
 
 
 def allowed(_network: Network) -> None:

@@ -127,10 +127,13 @@ class Setup:
         written = whitelist.entries(self.whitelist_file)
         return [*self.config.whitelist.networks, *written.networks]
 
-    @cached_property
-    def whitelisted(self) -> list[Network]:
-        """The networks of both files."""
-        return [entry.network for entry in self.whitelist]
+    def whitelisted(self, now: float) -> list[Network]:
+        """Return the networks of both files whose entries hold at ``now`` (epoch seconds)."""
+        return [entry.network for entry in self.whitelist if entry.holds(now)]
+
+    def next_end(self, now: float) -> int | None:
+        """Return when the next whitelist entry ends; None where none does."""
+        return min((e.until for e in self.whitelist if e.until and now < e.until), default=None)
 
     @cached_property
     def rules(self) -> "tuple[Rule, ...]":
@@ -155,6 +158,20 @@ class Setup:
         from reconciler.config import compose  # noqa: PLC0415 - as above
 
         return compose.sources(self.config, self.plugins, self.file, named)
+
+    def source_of(self, log: str) -> str:
+        """Return the name of the configured source that reads a log, else of one that does."""
+        for name in self.config.treason.sources:
+            spec = Spec.parse(name)
+            plugin = self.plugins.sources.get(spec.name)
+            if plugin is None or plugin.argument is None:
+                continue
+            table = self.config.source.get(spec.name, {})
+            path = spec.argument or table.get(plugin.argument)
+            with suppress(OSError):
+                if isinstance(path, str) and Path(path).samefile(log):
+                    return name
+        return f"file:{log}"
 
     def live(self, sources: Iterable[str]) -> frozenset[str]:
         """Return which of the sources read what the running kernel logs.
@@ -243,7 +260,6 @@ class Setup:
     def _with(self, exemptions: list[Exemption], file: TomlFile) -> "Setup":
         """Return this set-up with another whitelist."""
         made = copy(self)
-        made.__dict__.pop("whitelisted", None)
         made.whitelist, made.whitelist_file = exemptions, file
         return made
 

@@ -88,8 +88,9 @@ _TEXT: Final = """\
 # {policy.keep_history}
 
 [whitelist]
-# Never dropped, and accepted ahead of the drop: a network, or a network with a comment. More
-# entries may be in whitelist.toml beside this file; `treason whitelist add` writes that file.
+# Never dropped, and accepted ahead of the drop: a network, or a network with a comment, an end
+# (until = 2026-11-29T18:00:00Z), or both. More entries may be in whitelist.toml beside this file;
+# `treason whitelist add` writes that file.
 # networks = ["172.16.0.0/12", {{ network = "198.51.100.7", comment = "office" }}]
 # {whitelist.networks}
 

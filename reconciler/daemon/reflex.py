@@ -36,12 +36,14 @@ class Reflex:
     live: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, setup: Setup, protected: Sequence[Exemption], sources: Iterable[str]) -> "Reflex":
-        """Return what a pass would go by."""
+    def of(
+        cls, setup: Setup, protected: Sequence[Exemption], sources: Iterable[str], now: int
+    ) -> "Reflex":
+        """Return what a pass would go by at ``now`` (epoch seconds)."""
         return cls(
             apart(setup, protected),
             {rule.name: rule for rule in setup.rules},
-            collapse([*setup.whitelisted, *(each.network for each in protected)]),
+            collapse([*setup.whitelisted(now), *(each.network for each in protected)]),
             setup.config.protect.prefixes,
             setup.live(sources) if setup.config.trust.confirm != NEVER else frozenset(),
         )

@@ -70,7 +70,7 @@ class Truth:
         self._carried_out = False
         self._again: list[tuple[Then, bool]] = []
         self._left = False
-        self.ways = self._made(setup, [])
+        self.ways = self._made(setup, [], 0)
 
     @property
     def view(self) -> View | None:
@@ -131,8 +131,9 @@ class Truth:
             edited = bool(self._states) and seen[:2] != self._states[:2]
             self._states, self._files = seen, paths
             self._fresh = setup.sparing()
-            self.spare(self._fresh.whitelisted)
-            self._daemon.files_changed(collapse(self._fresh.whitelisted), edited=edited)
+            listed = collapse(self._fresh.whitelisted(time.time()))
+            self.spare(listed)
+            self._daemon.files_changed(listed, edited=edited)
             self._look_again()
         return self._files
 
@@ -187,10 +188,10 @@ class Truth:
         self._daemon.trouble("state", "\n".join(found.damage))
         old, self._view = self._view, found
         self._setup, self._mark = setup, found.mark
-        self.ways = self._made(setup, found.protected)
+        self.ways = self._made(setup, found.protected, found.now)
         self._daemon.taken(old, found, carried_out=self._carried_out)
 
-    def _made(self, setup: Setup, protected: Sequence[Exemption]) -> Ways:
+    def _made(self, setup: Setup, protected: Sequence[Exemption], now: int) -> Ways:
         config = setup.config
         try:
             self._own = frozenset([*netlink.addresses(), *netlink.broadcasts()])
@@ -202,4 +203,4 @@ class Truth:
             own=lambda: self._own,
             nat64=config.protect.prefixes,
         )
-        return Ways(setup, Reflex.of(setup, protected, self._sources), recognition)
+        return Ways(setup, Reflex.of(setup, protected, self._sources, now), recognition)

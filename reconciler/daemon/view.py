@@ -20,12 +20,12 @@ from reconciler.store.store import Store
 class View:
     """What is desired, for which ``owner``, with whom ``protected``, by which ``revision``.
 
-    ``cursors`` are those of the sources. ``ends`` are the seconds until the next ban ends, or the
-    pause, at ``next_end`` (epoch seconds); None where none does. ``damage`` is what of the database
-    cannot be read: then passes alone know what is to be in force. ``mark`` is the database's, from
-    before it was read. ``noted`` says that every change of a ban counts for the revision, from then
-    on. While everything is ``paused``, nothing is desired; ``overdue`` says that a pause is over,
-    and no pass has enforced anything since.
+    ``cursors`` are those of the sources. It was looked at ``now`` (epoch seconds). ``ends`` are the
+    seconds until the next ban, the pause or a whitelist entry ends, at ``next_end``; None where
+    nothing does. ``damage`` is what of the database cannot be read: then passes alone know what is
+    to be in force. ``mark`` is the database's, from before it was read. ``noted`` says that every
+    change of a ban counts for the revision, from then on. While everything is ``paused``, nothing
+    is desired; ``overdue`` says that a pause is over, and no pass has enforced anything since.
     """
 
     desired: Desired
@@ -40,6 +40,7 @@ class View:
     damage: tuple[str, ...] = ()
     paused: Pause | None = None
     overdue: bool = False
+    now: int = 0
 
 
 def look(setup: Setup, sources: Iterable[str], known: View | None) -> View:
@@ -63,19 +64,22 @@ def _seen(setup: Setup, store: Store, known: View | None) -> View:
     prepared = this.prepare()
     revision = store.attempt_to_read(lambda: store.changes.revision) or 0
     owner = prepared.goal.owner
+    ends = (_next_end(store, clock.now), setup.next_end(clock.now))
+    end = min((each for each in ends if each is not None), default=None)
     view = View(
         desired=known.desired if known else Desired(),
         owner=owner.note if owner else "",
         protected=prepared.protected,
         cursors={},
-        ends=seconds_left(store, clock.now),
-        next_end=_next_end(store, clock.now),
+        ends=None if end is None else max(0.0, end - clock.now),
+        next_end=end,
         revision=revision,
         mark=None,
         noted=not store.damage
         and any(store.changes.verified(each) for each in setup.config.treason.backends),
         paused=prepared.paused,
         overdue=bool(store.attempt_to_read(partial(store.pauses.is_over, clock.now))),
+        now=clock.now,
     )
     if known is None or store.damage or not _is_same(known, view):
         view = evolve(view, desired=prepared.goal.whole())

@@ -15,10 +15,11 @@ from reconciler.planning.whitelist import Exemption
 class Exempt:
     """Who is never dropped, and by which entry: sorted once, then asked about many networks."""
 
-    def __init__(self, setup: Setup, protected: Iterable[Exemption]) -> None:
-        """Take the whitelist, and what is protected besides."""
+    def __init__(self, setup: Setup, protected: Iterable[Exemption], now: int) -> None:
+        """Take the whitelist at ``now`` (epoch seconds), and what is protected besides."""
         self._limits = setup.config.treason.min_prefix
-        self._listed = {entry.network: entry for entry in reversed(setup.whitelist)}
+        holding = [entry for entry in reversed(setup.whitelist) if entry.holds(now)]
+        self._listed = {entry.network: entry for entry in holding}
         self._protected = {entry.network: entry for entry in protected}
         self._networks = collapse([*self._listed, *self._protected])
         self._order = [*self._networks]  # which is searched without making anything

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, evolve, field
 
@@ -16,6 +16,9 @@ from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks, covered
 from reconciler.store.offences import Sighting
 from reconciler.store.store import Store
+
+if TYPE_CHECKING:
+    from reconciler.passes.again import Again
 
 _DISORDER: Final = 10_000_000
 """Microseconds by which the records of several processors may be out of order."""
@@ -33,8 +36,8 @@ class Counting:
 
     What is not stored, because nothing is, counts as if it were. Peers that are ``exempt``
     (collapsed) get nobody else banned, nor does an address of IPv6 that stands for one of IPv4 that
-    is, by the prefixes ``nat64`` or otherwise. ``bans`` are those of the pass so far, with their
-    ends.
+    is, by the prefixes ``nat64`` or otherwise. ``again`` is for a log that is read anew, on
+    purpose. ``bans`` are those of the pass so far, with their ends.
     """
 
     store: Store
@@ -43,6 +46,7 @@ class Counting:
     now: int
     exempt: Networks = NOTHING
     nat64: Sequence[Network] = embedding.NAT64
+    again: "Again | None" = None
     bans: dict[Network, int | None] = field(factory=dict, init=False)
     _unstored: dict[Network, list[tuple[str, Offence]]] = field(factory=dict, init=False)
     _seen: dict[tuple[int, str], list[Sighting]] = field(factory=dict, init=False)
@@ -52,6 +56,8 @@ class Counting:
 
         The kernel stamps each record once, and every carrier that keeps the stamp passes it on.
         """
+        if self.again is not None:
+            offences = self.again.unknown(source, offences)
         seen = self.store.offences.stored(offences)
         doubted = self.store.attempt_to_read(partial(self.store.unconfirmed.stored, offences))
         for stamp, sightings in (doubted or {}).items():
@@ -74,18 +80,21 @@ class Counting:
         counts, whatever its time.
         """
         own = {rule.name: rule.policy for rule in self.rules if rule.policy is not None}
-        counting = self._counting(offences)
+        known = self.again.known if self.again else []
+        counting = self._counting([*known, *offences])
         subjects = {self.policy.subject(each.address) for each in counting}
         lifts = self._settled(subjects)
         counting = self._unsettled(counting, lifts)
         made = {subject: self.bans[subject] for subject in subjects if subject in self.bans}
-        known = self._known(subjects) | made
-        if for_good := {network for network, until in known.items() if until is None}:
+        ends = self._known(subjects) | made
+        if for_good := {network for network, until in ends.items() if until is None}:
             counting = [o for o in counting if self.policy.subject(o.address) not in for_good]
         past = self._past(counting, lifts)
         decided = decide(counting, past, self.policy, self.now, own)
-        new = [ban for ban in decided if ban.network not in known]
-        longer = [b for b in decided if b.network in known and later(b.until, known[b.network])]
+        new = [ban for ban in decided if ban.network not in ends]
+        longer = [b for b in decided if b.network in ends and later(b.until, ends[b.network])]
+        if self.again:
+            self.again.note(new, self.now)
         self.bans |= {ban.network: ban.until for ban in (*new, *longer)}
         return new, longer
 
@@ -151,6 +160,8 @@ class Counting:
 
     def _settled(self, subjects: Collection[Network]) -> dict[Network, float]:
         """Return up to when the offences of each network are settled."""
+        if self.again is not None:
+            return {**self.again.settled(subjects, self.now)}
         found = self.store.history.lifts(subjects, self.now)
         withheld = self.store.withheld.settled(subjects, self.now, observing=self.policy.observes)
         for network, time in withheld.items():
@@ -170,6 +181,8 @@ class Counting:
             since = min(offence.when(self.now) for offence in offences)
             since -= max(policy.window for policy in policies)
             stored = self.store.offences.of(subjects, since, self.now + _CLOCK)
+            if self.again is not None:
+                stored = self.again.without_known(stored)
             unstored = [o for each in subjects for _, o in self._unstored.get(each, ())]
             earlier = self._unsettled(self._counting([*stored, *unstored]), lifts)
         return Past(earlier, self.store.history.endings(subjects, self.now) if escalating else {})

@@ -113,15 +113,16 @@ class Preparation:
         if paused:
             return Prepared(nothing, refused, protected, paused)
         extra = asked | Networks.of([*new, *(exceptions.untidy if exceptions else ())])
+        listed = self.setup.whitelisted(self.now)
 
         whole = _Whole(
             banned=lambda: self._stored(exceptions) | extra,
-            cut=lambda networks: desired(networks, self.setup.whitelisted, kept),
+            cut=lambda networks: desired(networks, listed, kept),
             store=store,
             resident=resident,
             pending=asked,
         )
-        recall = partial(self._recall, collapse([*self.setup.whitelisted, *kept]), extra, whole)
+        recall = partial(self._recall, collapse([*listed, *kept]), extra, whole)
         goal = evolve(
             nothing,
             whole=whole,
@@ -208,7 +209,7 @@ class Preparation:
         Plugins' settings may hold secrets, and lists may be long: of those it holds a digest.
         """
         config = self.setup.config
-        networks = " ".join(map(str, (*collapse(self.setup.whitelisted), "/", *exempt)))
+        networks = " ".join(map(str, (*collapse(self.setup.whitelisted(self.now)), "/", *exempt)))
         settings = repr(config.backend) if config.backend else ""
         if settings or len(networks) > _LONG:
             from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, which most passes can spare

@@ -35,7 +35,7 @@ class Options:
 
     With ``check`` backends are only compared; without ``write`` nothing is stored. ``force`` skips
     the limits on new bans and on removals. ``full`` and ``render`` are those of `Goal`, ``adopt``
-    is that of `Marking`.
+    is that of `Marking`. With ``again`` sources are read from their beginning, on purpose.
     """
 
     check: bool = False
@@ -44,6 +44,7 @@ class Options:
     full: bool = False
     render: bool = False
     adopt: bool = False
+    again: bool = False
 
 
 @frozen(eq=False)
@@ -238,11 +239,14 @@ class Pass:
 
     def _exempt(self, protected: Iterable[Exemption]) -> Networks:
         """Return who is never dropped, collapsed."""
-        return collapse([*self.setup.whitelisted, *(entry.network for entry in protected)])
+        return collapse(
+            [*self.setup.whitelisted(self.now), *(entry.network for entry in protected)]
+        )
 
     def _scan(self, protected: Sequence[Exemption]) -> "list[Reading]":
         """Read the sources into the store."""
-        from reconciler.passes.recognise import Recognition  # noqa: PLC0415 - see below
+        from reconciler.passes.again import Again  # noqa: PLC0415 - see below
+        from reconciler.passes.recognise import Recognition  # noqa: PLC0415 - as above
         from reconciler.passes.scan import Scanner  # noqa: PLC0415 - a pass may read no source
 
         config, policy = self.setup.config, apart(self.setup, protected)
@@ -263,6 +267,7 @@ class Pass:
             clock=self.clock,
             enforced=bool(self.backends),
             confirming=self.confirming(policy),
+            again=Again(self.store) if self.options.again else None,
         )
         return list(scanner.scan(self.sources))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import islice
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, evolve, field
 
@@ -28,6 +28,9 @@ from reconciler.passes.reading import SHOWN, Reading, Tally
 from reconciler.passes.recognise import Recognition
 from reconciler.store.store import Store
 
+if TYPE_CHECKING:
+    from reconciler.passes.again import Again
+
 _log = Log("scan")
 _BATCH: Final = 20_000
 """Offences that are decided on and stored together."""
@@ -43,6 +46,7 @@ class Scanner:
     not believed. Where nothing can be stored, and what the sources bring is ``enforced`` in this
     pass, it is decided on as without ``write``. ``made`` counts the new bans of the pass so far.
     pass, it is decided on as without ``write``. Without ``confirming`` every message is believed.
+    With ``again`` sources are read from their beginning, on purpose.
     """
 
     store: Store
@@ -58,6 +62,7 @@ class Scanner:
     enforced: bool = False
     made: int = 0
     confirming: Confirming | None = None
+    again: "Again | None" = None
     _counting: Counting = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -69,6 +74,7 @@ class Scanner:
             self.now,
             exempt=self.exempt,
             nat64=self.recognition.nat64,
+            again=self.again,
         )
 
     def scan(self, sources: Mapping[str, Callable[[], Source]]) -> Iterator[Reading]:
@@ -103,7 +109,7 @@ class Scanner:
         if not rules:
             return Reading(name, notes=("not read: no rule applies to this source",))
         tally = Tally()
-        cursor = self.store.cursors.get(name)
+        cursor = None if self.again else self.store.cursors.get(name)
         if isinstance(source, SuspectingSource):
             known = self.store.attempt_to_read(partial(self.store.suspects.of, name, self._binds))
             run(partial(source.recall, known or []))
@@ -120,6 +126,7 @@ class Scanner:
                 while batch := more() if batch else []:
                     self._take(name, batch, tally, partial(self._sifted, name, tally, run))
                 notes = (*run(partial(notes_of, name, source)), *tally.notes())
+                notes += tuple(self.again.notes()) if self.again else ()
                 if self.write:
                     self.store.cursors.move(name, run(source.cursor))
                     if isinstance(source, SuspectingSource):

@@ -79,7 +79,7 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
         exists=database.exists(),
         counts=counts,
         refused=prepared.refused,
-        whitelisted=len(check.setup.whitelist),
+        whitelisted=len(check.setup.whitelisted(check.now)),
         protected=len(prepared.protected),
         desired=desired,
         silent=silent(sources, check.setup.config.treason.pass_timeout),

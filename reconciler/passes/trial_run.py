@@ -134,7 +134,11 @@ def _facts(setup: Setup, trial: Trial, now: int, notes: list[str]) -> tuple[Poli
         notes.append(f"cannot read who is already banned: {error.what}")
         until, ended, exempt = {}, {}, protected(setup.config.protect, ())
         policy = access.apart(setup, exempt)
-    listed = [evolve(entry, comment=f"whitelisted{_because(entry)}") for entry in setup.whitelist]
+    listed = [
+        evolve(entry, comment=f"whitelisted{_because(entry)}")
+        for entry in setup.whitelist
+        if entry.holds(now)
+    ]
     return policy, Facts(until, ended, {entry.network: entry for entry in (*exempt, *listed)})
 
 

@@ -4,9 +4,11 @@ The latter stand in ``whitelist.toml`` beside the configuration, so that no prog
 file that a person keeps.
 """
 
+import math
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -27,29 +29,49 @@ _WIDEST: Final = {4: 8, 6: 7}
 
 @frozen
 class Exemption:
-    """A network that is never dropped, and why."""
+    """A network that is never dropped, and why; ``until`` (epoch seconds), or for good."""
 
     network: Network
     comment: str = ""
+    until: int | None = None
+
+    def holds(self, now: float) -> bool:
+        """Whether it has not ended at ``now`` (epoch seconds)."""
+        return self.until is None or now < self.until
 
 
 def _exemption(row: object) -> Exemption:
     match row:
         case str() as network:
             return Exemption(Network.parse(network))
-        case {"network": str() as network, **rest} if set(rest) <= {"comment"}:
+        case {"network": str() as network, **rest} if set(rest) <= {"comment", "until"}:
             comment = rest.get("comment", "")
             if isinstance(comment, str):
-                return Exemption(Network.parse(network), comment)
-    raise ValueError(f"{row!r} is neither a network nor {{network = ..., comment = ...}}")
+                return Exemption(Network.parse(network), comment, _end(network, rest.get("until")))
+    raise ValueError(
+        f"{row!r} is neither a network nor {{network = ..., comment = ..., until = ...}}"
+    )
+
+
+def _end(network: str, until: object) -> int | None:
+    """Read when an entry ends: a date with its offset, or nothing."""
+    if until is None:
+        return None
+    if not isinstance(until, datetime) or until.tzinfo is None:
+        raise ValueError(
+            f"{network}: until must be a date, a time and an offset: 2026-11-29T18:00:00Z"
+        )
+    return math.ceil(until.timestamp())
 
 
 _exemptions = partial(schema.listed, read=_exemption, what="networks")
 
 
-def _rows(entries: Iterable[Exemption]) -> list[dict[str, str]]:
+def _rows(entries: Iterable[Exemption]) -> list[dict[str, object]]:
     return [
-        {"network": str(entry.network)} | ({"comment": entry.comment} if entry.comment else {})
+        {"network": str(entry.network)}
+        | ({"comment": entry.comment} if entry.comment else {})
+        | ({} if entry.until is None else {"until": datetime.fromtimestamp(entry.until, UTC)})
         for entry in sorted(entries, key=lambda entry: entry.network)
     ]
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.report.times import iso
@@ -20,6 +22,7 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.planning.whitelist import Exemption
     from reconciler.store.bans import InvalidRow
     from reconciler.store.history import Event
+    from reconciler.store.listing import ListedBan
     from reconciler.store.pauses import Pause
     from reconciler.store.unconfirmed import Doubted
     from reconciler.store.withheld import WithheldBan
@@ -30,7 +33,14 @@ FORMAT_VERSION: Final = 1
 
 def dump(value: dict[str, Any]) -> str:
     """Return the JSON text of a result."""
-    return json.dumps({"format_version": FORMAT_VERSION} | value, indent=2)
+    return json.dumps({"format_version": FORMAT_VERSION} | value, indent=2, default=_moment)
+
+
+def _moment(value: object) -> str | None:
+    """Return what JSON has no form for: the moments of a configuration."""
+    if isinstance(value, datetime):
+        return iso(value.timestamp())
+    raise TypeError(f"{value!r} has no form in JSON")
 
 
 def reconciled(result: PassResult, *, check: bool) -> dict[str, Any]:
@@ -133,9 +143,26 @@ def outcomes(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
     ]
 
 
-def bans(bans: Iterable[Ban]) -> list[dict[str, Any]]:
-    """List bans."""
-    return [_ban(ban) for ban in bans]
+def listed(name: str, rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield the lines of a result that is one list, as `dump` writes it, while its rows come."""
+    coming = iter(rows)
+    held = next(coming, None)  # what cannot be read at all leaves nothing printed
+    yield f'{{\n  "format_version": {FORMAT_VERSION},'
+    yield f'  "{name}": [' + ("]" if held is None else "")
+    while held is not None:
+        following = next(coming, None)
+        yield indent(json.dumps(held, indent=2), "    ") + ("" if following is None else ",")
+        held = following
+        if held is None:
+            yield "  ]"
+    yield "}"
+
+
+def bans(bans: Iterable[ListedBan]) -> Iterator[dict[str, Any]]:
+    """Yield bans, and how many of their offences are stored where that was counted."""
+    for each in bans:
+        more = {} if each.offences is None else {"offences": each.offences}
+        yield _ban(each.ban) | more
 
 
 def withheld(found: Iterable[WithheldBan]) -> list[dict[str, Any]]:
@@ -178,6 +205,19 @@ def events(events: Iterable[Event]) -> list[dict[str, Any]]:
 def exemptions(entries: Iterable[Exemption]) -> list[dict[str, Any]]:
     """List what is exempt, and why."""
     return [{"network": str(e.network), "comment": e.comment} for e in entries]
+
+
+def whitelisted(entries: Iterable[Exemption], now: int) -> list[dict[str, Any]]:
+    """List the whitelist, with what has ended."""
+    return [
+        {
+            "network": str(e.network),
+            "comment": e.comment,
+            "until": iso(e.until),
+            "ended": not e.holds(now),
+        }
+        for e in entries
+    ]
 
 
 def _plan(plan: Plan) -> dict[str, Any]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.planning.whitelist import Exemption
     from reconciler.store.bans import InvalidRow, NotEnforced
     from reconciler.store.history import Event
+    from reconciler.store.listing import ListedBan
     from reconciler.store.pauses import Pause
     from reconciler.store.unconfirmed import Doubted
     from reconciler.store.withheld import WithheldBan
@@ -138,9 +139,13 @@ def _advised(state: State) -> str:
     return f"{state.value}{drift}"
 
 
-def bans(bans: Iterable[Ban], now: int) -> Iterator[str]:
-    """List bans."""
-    return table(_BAN, (_row(str(ban.network), ban, now) for ban in bans))
+def bans(bans: Iterable[ListedBan], now: int, *, counted: bool = False) -> Iterator[str]:
+    """List bans; with ``counted`` also how many of their offences are stored."""
+    rows = ((_row(str(each.ban.network), each.ban, now), each.offences) for each in bans)
+    if not counted:
+        return table(_BAN, (row for row, _ in rows))
+    numbered = ((*row[:-1], f"{number or 0:,}", row[-1]) for row, number in rows)
+    return table((*_BAN[:-1], "offences", _BAN[-1]), numbered)
 
 
 def invalid(rows: Iterable[InvalidRow], now: int) -> Iterator[str]:
@@ -162,7 +167,7 @@ def _row(name: str, row: Ban | InvalidRow, now: int) -> tuple[str, ...]:
     return (
         name,
         iso(row.since) or "",
-        "permanent" if row.until is None else f"{iso(row.until)} ({ahead(row.until, now)})",
+        _end(row.until, now),
         row.origin,
         row.reason,
     )
@@ -186,6 +191,18 @@ def events(events: Iterable[Event]) -> Iterator[str]:
 def exemptions(entries: Iterable[Exemption]) -> Iterator[str]:
     """List what is exempt, and why."""
     return table(("network", "comment"), ((str(e.network), e.comment) for e in entries))
+
+
+def whitelisted(entries: Iterable[Exemption], now: int) -> Iterator[str]:
+    """List the whitelist, with what has ended."""
+    rows = ((str(e.network), _end(e.until, now), e.comment) for e in entries)
+    return table(("network", "until", "comment"), rows)
+
+
+def _end(until: int | None, now: int) -> str:
+    if until is None:
+        return "permanent"
+    return f"{iso(until)} ({ahead(until, now) if now < until else 'ended'})"
 
 
 def _notes(outcome: Outcome) -> Iterator[str]:

@@ -62,15 +62,21 @@ class History:
         ended, _ = lines.read(text for (text,) in rows)
         return lifted | ended, banned - ended
 
-    def lifts(self, networks: Iterable[Network], now: int) -> dict[Network, float]:
-        """Return when a ban of each of these networks was lifted last, or ended."""
+    def lifts(
+        self, networks: Iterable[Network], now: int, *, by_hand: bool = True
+    ) -> dict[Network, float]:
+        """Return when a ban of each of these networks was lifted last, or ended.
+
+        Not ``by_hand``: when it ended by itself.
+        """
         rows = self._database.rows(
             "SELECT network, max(time) FROM (SELECT network, time FROM history"
-            " WHERE action != 'ban' AND network IN (SELECT value FROM json_each(?1))"
+            " WHERE action != 'ban' AND (?3 OR action = 'expiry')"
+            " AND network IN (SELECT value FROM json_each(?1))"
             " UNION ALL SELECT network, until FROM bans"
             " WHERE until <= ?2 AND network IN (SELECT value FROM json_each(?1)))"
             " GROUP BY network",
-            (texts(networks), now),
+            (texts(networks), now, by_hand),
         )
         return {Network.parse(text): time for text, time in rows}
 

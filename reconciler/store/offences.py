@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from attrs import frozen
@@ -54,6 +54,24 @@ class Sighting:
         return _may_be_one(abs(self.told - offence.time))
 
 
+@frozen
+class StoredOffence:
+    """An offence as it is stored under a ``number``, and how it was seen."""
+
+    number: int
+    offence: Offence
+    seen: Sighting
+
+    def is_of(self, offence: Offence, source: str) -> bool:
+        """Whether a record of the same text that a source brings now is this one."""
+        if self.offence.micros is not None and offence.micros is not None:
+            same = self.offence.micros == offence.micros
+            return same and self.seen.is_of(offence, source)
+        if self.seen.told is None or offence.time is None:
+            return True
+        return _may_be_one(abs(self.seen.told - offence.time))
+
+
 def _may_be_one(apart: float) -> bool:
     """Whether one line may be read as two times so far apart, since it tells no zone or year."""
     if (apart + 1) % _QUARTER > 2:
@@ -69,6 +87,12 @@ class Offences:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    @property
+    def last_id(self) -> int:
+        """The number of the offence that was stored last; 0 if there is none."""
+        [(number,)] = self._database.rows("SELECT coalesce(max(id), 0) FROM offences")
+        return int(number)
 
     def add(self, source: str, offences: Iterable[Offence], now: int) -> None:
         """Store what a source brought."""
@@ -118,6 +142,18 @@ class Offences:
                 (network.key, Network(network.end).key, since, until, MOST_OF_ONE),
             )
         ]
+
+    def stored_of(self, addresses: Iterable[Network], last: int) -> Iterator[StoredOffence]:
+        """Yield what is stored of these addresses up to this number, of each the last first."""
+        for address in addresses:
+            for number, rule, evidence, *rest, source, told in self._database.rows(
+                "SELECT id, rule, evidence, peer_port, local_port, time, count, micros, boot,"
+                " source, told FROM offences WHERE key = ? AND id <= ? ORDER BY time DESC, id DESC",
+                (address.key, last),
+            ):
+                offence = Offence(address, rule, evidence, True, *rest)
+                seen = Sighting(source, told, offence.count, offence.boot)
+                yield StoredOffence(number, offence, seen)
 
     def of_connections(
         self, connections: Iterable[Connection], since: float, until: float

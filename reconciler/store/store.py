@@ -13,7 +13,7 @@ from reconciler.network import Network
 from reconciler.store import space
 from reconciler.store.bans import Bans
 from reconciler.store.carried import Carried
-from reconciler.store.changes import Changes
+from reconciler.store.changes import KEPT, Changes
 from reconciler.store.clients import Clients
 from reconciler.store.clock import Clock
 from reconciler.store.closings import Closings
@@ -21,6 +21,7 @@ from reconciler.store.cursors import Cursors
 from reconciler.store.database import Database
 from reconciler.store.history import History
 from reconciler.store.integrity import Integrity
+from reconciler.store.listing import Choice, ListedBan, listed
 from reconciler.store.marks import Marks
 from reconciler.store.offences import Offences
 from reconciler.store.opening import connect, connect_to_enforce
@@ -34,6 +35,8 @@ from reconciler.store.withheld import Withheld
 T = TypeVar("T")
 
 _DAY: Final = 86400
+_ALL: Final = "(until IS NULL OR until > ?1) AND (?2 IS NULL OR origin = ?2)"
+"""The active bans, or those of one origin."""
 
 
 @frozen
@@ -117,6 +120,53 @@ class Store:
             if not (self.damage and is_damage(error)):  # else no more is told than is noted already
                 self.damage.append(str(error))
             return None
+
+    def listed(self, now: int, choice: Choice, *, indexed: bool = True) -> Iterator[ListedBan]:
+        """Yield the active bans that are chosen; see `reconciler.store.listing`."""
+        return listed(self._database, now, choice, indexed=indexed)
+
+    def number(self, now: int, origin: str | None = None) -> int:
+        """Return how many bans are active, or are of one origin."""
+        query = f"SELECT count(*) FROM bans WHERE {_ALL}"  # noqa: S608 - a constant
+        [(number,)] = self._database.rows(query, (now, origin))
+        return int(number)
+
+    @property
+    def last_time(self) -> int | None:
+        """The time of the last event or offence (epoch seconds); None if there is none."""
+        [(time,)] = self._database.rows(
+            "SELECT max(time) FROM (SELECT max(time) AS time FROM history"
+            " UNION ALL SELECT max(time) FROM offences)"
+        )
+        return None if time is None else int(time)
+
+    def origins(self, now: int) -> list[str]:
+        """Return the origins of the active bans, sorted."""
+        query = f"SELECT DISTINCT origin FROM bans WHERE {_ALL} ORDER BY origin"  # noqa: S608 - as above
+        return [str(origin) for (origin,) in self._database.rows(query, (now, None))]
+
+    def lift_all(self, now: int, origin: str | None = None) -> int:
+        """Remove every active ban, or all of one origin, networks or not; return how many.
+
+        Of very many nothing is noted for the next pass: it reads everything.
+        """
+        database = self._database
+        with self.transaction():
+            number = self.number(now, origin)
+            if number > KEPT:
+                self.changes.doubt()
+            database.execute(
+                "INSERT INTO history (time, action, network, reason)"  # noqa: S608 - a constant
+                f" SELECT ?1, 'unban', network, reason FROM bans WHERE {_ALL}",
+                (now, origin),
+            )
+            database.execute(
+                "DELETE FROM closings WHERE network IN"  # noqa: S608 - as above
+                f" (SELECT network FROM bans WHERE {_ALL})",
+                (now, origin),
+            )
+            database.execute(f"DELETE FROM bans WHERE {_ALL}", (now, origin))  # noqa: S608 - as above
+        return number
 
     def add_batch(
         self,

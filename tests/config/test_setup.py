@@ -21,38 +21,38 @@ def setup(place: Place) -> Setup:
 
 def test_it_stays_as_it_was_read(setup: Setup, place: Place) -> None:
     """A pass goes by one state of the files, whatever is written meanwhile."""
-    assert (setup.config.policy.threshold, setup.whitelisted) == (1, [])
+    assert (setup.config.policy.threshold, setup.whitelisted(0)) == (1, [])
     place.configure('[policy]\nthreshold = 3\n[whitelist]\nnetworks = ["192.0.2.7"]')
-    assert (setup.config.policy.threshold, setup.whitelisted) == (1, [])
+    assert (setup.config.policy.threshold, setup.whitelisted(0)) == (1, [])
     fresh = setup.reload()
-    assert (fresh.config.policy.threshold, fresh.whitelisted) == (3, [A])
+    assert (fresh.config.policy.threshold, fresh.whitelisted(0)) == (3, [A])
 
 
 def test_what_did_not_change_is_not_read_anew(setup: Setup, place: Place) -> None:
     """The plugins never, the configuration when its text is the same; the whitelist always."""
-    before = setup.config, setup.plugins, setup.whitelisted
+    before = setup.config, setup.plugins, setup.whitelisted(0)
     place.treason("whitelist", "add", "192.0.2.7")
     fresh = setup.reload()
     assert (fresh.config, fresh.plugins) == before[:2]
     assert fresh.config is before[0]
-    assert fresh.whitelisted == [A]
+    assert fresh.whitelisted(0) == [A]
 
 
 def test_whoever_is_whitelisted_by_now_is_spared_besides(setup: Setup, place: Place) -> None:
     """By either file, as far as they are right; all else stays as it was read."""
     place.treason("whitelist", "add", "192.0.2.7")
     before = setup.reload()
-    assert before.whitelisted == [A]
+    assert before.whitelisted(0) == [A]
     place.configure('[policy]\nthreshold = 3\n[whitelist]\nnetworks = ["192.0.2.8"]')
     (place.path / "whitelist.toml").write_text("")
     spared = before.sparing()
-    assert {*map(str, spared.whitelisted)} == {"192.0.2.7", "192.0.2.8"}
+    assert {*map(str, spared.whitelisted(0))} == {"192.0.2.7", "192.0.2.8"}
     assert spared.config == before.config
     assert not spared.is_current()
     place.config.write_text("[policy]\nthreshold = 0\n")
-    assert spared.sparing().whitelisted == spared.whitelisted
+    assert spared.sparing().whitelisted(0) == spared.whitelisted(0)
     (place.path / "whitelist.toml").write_text('networks = ["192.0.2.9"]')
-    assert [*map(str, spared.rewhitelisted().whitelisted)] == ["192.0.2.9"]
+    assert [*map(str, spared.rewhitelisted().whitelisted(0))] == ["192.0.2.9"]
     (place.path / "whitelist.toml").write_text("networks = 1")
     with pytest.raises(ConfigError):
         spared.rewhitelisted()

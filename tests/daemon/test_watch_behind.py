@@ -57,7 +57,7 @@ class Daemon:
 
     def ways(self) -> Ways:
         """Return what a set-up without any configuration says."""
-        return Ways(self.setup, Reflex.of(self.setup, [], ()), Recognition())
+        return Ways(self.setup, Reflex.of(self.setup, [], (), 0), Recognition())
 
     def drop(self, _source: str, networks: Networks) -> None:
         """Note it."""

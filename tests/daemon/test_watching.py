@@ -28,7 +28,7 @@ class Daemon:
 
     def ways(self) -> Ways:
         """Return what to go by."""
-        return Ways(self.setup, Reflex.of(self.setup, [], ()), Recognition())
+        return Ways(self.setup, Reflex.of(self.setup, [], (), 0), Recognition())
 
     def drop(self, source: str, networks: Networks) -> None:
         """Drop nobody."""

@@ -28,7 +28,7 @@ def test_while_the_lock_is_held_no_more_waits_than_is_allowed(
     place.configure()
     place.treason("init")
     setup = Setup(str(place.config))
-    ways = Ways(setup, Reflex.of(setup, [], ()), Recognition())
+    ways = Ways(setup, Reflex.of(setup, [], (), 0), Recognition())
     kept = list[Kept]()
     made = Writer(lambda: ways, lambda *_: None, kept.append, lambda *_: None)
     poll = select.poll()

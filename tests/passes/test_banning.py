@@ -24,7 +24,7 @@ def exempt(place: Place) -> Exempt:
     """Whom a whitelist and one protected network exempt."""
     place.configure(LISTED)
     guarded = [Exemption(Network.parse(text), "gateway") for text in ("203.0.113.1", "192.0.2.1")]
-    return Exempt(Setup(str(place.config)), guarded)
+    return Exempt(Setup(str(place.config)), guarded, 0)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """The commands about bans: ban, unban, list, history."""
 
+import sys
+from collections.abc import Sequence
+
 import click
 
 from reconciler.cli import given
@@ -8,6 +11,8 @@ from reconciler.cli.ending import complain_of_damage, enforce_now
 from reconciler.cli.given import Given
 from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
+from reconciler.errors import ConfigError
+from reconciler.lines import counted
 from reconciler.model import Ban, Closing, Ground
 from reconciler.network import Network
 from reconciler.passes import access, traces
@@ -16,6 +21,7 @@ from reconciler.report import json, text
 from reconciler.report.plain import plain
 from reconciler.report.times import ahead, iso
 from reconciler.store.bans import InvalidRow
+from reconciler.store.listing import NETWORK, OFFENCES, ORDERS, Choice
 from reconciler.toml import duration
 
 _NOT_BANNED = "was not banned; a firewall that still drops it stops with the next pass"
@@ -61,8 +67,9 @@ def ban(
     seconds, texts = duration.parse(length), given.read(networks, lists)
     with access.opened(setup, write=False) as store:
         traces.check_whitelist(setup, store)
-        clients = store.clients.active(access.told(store).now)
-        exempt = Exempt(setup, access.protection(setup, clients, given.valid(texts)))
+        now = access.told(store).now
+        clients = store.clients.active(now)
+        exempt = Exempt(setup, access.protection(setup, clients, given.valid(texts)), now)
     refusal = given.allowed if force else exempt.refusal
     wanted = given.judged(texts, refusal, skip=skip)
     with access.opened(setup, write=True) as store:
@@ -78,17 +85,42 @@ def ban(
     return enforce_now(setup)
 
 
-@click.command(epilog=examples("unban 192.0.2.7", "unban --file hostile.txt"))
+@click.command(
+    epilog=examples(
+        "unban 192.0.2.7", "unban --file hostile.txt", "unban --rule tcp-md5", "unban --all"
+    )
+)
 @given.networks
+@click.option("--all", "everything", is_flag=True, help="Remove every ban instead.")
+@click.option(
+    "--rule", metavar="NAME", help="Remove every ban of this rule instead; manual: those by hand."
+)
+@click.option(
+    "--yes", is_flag=True, help="Do not ask before --all and --rule, as on a terminal they do."
+)
 @verbosity
 @click.pass_obj
-def unban(setup: Setup, networks: tuple[str, ...], lists: tuple[str, ...], skip: bool) -> int:
+def unban(
+    setup: Setup,
+    networks: tuple[str, ...],
+    lists: tuple[str, ...],
+    skip: bool,
+    everything: bool,
+    rule: str | None,
+    yes: bool,
+) -> int:
     """Remove bans; the firewalls follow now, by the daemon, or else with the next pass.
 
     Overlapping bans stay.
 
     `-` reads networks from standard input. What `list --invalid` shows is removed by its text.
+    --all and --rule tell how many bans they removed; on a terminal they ask first. max_removals
+    does not limit them.
     """
+    if everything or rule is not None:
+        if networks or lists or skip or (everything and rule is not None):
+            raise click.UsageError("--all and --rule go without networks and without each other")
+        return _unban_all(setup, rule, yes=yes)
     rows, texts = _rows(setup, given.read(networks, lists))
     wanted = given.judged(texts, skip=skip)
     with access.opened(setup, write=True) as store, store.transaction():
@@ -104,6 +136,35 @@ def unban(setup: Setup, networks: tuple[str, ...], lists: tuple[str, ...], skip:
         still = "; still banned as part of a wider network" if network in held else ""
         say(f"{network}: {note}{still}")
     return enforce_now(setup)
+
+
+def _unban_all(setup: Setup, rule: str | None, *, yes: bool) -> int:
+    """Remove every ban, or every one of a rule; on a terminal ask first."""
+    of = "" if rule is None else f" of {rule}"
+    with access.opened(setup, write=False) as store:
+        now = access.told(store).now
+        if not (number := store.number(now, rule)):
+            _refuse_unknown(setup, rule, store.origins(now))
+            say(f"there is no ban{of}")
+            return OK
+    asks = sys.stdin is not None and sys.stdin.isatty() and not yes
+    if asks and not click.confirm(f"Remove {counted(number, 'ban')}{of}?", err=True):
+        say("nothing was changed")
+        return ERROR
+    with access.opened(setup, write=True) as store:
+        number = store.lift_all(access.told(store).now, rule)
+    say(f"unbanned: {counted(number, 'ban')}{of}")
+    return enforce_now(setup)
+
+
+def _refuse_unknown(setup: Setup, rule: str | None, origins: Sequence[str]) -> None:
+    """Raise `ConfigError` for a rule that neither a ban nor the configuration names."""
+    known = {each.name for each in setup.rules} if rule is not None else set()
+    if rule is not None and rule not in {*known, *origins, "manual", "badips"}:
+        some = ", ".join(origins) if origins else "nothing: there are none"
+        raise ConfigError(
+            f"no rule is named {rule!r}, and no ban is of it", f"the bans are of: {some}"
+        )
 
 
 def _rows(setup: Setup, texts: list[Given]) -> tuple[list[InvalidRow], list[Given]]:
@@ -122,8 +183,24 @@ def _rows(setup: Setup, texts: list[Given]) -> tuple[list[InvalidRow], list[Give
 
 
 @click.command(
-    "list", epilog=examples("list", "list -o json", "list --invalid", "list --observed-only")
+    "list",
+    epilog=examples(
+        "list --sort since --limit 10",
+        "list --rule zero-window --since 24h -o json",
+        "list --invalid",
+        "list --observed-only",
+    ),
 )
+@click.option("--rule", metavar="NAME", help="List only the bans of this rule; manual: by hand.")
+@click.option(
+    "--since", metavar="WHEN",
+    help="List only bans that began since: 1h (ago), 2026-11-29, 2026-11-29T18:00:00Z.",
+)  # fmt: skip
+@click.option(
+    "--sort", type=click.Choice([*ORDERS]), default=NETWORK, show_default=True,
+    help="since: the newest first; until: the next to end; offences: who offended most.",
+)  # fmt: skip
+@click.option("--limit", type=click.IntRange(min=1), help="List so many at most.")
 @click.option(
     "--invalid", is_flag=True, help="List the rows that are not a network, so not enforced."
 )
@@ -134,8 +211,19 @@ def _rows(setup: Setup, texts: list[Given]) -> tuple[list[InvalidRow], list[Give
 @output_format
 @verbosity
 @click.pass_obj
-def list_(setup: Setup, invalid: bool, observed: bool, form: str) -> int:
+def list_(
+    setup: Setup,
+    rule: str | None,
+    since: str | None,
+    sort: str,
+    limit: int | None,
+    invalid: bool,
+    observed: bool,
+    form: str,
+) -> int:
     """List the active bans."""
+    if (invalid or observed) and (rule or since or limit or sort != NETWORK):
+        raise click.UsageError("--invalid and --observed-only list all, in their own order")
     with access.opened(setup, write=False) as store:
         now = access.told(store).now
         if invalid:
@@ -147,8 +235,13 @@ def list_(setup: Setup, invalid: bool, observed: bool, form: str) -> int:
             emit(form, lambda: {"withheld": json.withheld(found)}, text.withheld(found, now))
             return OK
         damage = store.integrity.indexes()
-        bans = store.bans.active(now, *(["network"] if damage else []))
-        emit(form, lambda: {"bans": json.bans(bans)}, text.bans(bans, now))
+        begun = None if since is None else given.moment(since, now)
+        choice = Choice(rule=rule, since=begun, sort=sort, limit=limit)
+        bans = store.listed(now, choice, indexed=not damage)
+        if form == "json":
+            show(json.listed("bans", json.bans(bans)))
+        else:
+            show(text.bans(bans, now, counted=sort == OFFENCES))
     complain_of_damage(damage)
     return ERROR if damage else OK
 

@@ -42,7 +42,7 @@ def check(setup: Setup, of_units: bool) -> int:
         return ERROR
     if doubt := traces.look_for_whitelist(setup):
         warn(doubt)
-    wide = (whitelist.excess(network) for network in setup.whitelisted)
+    wide = (whitelist.excess(entry.network) for entry in setup.whitelist)
     show(f"note: {told}" for told in wide if told)
     if setup.config.rule:
         from reconciler.passes import confirmable  # noqa: PLC0415 - as above

@@ -1,7 +1,6 @@
 """The command that only reads sources: ``scan``."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
 from itertools import chain
 
 import click
@@ -33,26 +32,49 @@ from reconciler.passes.silence import silent
 from reconciler.report import json, text
 
 
-@click.command(epilog=examples("scan -v", "scan --source file:/var/log/kern.log"))
+@click.command(
+    epilog=examples(
+        "scan -v", "scan --source file:/var/log/kern.log", "scan --again /var/log/kern.log"
+    )
+)
 @source_names
+@click.option(
+    "--again", metavar="FILE",
+    help="Read this log instead, from its beginning, and let all that it tells count again.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Skip the limit on new bans (max_new_bans).")
 @lock_timeout
 @output_format
 @verbosity
 @click.pass_obj
 def scan(
-    setup: Setup, source_names: tuple[str, ...], force: bool, lock_timeout: float, form: str
+    setup: Setup,
+    source_names: tuple[str, ...],
+    again: str | None,
+    force: bool,
+    lock_timeout: float,
+    form: str,
 ) -> int:
     """Read the sources and store the resulting bans; change no firewall.
 
     With -v also name the sources that see nothing of the kernel, and whether it prints its message.
+
+    --again is for when too much was unbanned: whoever offended in the log is banned again, as the
+    rules say, also whom somebody unbanned by hand; only whose ban had ended by itself is not. No
+    offence is stored twice.
     """
-    chosen = partial(Setup.sources, named=source_names)
+    if again is not None and source_names:
+        raise click.UsageError("--again goes without --source: it names the log itself")
+
+    def chosen(current: Setup) -> Mapping[str, Callable[[], Source]]:
+        named = source_names if again is None else (current.source_of(again),)
+        return current.sources(named)
+
     with (
         access.locked(setup, lock_timeout, chosen) as (current, sources),
         access.opened(current, write=True) as store,
     ):
-        options = Options(force=force)
+        options = Options(force=force, again=again is not None)
         clock = access.told(store)
         made = Pass(current, store, clock.now, sources=sources, options=options, clock=clock)
         result = made.run()
