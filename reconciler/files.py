@@ -8,7 +8,7 @@ import select
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -114,7 +114,32 @@ def replace(path: Path, content: str, *, mode: int) -> None:
     except BaseException:
         name.unlink()
         raise
-    _settle(path.parent)
+    settle(path.parent)
+
+
+@contextmanager
+def temporary(path: Path) -> Iterator[Path]:
+    """Yield an empty file of mode 0600 beside a file; what is not renamed is removed at the end.
+
+    So is, first, what a killed writer left. Raise OSError.
+    """
+    path = path.resolve()
+    sweep(path)
+    descriptor, name = _temporary(path)
+    try:
+        yield name
+    finally:
+        name.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def settle(path: Path) -> None:
+    """Make the content of a file, or the names in a directory, survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def left(path: Path) -> list[Path]:
@@ -183,12 +208,3 @@ def _dress(descriptor: int, path: Path, mode: int) -> None:
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
         os.fchown(descriptor, old.st_uid, old.st_gid)
     os.fchmod(descriptor, old.st_mode & 0o7777)
-
-
-def _settle(directory: Path) -> None:
-    """Make the new name survive a power failure."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

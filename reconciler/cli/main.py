@@ -25,6 +25,10 @@ from reconciler.errors import TreasonError, words  # noqa: E402
 from reconciler.report import output  # noqa: E402
 
 _COMMANDS: Final = {
+    "backup": (
+        "backup:backup",
+        "Write a copy of the database to a file, while the daemon and passes go on.",
+    ),
     "ban": (
         "bans:ban",
         "Store bans of addresses or networks; the daemon enforces them now, or else the next pass.",
@@ -62,6 +66,10 @@ _COMMANDS: Final = {
     "reconcile": (
         "reconcile:reconcile",
         "Read the sources, then bring every firewall in line with the bans and the whitelist.",
+    ),
+    "restore": (
+        "backup:restore",
+        "Let a backup take the place of the database, and enforce it at once.",
     ),
     "resume": ("pause:resume", "End a pause, and enforce what is stored, at once."),
     "run": (

@@ -60,11 +60,17 @@ def begin(setup: Setup) -> None:
         raise StoreError(
             f"{path}: there is a database already", "move it away first, to begin with an empty one"
         )
-    notes = [held.owner for _, held in _held(setup, None)]
-    known = [each for note in notes if (each := ownership.identity_of(note, path.resolve()))]
+    identity = noted_identity(setup)
     with open_store(path, write=True) as store:
-        if known:
-            store.take_identity(known[0])
+        if identity:
+            store.take_identity(identity)
+
+
+def noted_identity(setup: Setup) -> str:
+    """Return the identity of the database for which firewalls were changed; empty if none tells."""
+    path = setup.config.treason.database.resolve()
+    notes = (held.owner for _, held in _held(setup, None))
+    return next((each for note in notes if (each := ownership.identity_of(note, path))), "")
 
 
 def remember(setup: Setup, store: Store) -> None:

@@ -128,10 +128,32 @@ class _NothingStored(StoreError):
     """The file was never written."""
 
 
-def _stored(path: Path, timeout: float, evaded: frozenset[int]) -> sqlite3.Connection:
-    """Open for reading; an older schema is read as it would migrate, from a copy in memory.
+def as_stored(path: Path, *, timeout: float) -> tuple[sqlite3.Connection, int]:
+    """Open for reading what is stored, of whatever schema up to ours; return also its version.
 
-    So is what SQLite refuses to read with one of the codes in ``evaded``.
+    Raise `StoreError`, also where there is nothing.
+    """
+    with as_store_error(path):
+        if not _exists(path):
+            raise _NothingStored(f"{path}: there is no database", "see [treason] database")
+        return _as_stored(path, timeout, _INTERRUPTED)
+
+
+def _stored(path: Path, timeout: float, evaded: frozenset[int]) -> sqlite3.Connection:
+    """Open for reading; an older schema is read as it would migrate, from a copy in memory."""
+    connection, version = _as_stored(path, timeout, evaded)
+    if version == VERSION:
+        return connection
+    with closing(connection):
+        return _migrated(connection, version)
+
+
+def _as_stored(
+    path: Path, timeout: float, evaded: frozenset[int]
+) -> tuple[sqlite3.Connection, int]:
+    """Open for reading; what SQLite refuses with one of the codes ``evaded`` from a copy in memory.
+
+    Return also the version of the schema.
     """
     with ExitStack() as stack:
         connection = stack.enter_context(closing(_read_only(path, timeout)))
@@ -144,10 +166,8 @@ def _stored(path: Path, timeout: float, evaded: frozenset[int]) -> sqlite3.Conne
             version = _version(connection, path)
         if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
             raise _NothingStored(f"{path}: the database is empty")
-        if version < VERSION:
-            return _migrated(connection, version)
         stack.pop_all()
-        return connection
+        return connection, version
 
 
 def _read_only(path: Path, timeout: float) -> sqlite3.Connection:
@@ -207,6 +227,21 @@ def _exists(path: Path) -> bool:
             f"{path}: the database is not a regular file", "set [treason] database to a file"
         )
     return True
+
+
+def read_only(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
+    """Open a file that is nobody else's, for reading, whatever it holds. Raise sqlite3.Error."""
+    return _open(path, "ro", timeout)
+
+
+def read_write(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
+    """Open a file that is nobody else's, as it is, for writing. Raise sqlite3.Error."""
+    return _open(path, "rw", timeout)
+
+
+def beside_all(path: Path) -> list[Path]:
+    """Return the names of the files that SQLite keeps beside a database."""
+    return [image.beside(path, ending) for ending in ("-journal", "-wal", "-shm")]
 
 
 def _is_wal(path: Path) -> bool:

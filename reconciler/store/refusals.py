@@ -96,6 +96,10 @@ _SAID: Final = {
         "the database is read-only",
         "allow writing to the file and to its directory; the database was not changed",
     ),
+    sqlite3.SQLITE_READONLY_DBMOVED: (
+        "the database was replaced by another one meanwhile",
+        "run it again; nothing was stored",
+    ),
     sqlite3.SQLITE_READONLY_ROLLBACK: (
         "an interrupted write must be rolled back first",
         "allow writing to the file and to its directory: the next command that writes does that",

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -100,6 +101,25 @@ def test_the_move_is_made_as_told(place: Place, nft: Nft) -> None:
     assert advice in text
     place.configure(main=advice)
     assert place.treason("reconcile", "--check", "--no-scan").code == 0
+
+
+def test_a_mistake_is_undone_as_told(
+    place: Place, nft: Nft, seed_log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every command of the how-to, in its order, with the log that it names."""
+    monkeypatch.chdir(place.path)
+    (place.path / "kern.log").write_bytes(seed_log.read_bytes())
+    place.configure("[source.file]\ntrusted = true", main='sources = ["file:kern.log"]')
+    place.treason("reconcile")
+    text = (HOW_TO / "undo-a-mistake.md").read_text()
+    commands = re.findall(r"^    treason (.*)$", text, re.MULTILINE)
+    banned = []
+    for line in commands:
+        result = place.treason(*shlex.split(line))
+        assert (result.code, result.err) == (0, ""), line
+        banned.append(len(place.treason("list").out.splitlines()))
+    assert banned == [2, 2, 2, 0, 0, 2, 2, 2, 2]
+    assert "117.79.83.112" in nft("list ruleset")
 
 
 def test_the_policy_that_is_advised_does_what_is_said(place: Place) -> None:
