@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from reconciler import execute, files, hints, inotify, lines, netlink
+    from reconciler.asking import AskableBackend, Decision, Held
     from reconciler.errors import (
         BackendError,
         BackendFailed,
@@ -62,6 +63,7 @@ __version__: Final = "0.1.0"
 
 __all__ = [
     "Answer",
+    "AskableBackend",
     "Backend",
     "BackendError",
     "BackendFailed",
@@ -72,10 +74,12 @@ __all__ = [
     "ConfirmingBackend",
     "Connection",
     "Damage",
+    "Decision",
     "Desired",
     "DigestedBackend",
     "ExplainingSource",
     "FingerprintedBackend",
+    "Held",
     "InvalidNetwork",
     "Judgement",
     "Listening",
@@ -129,6 +133,7 @@ if not TYPE_CHECKING:  # or any name would pass for a public one
                 "model",
                 "interfaces",
                 "waiting",
+                "asking",
                 "hookspecs",
             ):
                 module = import_module(f"{__name__}.{home}")

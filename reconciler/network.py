@@ -107,6 +107,10 @@ class Network(int):
         for length in range(self.length):
             yield Network.of(self.version, address >> (bits - length) << (bits - length), length)
 
+    def meets(self, other: "Network") -> bool:
+        """Whether two networks share an address: one lies in the other."""
+        return self <= other <= self.end or other <= self <= other.end
+
     @property
     def halves(self) -> "tuple[Network, Network]":
         """The two networks of half the size; a single address has none."""

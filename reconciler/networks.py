@@ -111,6 +111,12 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         start = 0 if version == 4 else self._border
         return [self[start + place] for place in self._places(version)]
 
+    def meeting(self, network: Network) -> "Networks":
+        """Return those that share an address with a network: around it, itself, and inside it."""
+        first, behind = bisect_left(self, network), bisect_right(self, Network(network.end))
+        around = [each for each in network.supernets if each in self]
+        return Networks.of([*around, *self[first:behind]])
+
     def outermost(self) -> "Networks":
         """Leave out every network that lies inside another."""
         kept: list[Networks] = []

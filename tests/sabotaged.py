@@ -17,7 +17,9 @@ from reconciler import (
     Change,
     Connection,
     Damage,
+    Decision,
     Desired,
+    Held,
     Judgement,
     NearMiss,
     Network,
@@ -30,6 +32,7 @@ from reconciler import (
     Suspect,
 )
 from reconciler.testing import (
+    AskableContract,
     BackendContract,
     ConfirmingContract,
     FingerprintedContract,
@@ -345,6 +348,76 @@ EXPECTED: Mapping[type[Memory], str] = {
 for _kind in EXPECTED:
     _name = f"Test{_kind.__name__}"
     globals()[_name] = type(_name, (MemoryContract,), {"kind": _kind, "__doc__": _kind.__doc__})
+
+
+class Askable(Memory):
+    """The firewall in memory, asked about one network."""
+
+    def holds(self, network: Network) -> Held:
+        """Look among what it drops and passes."""
+        seen = self.observe()
+        both = ((seen.passed or Networks(), False), (seen.banned, True))
+        return Held([Decision(each.meeting(network), drops, "rule") for each, drops in both])
+
+
+class LooksForTheVeryNetwork(Askable):
+    """Overlooks the networks around it and inside it."""
+
+    def holds(self, network: Network) -> Held:
+        """Return this one alone."""
+        seen = self.observe()
+        return Held([Decision(seen.banned & Networks.of([network]), True, "rule")])
+
+
+class ForgetsWhoIsPassed(Askable):
+    """Returns the drops alone."""
+
+    def holds(self, network: Network) -> Held:
+        """Leave out the others."""
+        told = super().holds(network)
+        return Held([each for each in told.decisions if each.drops])
+
+
+class HoldsNothingInTheDark(Askable):
+    """Takes what cannot be read for empty."""
+
+    def holds(self, network: Network) -> Held:
+        """Guess."""
+        try:
+            return super().holds(network)
+        except BackendError:
+            return Held()
+
+
+class AskableMemoryContract(AskableContract):
+    """The contract, on a firewall in memory that can be asked."""
+
+    kind: ClassVar[Callable[[], Askable]] = Askable
+
+    @pytest.fixture
+    def backend(self) -> Askable:
+        """A firewall of the kind that is judged."""
+        self.memory = type(self).kind()
+        return self.memory
+
+    @contextmanager
+    def unreadable(self) -> Iterator[None]:
+        """Nothing can be read."""
+        self.memory.faults = {"observe"}
+        yield
+        self.memory.faults = set()
+
+
+EXPECTED_ASKED: Mapping[type[Askable], set[str]] = {
+    LooksForTheVeryNetwork: {"test_holds"},
+    ForgetsWhoIsPassed: {"test_holds"},
+    HoldsNothingInTheDark: {"test_holds_unreadable"},
+}
+for _asked in EXPECTED_ASKED:
+    _name = f"Test{_asked.__name__}"
+    globals()[_name] = type(
+        _name, (AskableMemoryContract,), {"kind": _asked, "__doc__": _asked.__doc__}
+    )
 
 
 @define

@@ -89,3 +89,5 @@ def test_integer_order_tells_containment(
     inside = a.version == b.version and b.subnet_of(a)  # type: ignore[arg-type]  # versions agree
     first, second = Network.parse(str(a)), Network.parse(str(b))
     assert (first <= second <= first.end) is inside
+    overlap = a.version == b.version and a.overlaps(b)
+    assert first.meets(second) is second.meets(first) is overlap

@@ -105,3 +105,10 @@ def test_an_address_costs_a_few_bytes() -> None:
     more = Networks.of(Network.of(6, number, 128) for number in range(10_000))
     assert sys.getsizeof(many.packed(4)) < 50_100
     assert sys.getsizeof(more.packed(6)) < 170_100
+
+
+@given(several, networks)
+def test_those_that_meet_are_found(held: frozenset[Network], asked: Network) -> None:
+    """Around a network, itself, and inside it, in both families."""
+    found = Networks.of(held).meeting(asked)
+    assert found == {each for each in held if each.meets(asked)}

@@ -3,9 +3,10 @@
 import os
 import stat
 from bisect import bisect_left
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from backends.file import Settings
 from backends.file.watcher import ListWatcher
@@ -24,6 +25,9 @@ from reconciler import (
     files,
     lines,
 )
+
+if TYPE_CHECKING:
+    from reconciler import Held
 
 _MAPPED: Final = Network.exact("::ffff:0:0/96")
 """IPv6 that stands for IPv4, and is read as what it stands for."""
@@ -69,6 +73,22 @@ class File:
     def watcher(self) -> ListWatcher:
         """Return what waits for changes by others."""
         return ListWatcher(self._given)
+
+    def holds(self, network: Network) -> "Held":
+        """Look for a single address, and the networks around it, among the lines as they stand.
+
+        For a network all lines are read.
+        """
+        from reconciler import Decision, Held  # noqa: PLC0415 - no pass asks so
+
+        if not network.is_host:
+            seen = self.observe()
+            held, flaws = seen.banned.meeting(network), seen.damage
+        else:
+            text = self._read()
+            held = _around(text or "", network)
+            flaws = () if text is not None else (Damage(self.subject(), "is missing"),)
+        return Held([Decision(held, True, self.subject())] if held else [], damage=flaws)
 
     def confirm(self, plan: Plan) -> bool:
         """Whether the list is what the plan demands, to the byte, and its command has been run."""
@@ -194,6 +214,20 @@ def _read(text: str) -> tuple[Networks, list[str]]:
         except InvalidNetwork:
             bad += [f"line {number} is not a network: {line[:40]!r}"] if line.strip() else []
     return Networks.of(networks), bad
+
+
+def _around(text: str, address: Network) -> Networks:
+    """Return the networks of a list that hold an address, as far as they are canonical."""
+    found = [address] if f"\n{address}\n" in f"\n{text}\n" else []
+    at = text.find("/")
+    while at >= 0:
+        end = text.find("\n", at)
+        line = text[text.rfind("\n", 0, at) + 1 : end if end >= 0 else len(text)]
+        with suppress(InvalidNetwork):
+            network = Network.exact(line)
+            found += [network] if network.meets(address) else []
+        at = text.find("/", at + 1)
+    return Networks.of(found)
 
 
 def _new(content: bytes = b"") -> blake2b:

@@ -1,7 +1,7 @@
 """The sets and the chain together: read back, changed and confirmed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
@@ -21,6 +21,9 @@ from reconciler import (
     Observed,
     Plan,
 )
+
+if TYPE_CHECKING:
+    from reconciler import Held
 
 _EVERYTHING: Final = Networks.of(Network.of(version, 0, 0) for version in (4, 6))
 
@@ -46,6 +49,12 @@ class Ipset:
                 flaws += strange
         notes = [*chain.notes, *saved.notes()]
         return evolve(chain, banned=held["DROP"], passed=held["RETURN"], damage=flaws, notes=notes)
+
+    def holds(self, network: Network) -> "Held":
+        """Read the chain of the network's family, and ask its sets for the network by its key."""
+        from backends.ipset import asking  # noqa: PLC0415 - no pass asks so
+
+        return self._firewall.holds(network, asking.members)
 
     def confirm(self, plan: Plan) -> bool:
         """Whether sets, chain and jumps are right, and the kernel counts what is desired."""

@@ -157,9 +157,12 @@ def _left(found: Mapping[str, Header], versions: Collection[int]) -> list[str]:
     return sorted(name for name in found.keys() - _NAMES if name.startswith(ours))
 
 
-def members(each: Set, saved: Iterable[str]) -> tuple[Networks, list[Damage]]:
-    """Read the elements from ``ipset save``: the right ones, and what is wrong with the others."""
-    networks, strange = lines.read(_elements(each, saved))
+def members(each: Set, saved: Iterable[str], name: str = "") -> tuple[Networks, list[Damage]]:
+    """Read the elements from ``ipset save``: the right ones, and what is wrong with the others.
+
+    ``name`` is that of a set that stands in for it.
+    """
+    networks, strange = lines.read(_elements(name or each.name, saved))
     held = each.members(networks)
     elsewhere = networks - held
     count = len(strange) + len(elsewhere)
@@ -168,10 +171,10 @@ def members(each: Set, saved: Iterable[str]) -> tuple[Networks, list[Damage]]:
     return held, [Damage(f"set {each.name}", f"holds {what}") for what in told]
 
 
-def _elements(each: Set, saved: Iterable[str]) -> Iterator[str]:
+def _elements(name: str, saved: Iterable[str]) -> Iterator[str]:
     """Yield the elements as they are written, from pieces of whole lines."""
     for piece in saved:
-        _, *elements = ("\n" + piece.removesuffix("\n")).split(f"\nadd {each.name} ")
+        _, *elements = ("\n" + piece.removesuffix("\n")).split(f"\nadd {name} ")
         yield from elements
 
 

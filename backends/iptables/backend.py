@@ -1,7 +1,7 @@
 """The chain, and what of it is saved: read back, changed and confirmed."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
@@ -11,9 +11,14 @@ from backends.xtables.hooks import chain_hooks
 from reconciler import (
     BackendError,
     BackendFailed,
+    Network,
+    Networks,
     Observed,
     Plan,
 )
+
+if TYPE_CHECKING:
+    from reconciler import Held
 
 MANY: Final = 1000
 """From so many rules on another backend is advised.
@@ -36,6 +41,10 @@ class Iptables:
         seen = self._firewall.observe(state)
         saved = persist.damage(state) if self._persist else []
         return evolve(seen, damage=[*seen.damage, *saved], notes=[*seen.notes, *_advice(seen)])
+
+    def holds(self, network: Network) -> "Held":
+        """Read the chain of the network's family, with what its rules have counted."""
+        return self._firewall.holds(network, lambda _name, _network: Networks())
 
     def confirm(self, plan: Plan) -> bool:
         """Whether the kernel counts the rules that are desired, and the jumps are right.

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Final
 
 from backends.nftables.errors import raising
 from backends.nftables.ruleset import Ruleset
-from reconciler import BackendFailed, BackendUnreadable, Observed, Plan
+from reconciler import BackendFailed, BackendUnreadable, Network, Observed, Plan
 from reconciler.netlink import Connection
 
 if TYPE_CHECKING:
     from backends.nftables.contents import Contents
     from backends.nftables.reflexes import NftablesReflexes
+    from reconciler import Held
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -34,6 +35,13 @@ class Nftables:
         with raising(BackendUnreadable):
             self._ruleset, self._table = Ruleset(), None
             return self._contents.observe()
+
+    def holds(self, network: Network) -> "Held":
+        """Follow the rules, and ask the sets for the network by its key."""
+        from backends.nftables import asking  # noqa: PLC0415 - no pass asks so
+
+        with raising(BackendUnreadable):
+            return asking.held(network)
 
     def render(self, plan: Plan) -> str:
         """Return the nft script that does what `apply` does."""

@@ -18,6 +18,9 @@ _ELEMENT: Final = 1  # NFTA_LIST_ELEM
 _KEY, _FLAGS, _COMMENT = 1, 3, 6  # NFTA_SET_ELEM_KEY, _FLAGS, _USERDATA
 _VALUE: Final = 1  # NFTA_DATA_VALUE
 INTERVAL_END, CATCH_ALL = 1, 2  # NFT_SET_ELEM_*
+CATCHING_ALL: Final = nested(_ELEMENT, number(_FLAGS, CATCH_ALL))
+"""Asks for the element that stands for all that a set does not name."""
+
 _HEAD: Final = struct.Struct("=HHHHHH")
 
 
@@ -58,6 +61,12 @@ def pack_networks(networks: Iterable[Network]) -> Iterator[bytes]:
         yield b"".join(packed)
 
 
+def pack_end(behind: bytes) -> bytes:
+    """Return an element that asks where the interval ends that reaches up to this address."""
+    key = nested(_KEY, attribute(_VALUE, behind))
+    return nested(_ELEMENT, number(_FLAGS, INTERVAL_END), key)
+
+
 def unpack_hosts(listed: bytes, width: int) -> bytes | None:
     """Return the addresses of a list of plain elements; None if one has more than its key."""
     stride = _HEAD.size + width
@@ -93,5 +102,4 @@ def _interval(network: Network) -> bytes:
     first = nested(_ELEMENT, nested(_KEY, attribute(_VALUE, network.packed)))
     if behind >> network.bits:
         return first
-    key = nested(_KEY, attribute(_VALUE, behind.to_bytes(width)))
-    return first + nested(_ELEMENT, number(_FLAGS, INTERVAL_END), key)
+    return first + pack_end(behind.to_bytes(width))

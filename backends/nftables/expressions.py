@@ -88,6 +88,15 @@ def mask_of(expression: Expression) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
+def counted(listed: bytes) -> int | None:
+    """Return how many packets a rule has counted (NFTA_COUNTER_PACKETS); None if it does not."""
+    for _, body in attributes(listed):
+        told = dict(attributes(body))
+        if told.get(1) == b"counter\0":  # NFTA_EXPR_NAME
+            return int.from_bytes(dict(attributes(told.get(2, b""))).get(2, b""))
+    return None
+
+
 @lru_cache(1024)  # most of the expressions of a table are the same
 def _decoded(body: bytes) -> Expression:
     told = dict(attributes(body))

@@ -54,7 +54,7 @@ _SOURCE: Final = {
         expr.family(expr.IPV6) + expr.payload(expr.NETWORK, 8, 16),
     ),
 }
-_HEAD: Final = (
+HEAD: Final = (
     Rule(
         'iif "lo" accept',
         expr.meta(expr.INPUT_INTERFACE)
@@ -117,18 +117,18 @@ class Shape:
         """All chains of the table; the one with the hook, which jumps to the others, is last."""
         hashes = [self.hosts(version) for version in (4, 6)]
         branches = [
-            NewChain(_branch(each), [_drop(each)])
+            NewChain(branch_of(each), [rule_of(each)])
             for each in (*hashes[0], *hashes[1])
             if each.shard is not None
         ]
         *_, nets4, nets6, passed4, passed6 = self.sets
         rules = [
-            *_HEAD,
-            _pass(passed4),
-            _pass(passed6),
-            *(_drop(each[0]) if len(each) == 1 else _spread(each) for each in hashes),
-            _drop(nets4),
-            _drop(nets6),
+            *HEAD,
+            rule_of(passed4),
+            rule_of(passed6),
+            *(rule_of(each[0]) if len(each) == 1 else jump_of(each) for each in hashes),
+            rule_of(nets4),
+            rule_of(nets6),
         ]
         return [*branches, NewChain(CHAIN, rules, _HOOK)]
 
@@ -205,12 +205,10 @@ def _byte(version: int, rules: Sequence[FoundRule]) -> int:
     return next((byte for byte in found if byte >= 0), width - 1)
 
 
-def _drop(each: Set) -> Rule:
-    decision = expr.counter() + expr.decide(expr.DROP)
-    return _matching(each, "counter drop", decision)
-
-
-def _pass(each: Set) -> Rule:
+def rule_of(each: Set) -> Rule:
+    """Return the rule that asks a set."""
+    if each.banned:
+        return _matching(each, "counter drop", expr.counter() + expr.decide(expr.DROP))
     return _matching(each, "accept", expr.decide(expr.ACCEPT))
 
 
@@ -221,11 +219,11 @@ def _matching(each: Set, verdict: str, decision: bytes) -> Rule:
     )
 
 
-def _spread(hosts: Sequence[Set]) -> Rule:
+def jump_of(hosts: Sequence[Set]) -> Rule:
     """Return the rule that goes on with the chain of the shard."""
     version = hosts[0].version
     source = _SOURCE[version]
-    chains = {_at(each.byte, each.shard or 0, each.width): _branch(each) for each in hosts}
+    chains = {_at(each.byte, each.shard or 0, each.width): branch_of(each) for each in hosts}
     bits = _at(hosts[0].byte, SHARDS - 1, hosts[0].width)
     jumps = ", ".join(f"{_written(value)} : jump {chain}" for value, chain in chains.items())
     identity = 0xF0 | version
@@ -240,7 +238,8 @@ def _at(byte: int, value: int, width: int) -> bytes:
     return value.to_bytes(byte + 1) + bytes(width - byte - 1)
 
 
-def _branch(each: Set) -> str:
+def branch_of(each: Set) -> str:
+    """Return the chain that asks a hash of several."""
     return each.name.replace("banned", "drop")
 
 

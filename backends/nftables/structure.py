@@ -142,6 +142,13 @@ def read(connection: Connection, base: str) -> Structure | None:
     )
 
 
+def packets(connection: Connection) -> dict[int, int]:
+    """Return how many packets each rule that counts has counted, by its handle."""
+    told = ((_number(each, _HANDLE), each) for each in _ours(connection, _GET_RULE))
+    counts = ((handle, expr.counted(each.get(_EXPRESSIONS, b""))) for handle, each in told)
+    return {handle: count for handle, count in counts if count is not None}
+
+
 def _ours(connection: Connection, kind: int) -> list[dict[int, bytes]]:
     """Return the attributes of all things of a kind in our table; some are listed of all tables."""
     answers = [*connection.ask(message(kind, flags=DUMP))]

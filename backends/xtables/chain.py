@@ -160,6 +160,20 @@ def read(rules: Sequence[str], version: int, fixed: Fixed = NO_SETS) -> Content:
     return Content(banned, passed, summarise(said))
 
 
+def network_of(rule: str, version: int) -> tuple[Network, str] | None:
+    """Return the network and the verdict of a rule for one network; None of any other rule."""
+    match = _RULE.fullmatch(rule)
+    if match is None:
+        return None
+    held = lines.read([match[1]])[0] if match[1] else _EVERYTHING[version]
+    return (held[0], match[2]) if held else None
+
+
+def skips(rule: str, version: int) -> bool:
+    """Whether a rule of the chain's head lets through what no ban may keep away."""
+    return rule in _HEAD[version]
+
+
 def is_foreign(rules: Sequence[str], version: int, fixed: Fixed = NO_SETS) -> bool:
     """Whether a chain of our name was never ours: no rule that ours begins with, and strange ones.
 

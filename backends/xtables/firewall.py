@@ -6,7 +6,7 @@ Each family is enforced by itself. One that cannot be read or changed does not k
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve, field, frozen
 
@@ -34,10 +34,15 @@ from reconciler import (
     BackendUnreadable,
     Damage,
     Desired,
+    Network,
     Networks,
     Observed,
     netlink,
 )
+
+if TYPE_CHECKING:
+    from backends.xtables.asking import Asked
+    from reconciler import Held
 
 FAMILIES: Final = (4, 6)
 
@@ -98,18 +103,42 @@ class Firewall:
 
         return moment()
 
-    def _read(self) -> State:
+    def holds(self, network: Network, asked: "Asked") -> "Held":
+        """Return what the chain decides about a network, in the family of it alone.
+
+        ``asked`` asks the sets. Raise `BackendUnreadable`.
+        """
+        from backends.xtables import asking  # noqa: PLC0415 - no pass asks so
+        from reconciler import Held  # noqa: PLC0415 - likewise
+
+        version = network.version
+        state = self._read([version], counted=True)
+        seen = self.observe(state)
+        saved, listing = state.saved[version], state.listings[version]
+        try:
+            tables, comes, why = asking.reached(state.variant, version, listing, self.hooks)
+        except netlink.NetlinkError as error:
+            tables, comes, why = self._tables(), None, error.what
+        decisions = [
+            each
+            for table in tables[:1]
+            for rules in [listing.get(table, {}).get(CHAIN, ())]
+            for each in asking.decisions(rules, network, asking.counts(saved, table), asked)
+        ]
+        return Held(decisions, comes, why, damage=seen.damage, problems=seen.problems)
+
+    def _read(self, versions: Sequence[int] = FAMILIES, *, counted: bool = False) -> State:
         saved: dict[int, str] = {}
         listings: dict[int, Listing] = {}
         unread: dict[int, BackendUnreadable] = {}
-        for version in FAMILIES:
+        for version in versions:
             try:
-                saved[version] = programs.save(version, self._resolved)
+                saved[version] = programs.save(version, self._resolved, counted=counted)
                 listings[version] = self._completed(version, parse(saved[version], self._tables()))
             except BackendUnreadable as error:
                 unread[version] = error
         if not listings:
-            raise unread[FAMILIES[0]]
+            raise unread[versions[0]]
         missing = [] if unread else absent(listings.values(), self.hooks)
         unreached = {version: self._unreached(version, each) for version, each in listings.items()}
         return State(

@@ -52,14 +52,15 @@ def resolve(variant: str) -> str:
     return variant if variant != "auto" else _plain()
 
 
-def save(version: int, variant: str, patience: float = _LISTING) -> str:
-    """Print all tables of a family; raise `BackendUnreadable`.
+def save(version: int, variant: str, patience: float = _LISTING, *, counted: bool = False) -> str:
+    """Print all tables of a family, also what each rule has counted; raise `BackendUnreadable`.
 
     The legacy program prints those that are registered, and registers none.
     """
     program = _program(version, variant, "save")
     try:
-        done = execute.run([program], codes=_ENDINGS, timeout=patience)
+        argv = [program, *(["--counters"] if counted else [])]
+        done = execute.run(argv, codes=_ENDINGS, timeout=patience)
     except execute.CommandFailed as error:
         raise BackendUnreadable(error.what, error.hint) from None
     if done.code != 0 or _DENIED.search(done.error):

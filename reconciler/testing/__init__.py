@@ -28,6 +28,7 @@ from reconciler.testing.backend import EXAMPLE, BackendContract  # noqa: E402 - 
 from reconciler.testing.judging import JudgingSourceContract  # noqa: E402
 from reconciler.testing.memory import Memory, Table  # noqa: E402
 from reconciler.testing.optional import (  # noqa: E402
+    AskableContract,
     ConfirmingContract,
     DigestedContract,
     FingerprintedContract,
@@ -43,6 +44,7 @@ from reconciler.testing.witness import WitnessContract  # noqa: E402
 
 __all__ = [
     "EXAMPLE",
+    "AskableContract",
     "BackendContract",
     "ConfirmingContract",
     "DigestedContract",

@@ -3,16 +3,18 @@
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, ClassVar
 
 import pytest
 
+from reconciler.asking import AskableBackend
 from reconciler.errors import BackendError
 from reconciler.execute import run
 from reconciler.host.netns import HOST4, HOST6, WITNESS4, Namespace, Wire
 from reconciler.interfaces import Backend
+from reconciler.network import Network
 from reconciler.planning.plan import plan
 from reconciler.testing.steps import Cases, given, needed, reach, state
 
@@ -107,8 +109,11 @@ class PacketContract(Cases):
         wanted = state(banned)
         given(backend, wanted)
         assert not wire.arriving(banned)
+        assert _told_as_dropped(backend, banned) in ({*banned}, None)
         self.gaps[gap](self)
-        assert wire.arriving(banned), "the damage lets nobody through"
+        arrived = wire.arriving(banned)
+        assert arrived, "the damage lets nobody through"
+        assert not arrived & (_told_as_dropped(backend, banned) or set())
         observed = backend.observe()
         made = plan(wanted, observed)
         assert made is not None or observed.problems, "the damage is not seen"
@@ -202,6 +207,18 @@ def flood(wire: Wire, *senders: str) -> Iterator[Traffic]:
             done.set()
             for thread in threads:
                 thread.join()
+
+
+def _told_as_dropped(backend: Backend, addresses: Iterable[str]) -> set[str] | None:
+    """Return who is surely dropped, as the backend tells of each; None if it cannot be asked."""
+    if not isinstance(backend, AskableBackend):
+        return None
+    held = {each: backend.holds(Network.parse(each)) for each in addresses}
+    return {
+        address
+        for address, told in held.items()
+        if told.reached and next((each.drops for each in told.decisions), False)
+    }
 
 
 def _finds(address: str) -> bool:

@@ -25,13 +25,18 @@ from reconciler import (
 )
 from reconciler.planning.desired import desired
 from reconciler.planning.plan import plan
-from reconciler.testing import BackendContract, DigestedContract, WatchedContract
+from reconciler.testing import (
+    AskableContract,
+    BackendContract,
+    DigestedContract,
+    WatchedContract,
+)
 
 NETWORKS = ("192.0.2.9", "192.0.2.10", "10.0.0.0/8", "2001:db8::/32")
 WANTED = desired(map(Network.parse, NETWORKS), [Network.parse("10.1.0.0/16")])
 
 
-class TestFile(BackendContract, DigestedContract):
+class TestFile(BackendContract, DigestedContract, AskableContract):
     """The contract, on a list whose change runs a command."""
 
     @pytest.fixture

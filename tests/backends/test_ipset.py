@@ -19,7 +19,15 @@ from backends.ipset.backend import Ipset
 from reconciler import BackendError, BackendFailed, BackendUnreadable, Desired, Network
 from reconciler.execute import CommandFailed, run
 from reconciler.host.netns import Namespace
-from reconciler.testing import BackendContract, PacketContract, given, needed, reach, state
+from reconciler.testing import (
+    AskableContract,
+    BackendContract,
+    PacketContract,
+    given,
+    needed,
+    reach,
+    state,
+)
 
 SWAP = "ipset create x {}; ipset swap x treason4; ipset destroy x"
 FREE = "iptables -F TREASON; ipset destroy treason4; "
@@ -87,7 +95,7 @@ def _do(contract: "IpsetContract", text: str) -> None:
     contract.do(text)
 
 
-class IpsetContract(BackendContract, PacketContract):
+class IpsetContract(BackendContract, PacketContract, AskableContract):
     """The contract, on the real kernel."""
 
     variant: ClassVar[str]

@@ -38,7 +38,7 @@ from reconciler.execute import CommandFailed, Completed, run
 from reconciler.host.netns import Namespace
 from reconciler.planning.desired import desired
 from reconciler.planning.plan import plan
-from reconciler.testing import BackendContract, PacketContract
+from reconciler.testing import AskableContract, BackendContract, PacketContract
 from reconciler.toml.schema import Refused, fill
 
 WANTED = desired(
@@ -159,9 +159,9 @@ def failing(name: str, *, after: bool = False, times: int = 1) -> Iterator[None]
     real, calls = getattr(programs, name), count()
     kind = BackendUnreadable if name == "save" else BackendFailed
 
-    def call(*arguments: object) -> object:
+    def call(*arguments: object, **options: object) -> object:
         turn = next(calls)
-        answer = real(*arguments) if turn >= times or after else None
+        answer = real(*arguments, **options) if turn >= times or after else None
         if turn < times:
             raise kind("iptables: the power failed")
         return answer
@@ -174,7 +174,7 @@ def _strike(contract: Any, text: str) -> None:
     shell(text, contract.variant)
 
 
-class VariantContract(BackendContract, PacketContract):
+class VariantContract(BackendContract, PacketContract, AskableContract):
     """The contract, on the real kernel, in one variant."""
 
     variant: ClassVar[str]
@@ -485,10 +485,10 @@ def test_another_variant_that_cannot_be_listed_is_not_noted(host: None) -> None:
     assert len(backend.observe().notes) == 1
     real = programs.save
 
-    def refuse(version: int, variant: str, *patience: float) -> str:
+    def refuse(version: int, variant: str, *patience: float, counted: bool = False) -> str:
         if variant == "legacy":
             raise BackendUnreadable("iptables-legacy-save: no")
-        return real(version, variant, *patience)
+        return real(version, variant, *patience, counted=counted)
 
     with patch.object(programs, "save", refuse):
         assert backend.observe().notes == ()

@@ -47,6 +47,7 @@ from reconciler.netlink import (
 from reconciler.planning.desired import desired
 from reconciler.planning.plan import plan
 from reconciler.testing import (
+    AskableContract,
     BackendContract,
     ConfirmingContract,
     FingerprintedContract,
@@ -102,7 +103,9 @@ def _strike(_contract: object, text: str) -> None:
     nft_(text)
 
 
-class TestNftables(BackendContract, PacketContract, FingerprintedContract, ConfirmingContract):
+class TestNftables(
+    BackendContract, PacketContract, FingerprintedContract, ConfirmingContract, AskableContract
+):
     """The contract, on the real kernel."""
 
     @pytest.fixture

@@ -10,12 +10,14 @@ import pytest
 from harness import ROOT
 from sabotaged import (
     EXPECTED,
+    EXPECTED_ASKED,
     EXPECTED_JUDGING,
     EXPECTED_POLLED,
     EXPECTED_REFLEXES,
     EXPECTED_SOURCES,
     EXPECTED_WATCHED,
     EXPECTED_WITNESSES,
+    AskableMemoryContract,
     EyewitnessContract,
     MemoryContract,
     MemoryReflexesContract,
@@ -40,6 +42,10 @@ class TestPolledMemoryReflexes(PolledMemoryReflexesContract):
 
 class TestMemoryWatched(MemoryWatchedContract):
     """The backend in memory, waited for."""
+
+
+class TestAskable(AskableMemoryContract):
+    """The backend in memory that can be asked."""
 
 
 class TestTape(TapeContract):
@@ -91,6 +97,7 @@ def test_a_sabotaged_backend_fails_just_the_case_that_names_it(
         *EXPECTED_POLLED.items(),
         *EXPECTED_WATCHED.items(),
         *EXPECTED_WITNESSES.items(),
+        *EXPECTED_ASKED.items(),
     ],
     ids=lambda kind: getattr(kind, "__name__", ""),
 )
