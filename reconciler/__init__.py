@@ -127,14 +127,8 @@ if not TYPE_CHECKING:  # or any name would pass for a public one
             return import_module(f"{__name__}.{name}")
         if name in __all__:
             for home in (
-                "errors",
-                "network",
-                "networks",
-                "model",
-                "interfaces",
-                "waiting",
-                "asking",
-                "hookspecs",
+                *("errors", "network", "networks", "model", "interfaces", "waiting", "hookspecs"),
+                "asking",  # last: no pass needs it, nor does the daemon
             ):
                 module = import_module(f"{__name__}.{home}")
                 if hasattr(module, name):

@@ -97,6 +97,7 @@ _COMMANDS: Final = {
         "Remove bans; the firewalls follow now, by the daemon, or else with the next pass.",
     ),
     "whitelist": ("whitelist:whitelist", "Show or change the networks that are never dropped."),
+    "why": ("why:why", "Explain why an address or a network is dropped, or why it is not."),
 }
 """Where each command is, and its first sentence: to list them, none is imported."""
 

@@ -35,6 +35,12 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]
         yield from (f"{'':<{len(head)}}{line}" for line in rest)
 
 
+def paragraph(text: str) -> Iterator[str]:
+    """Yield a text as wide as the terminal; in a pipe it is one line."""
+    columns = _columns()
+    yield from [text] if columns is None else textwrap.wrap(text, columns)
+
+
 def aligned(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
     """Yield names and values in two columns; on a terminal long values are wrapped in theirs."""
     return _wrapped(rows, _columns())

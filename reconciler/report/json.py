@@ -162,15 +162,16 @@ def bans(bans: Iterable[ListedBan]) -> Iterator[dict[str, Any]]:
     """Yield bans, and how many of their offences are stored where that was counted."""
     for each in bans:
         more = {} if each.offences is None else {"offences": each.offences}
-        yield _ban(each.ban) | more
+        yield ban(each.ban) | more
 
 
 def withheld(found: Iterable[WithheldBan]) -> list[dict[str, Any]]:
     """List bans that were not made, because the policy only observes."""
-    return [_ban(each.ban) | {"offences": each.offences, "last": iso(each.last)} for each in found]
+    return [ban(each.ban) | {"offences": each.offences, "last": iso(each.last)} for each in found]
 
 
-def _ban(ban: Ban) -> dict[str, Any]:
+def ban(ban: Ban) -> dict[str, Any]:
+    """Return a ban, with its times."""
     return {
         "network": str(ban.network),
         "since": iso(ban.since),

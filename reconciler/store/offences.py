@@ -125,12 +125,17 @@ class Offences:
             )
 
     def of(
-        self, networks: Iterable[Network], since: float, until: float = math.inf
+        self,
+        networks: Iterable[Network],
+        since: float,
+        until: float = math.inf,
+        *,
+        most: int = MOST_OF_ONE,
     ) -> list[Offence]:
         """Return the stored offences of addresses inside these networks, within these times.
 
-        Of each network no more than the last `MOST_OF_ONE`: whoever offends so often needs no
-        more to be counted.
+        Of each network no more than the last ``most``: whoever offends so often needs no more to
+        be counted.
         """
         return [
             Offence(Network.of_key(key), rule, evidence, True, *rest)
@@ -139,7 +144,7 @@ class Offences:
                 "SELECT key, rule, evidence, peer_port, local_port, time, count, micros, boot"
                 " FROM offences WHERE key BETWEEN ? AND ? AND time BETWEEN ? AND ?"
                 " ORDER BY time DESC LIMIT ?",
-                (network.key, Network(network.end).key, since, until, MOST_OF_ONE),
+                (network.key, Network(network.end).key, since, until, most),
             )
         ]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from attrs import frozen
 
@@ -31,6 +31,9 @@ from reconciler.store.suspects import Suspects
 from reconciler.store.unconfirmed import Unconfirmed
 from reconciler.store.whitelists import Whitelists
 from reconciler.store.withheld import Withheld
+
+if TYPE_CHECKING:
+    from reconciler.store.lookup import Lookup
 
 T = TypeVar("T")
 
@@ -99,6 +102,13 @@ class Store:
     def path(self) -> Path:
         """The file."""
         return self._database.path
+
+    @property
+    def lookup(self) -> "Lookup":
+        """What is stored about one network."""
+        from reconciler.store.lookup import Lookup  # noqa: PLC0415 - one command asks for it
+
+        return Lookup(self._database)
 
     def transaction(self) -> AbstractContextManager[object]:
         """Keep together what is written inside: all of it is stored, or nothing."""

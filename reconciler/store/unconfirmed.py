@@ -17,7 +17,7 @@ from reconciler.store.offences import Sighting
 MOST: Final = 10_000
 """Messages that are kept, besides those that wait; the oldest go first."""
 
-_COLUMNS: Final = (
+COLUMNS: Final = (
     "key, rule, evidence, peer_port, local_port, told, count, micros, boot, guess,"
     " id, source, time, why, waits_in, waits_until"
 )
@@ -86,8 +86,8 @@ class Unconfirmed:
 
     def waiting(self) -> list[Doubted]:
         """Return those that wait, or waited when they were last looked at; the earliest first."""
-        query = f"SELECT {_COLUMNS} FROM unconfirmed WHERE waits_in IS NOT NULL"  # noqa: S608 - ours
-        found = [_doubted(row) for row in self._database.rows(query)]  # by the index of these
+        query = f"SELECT {COLUMNS} FROM unconfirmed WHERE waits_in IS NOT NULL"  # noqa: S608 - ours
+        found = [doubted(row) for row in self._database.rows(query)]  # by the index of these
         return sorted(found, key=lambda each: each.number or 0)
 
     def give_up(self, sources: Collection[str], boot: str, uptime: float) -> None:
@@ -130,11 +130,11 @@ class Unconfirmed:
         Many that nothing confirms do not hide one that may be confirmed yet.
         """
         query = (
-            f"SELECT {_COLUMNS} FROM unconfirmed"  # noqa: S608 - ours
+            f"SELECT {COLUMNS} FROM unconfirmed"  # noqa: S608 - ours
             " ORDER BY id = (SELECT max(id) FROM unconfirmed) DESC, waits_in IS NULL, id DESC"
             " LIMIT ?"
         )
-        return [_doubted(row) for row in self._database.rows(query, (limit,))]
+        return [doubted(row) for row in self._database.rows(query, (limit,))]
 
     def prune(self, before: int) -> None:
         """Delete those from before this time (epoch seconds)."""
@@ -158,7 +158,8 @@ def _row(each: Doubted) -> Iterator[object]:
     yield from (each.source, each.time, each.why, each.waits_in, each.waits_until)
 
 
-def _doubted(row: Any) -> Doubted:  # noqa: ANN401 - a row of SQLite's
+def doubted(row: Any) -> Doubted:  # noqa: ANN401 - a row of SQLite's
+    """Return the message that a row of `COLUMNS` tells of."""
     key, rule, evidence, *rest = row[:_OF_OFFENCE]
     number, source, time, why, waits_in, waits_until = row[_OF_OFFENCE:]
     offence = Offence(Network.of_key(key), rule, evidence, True, *rest)

@@ -6,6 +6,7 @@ import shlex
 import sqlite3
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -25,6 +26,7 @@ HOW_TO = ROOT / "docs" / "how-to"
 BIN = Path(sys.executable).parent
 
 Nft = Callable[..., str]
+TIME = r"[-0-9]{10}T[0-9:]{8}Z"
 
 
 def jobs() -> dict[str, list[str]]:
@@ -146,6 +148,17 @@ def test_a_rule_is_written_as_told(tmp_path: Path) -> None:
     write(document, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"kern.log", "treason.toml"}
     follow(document, tmp_path, clean(tmp_path))
+
+
+def test_why_is_found_out_as_told(tmp_path: Path, nft: Nft) -> None:
+    """Its commands print what it shows, the whole page included."""
+    document = HOW_TO / "find-out-why.md"
+    write(document, tmp_path)
+    told = re.sub(TIME, "T", follow(document, tmp_path, clean(tmp_path)))
+    page = re.findall(r"^(?: {4}.*\n|\n(?= {4}))+", document.read_text(), re.MULTILINE)[0]
+    shown = re.sub(TIME, "T", textwrap.dedent(page)).strip()
+    assert len(shown.splitlines()) == 9
+    assert shown in told
 
 
 def test_every_key_and_ready_rule_stands_in_the_how_to(place: Place) -> None:

@@ -23,6 +23,7 @@ COMMANDS = {
     "config": ["config", "show"],
     "plugins": ["plugins"],
     "test-rule": ["test-rule", "{log}"],
+    "why": ["why", "192.0.2.7"],
 }
 
 
