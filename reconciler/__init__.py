@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from reconciler import execute, files, hints, inotify, lines, netlink
     from reconciler.asking import AskableBackend, Decision, Held
+    from reconciler.dropped import CountingBackend, Dropped
     from reconciler.errors import (
         BackendError,
         BackendFailed,
@@ -73,10 +74,12 @@ __all__ = [
     "Confirming",
     "ConfirmingBackend",
     "Connection",
+    "CountingBackend",
     "Damage",
     "Decision",
     "Desired",
     "DigestedBackend",
+    "Dropped",
     "ExplainingSource",
     "FingerprintedBackend",
     "Held",
@@ -128,7 +131,7 @@ if not TYPE_CHECKING:  # or any name would pass for a public one
         if name in __all__:
             for home in (
                 *("errors", "network", "networks", "model", "interfaces", "waiting", "hookspecs"),
-                "asking",  # last: no pass needs it, nor does the daemon
+                *("asking", "dropped"),  # last: no pass needs them, nor does the daemon
             ):
                 module = import_module(f"{__name__}.{home}")
                 if hasattr(module, name):

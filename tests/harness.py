@@ -16,6 +16,7 @@ from pytest_mock import MockerFixture
 
 from reconciler.cli.main import main
 from reconciler.host import sandbox
+from reconciler.store import counting
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "tests" / "data"
@@ -30,8 +31,19 @@ TCP: Treason uncloaked! Peer 218.14.17.182:4771/8080 shrinks window 2946511037:2
 """
 
 
+def take_back_eleventh(database: sqlite3.Connection) -> None:
+    """Let the schema be the tenth again."""
+    for name in counting.TRIGGERS:
+        database.execute(f"DROP TRIGGER {name}")
+    for name in counting.TABLES:
+        database.execute(f"DROP TABLE {name}")
+    database.execute("ALTER TABLE cursors DROP COLUMN moved")
+    database.execute("PRAGMA user_version = 10")
+
+
 def take_back_tenth(database: sqlite3.Connection) -> None:
     """Let the schema be the ninth again."""
+    take_back_eleventh(database)
     database.execute("DROP TABLE pause")
     database.execute("PRAGMA user_version = 9")
 

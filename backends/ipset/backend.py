@@ -23,7 +23,7 @@ from reconciler import (
 )
 
 if TYPE_CHECKING:
-    from reconciler import Held
+    from reconciler import Dropped, Held
 
 _EVERYTHING: Final = Networks.of(Network.of(version, 0, 0) for version in (4, 6))
 
@@ -35,6 +35,7 @@ class Ipset:
     """
 
     def __init__(self, chosen: Settings) -> None:
+        self._variant = chosen.variant
         self._firewall = Firewall(chosen.variant, chain_hooks(chosen.hooks), _fixed({}))
 
     def observe(self) -> Observed:
@@ -55,6 +56,12 @@ class Ipset:
         from backends.ipset import asking  # noqa: PLC0415 - no pass asks so
 
         return self._firewall.holds(network, asking.members)
+
+    def dropped(self) -> "Dropped | None":
+        """Return what the rules of the chain that drop have counted."""
+        from backends.xtables.dropped import dropped  # noqa: PLC0415 - no pass counts
+
+        return dropped(self._variant)
 
     def confirm(self, plan: Plan) -> bool:
         """Whether sets, chain and jumps are right, and the kernel counts what is desired."""

@@ -18,7 +18,7 @@ from reconciler import (
 )
 
 if TYPE_CHECKING:
-    from reconciler import Held
+    from reconciler import Dropped, Held
 
 MANY: Final = 1000
 """From so many rules on another backend is advised.
@@ -32,6 +32,7 @@ class Iptables:
     """The chain ``TREASON`` in both families, in the network namespace of the caller."""
 
     def __init__(self, chosen: Settings) -> None:
+        self._variant = chosen.variant
         self._firewall = Firewall(chosen.variant, chain_hooks(chosen.hooks))
         self._persist = chosen.persist
 
@@ -45,6 +46,12 @@ class Iptables:
     def holds(self, network: Network) -> "Held":
         """Read the chain of the network's family, with what its rules have counted."""
         return self._firewall.holds(network, lambda _name, _network: Networks())
+
+    def dropped(self) -> "Dropped | None":
+        """Return what the rules of the chain that drop have counted."""
+        from backends.xtables.dropped import dropped  # noqa: PLC0415 - no pass counts
+
+        return dropped(self._variant)
 
     def confirm(self, plan: Plan) -> bool:
         """Whether the kernel counts the rules that are desired, and the jumps are right.

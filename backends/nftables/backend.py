@@ -11,7 +11,7 @@ from reconciler.netlink import Connection
 if TYPE_CHECKING:
     from backends.nftables.contents import Contents
     from backends.nftables.reflexes import NftablesReflexes
-    from reconciler import Held
+    from reconciler import Dropped, Held
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -42,6 +42,13 @@ class Nftables:
 
         with raising(BackendUnreadable):
             return asking.held(network)
+
+    def dropped(self) -> "Dropped | None":
+        """Return what the rules that drop have counted."""
+        from backends.nftables.dropped import dropped  # noqa: PLC0415 - no pass counts
+
+        with raising(BackendUnreadable):
+            return dropped()
 
     def render(self, plan: Plan) -> str:
         """Return the nft script that does what `apply` does."""

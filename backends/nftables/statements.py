@@ -12,6 +12,7 @@ from attrs import field, frozen
 from backends.nftables import elements
 from backends.nftables import expressions as expr
 from backends.nftables.ruleset import INET, NAME
+from backends.nftables.stamp import stamp
 from reconciler import Network
 from reconciler.netlink import (
     APPEND,
@@ -115,20 +116,19 @@ class Rule:
 
     def decoded(self) -> tuple[expr.Expression, ...]:
         """Return its expressions as the kernel's are decoded, to be compared."""
-        listed = [*expr.decoded(self.expressions)]
-        if self.jumps:
-            content = self.jumps.content()
-            listed = [
-                expr.asking(each, content) if expr.looked_up(each) else each for each in listed
-            ]
-        return tuple(listed)
+        held = self.jumps.content() if self.jumps else None
+        return tuple(
+            expr.asking(each, held) if held and expr.looked_up(each) else each
+            for each in expr.decoded(self.expressions)
+        )
 
     def messages(self, chain: str) -> Iterator[Message]:
-        """Yield what adds it at the end of the chain."""
+        """Yield what adds it at the end of the chain; one that counts notes since when."""
         if self.jumps:
             yield from self.jumps.messages()
         listed = attribute(4 | NESTED, self.expressions)
-        yield message(NEW_RULE, text(2, chain), listed, flags=CREATE | APPEND)
+        made = stamp() if " counter " in self.text else b""
+        yield message(NEW_RULE, text(2, chain), listed, made, flags=CREATE | APPEND)
 
 
 @frozen

@@ -47,7 +47,7 @@ class Outcome:
 
     ``notes`` are what the backend has to say besides. ``partly`` says that all was carried out
     but for what ``error`` names. ``problems`` keep packets from being dropped, and are not the
-    backend's to mend. ``versions`` are the families (4, 6) that it holds.
+    backend's to mend. ``versions`` are the families (4, 6) held, ``desired`` is how many to drop.
     """
 
     backend: str
@@ -60,6 +60,7 @@ class Outcome:
     partly: bool = False
     problems: tuple[str, ...] = ()
     versions: frozenset[int] = BOTH
+    desired: int | None = None
 
     @property
     def failure(self) -> str:
@@ -167,16 +168,17 @@ class _View:
 
 
 def _compare(name: str, goal: Goal, make: Callable[[], Backend]) -> Outcome:
-    backend = make()
-    view = _look(name, goal, backend)
+    view = _look(name, goal, backend := make())
+    state = State.FAILED if view.problems else State.IN_SYNC
+    change = view.needed.banned if view.needed else Change()
+    desired = None if view.read else view.enforced + len(change.add) - len(change.remove)
+    outcome = Outcome(name, state, notes=view.notes, problems=view.problems, desired=desired)
     if view.needed is None or goal.late(backend, view.needed):
-        state = State.FAILED if view.problems else State.IN_SYNC
-        return Outcome(name, state, notes=view.notes, problems=view.problems)
-    removals = _refused(goal, view)
-    error = goal.guard.refusal(name, removals, view.enforced) if goal.guard and removals else ""
+        return outcome
+    removals, guard = _refused(goal, view), goal.guard
+    error = guard.refusal(name, removals, view.enforced) if guard and removals else ""
     script = backend.render(view.needed) if goal.render else ""
-    outcome = Outcome(name, State.DRIFT, view.needed, script, error=error, notes=view.notes)
-    return evolve(outcome, problems=view.problems)
+    return evolve(outcome, state=State.DRIFT, plan=view.needed, script=script, error=error)
 
 
 def _converge(name: str, goal: Goal, make: Callable[[], Backend]) -> Outcome:

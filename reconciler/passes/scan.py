@@ -128,7 +128,7 @@ class Scanner:
                 notes = (*run(partial(notes_of, name, source)), *tally.notes())
                 notes += tuple(self.again.notes()) if self.again else ()
                 if self.write:
-                    self.store.cursors.move(name, run(source.cursor))
+                    self.store.cursors.move(name, run(source.cursor), self.now)
                     if isinstance(source, SuspectingSource):
                         suspects = run(lambda: [*source.suspects()])
                         self.store.suspects.keep(name, suspects, self._binds)

@@ -3,13 +3,23 @@
 import os
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from reconciler.report import output
 from reconciler.report.plain import plain, plain_lines
 
 _ROOM: Final = 24
 """Columns that a last cell needs at least: with less, each cell gets a line of its own."""
+
+
+_SHARE: Final = 3
+"""Names that take more than this part of a terminal stand above their values."""
+
+_BOLD: Final = "1"  # SGR, ECMA-48 §8.3.117, as the colours
+GOOD, DOUBTFUL, BAD = "32", "33", "31"
+
+Row: TypeAlias = tuple[str, str] | tuple[str, str, str]
+"""A name, its value, and its colour, if it has one."""
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -41,20 +51,44 @@ def paragraph(text: str) -> Iterator[str]:
     yield from [text] if columns is None else textwrap.wrap(text, columns)
 
 
-def aligned(rows: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Yield names and values in two columns; on a terminal long values are wrapped in theirs."""
-    return _wrapped(rows, _columns())
+def aligned(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield names and values in two columns; on a terminal long values are wrapped in theirs.
+
+    Where that leaves no room for them they stand below their names. There they have colours, too,
+    unless NO_COLOR (no-color.org) is set.
+    """
+    return _wrapped(rows, _columns(), coloured=_is_coloured())
 
 
-def _wrapped(rows: Sequence[tuple[str, str]], columns: int | None) -> Iterator[str]:
-    width = max((len(name) for name, _ in rows), default=0)
-    for name, value in rows:
+def _wrapped(rows: Sequence[Row], columns: int | None, *, coloured: bool = False) -> Iterator[str]:
+    width = max((len(name) for name, *_ in rows), default=0)
+    below = columns is not None and width > columns // _SHARE
+    head = 2 if below else width + 2
+    for name, value, *style in rows:
         lines = plain_lines(value).split("\n")
         if columns is not None:
-            room = max(columns - width - 2, 16)
+            room = max(columns - head, 16)
             lines = [part for line in lines for part in textwrap.wrap(line, room) or [""]]
-        yield f"{name:<{width}}  {lines[0]}"
-        yield from (f"{'':<{width}}  {line.strip()}" for line in lines[1:])
+        title = name if below else f"{name:<{head}}"
+        told = [lines[0], *(line.strip() for line in lines[1:])]
+        if coloured:
+            title = _styled(title, _BOLD)
+            told = [_styled(line, code) for code in style for line in told] or told
+        if below:
+            yield title
+        else:
+            yield title + told.pop(0)
+        yield from (f"{'':<{head}}{line}" for line in told)
+
+
+def _styled(text: str, code: str) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def _is_coloured() -> bool:
+    """Whether results go to a terminal that shows colours, and somebody wants them."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and _columns() is not None
 
 
 def _columns() -> int | None:

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.report.times import iso
 
 if TYPE_CHECKING:  # importing them takes longer than printing
-    from reconciler.host.control import DaemonStatus
     from reconciler.model import Ban, Plan
     from reconciler.network import Network
     from reconciler.passes.closing import ClosingResult
     from reconciler.passes.enforce import Outcome
     from reconciler.passes.reading import Reading
     from reconciler.passes.run import PassResult
-    from reconciler.passes.status import Status
     from reconciler.planning.whitelist import Exemption
     from reconciler.store.bans import InvalidRow
     from reconciler.store.history import Event
@@ -229,63 +227,4 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "repairs": [{"subject": d.subject, "problem": d.problem} for d in plan.repairs],
         "banned": {"add": texts(plan.banned.add), "remove": texts(plan.banned.remove)},
         "passed": {"add": texts(plan.passed.add), "remove": texts(plan.passed.remove)},
-    }
-
-
-def _daemon(how: DaemonStatus | None) -> dict[str, Any] | None:
-    if how is None:
-        return None
-    return {
-        "pid": how.pid,
-        "since": iso(how.since),
-        "awake": list(how.awake),
-        "timed": list(how.timed),
-        "pending": how.pending,
-        "repaired": iso(how.repaired),
-        "repair": how.repair or None,
-        "troubles": list(how.troubles),
-        "paused": how.paused,
-        "rests": how.rests or None,
-        "held": list(how.held),
-        "still": iso(how.still),
-    }
-
-
-def status(found: Status) -> dict[str, Any]:
-    """Return how things stand."""
-    return {
-        "paused": paused(found.paused),
-        "database": str(found.database),
-        "bans": {
-            "permanent": found.counts.permanent,
-            "temporary": found.counts.temporary,
-            "invalid": len(found.refused.invalid),
-            "too_wide": len(found.refused.too_wide),
-        },
-        "mode": found.mode,
-        "withheld": {
-            "number": found.counts.withheld,
-            "latest": withheld(found.withheld),
-        },
-        "offences": found.counts.offences,
-        "last_offence": iso(found.counts.last_offence),
-        "unconfirmed": {
-            "number": found.counts.unconfirmed,
-            "latest": doubted(found.doubted),
-        },
-        "confirming": list(found.confirming),
-        "whitelisted": found.whitelisted,
-        "protected": found.protected,
-        "desired": found.desired,
-        "sources": list(found.counts.sources),
-        "silent": dict(found.silent),
-        "kernel_message": found.kernel_message.value,
-        "clock": found.clock or None,
-        "daemon": _daemon(found.daemon),
-        "unasked": found.unasked or None,
-        "backends": [
-            {"backend": each.backend, "state": each.state.value, "error": each.failure or None}
-            for each in found.outcomes
-        ],
-        "damage": list(found.damage),
     }

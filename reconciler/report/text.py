@@ -6,20 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from reconciler.detection.policy import OBSERVE
-from reconciler.lines import counted, first_few
+from reconciler.lines import counted
 from reconciler.passes.enforce import Outcome, State
-from reconciler.report.columns import aligned, table
+from reconciler.report.columns import table
 from reconciler.report.diff import unified
-from reconciler.report.plain import plain, plain_lines
+from reconciler.report.plain import plain
 from reconciler.report.times import ahead, iso
 
 if TYPE_CHECKING:  # importing them takes longer than printing
-    from reconciler.host.control import DaemonStatus
     from reconciler.model import Ban, Plan
     from reconciler.passes.closing import ClosingResult
     from reconciler.passes.reading import Reading
-    from reconciler.passes.status import Status
     from reconciler.planning.whitelist import Exemption
     from reconciler.store.bans import InvalidRow, NotEnforced
     from reconciler.store.history import Event
@@ -30,7 +27,6 @@ if TYPE_CHECKING:  # importing them takes longer than printing
 
 _SHOWN: Final = 20
 _BAN: Final = ("network", "since", "until", "origin", "reason")
-_OBSERVED: Final = "see: treason list --observed-only"
 
 
 def readings(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterator[str]:
@@ -68,14 +64,15 @@ def readings(readings: Iterable[Reading], now: int, *, verbose: bool) -> Iterato
         if verbose:
             yield from (f"  report-only: {plain(text)}" for text in reading.sightings)
             yield from (f"  not from the kernel: {plain(x)}" for x in reading.examples)
-            yield from (f"  {_doubt(each)}" for each in reading.doubted)
+            yield from (f"  {doubt(each)}" for each in reading.doubted)
             for what, bans in (("banned", reading.bans), ("would be banned:", reading.withheld)):
                 for ban in bans:
                     end = "permanently" if ban.until is None else f"until {ahead(ban.until, now)}"
                     yield f"  {what} {ban.network} {end}: {plain(ban.reason)}"
 
 
-def _doubt(message: Doubted) -> str:
+def doubt(message: Doubted) -> str:
+    """Return a message that nothing confirms, and why."""
     state = "waiting" if message.waits_in else "unconfirmed"
     return f"{state}: {plain(message.offence.evidence)}: {plain(message.why)}"
 
@@ -127,16 +124,6 @@ def closed(result: ClosingResult | None, *, verbose: bool) -> Iterator[str]:
         )
     if verbose:
         yield from (f"  closed {each.network}: {each}" for each in result.closed)
-
-
-def _standing(outcome: Outcome) -> str:
-    notes = (f"note: {plain(note)}" for note in outcome.notes)
-    return "\n".join([outcome.failure or _advised(outcome.state), *notes])
-
-
-def _advised(state: State) -> str:
-    drift = "; see what differs: treason reconcile --check" if state is State.DRIFT else ""
-    return f"{state.value}{drift}"
 
 
 def bans(bans: Iterable[ListedBan], now: int, *, counted: bool = False) -> Iterator[str]:
@@ -239,19 +226,6 @@ def _changes(plan: Plan) -> Iterator[str]:
         yield from (f"  {sign} {network}{what}" for network in networks)
 
 
-def _observed(found: Status) -> str:
-    """Return who would have been banned while rules ban nobody; empty if that never was so."""
-    number, observes = found.counts.withheld, found.mode == OBSERVE
-    if not (observes or number):
-        return ""
-    mode = "rules ban nobody now ([policy] mode)" if observes else "rules ban again"
-    if not number:
-        return f"{mode}; they would have banned nobody so far"
-    some = first_few([each.ban.network for each in found.withheld])
-    while_ = "would be banned" if observes else "would have been banned before"
-    return f"{mode}; {counted(number, 'network')} {while_}: {some}\n{_OBSERVED}"
-
-
 def paused_until(pause: Pause, now: int) -> str:
     """Return how long nothing is enforced."""
     if pause.until is None:
@@ -265,70 +239,3 @@ def paused(pause: Pause | None, now: int) -> str:
         return ""
     end = "; treason resume ends that" if pause.until is not None else ""
     return f"{paused_until(pause, now)}: nothing is enforced{end}"
-
-
-def _pause(found: Status) -> Iterator[tuple[str, str]]:
-    if found.paused:
-        name, _, end = paused(found.paused, found.now).partition(" ")
-        yield name, end
-
-
-def daemon(how: DaemonStatus) -> Iterator[str]:
-    """Yield how the daemon is."""
-    return aligned([("daemon", _daemon(how))])
-
-
-def _daemon(how: DaemonStatus) -> str:
-    where = "" if how.paused else "in force and "
-    pending = f"{counted(how.pending, 'network')} {where}not stored yet"
-    lines = [f"running since {iso(how.since)} (process {how.pid}); {pending}"]
-    if how.paused:
-        lines.append("holds nothing, as everything is paused")
-    if how.rests:
-        lines.append(how.rests)
-    if how.awake:
-        lines.append(f"woken by {', '.join(how.awake)}")
-    if how.timed:
-        lines.append(f"reads by a timer: {', '.join(how.timed)}")
-    if how.repaired is not None:
-        lines.append(f"repaired the firewall last at {iso(how.repaired)}: {how.repair}")
-    return plain_lines("\n".join([*lines, *how.troubles]))
-
-
-def _unconfirmed(found: Status) -> Iterator[tuple[str, str]]:
-    """Yield the messages that nothing confirms, with their evidence, and what there is to know."""
-    if number := found.counts.unconfirmed:
-        last = iso(found.doubted[0].time) if found.doubted else ""
-        some = "".join(f"\n{_doubt(each)}" for each in found.doubted)
-        yield "unconfirmed", f"{counted(number, 'message')}, the last at {last}{some}"
-    yield from (("confirming", plain(line)) for line in found.confirming)
-
-
-def status(found: Status) -> Iterator[str]:
-    """Yield how things stand."""
-    from reconciler.host import kernel_message  # noqa: PLC0415 - no other command needs it
-
-    counts, message = found.counts, found.kernel_message
-    bans = f"{counts.permanent:,} permanent, {counts.temporary:,} temporary"
-    if not_enforced := refused(found.refused):
-        bans += f"; not enforced: {not_enforced}"
-    last = f", the last at {iso(counts.last_offence)}" if counts.offences else ""
-    rows = [
-        *_pause(found),
-        ("database", f"{found.database}{'' if found.exists else ' (does not exist yet)'}"),
-        ("bans", bans),
-        *([("observed", line)] if (line := _observed(found)) else []),
-        ("offences", (f"{counts.offences:,}{last}" if counts.offences else "none yet")),
-        *_unconfirmed(found),
-        ("exempt", f"{found.whitelisted:,} whitelisted, {found.protected:,} protected"),
-        ("to drop", counted(found.desired, "network")),
-        ("sources read", ", ".join(counts.sources) or "none yet"),
-        *(("silent source", line) for line in silence(found.silent)),
-        ("kernel message", kernel_message.advice(message) or message.value),
-        *([("advice", found.advice)] if found.advice else []),
-        *([("clock", found.clock)] if found.clock else []),
-        *([("daemon", _daemon(found.daemon))] if found.daemon else []),
-        *([("daemon", found.unasked)] if found.unasked else []),
-        *((each.backend, _standing(each)) for each in found.outcomes),
-    ]
-    return aligned(rows)

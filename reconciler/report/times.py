@@ -18,6 +18,17 @@ def iso(time: float | None) -> str | None:
 
 def ahead(until: int, now: int) -> str:
     """Return when a ban ends, rounded: ``in 3 h``."""
-    left = until - now
-    number, unit = next((round(left / s), unit) for s, unit in _UNITS if left >= 2 * s or s == 1)
-    return f"in {number} {unit}"
+    return f"in {_rounded(until - now)}"
+
+
+def past(time: float, now: int) -> str:
+    """Return a time with how long ago it was, rounded: ``2026-11-29T10:00:00Z (3 h ago)``."""
+    ago = f"{_rounded(now - time)} ago" if time <= now else f"in {_rounded(time - now)}"
+    return f"{iso(time)} ({ago})"
+
+
+def _rounded(seconds: float) -> str:
+    number, unit = next(
+        (round(seconds / s), unit) for s, unit in _UNITS if seconds >= 2 * s or s == 1
+    )
+    return f"{number} {unit}"

@@ -19,13 +19,17 @@ class Cursors:
         rows = self._database.rows("SELECT source FROM cursors ORDER BY source")
         return tuple(str(source) for (source,) in rows)
 
-    def move(self, source: str, cursor: str | None) -> None:
-        """Store the position behind what was read; None leaves it where it is."""
+    def move(self, source: str, cursor: str | None, now: int) -> None:
+        """Store the position behind what was read; None leaves it where it is.
+
+        When it moved to another one last is kept.
+        """
         if cursor is None:
             return
         with self._database.transaction():
             self._database.execute(
-                "INSERT INTO cursors VALUES (?, ?)"
-                " ON CONFLICT (source) DO UPDATE SET cursor = excluded.cursor",
-                (source, cursor),
+                "INSERT INTO cursors (source, cursor, moved) VALUES (?, ?, ?)"
+                " ON CONFLICT (source) DO UPDATE SET cursor = excluded.cursor,"
+                " moved = iif(cursor = excluded.cursor, moved, excluded.moved)",
+                (source, cursor, now),
             )

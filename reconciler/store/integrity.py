@@ -9,6 +9,7 @@ from typing import Final
 from reconciler.errors import StoreError
 from reconciler.network import Network
 from reconciler.networks import Networks
+from reconciler.store import counting
 from reconciler.store.bans import UNGUARDED, Bans, Exceptions
 from reconciler.store.database import Database, network_of
 from reconciler.store.refusals import is_damage
@@ -18,6 +19,7 @@ _TABLES: Final = (
     *("prunings", "treason_identity", "whitelists", "marks", "carried_out", "treason_clock"),
     *("bans_set_back", "suspects", "withheld", "closings", "closed", "probes"),
     *("unconfirmed", "rules_told", "pause"),
+    *counting.TABLES,
 )
 _KEYS: Final = "bans_by_key"
 _INDEXES: Final = {

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from reconciler.store import counting
+
 _FIRST: Final = (
     """CREATE TABLE bans (
         network TEXT NOT NULL PRIMARY KEY,
@@ -280,6 +282,10 @@ _NINTH: Final = (
 # What lets nothing be enforced (`pauses.py`).
 _TENTH: Final = ("CREATE TABLE pause (since INTEGER NOT NULL, until INTEGER) STRICT",)
 
+# How many bans and offences there are, kept by triggers (`counting.py`), and when each source's
+# cursor moved last.
+_ELEVENTH: Final = ("ALTER TABLE cursors ADD COLUMN moved INTEGER", *counting.STEP)
+
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
 """Those that note each change of a ban."""
 
@@ -288,10 +294,12 @@ NAMES: Final = {
     *("prunings", "treason_identity", "marks", "carried_out", "treason_clock", "bans_set_back"),
     *("whitelists", "suspects", "withheld", "closings", "closed", "probes"),
     *("unconfirmed", "rules_told", "pause"),
-    *("badips_insert", "bans_renamed", *TRIGGERS),
+    *counting.TABLES,
+    *("badips_insert", "bans_renamed", *TRIGGERS, *counting.TRIGGERS),
 }
 STEPS: Final = (
     *(_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH, _TENTH),
+    _ELEVENTH,
 )
 VERSION: Final = len(STEPS)
 IDENTIFIED: Final = 5

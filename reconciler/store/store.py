@@ -5,8 +5,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from attrs import frozen
-
 from reconciler.errors import StoreError
 from reconciler.model import Ban, Closing, Offence
 from reconciler.network import Network
@@ -17,6 +15,7 @@ from reconciler.store.changes import KEPT, Changes
 from reconciler.store.clients import Clients
 from reconciler.store.clock import Clock
 from reconciler.store.closings import Closings
+from reconciler.store.counts import Counted, Counts
 from reconciler.store.cursors import Cursors
 from reconciler.store.database import Database
 from reconciler.store.history import History
@@ -42,22 +41,6 @@ _ALL: Final = "(until IS NULL OR until > ?1) AND (?2 IS NULL OR origin = ?2)"
 """The active bans, or those of one origin."""
 
 
-@frozen
-class Counts:
-    """How much is stored; ``last_offence`` is in epoch seconds, ``sources`` have a cursor.
-
-    ``unconfirmed`` counts messages, also those that wait.
-    """
-
-    permanent: int
-    temporary: int
-    offences: int
-    last_offence: float | None
-    sources: tuple[str, ...] = ()
-    withheld: int = 0
-    unconfirmed: int = 0
-
-
 class Store:
     """An open database, by its parts.
 
@@ -74,6 +57,7 @@ class Store:
         self.bans = Bans(database, self.withheld)
         self.offences = Offences(database)
         self.history = History(database)
+        self.counted = Counted(database)
         self.cursors = Cursors(database)
         self.clients = Clients(database)
         self.clock = Clock(database)
@@ -237,26 +221,26 @@ class Store:
             self.carried.lower()
             self.withheld.prune(now - max(offences, history))
             self.closings.prune(now - history, now - _DAY)
+            self.counted.mend()
             self._database.execute("DELETE FROM prunings")
             self._database.execute("INSERT INTO prunings VALUES (?)", (now,))
         self._pruned = True
 
     def counts(self, now: int) -> Counts:
         """Return how much is stored."""
-        [(permanent, temporary, offences, last)] = self._database.rows(
-            "SELECT (SELECT count(*) FROM bans WHERE until IS NULL),"
-            " (SELECT count(*) FROM bans WHERE until > ?),"
-            " (SELECT count(*) FROM offences), (SELECT max(time) FROM offences)",
-            (now,),
-        )
+        origins, sources = self.counted.bans(now), self.counted.sources()
+        offences = sum(each.offences for each in sources)
+        times = (each.last for each in sources if each.last is not None)
         return Counts(
-            permanent,
-            temporary,
+            sum(each.permanent for each in origins),
+            sum(each.temporary for each in origins),
             offences,
-            last,
+            max(times, default=None) if offences else None,
             sources=self.cursors.sources(),
             withheld=self.withheld.number(now),
             unconfirmed=self.unconfirmed.number(),
+            origins=origins,
+            of_sources=sources,
         )
 
 

@@ -34,7 +34,7 @@ from reconciler.testing.optional import (  # noqa: E402
     FingerprintedContract,
     MarkedContract,
 )
-from reconciler.testing.packets import PacketContract  # noqa: E402
+from reconciler.testing.packets import CountingContract, PacketContract  # noqa: E402
 from reconciler.testing.reflexes import PolledReflexesContract, ReflexesContract  # noqa: E402
 from reconciler.testing.source import SourceContract  # noqa: E402
 from reconciler.testing.steps import given, needed, reach, state  # noqa: E402
@@ -47,6 +47,7 @@ __all__ = [
     "AskableContract",
     "BackendContract",
     "ConfirmingContract",
+    "CountingContract",
     "DigestedContract",
     "FingerprintedContract",
     "JudgingSourceContract",

@@ -2,14 +2,17 @@
 
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from copy import copy
 from typing import Any, ClassVar
 
 import pytest
 
 from reconciler.asking import AskableBackend
+from reconciler.dropped import CountingBackend
 from reconciler.errors import BackendError
 from reconciler.execute import run
 from reconciler.host.netns import HOST4, HOST6, WITNESS4, Namespace, Wire
@@ -19,6 +22,8 @@ from reconciler.planning.plan import plan
 from reconciler.testing.steps import Cases, given, needed, reach, state
 
 _PORT = 4712
+_SMALLEST = 28
+"""Bytes of the headers of a packet: IPv4 and UDP."""
 
 
 class PacketContract(Cases):
@@ -147,6 +152,38 @@ class PacketContract(Cases):
                 reach(backend, wanted)
         assert needed(backend, wanted) is None
         traffic.judge(offender, passed)
+
+
+class CountingContract(Cases):
+    """For a backend with `dropped`; a class beside `PacketContract`, whose fixtures it uses."""
+
+    def test_what_is_dropped_is_counted(
+        self, backend: CountingBackend, cable: Callable[..., Wire]
+    ) -> None:
+        """By any object, each packet and its bytes, and no packet that passes."""
+        begun = int(time.time())
+        banned = ["198.51.100.7", "10.1.2.3", "2001:db8:bad::1", "2001:db8:7::1"]
+        wire = cable(*banned, "198.51.100.8")
+        assert backend.dropped() is None
+        given(backend, state(["198.51.100.7", "10.1.0.0/16", "2001:db8:bad::1", "2001:db8:7::/48"]))
+        before = backend.dropped()
+        assert before is not None
+        assert not wire.arriving(banned)
+        after = copy(backend).dropped()
+        assert after is not None
+        assert after.packets >= before.packets + len(banned)
+        assert after.bytes >= before.bytes + len(banned) * _SMALLEST
+        assert after.since == before.since
+        assert after.since is None or begun <= after.since <= time.time()
+        assert wire.arriving(["198.51.100.8"])
+        assert backend.dropped() == after
+
+    def test_counting_changes_nothing(self, backend: CountingBackend) -> None:
+        """What is held is held as before."""
+        wanted = state(["192.0.2.7", "198.51.100.0/24"])
+        given(backend, wanted)
+        backend.dropped()
+        assert needed(backend, wanted) is None
 
 
 class Traffic:

@@ -22,6 +22,7 @@ from reconciler.host.netns import Namespace
 from reconciler.testing import (
     AskableContract,
     BackendContract,
+    CountingContract,
     PacketContract,
     given,
     needed,
@@ -95,7 +96,7 @@ def _do(contract: "IpsetContract", text: str) -> None:
     contract.do(text)
 
 
-class IpsetContract(BackendContract, PacketContract, AskableContract):
+class IpsetContract(BackendContract, PacketContract, CountingContract, AskableContract):
     """The contract, on the real kernel."""
 
     variant: ClassVar[str]

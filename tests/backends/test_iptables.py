@@ -38,7 +38,12 @@ from reconciler.execute import CommandFailed, Completed, run
 from reconciler.host.netns import Namespace
 from reconciler.planning.desired import desired
 from reconciler.planning.plan import plan
-from reconciler.testing import AskableContract, BackendContract, PacketContract
+from reconciler.testing import (
+    AskableContract,
+    BackendContract,
+    CountingContract,
+    PacketContract,
+)
 from reconciler.toml.schema import Refused, fill
 
 WANTED = desired(
@@ -174,7 +179,7 @@ def _strike(contract: Any, text: str) -> None:
     shell(text, contract.variant)
 
 
-class VariantContract(BackendContract, PacketContract, AskableContract):
+class VariantContract(BackendContract, PacketContract, CountingContract, AskableContract):
     """The contract, on the real kernel, in one variant."""
 
     variant: ClassVar[str]

@@ -24,6 +24,7 @@ from reconciler import (
     BackendFailed,
     BackendUnreadable,
     Desired,
+    Dropped,
     Network,
     Networks,
     Observed,
@@ -50,8 +51,10 @@ from reconciler.testing import (
     AskableContract,
     BackendContract,
     ConfirmingContract,
+    CountingContract,
     FingerprintedContract,
     PacketContract,
+    given,
 )
 
 Nft = Callable[..., str]
@@ -104,7 +107,12 @@ def _strike(_contract: object, text: str) -> None:
 
 
 class TestNftables(
-    BackendContract, PacketContract, FingerprintedContract, ConfirmingContract, AskableContract
+    BackendContract,
+    PacketContract,
+    CountingContract,
+    FingerprintedContract,
+    ConfirmingContract,
+    AskableContract,
 ):
     """The contract, on the real kernel."""
 
@@ -584,3 +592,26 @@ def _handles(nft: Nft) -> dict[str, str]:
     listed = nft("list table inet treason", "-a", "-t").splitlines()
     found = (re.search(r"set (\S+) \{ # handle (\d+)", line) for line in listed)
     return {match[1]: match[2] for match in found if match}
+
+
+def test_since_when_is_told_by_the_rules_themselves(nft: Nft, tmp_path: Path) -> None:
+    """As long as they are: what others make of a listing does not tell it, nor shows anything."""
+    backend = Nftables()
+    given(backend, WANTED)
+    told = backend.dropped()
+    assert told is not None
+    assert told.since is not None
+    listing = nft("list ruleset")
+    assert "comment" not in listing.partition("chain ")[2]
+    saved = tmp_path / "saved"
+    saved.write_text(f"flush ruleset\n{listing}")
+    run(["nft", "-f", str(saved)])
+    assert needed(WANTED) is None
+    assert backend.dropped() == Dropped(0, 0)
+    nft_("flush chain inet treason prerouting")
+    assert backend.dropped() is None
+    given(backend, WANTED)
+    again = backend.dropped()
+    assert again is not None
+    assert again.since is not None
+    assert again.since >= told.since

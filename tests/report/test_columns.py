@@ -49,9 +49,53 @@ def test_names_and_values_are_aligned(mocker: MockerFixture) -> None:
     """Further lines of a value stand below its first."""
     mocker.patch.object(columns, "_columns", return_value=30)
     rows = [("database", "/var/lib/treason/treason.db"), ("nftables", "failed\n  run as root")]
+    mocker.patch.object(columns, "_is_coloured", return_value=False)
     assert [*columns.aligned(rows)] == [
         "database  /var/lib/treason/tre",
         "          ason.db",
         "nftables  failed",
         "          run as root",
     ]
+
+
+def test_a_narrow_terminal_has_values_below_their_names(mocker: MockerFixture) -> None:
+    """Where names would leave no room for them."""
+    mocker.patch.object(columns, "_columns", return_value=24)
+    mocker.patch.object(columns, "_is_coloured", return_value=False)
+    assert [
+        *columns.aligned([("kernel message", "on"), ("bans", "3 permanent,\n4 temporary")])
+    ] == [
+        "kernel message",
+        "  on",
+        "bans",
+        "  3 permanent,",
+        "  4 temporary",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("width", "environment", "coloured"),
+    [
+        (80, {}, True),
+        (80, {"NO_COLOR": "1"}, False),
+        (80, {"NO_COLOR": ""}, True),
+        (80, {"TERM": "dumb"}, False),
+        (None, {}, False),
+    ],
+)
+def test_colours_are_for_terminals_whose_owners_want_them(
+    width: int | None,
+    environment: dict[str, str],
+    coloured: bool,
+    mocker: MockerFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are put around what is shown, so what strangers wrote brings none of its own."""
+    mocker.patch.object(columns, "_columns", return_value=width)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    (line,) = columns.aligned([("nftables", "failed\x1b[32m", columns.BAD)])
+    plain = "nftables  failed\\x1b[32m"
+    assert line == ("\x1b[1mnftables  \x1b[0m\x1b[31mfailed\\x1b[32m\x1b[0m" if coloured else plain)

@@ -1,5 +1,6 @@
 """The page of `treason why`, on terminals and in pipes."""
 
+import os
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ def made(**changes: Any) -> Why:
 @pytest.mark.parametrize("width", [40, 80, 120])
 def test_it_fits_on_a_terminal(width: int, mocker: MockerFixture) -> None:
     """No line is longer, none is lost, and the answer comes first, by itself."""
+    mocker.patch.dict(os.environ, {"NO_COLOR": "1"})
     mocker.patch.object(columns, "_columns", return_value=None)
     pipe = [*why.page(made())]
     mocker.patch.object(columns, "_columns", return_value=width)

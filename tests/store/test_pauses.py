@@ -10,6 +10,7 @@ from harness import Place, page, take_back_tenth, wipe
 
 from reconciler.errors import StoreError
 from reconciler.store.pauses import Pause
+from reconciler.store.schema import VERSION
 from reconciler.store.store import Store, open_store
 
 NOW = 1_800_000_000
@@ -104,7 +105,7 @@ def test_an_older_database_has_no_pause(place: Place) -> None:
     assert place.treason("pause", "--for", "1h").code in {0, 1}
     assert place.treason("list", "-o", "json").json["bans"][0]["network"] == "192.0.2.7"
     with closing(sqlite3.connect(place.database)) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (10,)
+        assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
         assert database.execute("SELECT count(*) FROM pause").fetchone() == (1,)
 
 

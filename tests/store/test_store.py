@@ -133,14 +133,14 @@ def test_offences_and_cursor_are_stored_together_or_not_at_all(store: Store) -> 
 
     def reading() -> None:
         with store.transaction():
-            store.cursors.move("kmsg", "boot:7")
+            store.cursors.move("kmsg", "boot:7", 5)
             store.add_batch("kmsg", broken(), [ban(A)], NOW)
 
     with pytest.raises(RuntimeError):
         reading()
     assert store.cursors.get("kmsg") is None
     assert store.offences.of([A], 0) == []
-    store.cursors.move("kmsg", "boot:7")
+    store.cursors.move("kmsg", "boot:7", 5)
     assert store.cursors.get("kmsg") == "boot:7"
 
 

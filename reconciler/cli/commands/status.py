@@ -13,7 +13,8 @@ from reconciler.interfaces import Backend, Source
 from reconciler.passes import access, resident
 from reconciler.passes.run import Options, Pass
 from reconciler.passes.status import Status, look
-from reconciler.report import json, text
+from reconciler.report import json, status_json, text
+from reconciler.report import status as report
 
 
 @click.command(epilog=examples("status", "status --protection"))
@@ -41,9 +42,9 @@ def status(setup: Setup, protection: bool, form: str) -> int:
         found = _looked(setup, sources, backends)
     except StoreError:
         if form != "json" and (how := resident.Resident(setup).status()):
-            show(text.daemon(how))  # which goes on, whatever became of the database
+            show(report.daemon(how))  # which goes on, whatever became of the database
         raise
-    emit(form, lambda: json.status(found), text.status(found))
+    emit(form, lambda: status_json.status(found), report.status(found))
     complain_of_damage(found.damage)
     failed = found.damage or found.unasked or any(outcome.failure for outcome in found.outcomes)
     daemon = found.daemon
