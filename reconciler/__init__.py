@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from reconciler import execute, files, hints, inotify, lines, netlink
     from reconciler.asking import AskableBackend, Decision, Held
+    from reconciler.diagnosis import Diagnosing, Finding
     from reconciler.dropped import CountingBackend, Dropped
     from reconciler.errors import (
         BackendError,
@@ -78,9 +79,11 @@ __all__ = [
     "Damage",
     "Decision",
     "Desired",
+    "Diagnosing",
     "DigestedBackend",
     "Dropped",
     "ExplainingSource",
+    "Finding",
     "FingerprintedBackend",
     "Held",
     "InvalidNetwork",
@@ -131,7 +134,7 @@ if not TYPE_CHECKING:  # or any name would pass for a public one
         if name in __all__:
             for home in (
                 *("errors", "network", "networks", "model", "interfaces", "waiting", "hookspecs"),
-                *("asking", "dropped"),  # last: no pass needs them, nor does the daemon
+                *("asking", "dropped", "diagnosis"),  # last: no pass needs them, nor the daemon
             ):
                 module = import_module(f"{__name__}.{home}")
                 if hasattr(module, name):

@@ -19,6 +19,7 @@ from reconciler import (
     Damage,
     Decision,
     Desired,
+    Finding,
     Held,
     Judgement,
     NearMiss,
@@ -35,6 +36,7 @@ from reconciler.testing import (
     AskableContract,
     BackendContract,
     ConfirmingContract,
+    DiagnosingContract,
     FingerprintedContract,
     JudgingSourceContract,
     Memory,
@@ -1097,4 +1099,77 @@ for _watcher in EXPECTED_WATCHED:
     _name = f"Test{_watcher.__name__}"
     globals()[_name] = type(
         _name, (MemoryWatchedContract,), {"kind": _watcher, "__doc__": _watcher.__doc__}
+    )
+
+
+class Patient:
+    """Knows of a flaw in memory."""
+
+    def __init__(self) -> None:
+        self.ill = False
+        self.asked = 0
+
+    def diagnose(self) -> list[Finding]:
+        """Return it."""
+        return [Finding("it is ill", "it does not work", "heal it")] if self.ill else []
+
+
+class PatientContract(DiagnosingContract):
+    """The contract, on a patient in memory."""
+
+    kind: ClassVar[type[Patient]] = Patient
+    flaws: ClassVar[Mapping[str, Callable[[Any], object]]] = {
+        "illness": lambda self: setattr(self.patient, "ill", True)
+    }
+
+    @pytest.fixture
+    def diagnosing(self) -> Any:
+        """One of the kind that is judged."""
+        self.patient = type(self).kind()
+        return self.patient
+
+
+class SaysNothing(Patient):
+    """Finds no flaw."""
+
+    def diagnose(self) -> list[Finding]:
+        """Return nothing."""
+        return []
+
+
+class CriesWolf(Patient):
+    """Finds a flaw where there is none."""
+
+    def diagnose(self) -> list[Finding]:
+        """Return it always."""
+        return [Finding("it is ill", "it does not work", "heal it")]
+
+
+class TellsItOnce(Patient):
+    """Finds a flaw the first time only."""
+
+    def diagnose(self) -> list[Finding]:
+        """Return it once."""
+        self.asked += 1
+        return super().diagnose() if self.asked == 1 else []
+
+
+class HelpsNobody(Patient):
+    """Finds a flaw, and does not tell what mends it."""
+
+    def diagnose(self) -> list[Finding]:
+        """Return it without a remedy."""
+        return [Finding(each.what, each.why, "") for each in super().diagnose()]
+
+
+EXPECTED_PATIENTS: Mapping[type[Patient], set[str]] = {
+    SaysNothing: {"test_flaw"},
+    CriesWolf: {"test_all_is_well"},
+    TellsItOnce: {"test_flaw"},
+    HelpsNobody: {"test_flaw"},
+}
+for _patient in EXPECTED_PATIENTS:
+    _name = f"Test{_patient.__name__}"
+    globals()[_name] = type(
+        _name, (PatientContract,), {"kind": _patient, "__doc__": _patient.__doc__}
     )

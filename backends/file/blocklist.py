@@ -1,8 +1,10 @@
 """The blocklist: read, written anew as a whole, and the command that is run after a change."""
 
 import os
+import shutil
 import stat
 from bisect import bisect_left
+from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -27,7 +29,7 @@ from reconciler import (
 )
 
 if TYPE_CHECKING:
-    from reconciler import Held
+    from reconciler import Finding, Held
 
 _MAPPED: Final = Network.exact("::ffff:0:0/96")
 """IPv6 that stands for IPv4, and is read as what it stands for."""
@@ -136,6 +138,18 @@ class File:
                 "correct the command in [backend.file]; the next pass runs it again",
             ) from None
         self._remove(self._pending)
+
+    def diagnose(self) -> "Iterator[Finding]":
+        """Yield that the command to run behind a change is not there."""
+        from reconciler import Finding  # noqa: PLC0415 - no pass needs it
+
+        program = self._command[0] if self._command else None
+        if program and shutil.which(program, path=execute.search_path()) is None:
+            yield Finding(
+                f"{program}: [backend.file] command is to run it, and there is no such program",
+                "whoever reads the list is not told of its changes",
+                f"install it, or correct [backend.file] command; the list is {self._path}",
+            )
 
     def teardown(self) -> None:
         """Remove the file, unless it is somebody else's."""

@@ -1,6 +1,6 @@
 """The sets and the chain together: read back, changed and confirmed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
@@ -23,7 +23,7 @@ from reconciler import (
 )
 
 if TYPE_CHECKING:
-    from reconciler import Dropped, Held
+    from reconciler import Dropped, Finding, Held
 
 _EVERYTHING: Final = Networks.of(Network.of(version, 0, 0) for version in (4, 6))
 
@@ -106,6 +106,14 @@ class Ipset:
             return True
 
         in_each(sorted(plan.versions), change)
+
+    def diagnose(self) -> "Iterator[Finding]":
+        """Yield what is in the way of the chain, and which saved rules cannot be loaded."""
+        from backends.xtables import diagnosing  # noqa: PLC0415 - a pass asks nothing of it
+
+        state = self._firewall.present()
+        yield from diagnosing.findings("ipset", state, self._firewall.hooks, sets=True)
+        yield from saved.findings()
 
     def teardown(self) -> list[str]:
         """Remove the jumps, the chain and the sets; the backend iptables' chain stays."""

@@ -3,7 +3,10 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from reconciler import Finding
 
 RULES: tuple[Path, ...] = tuple(
     map(
@@ -30,21 +33,38 @@ _CREATED: Final = re.compile(r"^create (treason[46]\S*) ", re.MULTILINE)
 
 def notes() -> Iterator[str]:
     """Yield what of the saved rules cannot be loaded at the next boot, and what helps."""
+    remedy = (
+        "save the sets again, too (netfilter-persistent save)"
+        if any(path.exists() for path in SETS)
+        else f"`treason init --systemd` installs {UNIT.name}, which makes them"
+    )
+    for path in _refused():
+        yield (
+            f"{path}: these saved rules name treason's sets, so at boot they are refused as a"
+            f" whole unless the sets are made before: {remedy}"
+        )
+
+
+def findings() -> "Iterator[Finding]":
+    """Yield the same for `treason doctor`."""
+    from reconciler import Finding  # noqa: PLC0415 - no pass needs it
+
+    saved = next((path for path in SETS if path.exists()), None)
+    for path in _refused():
+        yield Finding(
+            f"{path}: these saved rules name treason's sets, which are not there when it is loaded",
+            "at boot all of these rules are refused, not only those about the sets",
+            f"ipset save > {saved}" if saved else "treason init --systemd",
+        )
+
+
+def _refused() -> Iterator[Path]:
+    """Yield the files of saved rules that name sets which nobody makes before them."""
     sets = [_text(path) for path in SETS if path.exists()]
     if UNIT.exists() and not sets:  # where sets are saved it does nothing
         return
-    remedy = (
-        "save the sets again, too (netfilter-persistent save)"
-        if sets
-        else f"`treason init --systemd` installs {UNIT.name}, which makes them"
-    )
     created = {name for text in sets for name in _CREATED.findall(text)}
-    for path, names in _naming():
-        if names - created:
-            yield (
-                f"{path}: these saved rules name treason's sets, so at boot they are refused as a"
-                f" whole unless the sets are made before: {remedy}"
-            )
+    yield from (path for path, names in _naming() if names - created)
 
 
 def left() -> Iterator[str]:

@@ -1,11 +1,12 @@
 """The chain, and what of it is saved: read back, changed and confirmed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
 from backends.iptables import Settings, persist
+from backends.xtables.chain import CHAIN
 from backends.xtables.firewall import Firewall
 from backends.xtables.hooks import chain_hooks
 from reconciler import (
@@ -18,7 +19,7 @@ from reconciler import (
 )
 
 if TYPE_CHECKING:
-    from reconciler import Dropped, Held
+    from reconciler import Dropped, Finding, Held
 
 MANY: Final = 1000
 """From so many rules on another backend is advised.
@@ -77,6 +78,22 @@ class Iptables:
             self._save()  # what could be done is to survive the next boot too
             raise
         self._save()
+
+    def diagnose(self) -> "Iterator[Finding]":
+        """Yield what is in the way of the chain, and that it is too long."""
+        from backends.xtables import diagnosing  # noqa: PLC0415 - a pass asks nothing of it
+        from reconciler import Finding  # noqa: PLC0415 - as above
+
+        state = self._firewall.present()
+        yield from diagnosing.findings("iptables", state, self._firewall.hooks, sets=False)
+        tables = (chains for listing in state.listings.values() for chains in listing.values())
+        longest = max((len(chains.get(CHAIN, ())) for chains in tables), default=0)
+        if longest >= MANY:
+            yield Finding(
+                f"iptables compares each packet with up to {longest:,} rules",
+                "each of them takes time; a set is looked up at once",
+                "treason migrate --from iptables --to nftables",
+            )
 
     def teardown(self) -> None:
         """Remove jumps and chain, also from what is saved; the backend ipset's chain stays."""

@@ -19,17 +19,24 @@ _REGISTERED: Final = {
 
 def notes(active: str) -> tuple[str, ...]:
     """Return what the variant that is not ``active`` holds, in lines for people."""
-    variant = "nft" if active == "legacy" else "legacy"
-    listings = [listing for version in (4, 6) if (listing := _listing(version, variant))]
-    if any(CHAIN in chains for listing in listings for chains in listing.values()):
+    variant, found = listings(active)
+    tables = [chains for listing in found.values() for chains in listing.values()]
+    if any(CHAIN in chains for chains in tables):
         left = (
             f"iptables-{variant} holds a chain {CHAIN} too; if no backend uses it, remove it with"
             f' `treason teardown --backend iptables` (or ipset) and variant = "{variant}"'
         )
         return (left,)
-    if any(rules for each in listings for chains in each.values() for rules in chains.values()):
+    if any(rules for chains in tables for rules in chains.values()):
         return (f"iptables-{variant} holds rules too, which iptables-{active} does not list",)
     return ()
+
+
+def listings(active: str) -> tuple[str, dict[int, Listing]]:
+    """Return the variant that is not ``active``, and what it holds of each family that it has."""
+    variant = "nft" if active == "legacy" else "legacy"
+    found = {version: _listing(version, variant) for version in (4, 6)}
+    return variant, {version: listing for version, listing in found.items() if listing}
 
 
 def _listing(version: int, variant: str) -> Listing | None:

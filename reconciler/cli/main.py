@@ -38,6 +38,10 @@ _COMMANDS: Final = {
         "init:demo",
         "Show how it works, in a network namespace of its own; needs no root, changes nothing.",
     ),
+    "doctor": (
+        "doctor:doctor",
+        "Look for whatever keeps treason from its work, and print what mends it.",
+    ),
     "export": (
         "export:export",
         "Print what the firewalls hold, for `reconcile --check --observed`.",

@@ -13,7 +13,7 @@ from reconciler.host.forgery import HERE, Forgery
 from reconciler.interfaces import Source, WitnessSource
 from reconciler.lines import counted, first_few
 
-_SAFE: Final = (
+SAFE: Final = (
     "messages are believed as they are: nobody can make a network namespace to forge them"
     " (user.max_net_namespaces)"
 )
@@ -29,7 +29,7 @@ def remarks(setup: Setup, forgery: Forgery = HERE) -> list[str]:
     if mode == NEVER:
         return ["messages are believed as they are ([trust] confirm): local users can forge them"]
     if mode == AUTO and forgery.is_impossible():
-        return [_SAFE]
+        return [SAFE]
     return [*_of_sockets(setup, banning), *_of_firewall(banning, forgery), *of_rules(setup)]
 
 

@@ -91,6 +91,11 @@ def _is_coloured() -> bool:
     return wanted and _columns() is not None
 
 
+def width() -> int | None:
+    """Return how wide text is to be; None where it is not to be wrapped."""
+    return _columns()
+
+
 def _columns() -> int | None:
     """Return how many columns the terminal has; None where results go elsewhere."""
     shown = output.stream()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from reconciler.report.times import iso
 
 if TYPE_CHECKING:  # importing them takes longer than printing
+    from reconciler.diagnosis import Finding
     from reconciler.model import Ban, Plan
     from reconciler.network import Network
     from reconciler.passes.closing import ClosingResult
@@ -216,6 +217,14 @@ def whitelisted(entries: Iterable[Exemption], now: int) -> list[dict[str, Any]]:
             "ended": not e.holds(now),
         }
         for e in entries
+    ]
+
+
+def findings(found: Iterable[Finding]) -> list[dict[str, Any]]:
+    """List what is wrong, and what mends it."""
+    return [
+        {"check": each.check, "what": each.what, "why": each.why, "remedy": each.remedy}
+        for each in found
     ]
 
 

@@ -3,6 +3,8 @@
 A damaged table, or an index that lacks rows, must not look like bans that were lifted.
 """
 
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -33,6 +35,12 @@ _PARTS: Final = (
     *("key IS NULL", "key = x''", "key > x'04' AND key < x'05'", "key > x'06' AND key < x'07'"),
 )
 """What is looked up in the first of them: each ban is in one of these parts."""
+_STEPS: Final = 10_000
+"""Instructions of SQLite's between two looks at the clock."""
+
+_TOLD: Final = 3
+"""Flaws that are named."""
+
 _ORDERS: Final = (("NOT INDEXED", "network"), ("INDEXED BY bans_by_key", "key"))
 
 
@@ -51,6 +59,21 @@ class Integrity:
             for name, where in _INDEXES.items()
         }
         return [told for what, row in first.items() if (told := self._damage(what, row))]
+
+    def search(self, seconds: float) -> list[str]:
+        """Return what is wrong with any of its pages, by SQLite's words, as far as time allows."""
+        end = time.monotonic() + seconds
+        connection = self._database.connection
+        connection.set_progress_handler(lambda: time.monotonic() > end, _STEPS)
+        try:
+            rows = self._database.rows(f"PRAGMA quick_check({_TOLD})")
+        except StoreError as error:
+            if getattr(error.__context__, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+                return []
+            raise
+        finally:
+            connection.set_progress_handler(None, 0)
+        return [text for (row,) in rows for text in str(row).splitlines() if text != "ok"]
 
     def networks(
         self, now: int, exceptions: Exceptions | None, allows: Callable[[Network], bool]

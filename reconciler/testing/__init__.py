@@ -11,6 +11,7 @@ pytest.register_assert_rewrite(
         f"{__name__}.{name}"
         for name in (
             "backend",
+            "diagnosing",
             "judging",
             "packets",
             "optional",
@@ -25,6 +26,7 @@ pytest.register_assert_rewrite(
 )
 
 from reconciler.testing.backend import EXAMPLE, BackendContract  # noqa: E402 - rewritten from here on
+from reconciler.testing.diagnosing import DiagnosingContract  # noqa: E402
 from reconciler.testing.judging import JudgingSourceContract  # noqa: E402
 from reconciler.testing.memory import Memory, Table  # noqa: E402
 from reconciler.testing.optional import (  # noqa: E402
@@ -48,6 +50,7 @@ __all__ = [
     "BackendContract",
     "ConfirmingContract",
     "CountingContract",
+    "DiagnosingContract",
     "DigestedContract",
     "FingerprintedContract",
     "JudgingSourceContract",

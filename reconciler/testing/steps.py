@@ -19,6 +19,7 @@ _SPREAD: Final = {
     "refusal": "refusals",
     "harm": "harmless",
     "gap": "gaps",
+    "flaw": "flaws",
 }
 
 

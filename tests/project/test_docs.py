@@ -20,6 +20,7 @@ from reconciler.cli.main import _COMMANDS
 from reconciler.config.template import default_text
 from reconciler.detection import rules
 from reconciler.detection.ready import READY
+from reconciler.doctor.examine import CHECKS
 from reconciler.execute import run
 
 HOW_TO = ROOT / "docs" / "how-to"
@@ -195,6 +196,24 @@ def test_the_examples_of_hooks_are_taken(name: str, place: Place, nft: Nft) -> N
         chain = run(["iptables-save"]).output
         assert chain.count("-s 192.0.2.7/32 -j DROP") + chain.count("match-set treason4 ") == 1
         assert place.treason("teardown").code == 0  # what another one hooks may stay hooked
+
+
+def test_what_is_wrong_is_found_as_told(place: Place, nft: Nft) -> None:
+    """The how-to's commands, and what they print, word by word; every check stands in its table."""
+    text = (HOW_TO / "find-out-what-is-wrong.md").read_text()
+    place.configure(main='sources = ["sockets"]')
+    place.path.chmod(0o700)
+    place.treason("ban", "192.0.2.7")
+    place.treason("reconcile", "--no-scan")
+    commands = re.findall(r"^    treason (.*)$", text, re.MULTILINE)
+    well, broken = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    told = [place.treason(*_words(line)) for line in commands]
+    assert [(each.code, each.out) for each in told] == [(0, well)]
+    nft("delete table inet treason")
+    result = place.treason("doctor")
+    assert (result.code, result.out.replace(f" --config {place.config}", "")) == (1, broken)
+    rows = re.findall(r"^\| ([a-z ]+?) \|", text, re.MULTILINE)
+    assert {*CHECKS} - {"plugins"} == {*rows} - {"check"}
 
 
 def _words(line: str) -> list[str]:

@@ -19,6 +19,7 @@ COMMANDS = {
     "history": ["history"],
     "whitelist": ["whitelist", "list"],
     "status": ["status"],
+    "doctor": ["doctor"],
     "protection": ["status", "--protection"],
     "config": ["config", "show"],
     "plugins": ["plugins"],

@@ -12,6 +12,7 @@ from sabotaged import (
     EXPECTED,
     EXPECTED_ASKED,
     EXPECTED_JUDGING,
+    EXPECTED_PATIENTS,
     EXPECTED_POLLED,
     EXPECTED_REFLEXES,
     EXPECTED_SOURCES,
@@ -22,6 +23,7 @@ from sabotaged import (
     MemoryContract,
     MemoryReflexesContract,
     MemoryWatchedContract,
+    PatientContract,
     PolledMemoryReflexesContract,
     TapeContract,
     WatchContract,
@@ -58,6 +60,10 @@ class TestWatch(WatchContract):
 
 class TestEyewitness(EyewitnessContract):
     """The source in memory that confirms messages."""
+
+
+class TestPatient(PatientContract):
+    """What knows of a flaw in memory."""
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +104,7 @@ def test_a_sabotaged_backend_fails_just_the_case_that_names_it(
         *EXPECTED_WATCHED.items(),
         *EXPECTED_WITNESSES.items(),
         *EXPECTED_ASKED.items(),
+        *EXPECTED_PATIENTS.items(),
     ],
     ids=lambda kind: getattr(kind, "__name__", ""),
 )

@@ -1,0 +1,82 @@
+"""A database that cannot be read, or that others can change."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from harness import Place, page, wipe
+
+from reconciler.config.setup import Setup
+from reconciler.diagnosis import Finding
+from reconciler.doctor import database
+from reconciler.doctor.machine import opened
+
+
+@pytest.fixture
+def stored(place: Place) -> Place:
+    """A database with a ban."""
+    place.path.chmod(0o700)
+    place.treason("ban", "192.0.2.7")
+    assert found(place) == []
+    return place
+
+
+def found(place: Place) -> list[Finding]:
+    """Return what is found of the database."""
+    with opened(Setup(str(place.config))) as machine:
+        return [*database.check(machine)]
+
+
+@pytest.mark.parametrize("table", ["bans", "history", "treason_clock"])
+def test_a_damaged_table(table: str, stored: Place) -> None:
+    """It is named, whatever it holds."""
+    page(stored.database, table, wipe)
+    assert f"the table {table} cannot be read" in found(stored)[0].what
+
+
+def test_damage_that_no_pass_reads(stored: Place) -> None:
+    """A page of an index of the history, say, is found by SQLite's own search."""
+    with closing(sqlite3.connect(stored.database)) as connection:
+        names = connection.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'history'"
+        ).fetchall()
+    page(stored.database, names[0][0], wipe)
+    [one, *_] = found(stored)
+    assert str(stored.database) in one.what
+    assert one.remedy == "restore it from a backup"
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "remedy"),
+    [
+        (b"no database at all" * 100, "this is not an SQLite database", "restore it from a backup"),
+        (b"", "the database is empty, but there was one", "mount it, or restore it"),
+    ],
+)
+def test_no_database(content: bytes, words: str, remedy: str, stored: Place) -> None:
+    """What stands in its place is told, with what other commands advise."""
+    assert (
+        stored.treason("reconcile", "--no-scan", "--backend", f"file:{stored.path}/list").code == 0
+    )
+    stored.database.write_bytes(content)
+    [one] = found(stored)
+    assert words in one.what
+    assert one.remedy.startswith(remedy)
+
+
+def test_a_newer_schema(stored: Place) -> None:
+    """The program is too old for it."""
+    with closing(sqlite3.connect(stored.database)) as connection:
+        connection.execute("PRAGMA user_version = 999")
+    [one] = found(stored)
+    assert "the database has schema 999" in one.what
+
+
+def test_many_bans_that_are_none(stored: Place) -> None:
+    """They are one finding, however many they are."""
+    with closing(sqlite3.connect(stored.database)) as connection, connection:
+        rows = [(f"nobody{number}",) for number in range(100)]
+        connection.executemany("INSERT INTO badips (ip) VALUES (?)", rows)
+    [one] = found(stored)
+    assert one.what.startswith("100 stored bans are not a network: ")
+    assert len(one.remedy) < 1000

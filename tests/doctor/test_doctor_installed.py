@@ -1,0 +1,115 @@
+"""Units by what systemd says of them; on a machine without it nothing is said."""
+
+from pathlib import Path
+
+import pytest
+from doctors import machine, whats
+from harness import Place
+
+from reconciler.doctor import installed
+from reconciler.host import installing
+from reconciler.host.units import Services
+
+_WELL = {"LoadState": "loaded", "ActiveState": "active", "NeedDaemonReload": "no"}
+
+
+def shown(name: str, **told: str) -> str:
+    """Return what `systemctl show` prints of a unit."""
+    rows = {"Id": name, **_WELL, "UnitFileState": "enabled", **told}
+    return "".join(f"{key}={value}\n" for key, value in rows.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "remedy"),
+    [
+        (
+            shown("treason.timer", UnitFileState="disabled"),
+            "treason.timer is not enabled",
+            "systemctl enable --now treason.timer",
+        ),
+        (
+            shown("treason-restore.service", UnitFileState="disabled"),
+            "treason-restore.service is not enabled",
+            "systemctl enable treason-restore.service",
+        ),
+        (
+            shown("treason.timer", ActiveState="inactive"),
+            "treason.timer does not run",
+            "systemctl start treason.timer",
+        ),
+        (
+            shown("treason.service", LoadState="masked"),
+            "treason.service is masked",
+            "systemctl unmask treason.service",
+        ),
+        (
+            shown("treason.service", NeedDaemonReload="yes"),
+            "treason.service has changed on disk",
+            "systemctl daemon-reload",
+        ),
+        (
+            shown("treason-pass.service", ActiveState="failed", UnitFileState="static"),
+            "treason-pass.service has failed",
+            "see the reason: journalctl -u {0}; then: systemctl restart {0}".format(
+                "treason-pass.service"
+            ),
+        ),
+        (
+            shown("treason.service", LoadState="bad-setting"),
+            "treason.service is not loaded: bad-setting",
+            "treason init --systemd",
+        ),
+    ],
+    ids=lambda text: "" if "\n" in text else text.replace(" ", "-"),
+)
+def test_a_unit_that_does_not_do_its_work(text: str, words: str, remedy: str) -> None:
+    """It is named, with the command; what is well beside it is not."""
+    well = shown("treason-early.service") + "\n" + shown("treason.service")
+    [found] = installed.judge(f"{text}\n{well}", "treason init --systemd")
+    assert words in found.what
+    assert found.remedy == remedy
+
+
+def test_a_pass_by_a_timer_is_not_always_active() -> None:
+    """Its service rests between two passes, and is not enabled by itself."""
+    told = shown("treason-pass.service", ActiveState="inactive", UnitFileState="static")
+    assert [*installed.judge(told, "")] == []
+
+
+def test_no_unit_at_all(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is systemd, and cron makes no pass either; without systemd nobody knows."""
+    monkeypatch.setattr(installing, "DIRECTORY", tmp_path / "units")
+    seen = machine(place, root=tmp_path)
+    assert whats(installed.check, seen) == []
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    [found] = installed.check(seen)
+    assert found.what.startswith("no unit of treason's is installed")
+    assert found.remedy == f"treason --config {place.config} init --systemd"
+    (tmp_path / "etc/cron.d").mkdir(parents=True)
+    (tmp_path / "etc/cron.d/treason").write_text("* * * * * root treason reconcile\n")
+    assert whats(installed.check, seen) == []
+
+
+def test_units_of_another_version(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are named, and made anew by the command."""
+    units = tmp_path / "units"
+    units.mkdir()
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    monkeypatch.setattr(installing, "DIRECTORY", units)
+    monkeypatch.setattr(installed, "services", lambda _setup: Services())
+    monkeypatch.setattr(installed, "run", lambda _argv: pytest.fail("asked"))
+    monkeypatch.setattr(installed, "CommandFailed", pytest.fail.Exception)
+    rendered = installing._rendered(  # noqa: SLF001 - what `install` writes, without systemd
+        place.config, Services(), place.database
+    )
+    for path, text in rendered.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    seen = machine(place, root=tmp_path)
+    assert whats(installed.check, seen) == []
+    (units / "treason.timer").write_text("[Timer]\nOnCalendar=daily\n")
+    [found] = installed.check(seen)
+    assert found.what.startswith("treason.timer is not as it should be")
+    assert found.remedy == f"treason --config {place.config} init --systemd"
