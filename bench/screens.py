@@ -21,7 +21,7 @@ from reconciler.execute import run
 from reconciler.host.netns import Wire
 
 PICTURES: Final = Path(__file__).parent.parent / "docs" / "reference" / "screens"
-COMMANDS: Final = {"status": ["status"], "list": ["list"]}
+COMMANDS: Final = {"status": ["status"], "list": ["list"], "why": ["why", "198.51.100.7"]}
 """What is drawn, by the name of its picture: the words behind ``treason``."""
 
 WIDTHS: Final = (80, 40)

@@ -27,7 +27,7 @@ _WHY: Final = "what is banned is enforced only as far as it can be read, and not
 def check(machine: Machine) -> Iterator[Finding]:
     """Yield what is wrong with it."""
     path = machine.setup.config.treason.database
-    yield from _open_to_others(path)
+    yield from permissions(machine)
     if machine.refused:
         yield Finding(
             machine.refused.what,
@@ -47,8 +47,9 @@ def check(machine: Machine) -> Iterator[Finding]:
         yield from _not_enforced(machine, machine.store)
 
 
-def _open_to_others(path: Path) -> Iterator[Finding]:
+def permissions(machine: Machine) -> Iterator[Finding]:
     """Yield which of the database and its directory others than its owner may change."""
+    path = machine.setup.config.treason.database
     for each in dict.fromkeys([path.parent, path]):
         with suppress(OSError):
             held = each.stat()

@@ -17,5 +17,5 @@ def test_what_explains_is_not_in_the_daemon() -> None:
         [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True
     ).stdout.split()
     assert "reconciler.daemon.resident" in loaded
-    explaining = {"asking", "why", "lookup", "why_json"}
+    explaining = {"asking", "why", "lookup", "why_json", "doctor", "diagnosis", "dropped", "copies"}
     assert [name for name in loaded if name.rpartition(".")[2] in explaining] == []

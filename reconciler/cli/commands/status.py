@@ -1,19 +1,22 @@
 """The command that tells how things stand."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import click
+from attrs import evolve
 
 from reconciler.cli.console import ERROR, OK, emit, show
 from reconciler.cli.ending import complain_of_damage
 from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
+from reconciler.doctor import quick
 from reconciler.errors import StoreError
 from reconciler.interfaces import Backend, Source
 from reconciler.passes import access, resident
 from reconciler.passes.run import Options, Pass
 from reconciler.passes.status import Status, look
-from reconciler.report import json, status_json, text
+from reconciler.report import json, text
 from reconciler.report import status as report
 
 
@@ -44,12 +47,19 @@ def status(setup: Setup, protection: bool, form: str) -> int:
         if form != "json" and (how := resident.Resident(setup).status()):
             show(report.daemon(how))  # which goes on, whatever became of the database
         raise
-    emit(form, lambda: status_json.status(found), report.status(found))
+    found = evolve(found, warnings=(*found.warnings, *quick.warnings(setup)))
+    emit(form, lambda: _value(found), report.status(found))
     complain_of_damage(found.damage)
     failed = found.damage or found.unasked or any(outcome.failure for outcome in found.outcomes)
     daemon = found.daemon
     hindered = daemon is not None and (daemon.troubles or daemon.rests)
     return ERROR if failed or found.paused or hindered else OK
+
+
+def _value(found: Status) -> dict[str, Any]:
+    from reconciler.report import status_json  # noqa: PLC0415 - people read no JSON
+
+    return status_json.status(found)
 
 
 def _looked(
