@@ -35,7 +35,7 @@ def take_back_eleventh(database: sqlite3.Connection) -> None:
     """Let the schema be the tenth again."""
     for name in counting.TRIGGERS:
         database.execute(f"DROP TRIGGER {name}")
-    for name in counting.TABLES:
+    for name in (*counting.TABLES, "backup"):
         database.execute(f"DROP TABLE {name}")
     database.execute("ALTER TABLE cursors DROP COLUMN moved")
     database.execute("PRAGMA user_version = 10")

@@ -12,6 +12,7 @@ from reconciler.diagnosis import Finding
 from reconciler.doctor.machine import Machine
 from reconciler.errors import StoreError
 from reconciler.lines import counted, first_few
+from reconciler.report.times import iso
 from reconciler.store.bans import NotEnforced
 from reconciler.store.store import Store
 
@@ -20,6 +21,9 @@ _SECONDS: Final = 0.7
 
 _NAMED: Final = 20
 """Stored bans that one command removes."""
+
+_OLD: Final = 30 * 86400
+"""Seconds after which whoever made a backup is asked for another one."""
 
 _WHY: Final = "what is banned is enforced only as far as it can be read, and nothing is removed"
 
@@ -43,8 +47,9 @@ def check(machine: Machine) -> Iterator[Finding]:
         )
         return
     if machine.store:
-        yield from _damage(machine.store, path)
+        yield from _damage(machine.store, path, _restoring(machine))
         yield from _not_enforced(machine, machine.store)
+        yield from _backup(machine)
 
 
 def permissions(machine: Machine) -> Iterator[Finding]:
@@ -61,10 +66,16 @@ def permissions(machine: Machine) -> Iterator[Finding]:
                 )
 
 
-def _damage(store: Store, path: Path) -> Iterator[Finding]:
+def _restoring(machine: Machine) -> str:
+    """Return what restores the database: by the last backup, if that is where it was written to."""
+    last = machine.stored(lambda store: store.backups.last(), None)
+    there = last is not None and Path(last.path).is_file()
+    return machine.command("restore", last.path) if last and there else "restore it from a backup"
+
+
+def _damage(store: Store, path: Path, restore: str) -> Iterator[Finding]:
     """Yield what of it cannot be read: of the bans first, then of all, as long as time allows."""
     name = shlex.quote(str(path))
-    restore = "restore it from a backup"
     try:
         found = store.integrity.unreadable()
         told = [] if found else store.integrity.indexes()
@@ -101,3 +112,14 @@ def _not_enforced(machine: Machine, store: Store) -> Iterator[Finding]:
                 "it is not enforced" if len(texts) == 1 else "they are not enforced",
                 machine.command("unban", "--", *texts[:_NAMED]),
             )
+
+
+def _backup(machine: Machine) -> Iterator[Finding]:
+    """Yield that the last backup is old; whoever never made one may have other ways."""
+    last = machine.stored(lambda store: store.backups.last(), None)
+    if last and machine.clock.now - last.time > _OLD:
+        yield Finding(
+            f"the last backup was made at {iso(last.time)}",
+            "what was stored since is lost with the database",
+            machine.command("backup", "--force", last.path),
+        )

@@ -282,9 +282,13 @@ _NINTH: Final = (
 # What lets nothing be enforced (`pauses.py`).
 _TENTH: Final = ("CREATE TABLE pause (since INTEGER NOT NULL, until INTEGER) STRICT",)
 
-# How many bans and offences there are, kept by triggers (`counting.py`), and when each source's
-# cursor moved last.
-_ELEVENTH: Final = ("ALTER TABLE cursors ADD COLUMN moved INTEGER", *counting.STEP)
+# How many bans and offences there are, kept by triggers (`counting.py`), when each source's cursor
+# moved last, and the last backup.
+_ELEVENTH: Final = (
+    "ALTER TABLE cursors ADD COLUMN moved INTEGER",
+    "CREATE TABLE backup (time INTEGER NOT NULL, path TEXT NOT NULL) STRICT",
+    *counting.STEP,
+)
 
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
 """Those that note each change of a ban."""
@@ -293,7 +297,7 @@ NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     *("prunings", "treason_identity", "marks", "carried_out", "treason_clock", "bans_set_back"),
     *("whitelists", "suspects", "withheld", "closings", "closed", "probes"),
-    *("unconfirmed", "rules_told", "pause"),
+    *("unconfirmed", "rules_told", "pause", "backup"),
     *counting.TABLES,
     *("badips_insert", "bans_renamed", *TRIGGERS, *counting.TRIGGERS),
 }

@@ -9,6 +9,7 @@ from reconciler.errors import StoreError
 from reconciler.model import Ban, Closing, Offence
 from reconciler.network import Network
 from reconciler.store import space
+from reconciler.store.backups import Backups
 from reconciler.store.bans import Bans
 from reconciler.store.carried import Carried
 from reconciler.store.changes import KEPT, Changes
@@ -57,6 +58,7 @@ class Store:
         self.bans = Bans(database, self.withheld)
         self.offences = Offences(database)
         self.history = History(database)
+        self.backups = Backups(database)
         self.counted = Counted(database)
         self.cursors = Cursors(database)
         self.clients = Clients(database)

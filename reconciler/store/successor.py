@@ -23,11 +23,13 @@ from reconciler.store.refusals import as_store_error, is_damage
 from reconciler.store.schema import IDENTIFIED, VERSION
 from reconciler.store.store import Store
 
-_OF_NOW: Final = ("pause", "clients", "treason_clock", "marks", "whitelists", "closings")
+_OF_NOW: Final = (
+    *("pause", "clients", "treason_clock", "marks", "whitelists", "closings", "backup"),
+)
 """Tables that tell of this moment, not of the bans: they stay as they are in the present database.
 
-The pause, who came through ssh, the clock, what was written to files, what the whitelist held, and
-whose connections are to be closed.
+The pause, who came through ssh, the clock, what was written to files, what the whitelist held,
+whose connections are to be closed, and which backup is the last one.
 """
 
 _PATIENCE: Final = 10.0

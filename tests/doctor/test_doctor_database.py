@@ -4,12 +4,15 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from attrs import evolve
+from doctors import do
 from harness import Place, page, wipe
 
 from reconciler.config.setup import Setup
 from reconciler.diagnosis import Finding
 from reconciler.doctor import database
 from reconciler.doctor.machine import opened
+from reconciler.store.store import open_store
 
 
 @pytest.fixture
@@ -80,3 +83,46 @@ def test_many_bans_that_are_none(stored: Place) -> None:
     [one] = found(stored)
     assert one.what.startswith("100 stored bans are not a network: ")
     assert len(one.remedy) < 1000
+
+
+def test_an_old_backup(stored: Place) -> None:
+    """It is replaced by what the remedy says; who never made one is not asked for it."""
+    target = stored.path / "the copy"
+    assert stored.treason("backup", str(target)).code == 0
+    with open_store(stored.database, write=True) as store:
+        made = store.backups.last()
+        assert made is not None
+        assert made.path == str(target)
+        store.backups.note(evolve(made, time=made.time - 31 * 86400))
+    before = target.read_bytes()
+    [old] = found(stored)
+    assert old.what.startswith("the last backup was made at ")
+    do(old.remedy)
+    assert found(stored) == []
+    assert target.read_bytes() != before
+
+
+def test_damage_where_there_is_a_backup(stored: Place, host: None) -> None:
+    """The backup is named, and put in its place by the remedy."""
+    stored.configure(main="sources = []")
+    target = stored.path / "copy"
+    assert stored.treason("backup", str(target)).code == 0
+    page(stored.database, "bans", wipe)
+    damaged = found(stored)[0]
+    assert f"restore {target}" in damaged.remedy
+    do(damaged.remedy)
+    assert found(stored) == []
+    assert "192.0.2.7" in stored.treason("list").out
+
+
+def test_the_last_backup_is_not_forgotten_by_a_restore(place: Place, host: None) -> None:
+    """The present database knows of it, the backup does not."""
+    place.configure(main="sources = []")
+    place.treason("ban", "192.0.2.7")
+    target = place.path / "copy"
+    assert place.treason("backup", str(target)).code == 0
+    assert place.treason("restore", str(target)).code == 0
+    with open_store(place.database, write=False) as store:
+        last = store.backups.last()
+    assert last is not None
+    assert last.path == str(target)

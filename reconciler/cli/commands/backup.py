@@ -1,5 +1,6 @@
 """The commands about copies of the database: ``backup`` and ``restore``."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ from reconciler.cli.ending import (
 )
 from reconciler.cli.options import examples, lock_timeout, verbosity
 from reconciler.config.setup import Setup
+from reconciler.errors import StoreError
 from reconciler.lines import counted
 from reconciler.passes import access, resident
 from reconciler.passes.restore import Backends, Restored
@@ -21,6 +23,9 @@ from reconciler.passes.restore import restore as exchange
 from reconciler.report import text
 from reconciler.report.times import iso
 from reconciler.store import copies, successor
+from reconciler.store.backups import Backup
+from reconciler.store.schema import VERSION
+from reconciler.store.store import open_store
 
 _FILE = click.Path(path_type=Path)
 
@@ -36,12 +41,21 @@ def backup(setup: Setup, file: Path, force: bool) -> int:
     It is checked before it gets its name, and nobody else may read it. The configuration and
     whitelist.toml are files of their own, to be copied as well.
     """
-    made = copies.save(setup.config.treason.database, file, force=force)
+    database = setup.config.treason.database
+    made = copies.save(database, file, force=force)
+    if made.schema == VERSION:  # an older one is not to be changed by this
+        _note(database, file)
     say(
         f"{file}: {counted(made.bans, 'ban')}, {made.size / (1 << 20):,.1f} MiB,"
         f" schema {made.schema}; checked"
     )
     return OK
+
+
+def _note(database: Path, file: Path) -> None:
+    """Let the database know of its last backup, where it can be written."""
+    with suppress(StoreError), open_store(database, write=True) as store:
+        store.backups.note(Backup(access.told(store).now, str(file.absolute())))
 
 
 @click.command(
