@@ -182,8 +182,8 @@ def exemptions(entries: Iterable[Exemption]) -> Iterator[str]:
 
 def whitelisted(entries: Iterable[Exemption], now: int) -> Iterator[str]:
     """List the whitelist, with what has ended."""
-    rows = ((str(e.network), _end(e.until, now), e.comment) for e in entries)
-    return table(("network", "until", "comment"), rows)
+    rows = ((str(e.network), e.comment, _end(e.until, now)) for e in entries)
+    return table(("network", "comment", "until"), rows)
 
 
 def _end(until: int | None, now: int) -> str:

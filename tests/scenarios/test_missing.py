@@ -159,7 +159,7 @@ def test_a_whitelist_that_is_gone_is_not_empty(
         assert nft("list ruleset") == ruleset
         assert place.treason("whitelist", *change).code == 0
     listed = place.treason("whitelist", "list").out
-    assert "198.51.100.7\toffice\n198.51.100.8\t\n198.51.100.9" in listed
+    assert "198.51.100.7\toffice\tpermanent\n198.51.100.8\t\tpermanent\n198.51.100.9" in listed
     path.write_text("networks = []\n")
     assert place.treason("reconcile", "--no-scan").code == 0
     path.unlink()

@@ -396,7 +396,7 @@ def test_a_backend_that_is_named_no_more_keeps_what_it_holds(place: Place, host:
         configure(place, main=f'backends = ["file:{place.path}/list"]')
         listed = place.path / "list"
         until(lambda: listed.exists() and PEER in listed.read_text())
-        assert "treason teardown --backend nftables" in daemon.error
+        until(lambda: "treason teardown --backend nftables" in daemon.error)
         assert drops(PEER)
 
 
