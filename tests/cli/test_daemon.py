@@ -14,6 +14,7 @@ import pytest
 from attrs import define, evolve, field
 from daemons import Answers, process, serving, stop
 from harness import Place
+from residents import until
 
 from reconciler import Network
 from reconciler.config.setup import Setup
@@ -391,7 +392,7 @@ def test_a_move_that_fails_lets_the_daemon_go_on(guarded: Place, daemon: Answers
     """The old backend is still there, and the daemon's."""
     new = f"file:{guarded.path}/missing/list"
     assert guarded.treason("migrate", "--from", "nftables", "--to", new).code == 1
-    assert daemon.rest.text == ""
+    until(lambda: daemon.rest.text == "")  # once it has seen that the command is gone
     assert dropped(nft) == {"192.0.2.7"}
 
 
