@@ -229,10 +229,13 @@ def _rows(database: Database, table: str) -> list[tuple[object, ...]] | None:
 
 
 def _dress(new: Path, path: Path) -> None:
-    """Make the owner of the old database, or of its directory, that of the new one."""
-    owner = (path if path.exists() else path.parent).stat()
+    """Make owner and mode of the new database those of the old one, or its directory's owner."""
+    there = path.exists()
+    old = (path if there else path.parent).stat()
     if os.geteuid() == 0:
-        os.chown(new, owner.st_uid, owner.st_gid)
+        os.chown(new, old.st_uid, old.st_gid)
+    if there:  # whoever could read it still can
+        new.chmod(stat.S_IMODE(old.st_mode))
 
 
 def _free_name(path: Path, now: int) -> Path:

@@ -102,6 +102,17 @@ def test_the_backup_is_in_place_and_in_force(place: Place, backup: Path) -> None
     assert left_behind(place) == []
 
 
+def test_who_may_read_the_database_still_may(place: Place, backup: Path) -> None:
+    """It has the owner and mode of the one that it replaces, which is its owner's alone then."""
+    os.chown(place.database, 0, 4)
+    place.database.chmod(0o640)
+    assert place.treason("restore", str(backup)).code == 0
+    status = place.database.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o7777) == (0, 4, 0o640)
+    [old] = kept(place)
+    assert old.stat().st_mode & 0o7777 == 0o600
+
+
 def test_too_much_is_lifted_only_by_force(place: Place, backup: Path) -> None:
     """Though the backup knows that they were lifted once; then no pass after it needs force."""
     empty = place.path / "empty"
