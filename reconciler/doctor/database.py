@@ -59,10 +59,13 @@ def permissions(machine: Machine) -> Iterator[Finding]:
         with suppress(OSError):
             held = each.stat()
             if held.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                shared = stat.S_ISDIR(held.st_mode) and held.st_mode & stat.S_ISVTX
                 yield Finding(
                     f"{each}: others than its owner may write to it",
                     "who can change the database decides who is dropped, and who is not",
-                    f"chmod go-w {shlex.quote(str(each))}",
+                    f"keep it in a directory of its own: [treason] database in {machine.setup.path}"
+                    if shared  # as /tmp is, which others need as it is
+                    else f"chmod go-w {shlex.quote(str(each))}",
                 )
 
 

@@ -30,6 +30,18 @@ def found(place: Place) -> list[Finding]:
         return [*database.check(machine)]
 
 
+def test_a_directory_that_everybody_shares(stored: Place) -> None:
+    """Others need one as /tmp as it is: the database is to leave it."""
+    stored.path.chmod(0o1777)
+    [one] = found(stored)
+    assert one.what == f"{stored.path}: others than its owner may write to it"
+    assert one.remedy == (
+        f"keep it in a directory of its own: [treason] database in {stored.config}"
+    )
+    stored.path.chmod(0o777)
+    assert [each.remedy for each in found(stored)] == [f"chmod go-w {stored.path}"]
+
+
 @pytest.mark.parametrize("table", ["bans", "history", "treason_clock"])
 def test_a_damaged_table(table: str, stored: Place) -> None:
     """It is named, whatever it holds."""
