@@ -61,7 +61,12 @@ def _end(network: str, until: object) -> int | None:
         raise ValueError(
             f"{network}: until must be a date, a time and an offset: 2026-11-29T18:00:00Z"
         )
-    return math.ceil(until.timestamp())
+    end = math.ceil(until.timestamp())
+    try:
+        datetime.fromtimestamp(end, UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{network}: until is in no year that UTC has: {until}") from None
+    return end
 
 
 _exemptions = partial(schema.listed, read=_exemption, what="networks")

@@ -235,6 +235,17 @@ def test_an_end_without_its_offset_is_refused(place: Place, until: str) -> None:
     assert "192.0.2.7: until must be a date, a time and an offset" in result.out
 
 
+@pytest.mark.parametrize("until", ["9999-12-31T23:59:59.5Z", "0001-01-01T00:00:00+14:00"])
+def test_an_end_that_cannot_be_written_in_utc_is_refused(place: Place, until: str) -> None:
+    """Else the next `whitelist add` could not write the file."""
+    (place.path / "whitelist.toml").write_text(
+        f'networks = [{{network = "192.0.2.7", until = {until}}}]'
+    )
+    result = place.treason("whitelist", "add", "192.0.2.8")
+    assert result.code == 1
+    assert "192.0.2.7: until is in no year that UTC has" in result.err
+
+
 def test_an_end_stands_in_the_configuration_as_well(place: Place) -> None:
     """And `config show` prints it."""
     entry = '{network = "192.0.2.7", until = 2100-01-01T00:00:00+01:00}'
