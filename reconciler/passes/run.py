@@ -245,10 +245,14 @@ class Pass:
 
     def _scan(self, protected: Sequence[Exemption]) -> "list[Reading]":
         """Read the sources into the store."""
-        from reconciler.passes.again import Again  # noqa: PLC0415 - see below
-        from reconciler.passes.recognise import Recognition  # noqa: PLC0415 - as above
+        from reconciler.passes.recognise import Recognition  # noqa: PLC0415 - see below
         from reconciler.passes.scan import Scanner  # noqa: PLC0415 - a pass may read no source
 
+        again = None
+        if self.options.again:
+            from reconciler.passes.again import Again  # noqa: PLC0415 - one command asks for it
+
+            again = Again(self.store)
         config, policy = self.setup.config, apart(self.setup, protected)
         scanner = Scanner(
             store=self.store,
@@ -267,7 +271,7 @@ class Pass:
             clock=self.clock,
             enforced=bool(self.backends),
             confirming=self.confirming(policy),
-            again=Again(self.store) if self.options.again else None,
+            again=again,
         )
         return list(scanner.scan(self.sources))
 

@@ -73,3 +73,13 @@ def test_a_configuration_that_is_being_written_is_not_taken(place: Place, host: 
         place.config.write_text(f"{text}[policy]\nthreshold = 2\n")
         daemon.hears("RELOADING")
         assert "missing" not in daemon.error
+
+
+def test_an_entry_of_the_whitelist_ends(place: Place, host: None) -> None:
+    """Whoever is banned behind it is dropped again then, by the daemon itself."""
+    configure(place)
+    place.treason("ban", "198.51.100.1")
+    with running(place):
+        assert place.treason("whitelist", "add", "198.51.100.1", "--for", "6s").code == 0
+        until(lambda: not drops("198.51.100.1"))
+        until(partial(drops, "198.51.100.1"))
