@@ -45,8 +45,8 @@ class Scanner:
     ``timeout`` are the seconds that one source may take. Times that a ``clock`` in doubt told are
     not believed. Where nothing can be stored, and what the sources bring is ``enforced`` in this
     pass, it is decided on as without ``write``. ``made`` counts the new bans of the pass so far.
-    pass, it is decided on as without ``write``. Without ``confirming`` every message is believed.
-    With ``again`` sources are read from their beginning, on purpose.
+    Without ``confirming`` every message is believed. With ``again`` sources are read from their
+    beginning, on purpose.
     """
 
     store: Store

@@ -34,7 +34,7 @@ _OF_THIS_MACHINE: Final = ("kmsg", "journal", "dmesg")
 
 
 @frozen
-class Counted:
+class BackendCount:
     """What a backend has counted of dropped packets; ``error`` is why that cannot be told."""
 
     backend: str
@@ -77,7 +77,7 @@ class Status:
     doubted: tuple[Doubted, ...] = ()
     confirming: tuple[str, ...] = ()
     paused: Pause | None = None
-    dropped: tuple[Counted, ...] = ()
+    dropped: tuple[BackendCount, ...] = ()
 
 
 def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
@@ -127,7 +127,7 @@ def _made(name: str, make: Callable[[], Backend], made: dict[str, Backend]) -> B
     return made[name]
 
 
-def _dropped(made: Mapping[str, Backend]) -> Iterator[Counted]:
+def _dropped(made: Mapping[str, Backend]) -> Iterator[BackendCount]:
     """Yield what the backends have counted that count at all."""
     for name, backend in made.items():
         told = guarded(partial(_count, name, backend), partial(_uncounted, name), name)
@@ -135,12 +135,12 @@ def _dropped(made: Mapping[str, Backend]) -> Iterator[Counted]:
             yield told
 
 
-def _count(name: str, backend: Backend) -> Counted | None:
-    return Counted(name, backend.dropped()) if isinstance(backend, CountingBackend) else None
+def _count(name: str, backend: Backend) -> BackendCount | None:
+    return BackendCount(name, backend.dropped()) if isinstance(backend, CountingBackend) else None
 
 
-def _uncounted(name: str, error: BaseException) -> Counted | None:
-    return Counted(name, None, describe(error, name))
+def _uncounted(name: str, error: BaseException) -> BackendCount | None:
+    return BackendCount(name, None, describe(error, name))
 
 
 def _warnings(check: Pass) -> Iterator[str]:

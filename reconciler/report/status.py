@@ -17,7 +17,7 @@ from reconciler.report.times import iso, past
 if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.host.control import DaemonStatus
     from reconciler.passes.enforce import Outcome
-    from reconciler.passes.status import Counted, Status
+    from reconciler.passes.status import BackendCount, Status
     from reconciler.store.counts import OriginCount, SourceCount
 
 _OBSERVED: Final = "see: treason list --observed-only"
@@ -62,7 +62,7 @@ def _dropped(found: Status) -> Iterator[Row]:
         yield "dropped", "\n".join(lines)
 
 
-def _counts(each: Counted, now: int) -> Iterator[str]:
+def _counts(each: BackendCount, now: int) -> Iterator[str]:
     if each.error:
         yield f"not to be told: {each.error.partition(chr(10))[0]}"
     if (told := each.dropped) is not None:

@@ -9,7 +9,7 @@ from reconciler.report.times import iso
 
 if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.host.control import DaemonStatus
-    from reconciler.passes.status import Counted, Status
+    from reconciler.passes.status import BackendCount, Status
     from reconciler.store.counts import OriginCount, SourceCount
 
 
@@ -74,7 +74,7 @@ def _read(each: SourceCount) -> dict[str, Any]:
     }
 
 
-def _dropped(each: Counted) -> dict[str, Any]:
+def _dropped(each: BackendCount) -> dict[str, Any]:
     told = each.dropped
     return {
         "backend": each.backend,

@@ -10,7 +10,7 @@ from reconciler.dropped import Dropped
 from reconciler.host import kernel_message
 from reconciler.host.control import DaemonStatus
 from reconciler.passes.enforce import Outcome, State
-from reconciler.passes.status import Counted, Status
+from reconciler.passes.status import BackendCount, Status
 from reconciler.report import columns, status
 from reconciler.store.bans import NotEnforced
 from reconciler.store.counts import Counts, OriginCount, SourceCount
@@ -41,7 +41,7 @@ FOUND = Status(
     mode="enforce",
     withheld=(),
     outcomes=(Outcome("nftables", State.IN_SYNC), Outcome("file:/x", State.FAILED, error="no")),
-    dropped=(Counted("nftables", Dropped(1_234_567, 1_300_000_000, NOW - 7200)),),
+    dropped=(BackendCount("nftables", Dropped(1_234_567, 1_300_000_000, NOW - 7200)),),
     warnings=("one thing", "another thing"),
 )
 
@@ -93,15 +93,24 @@ def test_bans_and_packets_are_told(mocker: MockerFixture) -> None:
 @pytest.mark.parametrize(
     ("told", "expected"),
     [
-        (Counted("nftables", Dropped(1, 1, None)), "1 packet, 1 byte since the chain was made"),
-        (Counted("nftables", Dropped(0, 1023, None)), "0 packets, 1,023 bytes since the chain was"),
-        (Counted("nftables", Dropped(2, 1024, None)), "2 packets, 1.0 KiB since the chain was"),
-        (Counted("nftables", Dropped(2, 2**63, NOW + 60)), "2 packets, 8.0 EiB since 2027-"),
-        (Counted("nftables", None, "run as root\n  hint"), "not to be told: run as root"),
+        (
+            BackendCount("nftables", Dropped(1, 1, None)),
+            "1 packet, 1 byte since the chain was made",
+        ),
+        (
+            BackendCount("nftables", Dropped(0, 1023, None)),
+            "0 packets, 1,023 bytes since the chain was",
+        ),
+        (
+            BackendCount("nftables", Dropped(2, 1024, None)),
+            "2 packets, 1.0 KiB since the chain was",
+        ),
+        (BackendCount("nftables", Dropped(2, 2**63, NOW + 60)), "2 packets, 8.0 EiB since 2027-"),
+        (BackendCount("nftables", None, "run as root\n  hint"), "not to be told: run as root"),
     ],
 )
 def test_what_was_dropped_is_told_in_any_size(
-    told: Counted, expected: str, mocker: MockerFixture
+    told: BackendCount, expected: str, mocker: MockerFixture
 ) -> None:
     """Also where it cannot be told, and where the clock was set back meanwhile."""
     (line,) = row(shown(evolve(FOUND, dropped=(told,)), mocker), "dropped")
@@ -110,7 +119,7 @@ def test_what_was_dropped_is_told_in_any_size(
 
 def test_what_counts_nothing_has_no_line(mocker: MockerFixture) -> None:
     """Nor is it a number: nothing is held as yet."""
-    lines = shown(evolve(FOUND, dropped=(Counted("nftables", None),)), mocker)
+    lines = shown(evolve(FOUND, dropped=(BackendCount("nftables", None),)), mocker)
     assert not any(line.startswith("dropped") for line in lines)
 
 
