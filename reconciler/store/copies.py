@@ -31,17 +31,18 @@ class Copy:
     bans: int
 
 
-def save(database: Path, target: Path, *, force: bool = False) -> Copy:
+def save(database: Path, target: Path, *, force: bool = False, lock: Path | None = None) -> Copy:
     """Write a copy of the database as of one moment; raise `StoreError`, and then leave nothing.
 
-    Who writes waits as long as that takes. A file that is there is replaced only with ``force``.
+    Who writes waits as long as that takes. A file that is there is replaced only with ``force``,
+    and only if it is a database or empty; the ``lock`` of passes never is.
     """
-    _refuse(database, target, force=force)
+    _refuse(database, target, force=force, lock=lock)
     source, version = as_stored(database, timeout=_PATIENCE)
     with closing(source), as_write_error(target), files.temporary(target) as new:
         copy(source, new, target)
         number = examine(new, target)
-        _refuse(database, target, force=force)  # somebody may have made it meanwhile
+        _refuse(database, target, force=force, lock=lock)  # somebody may have made it meanwhile
         size = new.stat().st_size
         files.settle(new)
         new.replace(target)
@@ -92,7 +93,7 @@ def as_write_error(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _refuse(database: Path, target: Path, *, force: bool) -> None:
+def _refuse(database: Path, target: Path, *, force: bool, lock: Path | None) -> None:
     """Raise `StoreError` where no copy is to be written."""
     real = database.resolve()
     own = {real, *beside_all(real)}
@@ -113,6 +114,19 @@ def _refuse(database: Path, target: Path, *, force: bool) -> None:
         raise StoreError(
             f"{target}: already exists, unchanged", "name another file, or replace it with --force"
         )
+    if lock is not None and lock.exists() and os.path.samestat(status, lock.stat()):
+        raise StoreError(f"{target}: is the lock of passes", "name another file")
+    if status.st_size and not _is_database(target):
+        raise StoreError(
+            f"{target}: is no database, and not replaced by one",
+            "name another file; if that is meant, remove it first",
+        )
+
+
+def _is_database(path: Path) -> bool:
+    """Whether it begins as SQLite's files do (its file format, §1.3)."""
+    with as_write_error(path), path.open("rb") as file:
+        return file.read(16) == b"SQLite format 3\0"
 
 
 def _itself(target: Path) -> str:

@@ -14,6 +14,7 @@ from harness import Place, page, take_back_seventh, wipe
 from residents import full
 
 from reconciler import Network
+from reconciler.config.setup import Setup
 from reconciler.errors import StoreError
 from reconciler.execute import run
 from reconciler.model import Ban
@@ -60,15 +61,25 @@ def test_a_backup_is_the_database_for_nobody_else(place: Place) -> None:
 
 
 def test_a_file_is_replaced_only_by_force(place: Place) -> None:
-    """And has mode 600 then."""
+    """And has mode 600 then: an earlier backup, or an empty file."""
     fill(place.database)
     target = place.path / "copy"
-    target.write_text("precious")
-    assert "already exists, unchanged" in refused(place, str(target))
-    target.chmod(0o644)
-    assert place.treason("backup", str(target), "--force").code == 0
-    assert copies.examine(target, target) == 20
-    assert target.stat().st_mode & 0o777 == 0o600
+    target.touch(0o644)
+    for _ in range(2):
+        assert "already exists, unchanged" in refused(place, str(target))
+        target.chmod(0o644)
+        assert place.treason("backup", str(target), "--force").code == 0
+        assert copies.examine(target, target) == 20
+        assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_no_database_is_never_replaced(place: Place) -> None:
+    """The configuration, say, whose name slipped in; nor is the lock, though it is empty."""
+    fill(place.database)
+    assert "is no database, and not replaced" in refused(place, str(place.config), "--force")
+    lock = Setup(str(place.config)).config.treason.lock
+    lock.touch()
+    assert "is the lock of passes" in refused(place, str(lock), "--force")
 
 
 def test_the_database_itself_is_never_the_target(place: Place) -> None:

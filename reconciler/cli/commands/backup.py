@@ -32,7 +32,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.command(epilog=examples("backup /var/backups/treason.db", "backup --force treason.bak"))
 @click.argument("file", type=_FILE)
-@click.option("--force", is_flag=True, help="Replace the file, if it exists.")
+@click.option("--force", is_flag=True, help="Replace the file, if it is a database or empty.")
 @verbosity
 @click.pass_obj
 def backup(setup: Setup, file: Path, force: bool) -> int:
@@ -42,7 +42,7 @@ def backup(setup: Setup, file: Path, force: bool) -> int:
     whitelist.toml are files of their own, to be copied as well.
     """
     database = setup.config.treason.database
-    made = copies.save(database, file, force=force)
+    made = copies.save(database, file, force=force, lock=setup.config.treason.lock)
     if made.schema == VERSION:  # an older one is not to be changed by this
         _note(database, file)
     say(
