@@ -9,7 +9,7 @@ from reconciler.network import Network
 from reconciler.passes.why import MOST, Exempting, OpenSocket, Standing, Verdict, Why
 from reconciler.planning.whitelist import Exemption
 from reconciler.report.columns import aligned, paragraph
-from reconciler.report.plain import plain
+from reconciler.report.plain import plain, plain_lines
 from reconciler.report.times import ahead, iso
 from reconciler.store.bans import UNGUARDED
 from reconciler.store.pauses import Pause
@@ -65,11 +65,12 @@ def _grounds(why: Why) -> Iterator[str]:
     """Yield why it is dropped, the reason that counts first."""
     if why.paused:
         yield f", though enforcement is {_paused(why.paused)}: {_then(why, 'removes it')}"
-    if why.exempting and not why.wanted:
-        yield f", though {_exempt(why.exempting[0])}: {_then(why, 'lets it through')}"
+    for each in why.exempting:
+        if _covers(each, why) and not why.wanted:
+            yield f", though {_exempt(each)}: {_then(why, 'lets it through')}"
     if why.active or why.pending:
         yield f": {_cause(why)}"
-    if why.wanted:
+    if why.wanted and not why.damage:
         yield ": all of it is banned, in parts"
     if why.damage:
         yield ", and the database cannot be read that tells why"
@@ -87,7 +88,7 @@ def _leaves(why: Why) -> Iterator[str]:
         yield f", though {_cause(why)}: {_failure(why)}"
     banned = bool(why.active or why.pending)
     for each in why.exempting:
-        if banned or why.inside or each.entry.network <= why.network <= each.entry.network.end:
+        if banned or why.inside or _covers(each, why):
             yield f": {_exempt(each)}" + (f", though {_cause(why)}" if banned else "")
     for ban in why.around:
         if not why.counts(ban):
@@ -154,6 +155,8 @@ def _cause(why: Why) -> str:
     if not why.active:
         if why.pending:
             return "the daemon has it in force, and has not stored it yet"
+        if why.damage:
+            return "banned, by what cannot be read in the database"
         return "parts of it are banned"
     ban = why.active[-1]
     told = f"banned {_by(ban)}, {_end(ban)}"
@@ -162,6 +165,11 @@ def _cause(why: Why) -> str:
 
 def _paused(pause: Pause) -> str:
     return f"paused until {iso(pause.until) or 'treason resume'}"
+
+
+def _covers(each: Exempting, why: Why) -> bool:
+    """Whether an entry exempts all of the network."""
+    return each.entry.network <= why.network <= each.entry.network.end
 
 
 def _exempt(each: Exempting) -> str:
@@ -195,7 +203,7 @@ def _rows(why: Why) -> Iterator[tuple[str, str]]:
     if why.pending:
         yield "daemon", f"in force, not stored yet: {first_few(why.pending)}"
     yield from (("daemon", plain(text)) for text in (why.rests, why.unasked) if text)
-    yield from (("damage", plain(damage)) for damage in why.damage)
+    yield from (("damage", plain_lines(damage)) for damage in why.damage)
     for one in why.standings:
         yield plain(one.backend), "\n".join(_standing(one, unknown=bool(why.damage)))
     yield from _heard(why)
@@ -225,7 +233,8 @@ def _banned(why: Why) -> Iterator[tuple[str, str]]:
         )
     for event in why.endings:
         what = "ended" if event.action == "expiry" else "unbanned"
-        yield "earlier", f"{iso(event.time)} {event.network} {what}: {plain(event.reason)}"
+        reason = f": {plain(event.reason)}" if event.reason else ""
+        yield "earlier", f"{iso(event.time)} {event.network} {what}{reason}"
 
 
 def _entry(entry: Exemption, now: int) -> str:
@@ -252,7 +261,7 @@ def _standing(one: Standing, *, unknown: bool) -> Iterator[str]:
     That is ``unknown`` where not all bans can be read.
     """
     if one.held is None:
-        yield from (plain(line) for line in one.error.split("\n"))
+        yield plain_lines(one.error)
         return
     verb = "would drop" if one.held.reached is False else "drops"
     verb = verb if one.enforces else "lists"

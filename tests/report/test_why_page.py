@@ -96,3 +96,19 @@ def test_the_families_of_answers() -> None:
     }
     for words, each in cases.items():
         assert why.headline(each) == f"{HOST} {words}"
+
+
+def test_an_entry_that_exempts_a_part() -> None:
+    """It is not why the whole is to be let through; and what has no reason ends without a colon."""
+    part = Exempting(Exemption(HOST, "the office"), listed=True)
+    drops = Networks.of([AROUND])
+    standing = Standing("nftables", True, Held([Decision([AROUND], True, "x")]), drops=drops)
+    lifted = Event(1_600_000_000, "unban", str(AROUND), "")
+    asked = made(
+        network=AROUND, around=(), wanted=Networks(), exempting=(part,),
+        standings=(standing,), endings=(lifted,),
+    )  # fmt: skip
+    assert why.headline(asked).endswith("no stored ban holds it: the next pass removes it.")
+    assert any(line.endswith(f"{AROUND} unbanned") for line in why.page(asked))
+    whole = evolve(asked, exempting=(part, Exempting(Exemption(AROUND, ""), listed=True)))
+    assert f"though it is whitelisted by {AROUND}:" in why.headline(whole)

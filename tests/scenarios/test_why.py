@@ -437,6 +437,26 @@ def test_a_database_that_cannot_be_read(place: Place, cable: Wire) -> None:
     assert place.treason("why", HOST, "--expect", "dropped").code == 0
 
 
+def test_a_ban_that_cannot_be_read(place: Place, cable: Wire) -> None:
+    """An index still tells that it is there: it is not taken for bans of parts."""
+    place.treason("ban", HOST)
+    reconcile(place)
+    page(place.database, "bans", wipe)
+    for words in (
+        "is dropped by nftables, and the database cannot be read that tells why.",
+        (
+            "passes, though banned, by what cannot be read in the database:"
+            " nftables does not hold it; the next pass adds it."
+        ),
+    ):
+        result = place.treason("why", HOST)
+        assert (result.code, result.out.split("\n")[0]) == (1, f"{HOST} {words}")
+        [damage] = [line for line in result.out.split("\n") if line.startswith("damage")]
+        assert damage.endswith("the database is damaged")  # and its hint in the next line
+        assert (HOST in cable.arriving([HOST])) == words.startswith("passes")
+        run(["nft", "flush", "set", "inet", "treason", "banned4"])
+
+
 def test_a_list_drops_nobody_by_itself(place: Place, cable: Wire) -> None:
     """Of the backend file it is said what it names; of two backends one is enough to drop."""
     blocklist = f"file:{place.path}/list"
