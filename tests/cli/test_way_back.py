@@ -142,6 +142,16 @@ def test_the_bans_of_one_rule_are_lifted(place: Place) -> None:
     assert place.treason("unban", "--rule", "zero-window").out == "there is no ban of zero-window\n"
 
 
+def test_the_name_of_a_rule_does_no_harm(place: Place) -> None:
+    """Whoever wrote it into the database: no control character of it reaches the terminal."""
+    name, told = "a\x1b[2J\nb", "a\\x1b[2J\\nb"
+    with open_store(place.database, write=True) as store:
+        store.bans.add([Ban(Network.parse("192.0.2.1"), int(time.time()), None, name, "")])
+    wrong = place.treason("unban", "--rule", "tcp-md6")
+    assert wrong.err.endswith(f"\n  the bans are of: {told}\n")
+    assert place.treason("unban", "--rule", name).out == f"unbanned: 1 ban of {told}\n"
+
+
 @pytest.mark.parametrize("options", [["--all", "192.0.2.1"], ["--all", "--rule", "x"]])
 def test_all_and_a_rule_go_alone(place: Place, options: list[str]) -> None:
     """Nothing is lifted."""

@@ -140,7 +140,7 @@ def unban(
 
 def _unban_all(setup: Setup, rule: str | None, *, yes: bool) -> int:
     """Remove every ban, or every one of a rule; on a terminal ask first."""
-    of = "" if rule is None else f" of {rule}"
+    of = "" if rule is None else f" of {plain(rule)}"
     with access.opened(setup, write=False) as store:
         now = access.told(store).now
         if not (number := store.number(now, rule)):
@@ -161,7 +161,7 @@ def _refuse_unknown(setup: Setup, rule: str | None, origins: Sequence[str]) -> N
     """Raise `ConfigError` for a rule that neither a ban nor the configuration names."""
     known = {each.name for each in setup.rules} if rule is not None else set()
     if rule is not None and rule not in {*known, *origins, "manual", "badips"}:
-        some = ", ".join(origins) if origins else "nothing: there are none"
+        some = ", ".join(map(plain, origins)) if origins else "nothing: there are none"
         raise ConfigError(
             f"no rule is named {rule!r}, and no ban is of it", f"the bans are of: {some}"
         )
