@@ -202,7 +202,7 @@ def _rows(why: Why) -> Iterator[tuple[str, str]]:
         yield "whitelist" if each.listed else "protected", _entry(each.entry, why.now)
     if why.pending:
         yield "daemon", f"in force, not stored yet: {first_few(why.pending)}"
-    yield from (("daemon", plain(text)) for text in (why.rests, why.unasked) if text)
+    yield from (("daemon", plain_lines(text)) for text in (why.rests, why.unasked) if text)
     yield from (("damage", plain_lines(damage)) for damage in why.damage)
     for one in why.standings:
         yield plain(one.backend), "\n".join(_standing(one, unknown=bool(why.damage)))

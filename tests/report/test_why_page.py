@@ -74,6 +74,14 @@ def test_what_strangers_wrote_does_no_harm(mocker: MockerFixture) -> None:
         assert why.headline(each).isprintable()
 
 
+def test_what_to_do_stands_in_a_line_of_its_own() -> None:
+    """Where the daemon does not answer, and where the database is damaged."""
+    told = [*why.page(made(unasked="no answer\n  see: it", damage=("torn\n  mend: it",)))]
+    lines = [line.split() for line in told]
+    for row, hint in ((["daemon", "no", "answer"], "see:"), (["damage", "torn"], "mend:")):
+        assert lines[lines.index(row) + 1] == [hint, "it"]
+
+
 def test_the_families_of_answers() -> None:
     """What decides the first line, where the scenarios do not come to it."""
     ban = Ban(AROUND, 1, None, "badips")
