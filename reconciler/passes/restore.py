@@ -46,8 +46,8 @@ def restore(
 ) -> Restored:
     """Let a backup take the place of the database, and enforce it; with ``check`` only tell.
 
-    The pass lock is held, and so is the daemon. Raise `StoreError` where it is refused: then
-    nothing was changed.
+    The pass lock is held, and so is the daemon, which stands still no more behind it. Raise
+    `StoreError` where it is refused: then nothing was changed.
     """
     with made(setup.config.treason.database, backup) as coming:
         _identify(setup, coming, backup, force=force)
@@ -66,6 +66,7 @@ def restore(
         before = then - 1  # what comes from then on, and is read again, is not settled by it
         coming.note_lifts([str(each) for each in sorted(lifted)], reason, before)
         kept = coming.take_place(found.now)
+    beside = resident.beside(setup, backends)
     with access.opened_to_enforce(setup, backends) as store:
         clock = access.told(store)
         this = Pass(
@@ -74,9 +75,12 @@ def restore(
             clock.now,
             backends=backends,
             clock=clock,
-            resident=resident.beside(setup, backends),
+            resident=beside,
         )
         result = this.run()
+    if beside:
+        beside.go_on()
+        result = evolve(result, unasked=result.unasked or beside.silence)
     return evolve(found, kept=kept, result=result)
 
 

@@ -150,9 +150,18 @@ def resumed(place: Place, daemon: Resident) -> None:
     assert drops("192.0.2.7", "203.0.113.5")
 
 
-@pytest.mark.parametrize("on", [by_hand, resumed])
+def restored(place: Place, _daemon: Resident) -> None:
+    """Let a backup take the place of the database."""
+    backup = str(place.path / "backup")
+    assert place.treason("backup", backup).code == 0
+    result = place.treason("restore", backup)
+    assert (result.code, result.err) == (0, "")
+    assert not told(place)["still"]
+
+
+@pytest.mark.parametrize("on", [by_hand, resumed, restored])
 def test_it_goes_on(place: Place, nft: Nft, on: Callable[[Place, Resident], None]) -> None:
-    """By a pass by hand, or told so: all is in force, and is kept so."""
+    """By a pass by hand, told so, or by a restore: all is in force, and is kept so."""
     with torn_down(place, nft) as daemon:
         looked(place, daemon, "203.0.113.5")
         daemon.forget()
