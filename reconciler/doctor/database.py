@@ -121,8 +121,11 @@ def _backup(machine: Machine) -> Iterator[Finding]:
     """Yield that the last backup is old; whoever never made one may have other ways."""
     last = machine.stored(lambda store: store.backups.last(), None)
     if last and machine.clock.now - last.time > _OLD:
+        there = Path(last.path).parent.is_dir()
         yield Finding(
             f"the last backup was made at {iso(last.time)}",
             "what was stored since is lost with the database",
-            machine.command("backup", "--force", last.path),
+            machine.command("backup", "--force", last.path)
+            if there
+            else f"make one elsewhere, as {last.path} is out of reach: treason backup FILE",
         )

@@ -114,6 +114,20 @@ def test_an_old_backup(stored: Place) -> None:
     assert target.read_bytes() != before
 
 
+def test_an_old_backup_whose_directory_is_gone(stored: Place) -> None:
+    """Its disk is not mounted, say: no command is named that would fail."""
+    away = stored.path / "away"
+    away.mkdir()
+    assert stored.treason("backup", str(away / "copy")).code == 0
+    with open_store(stored.database, write=True) as store:
+        made = store.backups.last()
+        assert made is not None
+        store.backups.note(evolve(made, time=made.time - 31 * 86400))
+    away.rename(stored.path / "elsewhere")
+    [old] = found(stored)
+    assert old.remedy.startswith(f"make one elsewhere, as {away / 'copy'} is out of reach: ")
+
+
 def test_damage_where_there_is_a_backup(stored: Place, host: None) -> None:
     """The backup is named, and put in its place by the remedy."""
     stored.configure(main="sources = []")
