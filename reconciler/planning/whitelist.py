@@ -105,7 +105,12 @@ def beside(config: Path) -> Path:
 
     Raise `ConfigError` where there is one beside the link, which was asked for once.
     """
-    real = Path(os.path.realpath(config))  # which a link to itself does not stop
+    try:
+        real = Path(os.path.realpath(config))  # which a link to itself does not stop
+    except OSError:  # of getcwd(2)
+        raise ConfigError(
+            f"{config}: the working directory is gone", "change to another one, then run it again"
+        ) from None
     path, other = (each.with_name("whitelist.toml") for each in (real, config))
     if other.parent.resolve() != path.parent and os.path.lexists(other):
         with suppress(OSError):

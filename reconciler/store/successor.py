@@ -139,14 +139,14 @@ def made(database: Path, backup: Path) -> Iterator[Successor]:
 def refuse(database: Path, backup: Path) -> None:
     """Raise `StoreError` for what is no backup to be believed, told from the file alone."""
     try:
-        status = backup.stat()
+        status, real = backup.stat(), backup.resolve()  # whose directory may be gone
     except OSError as error:
         raise StoreError(
             f"{backup}: cannot read the backup: {error.strerror}", "name a file that you may read"
         ) from None
     if not stat.S_ISREG(status.st_mode):
         raise StoreError(f"{backup}: is not a file", "name one that treason backup wrote")
-    if backup.resolve() == database.resolve() or (
+    if real == database.resolve() or (
         database.exists() and os.path.samestat(status, database.stat())
     ):
         raise StoreError(f"{backup}: is the database itself", "name a backup of it")

@@ -1,11 +1,14 @@
 """A configuration that may be so, and is not right; and one that may not."""
 
+import pytest
 from doctors import machine, whats
 from harness import Place
 from pytest_mock import MockerFixture
 
 from reconciler.config.plugins import Plugins
+from reconciler.config.setup import Setup
 from reconciler.doctor import configuration
+from reconciler.doctor.machine import Machine
 
 
 def test_nothing_to_read_and_nothing_to_enforce(place: Place) -> None:
@@ -33,6 +36,18 @@ def test_every_mistake_is_named(place: Place) -> None:
     assert len(found) == 3
     assert all(str(place.path) in each.what for each in found)
     assert all(each.remedy.endswith("config check") for each in found)
+
+
+def test_a_configuration_that_is_not_there(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is named, also from a working directory that somebody has removed."""
+    gone = place.path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert [each.what for each in configuration.refused(Machine(Setup("treason.toml")))] == [
+        "treason.toml: configuration file not found",
+        "treason.toml: the working directory is gone",
+    ]
 
 
 def test_a_table_that_nothing_uses_stops_nothing(place: Place) -> None:

@@ -204,6 +204,17 @@ def test_what_is_no_whole_backup_is_refused(
     assert said in refused(place, backup, "--force")
 
 
+def test_a_working_directory_that_is_gone_is_told(
+    place: Place, backup: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative name leads nowhere then, even if the system follows its dots."""
+    gone = place.path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert "cannot read the backup: No such file" in refused(place, Path("..", backup.name))
+
+
 @pytest.mark.skipif(not REAL_ROOT, reason="gives a file to another user")
 def test_what_another_user_owns_is_not_believed(place: Place, backup: Path) -> None:
     """He may have written anything into it."""
