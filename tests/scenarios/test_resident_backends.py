@@ -65,13 +65,13 @@ def test_every_backend_is_kept(name: str, place: Place, host: None) -> None:
     with running(place) as daemon:
         daemon.offend("203.0.113.7")
         until(lambda: "203.0.113.7" in shows())
-        assert place.treason("ban", "198.51.100.1", "--for", "3s").code == 0
         assert place.treason("ban", "198.51.100.2").code == 0
         assert "198.51.100.2" in shows()
         assert place.treason("whitelist", "add", "203.0.113.7").code == 0
         assert place.treason("reconcile", "--check").code == 0
         assert place.treason("unban", "198.51.100.2").code == 0
         assert "198.51.100.2" not in shows()
+        assert place.treason("ban", "198.51.100.1", "--for", "2s").code == 0
         until(lambda: "198.51.100.1" not in shows())
         assert place.treason("reconcile", "--check").code == 0
         assert "put back" not in daemon.error
