@@ -159,7 +159,7 @@ def stored(database: Path) -> dict[str, list[tuple[object, ...]]]:
         "offences": "SELECT * FROM offences ORDER BY id",
         "bans": "SELECT network, until, key FROM bans ORDER BY network",
         "history": "SELECT action, network FROM history ORDER BY network",
-        "cursors": "SELECT * FROM cursors",
+        "cursors": "SELECT source, cursor FROM cursors",
         "integrity": "PRAGMA integrity_check",
     }
     connection = sqlite3.connect(database)
