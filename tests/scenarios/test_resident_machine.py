@@ -389,5 +389,5 @@ def test_all_at_once() -> None:
 
 @pytest.mark.slow
 def test_all_at_once_in_many_histories() -> None:
-    """Fifteen, or as many as HISTORIES says."""
-    run_histories(int(os.environ.get("HISTORIES", "15")))
+    """Ten, or as many as HISTORIES says."""
+    run_histories(int(os.environ.get("HISTORIES", "10")))
