@@ -26,8 +26,9 @@ from reconciler import Network, Networks
 from reconciler.execute import CommandFailed, run
 from reconciler.host.netns import HOST4, Namespace, Wire
 
-PATIENCE: Final = 60.0
-"""Seconds after which something that does not happen will never happen."""
+PATIENCE: Final = 120.0
+"""Seconds after which something that does not happen will never happen: a command waits a minute
+for a daemon that has begun to enforce, and is stopped then."""
 
 _PORT: Final = 4000
 _GAP: Final = 0.004
