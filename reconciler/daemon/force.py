@@ -269,7 +269,7 @@ class Force:
         fought = brake.fights
         brake.note(now, took)
         if brake.fights:
-            self._tell_of_fight(name, brake, named(self.ports), fought=fought)
+            self._tell_of_fight(name, named(self.ports), fought=fought)
         return brake.fights
 
     def _go_on(self, name: str) -> None:
@@ -293,18 +293,17 @@ class Force:
         """Print that a change was put right, and of a fight in any case."""
         if certain:
             self._tell(name, "was not as it was written last", "")
-        if brake.fights or certain:
-            self._tell_of_fight(name, brake, "", fought=fought)
+        if brake.fights:
+            self._tell_of_fight(name, "", fought=fought)
+        elif certain:
+            say(f"put back: {self.repair}", WARNING)
 
     def _tell(self, name: str, what: str, who: str) -> None:
         told = f"{name}: {what}"
         self.repaired, self.repair = time.time(), f"{told} (changed by {who})" if who else told
 
-    def _tell_of_fight(self, name: str, brake: Brake, who: str, *, fought: bool) -> None:
-        """Print each repair, but of a fight that it began, and who was there first."""
-        if not brake.fights:
-            say(f"put back: {self.repair}", WARNING)
-            return
+    def _tell_of_fight(self, name: str, who: str, *, fought: bool) -> None:
+        """Print that a fight has begun, and who was there first; no repair of it is printed."""
         subject = f"{name}, again and again"
         if not fought:
             text = f"{name}: {who or 'somebody'} undoes again and again what is repaired"
