@@ -44,13 +44,13 @@ test-kernel: wheel
 
 # A quarter of an hour on two cores that have nothing else to do; BENCH='--only passes' chooses.
 bench: .venv/bench
-	$(python) -m compileall -q reconciler backends sources
+	$(python) -m compileall -q reconciler backends sources feeds
 	$(python) -m bench.peers.fetch
 	$(inside) $(python) -m bench $(BENCH)
 
 # Two minutes: fails when a ratio is far from what it should be.
 bench-quick: .venv/dev
-	$(python) -m compileall -q reconciler backends sources
+	$(python) -m compileall -q reconciler backends sources feeds
 	$(inside) $(python) -m bench --quick
 
 # As root, two minutes: a server whose places attackers take, before and after.

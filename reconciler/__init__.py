@@ -16,9 +16,22 @@ if TYPE_CHECKING:
         BackendError,
         BackendFailed,
         BackendUnreadable,
+        FeedUnreadable,
         InvalidNetwork,
         SourceUnreadable,
         TreasonError,
+    )
+    from reconciler.feeding import (
+        EpochFeed,
+        Feed,
+        FeedBan,
+        FeedChange,
+        FeedLift,
+        FeedPlugin,
+        FeedSnapshot,
+        NotingFeed,
+        PublishingFeed,
+        WakingFeed,
     )
     from reconciler.hookspecs import hookimpl
     from reconciler.interfaces import (
@@ -82,7 +95,15 @@ __all__ = [
     "Diagnosing",
     "DigestedBackend",
     "Dropped",
+    "EpochFeed",
     "ExplainingSource",
+    "Feed",
+    "FeedBan",
+    "FeedChange",
+    "FeedLift",
+    "FeedPlugin",
+    "FeedSnapshot",
+    "FeedUnreadable",
     "Finding",
     "FingerprintedBackend",
     "Held",
@@ -96,11 +117,13 @@ __all__ = [
     "Networks",
     "NoSettings",
     "Noting",
+    "NotingFeed",
     "NotingSource",
     "Observed",
     "PacedSource",
     "Plan",
     "PolledReflexes",
+    "PublishingFeed",
     "Record",
     "Reflexes",
     "Seen",
@@ -112,6 +135,7 @@ __all__ = [
     "SuspectingSource",
     "TreasonError",
     "WakingBackend",
+    "WakingFeed",
     "WakingSource",
     "WatchedBackend",
     "Watcher",
@@ -134,6 +158,7 @@ if not TYPE_CHECKING:  # or any name would pass for a public one
         if name in __all__:
             for home in (
                 *("errors", "network", "networks", "model", "interfaces", "waiting", "hookspecs"),
+                "feeding",
                 *("asking", "dropped", "diagnosis"),  # last: no pass needs them, nor the daemon
             ):
                 module = import_module(f"{__name__}.{home}")

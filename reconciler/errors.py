@@ -9,6 +9,7 @@
     ├── LockError             another pass runs, or the lock cannot be created
     ├── DaemonError           the daemon does not answer, or another one runs already
     ├── SourceUnreadable      a source cannot be read
+    ├── FeedUnreadable        what a feed says cannot be read, or is not believed
     └── BackendError
         ├── BackendUnreadable what the firewall holds cannot be read
         └── BackendFailed     the firewall refused a change; it is as it was
@@ -64,6 +65,10 @@ class DaemonError(TreasonError):
 
 class SourceUnreadable(TreasonError):
     """A source cannot be read."""
+
+
+class FeedUnreadable(TreasonError):
+    """What a feed says cannot be read, or is not believed; what was taken of it stays."""
 
 
 class BackendError(TreasonError):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pluggy
 
+from reconciler.feeding import FeedPlugin
 from reconciler.interfaces import BackendPlugin, SourcePlugin
 
 PROJECT = "treason"
@@ -72,4 +73,31 @@ def treason_backends() -> Sequence[BackendPlugin]:  # type: ignore[empty-body]  
         @hookimpl
         def treason_backends():
             return [BackendPlugin("toy", Toy)]
+    """
+
+
+@hookspec
+def treason_feeds() -> Sequence[FeedPlugin]:  # type: ignore[empty-body]  # a specification
+    r"""Return the kinds of feed that the plugin brings.
+
+    A feed that says what a file says, all of it each time::
+
+        from pathlib import Path
+        from reconciler import FeedBan, FeedPlugin, FeedSnapshot, Network, hookimpl
+
+        class Colleague:
+            def __init__(self, settings):
+                self.path = Path("/srv/colleague/bad")
+
+            def changes(self, cursor):
+                yield FeedSnapshot.BEGIN
+                yield FeedBan(map(Network.parse, self.path.read_text().split()))
+                yield FeedSnapshot.END
+
+            def cursor(self):
+                return None
+
+        @hookimpl
+        def treason_feeds():
+            return [FeedPlugin("colleague", Colleague)]
     """

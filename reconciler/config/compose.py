@@ -114,7 +114,7 @@ def _needs(plugin: SourcePlugin | BackendPlugin, make: partial[Any]) -> Needs:
 
 
 def _untold(noun: str, spec: str, error: BaseException) -> Needs:
-    raise error if isinstance(error, TreasonError) else _mistake(noun, spec, "needs", error)
+    raise error if isinstance(error, TreasonError) else mistake(noun, spec, "needs", error)
 
 
 def _keep_apart(makers: dict[str, partial[Backend]], known: Mapping[str, BackendPlugin]) -> None:
@@ -148,10 +148,11 @@ def _claims(plugin: BackendPlugin, make: partial[Backend]) -> list[str] | Plugin
 
 def _mistaken(spec: str, error: BaseException) -> list[str] | PluginError:
     """Return what a backend claims that cannot tell it: nothing, since it will say so itself."""
-    return [] if isinstance(error, TreasonError) else _mistake("backend", spec, "claims", error)
+    return [] if isinstance(error, TreasonError) else mistake("backend", spec, "claims", error)
 
 
-def _mistake(noun: str, spec: str, what: str, error: BaseException) -> PluginError:
+def mistake(noun: str, spec: str, what: str, error: BaseException) -> PluginError:
+    """Return what is told of a fault in a plugin."""
     return PluginError(
         f"{noun} {spec!r}: its {what} failed: {said(error)}",
         "this is a fault in the plugin; report it to its author",
@@ -269,7 +270,7 @@ class _Kind:
             raise self.file.refusal(error.problems) from None
         if isinstance(error, TreasonError):
             raise error
-        raise _mistake(self.noun, name, "settings", error) from None
+        raise mistake(self.noun, name, "settings", error) from None
 
     def _unknown(self, name: str) -> str:
         return schema.unknown(self.noun, name, self.known)

@@ -14,9 +14,10 @@ from attrs import define, field, frozen
 
 from reconciler import hookspecs
 from reconciler.errors import PluginError, said
+from reconciler.feeding import FeedPlugin
 from reconciler.interfaces import BackendPlugin, SourcePlugin
 
-Descriptor = TypeVar("Descriptor", SourcePlugin, BackendPlugin)
+Descriptor = TypeVar("Descriptor", SourcePlugin, BackendPlugin, FeedPlugin)
 
 
 class EntryPoint(Protocol):
@@ -54,8 +55,9 @@ class Resolved:
 class Plugins:
     """What was found: the kinds by their names, and what is wrong with each broken plugin.
 
-    ``providers`` names the plugin that brought ``("source" or "backend", name)``; ``contested``
-    are those that two brought, and that nobody can use. ``resolved`` are those that were loaded.
+    ``providers`` names the plugin that brought ``("source", "backend" or "feed", name)``;
+    ``contested`` are those that two brought, and that nobody can use. ``resolved`` are those that
+    were loaded.
     """
 
     sources: Mapping[str, SourcePlugin]
@@ -64,6 +66,7 @@ class Plugins:
     providers: Mapping[tuple[str, str], str] = field(factory=dict)
     contested: Mapping[tuple[str, str], PluginError] = field(factory=dict)
     resolved: tuple[Resolved, ...] = ()
+    feeds: Mapping[str, FeedPlugin] = field(factory=dict)
 
 
 def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
@@ -80,13 +83,16 @@ def load(found: Iterable[EntryPoint] | None = None) -> Plugins:
     sources.collect(manager.hook.treason_sources)
     backends = _Provided("backend", BackendPlugin, broken)
     backends.collect(manager.hook.treason_backends)
+    feeds = _Provided("feed", FeedPlugin, broken)
+    feeds.collect(manager.hook.treason_feeds)
     return Plugins(
         sources.plugins,
         backends.plugins,
         tuple(broken),
-        sources.providers | backends.providers,
-        contested=sources.contested | backends.contested,
+        sources.providers | backends.providers | feeds.providers,
+        contested=sources.contested | backends.contested | feeds.contested,
         resolved=tuple(resolved),
+        feeds=feeds.plugins,
     )
 
 

@@ -22,6 +22,7 @@ from reconciler.toml import file as toml_file
 from reconciler.toml.file import TomlFile
 
 if TYPE_CHECKING:
+    from reconciler.config.feeds import ConfiguredFeed
     from reconciler.config.plugins import Plugins
     from reconciler.detection.detect import Rule
     from reconciler.host.sandbox import Asked
@@ -216,6 +217,15 @@ class Setup:
 
         return compose.backends(self.config, self.plugins, self.file, named)
 
+    @cached_property
+    def feeds(self) -> "Mapping[str, ConfiguredFeed]":
+        """The configured feeds by their names."""
+        if not self.config.feed:
+            return {}
+        from reconciler.config import feeds  # noqa: PLC0415 - many configurations have none
+
+        return feeds.feeds(self.config, self.plugins, self.file)
+
     def needs(self) -> "list[Asked]":
         """Return what the configured sources and backends need of the machine."""
         from reconciler.config import compose  # noqa: PLC0415 - as above
@@ -239,6 +249,7 @@ class Setup:
         if "config" in chosen.__dict__:
             steps += [
                 lambda: chosen.rules,
+                lambda: chosen.feeds,
                 lambda: found.extend(compose.problems(chosen.config, chosen.plugins, self.file)),
             ]
         for step in steps:

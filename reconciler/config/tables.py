@@ -107,6 +107,7 @@ class Trust:
 class Config:
     """The whole file; ``source`` and ``backend`` hold the plugins' own tables by name.
 
+    ``feed`` holds the table of each feed (`reconciler.config.feeds`).
     ``rule`` holds what `reconciler.detection.rules` makes of each ``[[rule]]``.
     """
 
@@ -119,6 +120,7 @@ class Config:
     protect: Protect = Factory(Protect)
     source: Mapping[str, dict[str, Any]] = field(factory=dict)
     backend: Mapping[str, dict[str, Any]] = field(factory=dict)
+    feed: Mapping[str, dict[str, Any]] = field(factory=dict)
 
 
 def parse(file: TomlFile) -> Config:

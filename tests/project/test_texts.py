@@ -13,7 +13,7 @@ from reconciler.cli.main import cli
 
 PARSED = {
     path: ast.parse(path.read_text())
-    for name in ("reconciler", "backends", "sources", "bench", "tests", "examples")
+    for name in ("reconciler", "backends", "sources", "feeds", "bench", "tests", "examples")
     for path in (ROOT / name).rglob("*.py")
     if "build" not in path.parts
 }
@@ -69,7 +69,7 @@ def messages() -> Iterator[tuple[str, str]]:
     """Yield the texts in the code of the program, its docstrings left out."""
     left_out = {id(constant) for _, constant in docstrings()}
     for path, tree in PARSED.items():
-        if path.relative_to(ROOT).parts[0] in ("reconciler", "backends", "sources"):
+        if path.relative_to(ROOT).parts[0] in ("reconciler", "backends", "sources", "feeds"):
             for node in ast.walk(tree):
                 if not isinstance(node, ast.Constant) or id(node) in left_out:
                     continue

@@ -1,0 +1,1 @@
+"""Feeds: what others say about whom to drop. Each is a plugin."""

@@ -1,0 +1,154 @@
+"""The feeds that the configuration names: what each may do, and the plugin that brings it."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import evolve, field, fields, frozen
+from attrs.validators import and_, ge, gt, le
+
+from reconciler.config.compose import mistake
+from reconciler.config.plugins import Plugins
+from reconciler.config.tables import Config, MinPrefix
+from reconciler.errors import PluginError, TreasonError, guarded
+from reconciler.feeding import Feed, FeedPlugin
+from reconciler.toml import duration, schema
+from reconciler.toml.file import TomlFile
+from reconciler.toml.schema import Problem, setting
+
+STORES: Final = Path("/var/lib/treason-feed")
+"""Where each feed has a directory of its own."""
+
+ENFORCE, OBSERVE = "enforce", "observe"
+"""What is done with what a feed brings: it is dropped, or only listed."""
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,17}")
+"""A feed's name: the user ``treason-feed-NAME`` has 31 characters at most (useradd(8))."""
+
+
+def _mode(text: object) -> str:
+    if text in (ENFORCE, OBSERVE):
+        return str(text)
+    raise ValueError(f"{text!r} is unknown: write {ENFORCE!r} or {OBSERVE!r}")
+
+
+def _store(text: object) -> Path | None:
+    if isinstance(text, str) and text and "\0" not in text:
+        return Path(text)
+    raise ValueError(f"{text!r} is not a path")
+
+
+@frozen
+class FeedMinPrefix(MinPrefix):
+    """``min_prefix``: the shortest prefix that a feed's network may have."""
+
+    ipv4: int = field(default=8, validator=and_(ge(0), le(32)))
+    ipv6: int = field(default=19, validator=and_(ge(0), le(128)))
+
+
+@frozen
+class FeedSettings:
+    """The keys of ``[feed.NAME]`` that every feed has.
+
+    ``store`` is the feed's own file; ``refresh`` is in seconds. ``max_removals`` is the largest
+    share of the feed's networks that a snapshot may leave out at once, ``max_share`` the largest
+    share of the public IPv4 addresses, and of those of 2000::/3, that it may name. ``max_new`` is
+    how many networks a member may ban in an hour; 0 is no limit, None what the plugin says.
+    With ``private`` its networks may be private ones. ``publish`` names rules whose bans it tells.
+    """
+
+    type: str
+    store: Path | None = setting(None, _store, str)
+    mode: str = setting(ENFORCE, _mode)
+    refresh: int = setting(3600, duration.finite, duration.render)
+    max_entries: int = field(default=1_000_000, validator=ge(1))
+    max_removals: float = field(default=0.5, validator=and_(ge(0), le(1)))
+    min_prefix: FeedMinPrefix = FeedMinPrefix()
+    max_share: float = field(default=0.05, validator=and_(gt(0), le(1)))
+    max_new: int | None = None
+    private: bool = False
+    publish: tuple[str, ...] = ()
+
+
+@frozen(eq=False)
+class ConfiguredFeed:
+    """A feed of the configuration; `make` raises `PluginError` where its plugin is broken."""
+
+    name: str
+    settings: FeedSettings
+    plugin: FeedPlugin | None
+    make: Callable[[], Feed]
+    own: object = None
+    """The instance of the plugin's schema."""
+
+    @property
+    def store(self) -> Path:
+        """The feed's own file."""
+        return self.settings.store or STORES / self.name / "feed.db"
+
+    @property
+    def max_new(self) -> int:
+        """How many networks a member may ban in an hour; 0 is no limit."""
+        if self.settings.max_new is not None:
+            return self.settings.max_new
+        return self.plugin.max_new if self.plugin else 0
+
+
+def feeds(config: Config, plugins: Plugins, file: TomlFile) -> dict[str, ConfiguredFeed]:
+    """Return the configured feeds by their names. Raise `ConfigError` for what is refused."""
+    return {name: _feed(name, table, plugins, file) for name, table in config.feed.items()}
+
+
+def _feed(name: str, table: Mapping[str, Any], plugins: Plugins, file: TomlFile) -> ConfiguredFeed:
+    if not _NAME.fullmatch(name):
+        reason = f"{name!r} is not a feed's name: write at most 18 of a-z, 0-9, - and _"
+        raise file.refusal([Problem(("feed",), name, reason)])
+    common = {each.name for each in fields(FeedSettings)}
+    own = {key: value for key, value in table.items() if key not in common}
+    settings = _settings({key: table[key] for key in table.keys() & common}, name, file)
+    try:
+        plugin = _plugin(settings.type, name, plugins, file)
+        filled = guarded(
+            partial(schema.fill, plugin.schema, own, ("feed", name)),
+            partial(_refused, name, file),
+            name,
+        )
+    except PluginError as error:
+        return ConfiguredFeed(name, settings, None, partial(_raise, error))
+    return ConfiguredFeed(name, settings, plugin, partial(plugin.factory, filled), filled)
+
+
+def _settings(table: Mapping[str, Any], name: str, file: TomlFile) -> FeedSettings:
+    try:
+        settings = schema.fill(FeedSettings, table, ("feed", name))
+    except schema.Refused as error:
+        raise file.refusal(error.problems) from None
+    if settings.store is None:
+        return settings
+    return evolve(settings, store=file.path.absolute().parent / settings.store)
+
+
+def _plugin(kind: str, name: str, plugins: Plugins, file: TomlFile) -> FeedPlugin:
+    """Return the plugin; raise `PluginError` where a broken one may have been to provide it."""
+    if ("feed", kind) in plugins.contested:
+        raise plugins.contested["feed", kind]
+    if kind in plugins.feeds:
+        return plugins.feeds[kind]
+    reason = schema.unknown("feed", kind, plugins.feeds)
+    if plugins.broken:
+        raise PluginError(reason, f"broken: {'; '.join(plugins.broken)}")
+    hint = f"known: {', '.join(sorted(plugins.feeds))}"
+    raise file.refusal([Problem(("feed", name), "type", f"type: {reason}")], hint)
+
+
+def _refused(name: str, file: TomlFile, error: BaseException) -> object:
+    if isinstance(error, schema.Refused):
+        raise file.refusal(error.problems) from None
+    raise error if isinstance(error, TreasonError) else mistake("feed", name, "settings", error)
+
+
+def _raise(error: PluginError) -> Feed:
+    """Take the place of a factory: what was taken of the feed stays, and its file is still read."""
+    raise error

@@ -1,0 +1,154 @@
+"""What a feed is: somebody else's word about whom to drop, with a life of its own.
+
+A feed runs as a process and a user of its own, and writes what it says to a file of its own. What
+of that is enforced is decided by whoever reads the file: a feed can neither lift what it has not
+brought, nor ban what its limits forbid.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import Enum
+from typing import Any, Protocol, runtime_checkable
+
+from attrs import field, frozen
+from attrs.validators import ge, matches_re, optional
+
+from reconciler.interfaces import Needs, NoSettings
+from reconciler.network import Network
+from reconciler.networks import Networks
+
+HELD, OBSERVED, QUARANTINED = "held", "observed", "quarantined"
+"""What is done with what was taken: it is to be dropped; or only listed, as the configuration has
+it, or as its member has brought too much."""
+
+
+def _set(networks: Iterable[Network]) -> Networks:
+    return Networks.of(networks)
+
+
+@frozen
+class FeedBan:
+    """These networks are to be dropped: for so many ``seconds``, or (None) until they are lifted.
+
+    ``networks`` are any `Network`, in any order; all of a list may be one ban. ``member`` is who of
+    several says it, ``reason`` is for people. A ban of the same network by the same member
+    replaces the one before.
+    """
+
+    networks: Networks = field(converter=_set)
+    seconds: int | None = field(default=None, validator=optional(ge(1)))
+    member: str = ""
+    reason: str = ""
+
+
+@frozen
+class FeedLift:
+    """The member's bans of exactly these networks are to end now."""
+
+    networks: Networks = field(converter=_set)
+    member: str = ""
+
+
+class FeedSnapshot(Enum):
+    """Marks: the bans from the beginning to the end are all there are. What else was is lifted."""
+
+    BEGIN = "begin"
+    END = "end"
+
+
+FeedChange = FeedBan | FeedLift | FeedSnapshot
+"""What a feed yields."""
+
+
+class Feed(Protocol):
+    """Brings what somebody else says. It is made once in a process, and read again and again."""
+
+    def changes(self, cursor: str | None) -> Iterator[FeedChange]:
+        """Yield what came after ``cursor`` (None: all there is), in order, without waiting.
+
+        Nothing, if nothing came. What is yielded is kept only if the iteration comes to its end,
+        and a snapshot that was begun to its own. Raise `FeedUnreadable` when it cannot be told
+        what is said: then all stays as it is.
+        """
+
+    def cursor(self) -> str | None:
+        """Return the position behind all that `changes` has yielded; None when there is none."""
+
+
+@runtime_checkable
+class EpochFeed(Feed, Protocol):
+    """A feed of something that may be replaced by another one, or by an older copy of itself."""
+
+    def epoch(self) -> str:
+        """Return what tells it from every other one, once `changes` has ended.
+
+        What another epoch says is not believed until a person accepts it.
+        """
+
+
+@runtime_checkable
+class NotingFeed(Feed, Protocol):
+    """A feed that has something to say about what it read."""
+
+    def notes(self) -> Iterable[str]:
+        """Return lines for people once `changes` has ended: entries that mean nothing, say."""
+
+
+@runtime_checkable
+class PublishingFeed(Feed, Protocol):
+    """A feed that also tells others what this machine bans."""
+
+    def publish(self, changes: Sequence[FeedChange]) -> None:
+        """Tell them, in order; the same changes may come again. Raise `FeedUnreadable`.
+
+        They have no member: that is this machine.
+        """
+
+
+@runtime_checkable
+class WakingFeed(Feed, Protocol):
+    """A feed that can be waited for."""
+
+    def fileno(self) -> int:
+        """Return a descriptor that poll(2) finds ready once more may have come.
+
+        `changes` takes what woke. Raise `FeedUnreadable` where it cannot be waited for now.
+        """
+
+    def close(self) -> None:
+        """Close it, and whatever belongs to it."""
+
+
+@frozen
+class FeedGroup:
+    """Networks that one member bans for one reason, until one time (epoch seconds; None: lifted).
+
+    What treason keeps of them has a ``state``, and the time ``since`` when it was taken.
+    """
+
+    networks: Networks
+    member: str = ""
+    reason: str = ""
+    until: int | None = None
+    since: int = 0
+    state: str = HELD
+
+
+def _nothing(_settings: object) -> Needs:
+    return Needs()
+
+
+@frozen
+class FeedPlugin:
+    """A kind of feed.
+
+    ``factory`` gets an instance of ``schema``, an attrs class, filled from what the table
+    ``[feed.NAME]`` has besides the keys of every feed; ``type`` there names the kind. ``needs``
+    gets the same, and tells what the feed's own service reads and runs. ``max_new`` is how many
+    networks a member may ban in an hour where the table does not say it; 0 is no limit.
+    """
+
+    name: str = field(validator=matches_re(r"[a-z][a-z0-9_-]*"))
+    factory: Callable[[Any], Feed]
+    schema: type[Any] = NoSettings
+    needs: Callable[[Any], Needs] = _nothing
+    max_new: int = field(default=0, validator=ge(0))
