@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum
 from typing import Any, Protocol, runtime_checkable
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.validators import ge, matches_re, optional
 
 from reconciler.interfaces import Needs, NoSettings
@@ -98,7 +98,7 @@ class PublishingFeed(Feed, Protocol):
     """A feed that also tells others what this machine bans."""
 
     def publish(self, changes: Sequence[FeedChange]) -> None:
-        """Tell them, in order; the same changes may come again. Raise `FeedUnreadable`.
+        """Publish them, in order; the same changes may come again. Raise `FeedUnreadable`.
 
         They have no member: that is this machine.
         """
@@ -131,6 +131,15 @@ class FeedGroup:
     until: int | None = None
     since: int = 0
     state: str = HELD
+
+    def of(self, networks: Networks) -> "FeedGroup":
+        """Return the same of other networks."""
+        return evolve(self, networks=networks)
+
+    def told_of(self, feed: str) -> str:
+        """Return whose word it is, and why, for people: ``feed:NAME (MEMBER): REASON``."""
+        who = f"feed:{feed} ({self.member})" if self.member else f"feed:{feed}"
+        return f"{who}: {self.reason}" if self.reason else who
 
 
 def _nothing(_settings: object) -> Needs:

@@ -31,8 +31,17 @@ TCP: Treason uncloaked! Peer 218.14.17.182:4771/8080 shrinks window 2946511037:2
 """
 
 
+def take_back_twelfth(database: sqlite3.Connection) -> None:
+    """Let the schema be the eleventh again."""
+    for name in ("feeds", "feed_bans"):
+        database.execute(f"DROP TABLE {name}")
+    database.execute("ALTER TABLE changes DROP COLUMN feed")
+    database.execute("PRAGMA user_version = 11")
+
+
 def take_back_eleventh(database: sqlite3.Connection) -> None:
     """Let the schema be the tenth again."""
+    take_back_twelfth(database)
     for name in counting.TRIGGERS:
         database.execute(f"DROP TRIGGER {name}")
     for name in (*counting.TABLES, "backup"):

@@ -8,11 +8,11 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("reconciler", "backends", "sources")
+PACKAGES = ("reconciler", "backends", "sources", "feeds")
 
 
 def contents(wheel: Path) -> None:
-    """Every module of the three packages and nothing else but the metadata."""
+    """Every module of the packages and nothing else but the metadata."""
     names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
     expected = {
         str(path.relative_to(ROOT))

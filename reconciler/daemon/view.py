@@ -95,7 +95,8 @@ def seconds_left(store: Store, now: int) -> float | None:
 def _next_end(store: Store, now: int) -> int | None:
     pause = store.attempt_to_read(partial(store.pauses.active, now))
     ban = store.attempt_to_read(partial(store.bans.next_end, now))
-    ends = (ban, pause.until if pause else None)
+    fed = store.attempt_to_read(partial(store.feeds.next_end, now))
+    ends = (ban, fed, pause.until if pause else None)
     return min((end for end in ends if end is not None), default=None)
 
 

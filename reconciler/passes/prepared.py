@@ -50,7 +50,7 @@ class Prepared:
 class _Whole:
     """All that is desired, worked out anew only where that may have changed since.
 
-    ``banned`` reads the bans that are stored, ``cut`` takes away what is exempt.
+    ``banned`` reads what is stored, ``cut`` takes away what is exempt.
     """
 
     banned: Callable[[], Networks]
@@ -84,7 +84,8 @@ class _Whole:
 class Preparation:
     """It is prepared at ``now`` (epoch seconds).
 
-    What is found to be damaged, now or once all is read, is noted in `Store.damage`.
+    What is found to be damaged, now or once all is read, is noted in `Store.damage`. ``fed`` is
+    what feeds hold where that is not what is stored of them.
     """
 
     setup: Setup
@@ -92,6 +93,7 @@ class Preparation:
     now: int
     options: "Options"
     resident: Resident | None = None
+    fed: Networks | None = None
 
     def prepared(
         self, protected: list[Exemption], new: Iterable[Network], paused: Pause | None
@@ -123,12 +125,13 @@ class Preparation:
             pending=asked,
         )
         recall = partial(self._recall, collapse([*listed, *kept]), extra, whole)
+        unknown = store.damage or self.fed is not None
         goal = evolve(
             nothing,
             whole=whole,
             guard=self._guard(causes),
             late=whole.is_late,
-            knowledge=None if store.damage else store.attempt_to_read(recall),
+            knowledge=None if unknown else store.attempt_to_read(recall),
             lifts=False,
         )
         return Prepared(goal, refused, protected)
@@ -163,18 +166,23 @@ class Preparation:
             allows=main.min_prefix.allows,
             extra=extra,
             whole=whole,
+            fed=self._held_by_feeds,
             write=self.options.write,
             settled=lambda: not (resident and resident.told),
         )
 
     def _stored(self, exceptions: Exceptions | None) -> Networks:
-        """Read the bans, as far as they can be read; note what cannot."""
+        """Read the bans and what feeds hold, as far as it can be read; note what cannot."""
         store, allows = self.store, self.setup.config.treason.min_prefix.allows
         networks, found = store.integrity.networks(self.now, exceptions, allows)
         store.damage += [each for each in found if each not in store.damage]
         if found and self.options.write:
             store.attempt(store.changes.doubt)  # so that the next pass finds it, too
-        return networks
+        return networks | (store.attempt_to_read(self._held_by_feeds) or NOTHING)
+
+    def _held_by_feeds(self) -> Networks:
+        """Return what feeds hold. Raise `StoreError`."""
+        return self.store.feeds.held(self.now) if self.fed is None else self.fed
 
     def _guard(self, causes: Callable[[], Causes]) -> Guard:
         """Return what keeps enforced what nothing explains, or what the daemon may hold."""

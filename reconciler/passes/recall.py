@@ -5,7 +5,8 @@ then. So the plan follows from the bans that changed, and costs as much as they 
 as there are bans.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
@@ -13,7 +14,7 @@ from attrs import evolve, field, frozen
 
 from reconciler.model import Change, Desired, Plan
 from reconciler.network import Network
-from reconciler.networks import Networks, covered
+from reconciler.networks import NOTHING, Networks, covered
 from reconciler.passes.enforce import Recalled
 from reconciler.planning.desired import collapse, subtract
 from reconciler.store.bans import UNGUARDED
@@ -31,8 +32,9 @@ class Recall:
     ``digest`` stands for all that the plan depends on besides the bans: the configuration, what is
     exempt, the program. ``allows`` tells which networks may be banned unchecked; ``extra`` are
     banned without being stored. A backend is read again when ``resync`` seconds have gone by.
-    ``whole`` gives all that is desired. With ``write`` changes are noted for new backends too.
-    What is held is remembered only where ``settled`` says that all of it is stored.
+    ``whole`` gives all that is desired; of that ``fed`` gives what feeds hold. With ``write``
+    changes are noted for new backends too. What is held is remembered only where ``settled`` says
+    that all of it is stored.
     """
 
     store: Store
@@ -45,6 +47,7 @@ class Recall:
     whole: Callable[[], Desired]
     write: bool = True
     settled: Callable[[], bool] = lambda: True
+    fed: Callable[[], Networks] = lambda: NOTHING
     _revision: int = field(init=False)
     _version: int = field(init=False)
 
@@ -69,9 +72,10 @@ class Recall:
         if self._revision - verified.revision > KEPT:
             return None
         touched = self.store.changes.touched(verified, self.now)
-        if touched is None or len(touched) + len(self.extra) > _MOST:
+        by_feeds = self._touched_by_feeds(verified)
+        if touched is None or len(touched) + len(by_feeds) + len(self.extra) > _MOST:
             return None
-        change = self._change(touched)
+        change = self._change(touched, by_feeds)
         needed = Plan(change, Change(), (), self.whole) if change else None
         return Recalled(needed, verified.enforced)
 
@@ -86,8 +90,10 @@ class Recall:
         Nor while bans that have ended are stored: what is noted of a change does not tell that the
         ban there was did not count any more.
         """
-        changes = self.store.changes
-        if changes.revision != self._revision or self.store.bans.ended(self.now):
+        changes, store = self.store.changes, self.store
+        if changes.revision != self._revision:
+            return
+        if store.bans.ended(self.now) or store.feeds.ended(self.now):
             return
         old = changes.verified(backend)
         begun = old is None or not old.fingerprint
@@ -110,36 +116,48 @@ class Recall:
         same = (verified.fingerprint, verified.digest) == (fingerprint, self.digest)
         return same and verified.time <= self.now < verified.read + self.resync
 
-    def _change(self, touched: Mapping[Network, str | None]) -> Change:
-        """Return what changed inside the networks whose bans came or went.
+    def _touched_by_feeds(self, since: Verified) -> dict[Network, bool]:
+        """Return what feeds may hold since, or not any more, and whether they did before."""
+        ended = self.store.feeds.ended_since(since.time, self.now)
+        if len(ended) > _MOST:
+            return dict.fromkeys(ended, True)
+        return dict.fromkeys(ended, True) | self.store.changes.touched_by_feeds(since)
+
+    def _change(
+        self, touched: Mapping[Network, str | None], by_feeds: Mapping[Network, bool]
+    ) -> Change:
+        """Return what changed inside the networks whose bans came or went, their own or of feeds.
 
         Of those, the ones that lie inside a ban that was there all the time change nothing.
         """
         before: set[Network] = set()
         after: set[Network] = set()
         around: dict[Network, set[Network]] = {}
-        extra = set(self.extra)
-        for network in {*touched, *extra}:
+        extra, nothing = set(self.extra), not (touched or by_feeds or self.extra)
+        fed = NOTHING if nothing else self.fed()
+        for network in {*touched, *by_feeds, *extra}:
             held = self._counting(self.store.bans.around(network, self.now))
             was = touched.get(network) if network in touched else held.get(network)
             around[network] = held.keys() - {network}
-            if extra:
-                around[network] |= extra.intersection(network.supernets)
-            if was is not None and self._counts(network, was):
+            if extra or fed:
+                around[network] |= {x for x in network.supernets if x in extra or x in fed}
+            is_fed = network in fed
+            if by_feeds.get(network, is_fed) or (was is not None and self._counts(network, was)):
                 before.add(network)
-            if network in held or network in extra:
+            if network in held or network in extra or is_fed:
                 after.add(network)
         flipped = before ^ after
         regions = collapse(each for each in flipped if not around[each] - flipped)
-        inside = {
-            network
-            for region in regions
-            for network in self._counting(self.store.bans.inside(region, self.now))
-        }
+        inside = {network for region in regions for network in self._inside(region, fed)}
         inside |= {network for network in after if covered(network, regions)}
         old = (inside - after) | {network for network in before if covered(network, regions)}
         new_banned, old_banned = (subtract(collapse(each), self.exempt) for each in (inside, old))
         return Change(new_banned - old_banned, old_banned - new_banned)
+
+    def _inside(self, region: Network, fed: Networks) -> Iterator[Network]:
+        """Yield what is banned inside a network now."""
+        yield from self._counting(self.store.bans.inside(region, self.now))
+        yield from fed[bisect_left(fed, region) : bisect_right(fed, Network(region.end))]
 
     def _counting(self, bans: Iterable[tuple[Network, str]]) -> dict[Network, str]:
         return {network: origin for network, origin in bans if self._counts(network, origin)}

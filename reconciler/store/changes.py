@@ -10,6 +10,7 @@ from typing import Final
 from attrs import astuple, frozen
 
 from reconciler.network import Network
+from reconciler.networks import Networks
 from reconciler.store.database import Database
 from reconciler.store.schema import TRIGGERS
 
@@ -127,13 +128,36 @@ class Changes:
             "SELECT key, origin FROM bans WHERE until > ? AND until <= ?", (since.time, now)
         )
         noted = self._database.rows(  # with min(), SQLite takes origin from that very row
-            "SELECT key, origin, min(revision) FROM changes WHERE revision > ? GROUP BY key",
+            "SELECT key, origin, min(revision) FROM changes WHERE revision > ? AND NOT feed"
+            " GROUP BY key",
             (since.revision,),
         )
         rows = [(key, origin) for key, origin, *_ in (*ended, *noted) if key]
         if not all(Network.is_key(key) for key, _ in rows):
             return None
         return {Network.of_key(key): origin for key, origin in rows}
+
+    def touched_by_feeds(self, since: Verified) -> dict[Network, bool]:
+        """Return the networks that feeds may have begun or ceased to hold, and what was before."""
+        rows = self._database.rows(  # with min(), as above
+            "SELECT key, origin IS NOT NULL, min(revision) FROM changes"
+            " WHERE revision > ? AND feed GROUP BY key",
+            (since.revision,),
+        )
+        return {Network.of_key(key): bool(held) for key, held, _ in rows}
+
+    def note(self, held: Networks, released: Networks) -> None:
+        """Note what feeds hold from now on, and what they do not any more.
+
+        Of very many nothing is noted: the next pass reads everything.
+        """
+        if len(held) + len(released) > KEPT:
+            self.doubt()
+        elif self._database.rows("SELECT 1 FROM verified LIMIT 1"):
+            self._database.execute_many(
+                "INSERT INTO changes (key, origin, feed) VALUES (?, ?, 1)",
+                [(each.key, None) for each in held] + [(each.key, "feed") for each in released],
+            )
 
     def _prune(self) -> None:
         with self._database.transaction():

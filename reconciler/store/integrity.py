@@ -20,7 +20,7 @@ _TABLES: Final = (
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     *("prunings", "treason_identity", "whitelists", "marks", "carried_out", "treason_clock"),
     *("bans_set_back", "suspects", "withheld", "closings", "closed", "probes"),
-    *("unconfirmed", "rules_told", "pause", "backup"),
+    *("unconfirmed", "rules_told", "pause", "backup", "feeds", "feed_bans"),
     *counting.TABLES,
 )
 _KEYS: Final = "bans_by_key"

@@ -19,6 +19,7 @@ from reconciler.store.closings import Closings
 from reconciler.store.counts import Counted, Counts
 from reconciler.store.cursors import Cursors
 from reconciler.store.database import Database
+from reconciler.store.feeds import Feeds
 from reconciler.store.history import History
 from reconciler.store.integrity import Integrity
 from reconciler.store.listing import Choice, ListedBan, listed
@@ -66,6 +67,7 @@ class Store:
         self.closings = Closings(database)
         self.carried = Carried(database)
         self.changes = Changes(database)
+        self.feeds = Feeds(database, self.changes)
         self.marks = Marks(database)
         self.integrity = Integrity(database, self.bans)
         self.pauses = Pauses(database)

@@ -1,0 +1,255 @@
+"""What was taken of feeds: sets of networks, each with who says it, why, and until when.
+
+They stand beside the bans: what a feed lifts is never somebody else's.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Sequence
+from functools import reduce
+from operator import or_
+from typing import Final
+
+from attrs import frozen
+
+from reconciler.feeding import HELD, FeedGroup
+from reconciler.network import Network
+from reconciler.networks import NOTHING, Networks
+from reconciler.store.changes import KEPT, Changes
+from reconciler.store.database import Database
+
+_COLUMNS: Final = "four, six, member, reason, until, since, state"
+_ACTIVE: Final = "(until IS NULL OR until > ?1)"
+
+
+@frozen
+class FeedState:
+    """What is known of a feed.
+
+    ``file`` is the token of its own file, and of its limits, as it was looked at last; ``taken`` is
+    when something was taken last (epoch seconds). ``trouble`` is why that was not possible since,
+    empty if it was. ``cut`` and ``refused`` count the entries of which nothing or not all is held.
+    """
+
+    name: str
+    file: str = ""
+    epoch: str = ""
+    taken: int | None = None
+    trouble: str = ""
+    cut: int = 0
+    refused: int = 0
+    accepted: int = 0
+    quarantined: frozenset[str] = frozenset()
+
+
+class Feeds:
+    """A part of the store. Every method that writes is one transaction, or a part of one."""
+
+    def __init__(self, database: Database, changes: Changes) -> None:
+        self._database = database
+        self._changes = changes
+
+    def states(self) -> dict[str, FeedState]:
+        """Return what is known of each feed that was ever looked at."""
+        rows = self._database.rows(
+            "SELECT name, file, epoch, taken, trouble, cut, refused, accepted, quarantined"
+            " FROM feeds ORDER BY name"
+        )
+        states = (FeedState(*(*row[:-1], frozenset(json.loads(row[-1])))) for row in rows)
+        return {state.name: state for state in states}
+
+    def groups(self, feed: str | None = None, now: int = 0) -> dict[str, list[FeedGroup]]:
+        """Return what was taken, of one feed or of all by their names, and has not ended by now."""
+        rows = self._database.rows(
+            f"SELECT feed, {_COLUMNS} FROM feed_bans"  # noqa: S608 - columns
+            f" WHERE {_ACTIVE} AND (?2 IS NULL OR feed = ?2) ORDER BY feed, rowid",
+            (now, feed),
+        )
+        found: dict[str, list[FeedGroup]] = {}
+        for name, four, six, *rest in rows:
+            found.setdefault(name, []).append(FeedGroup(Networks(four, six), *rest))
+        return found
+
+    def held(self, now: int) -> Networks:
+        """Return all that is to be dropped because feeds say so."""
+        rows = self._database.rows(
+            f"SELECT four, six FROM feed_bans WHERE state = '{HELD}' AND {_ACTIVE}",  # noqa: S608 - constants
+            (now,),
+        )
+        return union(Networks(*row) for row in rows)
+
+    def take(self, state: FeedState, groups: Sequence[FeedGroup], now: int) -> None:
+        """Keep exactly these groups of a feed from now on.
+
+        What it does not hold any more is told by the history; what it holds anew as well, unless
+        that is very much.
+        """
+        database, name = self._database, state.name
+        with database.transaction():
+            before, held = self.held(now), self.groups(name, now).get(name, [])
+            database.execute("DELETE FROM feed_bans WHERE feed = ?", (name,))
+            database.execute_many(
+                f"INSERT INTO feed_bans (feed, {_COLUMNS}, number)"  # noqa: S608 - columns
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [_row(name, group) for group in groups],
+            )
+            self.note(state)
+            after = self.held(now)
+            self._changes.note(after - before, before - after)
+            old, new = enforced(held), enforced(groups)
+            gone = old - new
+            self._tell(name, groups, new - old, "ban", now)
+            self._tell(name, held, gone - self._banned(gone, now), "unban", now)
+
+    def note(self, state: FeedState) -> None:
+        """Keep what is known of a feed."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO feeds (name, file, epoch, taken, trouble, cut, refused, accepted,"
+            " quarantined) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(state.name, state.file, state.epoch, state.taken, state.trouble),
+                *(state.cut, state.refused, state.accepted, json.dumps(sorted(state.quarantined))),
+            ),
+        )
+
+    def forget(self, feeds: Collection[str], now: int) -> list[str]:
+        """Lift what was taken of every feed but these; return the names of those."""
+        gone = [name for name in self.states() if name not in feeds]
+        with self._database.transaction():
+            for name in gone:
+                self.take(FeedState(name), (), now)
+                self._database.execute("DELETE FROM feeds WHERE name = ?", (name,))
+        return gone
+
+    def ended(self, now: int) -> Networks:
+        """Return what has ended and is still kept."""
+        rows = self._database.rows("SELECT four, six FROM feed_bans WHERE until <= ?", (now,))
+        return union(Networks(*row) for row in rows)
+
+    def ended_since(self, since: int, now: int) -> Networks:
+        """Return what was to be dropped, and has ended since."""
+        rows = self._database.rows(
+            f"SELECT four, six FROM feed_bans WHERE state = '{HELD}'"  # noqa: S608 - a constant
+            " AND until > ? AND until <= ?",
+            (since, now),
+        )
+        return union(Networks(*row) for row in rows)
+
+    def expire(self, now: int) -> None:
+        """Move what has ended to the history."""
+        if not self._database.rows("SELECT 1 FROM feed_bans WHERE until <= ? LIMIT 1", (now,)):
+            return
+        with self._database.transaction():
+            rows = self._database.rows(
+                "SELECT feed, four, six, until FROM feed_bans"  # noqa: S608 - a constant
+                f" WHERE until <= ? AND state = '{HELD}'",
+                (now,),
+            )
+            # An earlier pass may have known it to be held until its end.
+            left = self.held(now)
+            self._changes.note(NOTHING, union(Networks(*row[1:3]) for row in rows) - left)
+            for name, four, six, until in rows:
+                networks = Networks(four, six) - left
+                self._note(networks - self._banned(networks, now), "expiry", f"feed:{name}", until)
+            self._database.execute("DELETE FROM feed_bans WHERE until <= ?", (now,))
+
+    def next_end(self, now: int) -> int | None:
+        """Return when the next of it ends; None where nothing does."""
+        [(end,)] = self._database.rows("SELECT min(until) FROM feed_bans WHERE until > ?", (now,))
+        return end if isinstance(end, int) else None
+
+    def meeting(self, network: Network, now: int) -> dict[str, list[FeedGroup]]:
+        """Return what of each feed shares an address with a network."""
+        found: dict[str, list[FeedGroup]] = {}
+        for name, groups in self.groups(now=now).items():
+            for group in groups:
+                networks = group.networks
+                if len(networks) < _SMALL:
+                    some = Networks.of(each for each in networks if each.meets(network))
+                else:
+                    some = networks.meeting(network)
+                if some:
+                    found.setdefault(name, []).append(group.of(some))
+        return found
+
+    def number(self, now: int) -> dict[str, dict[str, int]]:
+        """Return how many networks of each feed have which state; reads none of them."""
+        rows = self._database.rows(
+            f"SELECT feed, state, sum(number) FROM feed_bans WHERE {_ACTIVE}"  # noqa: S608 - a constant
+            " GROUP BY feed, state",
+            (now,),
+        )
+        found: dict[str, dict[str, int]] = {}
+        for name, state, number in rows:
+            found.setdefault(name, {})[state] = number
+        return found
+
+    def _banned(self, networks: Networks, now: int) -> Networks:
+        """Return which of these have a ban of their own: then nothing has come to its end."""
+        if len(networks) > KEPT:
+            rows: Iterable[tuple[bytes]] = self._database.stream(
+                f"SELECT key FROM bans WHERE key > x'' AND {_ACTIVE}",  # noqa: S608 - a constant
+                (now,),
+            )
+            return networks & Networks.of(Network.of_key(key) for (key,) in rows)
+        keys = [each.key for each in networks]
+        found: list[Network] = []
+        for at in range(0, len(keys), 500):
+            some = keys[at : at + 500]
+            marks = ", ".join("?" * len(some))
+            rows = self._database.rows(
+                f"SELECT key FROM bans WHERE key IN ({marks})"  # noqa: S608 - question marks
+                " AND (until IS NULL OR until > ?)",
+                (*some, now),
+            )
+            found += [Network.of_key(key) for (key,) in rows]
+        return Networks.of(found)
+
+    def _tell(
+        self, feed: str, groups: Iterable[FeedGroup], networks: Networks, action: str, now: int
+    ) -> None:
+        """Note in the history what began or ceased to be dropped, by whose word."""
+        if action == "ban" and len(networks) > KEPT:
+            return
+        for group in groups if networks else ():
+            if group.state == HELD:
+                self._note(_common(group.networks, networks), action, group.told_of(feed), now)
+
+    def _note(self, networks: Iterable[Network], action: str, reason: str, now: int) -> None:
+        self._database.execute_many(
+            "INSERT INTO history (time, action, network, reason) VALUES (?, ?, ?, ?)",
+            ((now, action, str(network), reason) for network in networks),
+        )
+
+
+def union(sets: Iterable[Networks]) -> Networks:
+    """Return all networks of many sets: small ones are put together first."""
+    ordered = sorted(sets, key=len)
+    small = [each for each in ordered if len(each) < _SMALL]
+    return reduce(
+        or_,
+        ordered[len(small) :],
+        Networks.of(network for each in small for network in each),
+    )
+
+
+_SMALL: Final = 64
+"""Networks of a set that is put together with others one by one."""
+
+
+def _common(some: Networks, networks: Networks) -> Networks:
+    if len(some) < _SMALL:
+        return Networks.of(each for each in some if each in networks)
+    return some & networks
+
+
+def enforced(groups: Iterable[FeedGroup]) -> Networks:
+    """Return all networks of the groups that are to be dropped."""
+    return union(group.networks for group in groups if group.state == HELD)
+
+
+def _row(feed: str, group: FeedGroup) -> tuple[object, ...]:
+    networks = group.networks
+    return (
+        *(feed, networks.packed(4), networks.packed(6), group.member, group.reason),
+        *(group.until, group.since, group.state, len(networks)),
+    )
