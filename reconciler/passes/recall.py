@@ -73,7 +73,9 @@ class Recall:
             return None
         touched = self.store.changes.touched(verified, self.now)
         by_feeds = self._touched_by_feeds(verified)
-        if touched is None or len(touched) + len(by_feeds) + len(self.extra) > _MOST:
+        if touched is None or by_feeds is None:
+            return None
+        if len(touched) + len(by_feeds) + len(self.extra) > _MOST:
             return None
         change = self._change(touched, by_feeds)
         needed = Plan(change, Change(), (), self.whole) if change else None
@@ -116,12 +118,13 @@ class Recall:
         same = (verified.fingerprint, verified.digest) == (fingerprint, self.digest)
         return same and verified.time <= self.now < verified.read + self.resync
 
-    def _touched_by_feeds(self, since: Verified) -> dict[Network, bool]:
+    def _touched_by_feeds(self, since: Verified) -> dict[Network, bool] | None:
         """Return what feeds may hold since, or not any more, and whether they did before."""
         ended = self.store.feeds.ended_since(since.time, self.now)
-        if len(ended) > _MOST:
-            return dict.fromkeys(ended, True)
-        return dict.fromkeys(ended, True) | self.store.changes.touched_by_feeds(since)
+        noted = self.store.changes.touched_by_feeds(since)
+        if noted is None or len(ended) > _MOST:
+            return None
+        return dict.fromkeys(ended, True) | noted
 
     def _change(
         self, touched: Mapping[Network, str | None], by_feeds: Mapping[Network, bool]

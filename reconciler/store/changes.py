@@ -137,13 +137,18 @@ class Changes:
             return None
         return {Network.of_key(key): origin for key, origin in rows}
 
-    def touched_by_feeds(self, since: Verified) -> dict[Network, bool]:
-        """Return the networks that feeds may have begun or ceased to hold, and what was before."""
+    def touched_by_feeds(self, since: Verified) -> dict[Network, bool] | None:
+        """Return the networks that feeds may hold since, or not any more, and whether they did.
+
+        None as above.
+        """
         rows = self._database.rows(  # with min(), as above
             "SELECT key, origin IS NOT NULL, min(revision) FROM changes"
             " WHERE revision > ? AND feed GROUP BY key",
             (since.revision,),
         )
+        if not all(Network.is_key(key) for key, *_ in rows):
+            return None
         return {Network.of_key(key): bool(held) for key, held, _ in rows}
 
     def note(self, held: Networks, released: Networks) -> None:

@@ -85,6 +85,7 @@ class Feeds:
         """
         database, name = self._database, state.name
         with database.transaction():
+            self.expire(now)
             before, held = self.held(now), self.groups(name, now).get(name, [])
             database.execute("DELETE FROM feed_bans WHERE feed = ?", (name,))
             database.execute_many(
@@ -103,8 +104,8 @@ class Feeds:
     def note(self, state: FeedState) -> None:
         """Keep what is known of a feed."""
         self._database.execute(
-            "INSERT OR REPLACE INTO feeds (name, file, epoch, taken, trouble, cut, refused, accepted,"
-            " quarantined) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO feeds (name, file, epoch, taken, trouble, cut, refused,"
+            " accepted, quarantined) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(state.name, state.file, state.epoch, state.taken, state.trouble),
                 *(state.cut, state.refused, state.accepted, json.dumps(sorted(state.quarantined))),

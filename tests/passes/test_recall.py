@@ -4,7 +4,7 @@ A firewall in memory that gives a fingerprint, and a store that others write to 
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,11 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler import BackendError, BackendUnreadable, Desired, Network, Networks, Observed, Plan
+from reconciler.feeding import HELD, OBSERVED, FeedGroup
 from reconciler.model import Ban
 from reconciler.passes.enforce import Goal, Outcome, State, enforce
 from reconciler.passes.recall import Recall
 from reconciler.planning.desired import collapse, desired
 from reconciler.planning.plan import plan
+from reconciler.store.feeds import FeedState
 from reconciler.store.store import Store, open_store
 from reconciler.testing import Memory as Firewall
 
@@ -73,7 +75,20 @@ class Site:
 
     def desired(self) -> Desired:
         """What is to be enforced, all of it."""
-        return desired(self.store.bans.networks(self.now, self.allows)[0], self.exempt)
+        bans = self.store.bans.networks(self.now, self.allows)[0]
+        return desired(bans | self.fed(), self.exempt)
+
+    def fed(self) -> Networks:
+        """What feeds hold."""
+        return self.store.feeds.held(self.now)
+
+    def take(self, feed: str, groups: Iterable[tuple[Iterable[Network], int | None, str]]) -> None:
+        """Let a feed bring networks, for so many seconds, of which not all are enforced."""
+        taken = [
+            FeedGroup(Networks.of(each), "", "", length and self.now + length, self.now, state)
+            for each, length, state in groups
+        ]
+        self.store.feeds.take(FeedState(feed), taken, self.now)
 
     def allows(self, network: Network) -> bool:
         """Whether it may be banned unchecked."""
@@ -84,12 +99,14 @@ class Site:
         return Recall(
             self.store, self.now, f"{[*self.exempt]} {self.narrowest}", RESYNC,
             collapse(self.exempt), self.allows, Networks.of(extra), self.desired, write,
+            fed=self.fed,
         )  # fmt: skip
 
     def pass_(self, *, full: bool = False, check: bool = False) -> Outcome:
         """Make a pass."""
         if not check:
             self.store.bans.expire(self.now)
+            self.store.feeds.expire(self.now)
             self.store.bans.tidy()
             self.store.changes.forget(self.now - RESYNC)
         goal = Goal(self.desired, knowledge=self.memory(write=not check), full=full)
@@ -261,13 +278,30 @@ def test_a_change_that_is_not_noted_any_more_is_missed(statement: str, site: Sit
     assert site.firewall.tables["treason"].banned == {A, B, C}
 
 
+def test_a_pass_plans_from_what_a_feed_changed(site: Site) -> None:
+    """What it lists anew and no more, but not what has a ban of its own; nothing else is read."""
+    site.ban(A)
+    site.take("list", [([A, B], None, HELD)])
+    site.pass_()
+    reads = site.firewall.reads
+    site.take("list", [([C], None, HELD), ([WIDE], None, OBSERVED)])
+    site.firewall.trusting = True
+    site.desired = lambda: pytest.fail("the bans were read")  # type: ignore[method-assign]
+    outcome = site.pass_()
+    assert outcome.plan is not None
+    assert ([*outcome.plan.banned.add], [*outcome.plan.banned.remove]) == ([C], [B])
+    assert site.firewall.reads == reads
+    assert site.firewall.tables["treason"].banned == {A, C}
+
+
+@pytest.mark.parametrize("feed", [0, 1])
 @pytest.mark.parametrize("key", ["ffee", "05c000020720", "04c00002072104", "04c000020718", "00"])
-def test_a_change_of_what_is_no_network_is_not_believed(key: str, site: Site) -> None:
+def test_a_change_of_what_is_no_network_is_not_believed(key: str, feed: int, site: Site) -> None:
     """All is read then."""
     site.ban(A)
     site.pass_()
     site.pass_()
-    site.by_hand(f"INSERT INTO changes (key) VALUES (x'{key}')")  # noqa: S608 - ours
+    site.by_hand(f"INSERT INTO changes (key, feed) VALUES (x'{key}', {feed})")  # noqa: S608 - ours
     site.ban(B)
     assert site.pass_().failure == ""
     assert site.firewall.tables["treason"].banned == {A, B}
@@ -396,6 +430,18 @@ steps = st.one_of(
     st.tuples(st.just("badips"), networks, st.none()),
     st.tuples(st.just("wait"), st.integers(1, 100), st.none()),
     st.tuples(st.just("pass"), st.none(), st.none()),
+    st.tuples(
+        st.sampled_from(["feed a", "feed b"]),
+        st.lists(
+            st.tuples(
+                st.lists(networks, max_size=4),
+                st.sampled_from([None, 60, 90]),
+                st.sampled_from([HELD, HELD, OBSERVED]),
+            ),
+            max_size=3,
+        ),
+        st.none(),
+    ),
 )
 
 
@@ -403,7 +449,7 @@ steps = st.one_of(
 @given(st.lists(steps, max_size=25), st.frozensets(networks, max_size=3))
 def test_the_plan_is_what_a_full_comparison_gives(
     tmp_path_factory: pytest.TempPathFactory,
-    history: list[tuple[str, object, int | None]],
+    history: list[tuple[str, object, object]],
     exempt: frozenset[Network],
 ) -> None:
     """Whatever happened to nested and overlapping bans, in a check and in a pass."""
@@ -413,13 +459,15 @@ def test_the_plan_is_what_a_full_comparison_gives(
     for what, subject, length in [*history, ("pass", None, None)]:
         match what, subject:
             case "ban", Network():
-                site.ban(subject, length=length)
+                site.ban(subject, length=length if isinstance(length, int) else None)
             case "unban", Network():
                 site.store.bans.lift([subject], site.now)
             case "badips", Network():
                 site.by_hand("INSERT INTO badips VALUES (datetime('now'), ?)", str(subject))
             case "wait", int():
                 site.now += subject
+            case "feed a" | "feed b", list():
+                site.take(what, subject)
             case _:
                 held = site.firewall.tables["treason"].banned
                 untidy = site.store.bans.exceptions(site.now, site.allows).untidy
