@@ -27,6 +27,9 @@ _BLOCK: Final = 1 << 12
 _FEW: Final = 32
 """So many times fewer networks are put between the others, not sorted with them."""
 
+_SMALL: Final = 1 << 10
+"""Fewer networks than these are cheaper as objects than as a run of bytes to be merged."""
+
 _T = TypeVar("_T", int, bytes)
 
 
@@ -80,6 +83,23 @@ class Networks(AbstractSet[Network], Sequence[Network]):
             return held[0]
         return cls(*(b"".join([each.packed(version) for each in held]) for version in (4, 6)))
 
+    @classmethod
+    def union(cls, parts: Iterable["Networks"]) -> "Networks":
+        """Return all networks of many sets, most of them small."""
+        small: set[Network] = set()
+        large = NOTHING
+        for part in parts:
+            if len(part) < _SMALL:
+                small.update(part)
+            else:
+                large |= part
+        return large | cls.of(small)
+
+    @property
+    def is_canonical(self) -> bool:
+        """Whether what it was made from is what it must be; for bytes from strangers."""
+        return _is_canonical(self._four, 4) and _is_canonical(self._six, 6)
+
     def packed(self, version: int) -> bytes:
         """Return the networks of a family, as they are held."""
         return self._four if version == 4 else self._six
@@ -116,6 +136,15 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         first, behind = bisect_left(self, network), bisect_right(self, Network(network.end))
         around = [each for each in network.supernets if each in self]
         return Networks.of([*around, *self[first:behind]])
+
+    def wider_than(self, version: int, length: int) -> "Networks":
+        """Return the networks of a family whose prefix is shorter than ``length``."""
+        width, start = _WIDTH[version], 0 if version == 4 else self._border
+        lengths = self.packed(version)[width - 1 :: width]
+        if not length or min(lengths, default=length) >= length:
+            return NOTHING
+        shorter = re.compile(b"[\\x00-\\x%02x]" % (length - 1))
+        return Networks.of([self[start + found.start()] for found in shorter.finditer(lengths)])
 
     def outermost(self) -> "Networks":
         """Leave out every network that lies inside another."""
@@ -178,16 +207,20 @@ class Networks(AbstractSet[Network], Sequence[Network]):
     def __sub__(self, other: AbstractSet[object]) -> "Networks":
         if not isinstance(other, Networks):
             return Networks.of([network for network in self if network not in other])
+        if not other:
+            return self
         parts = [
             _difference(self.packed(each), other.packed(each), _WIDTH[each]) for each in (4, 6)
         ]
         return Networks(*parts)
 
     def __and__(self, other: AbstractSet[object]) -> "Networks":
-        return self - (self - other)
+        return self if self == other else self - (self - other)
 
     def __or__(self, other: AbstractSet[object]) -> "Networks":
         more = Networks.of(other)  # type: ignore[arg-type]  # likewise
+        if not self or not more:
+            return self or more
         return Networks(*(_union(self.packed(v), more.packed(v), _WIDTH[v]) for v in (4, 6)))
 
     __rand__ = __and__
@@ -242,6 +275,34 @@ def _ascending(values: Sequence[_T]) -> Sequence[_T]:
 
 def _chunks(packed: bytes, width: int) -> list[bytes]:
     return [packed[at : at + width] for at in range(0, len(packed), width)]
+
+
+def _is_canonical(packed: bytes, version: int) -> bool:
+    """Whether they are whole chunks that ascend, and none has bits behind its prefix."""
+    width, bits = _WIDTH[version], _HOST[version]
+    lengths = packed[width - 1 :: width]
+    if len(packed) % width or not all(map(lt, _keys(packed, width), _keys(packed, width, width))):
+        return False
+    if lengths.count(bits) == len(lengths):
+        return True
+    behind = [(1 << max(0, bits - length)) - 1 << 8 for length in range(bits + 1)]
+    return max(lengths) <= bits and not any(
+        int.from_bytes(packed[at * width : at * width + width]) & behind[lengths[at]]
+        for at in (found.start() for found in _WIDER[version].finditer(lengths))
+    )
+
+
+def _keys(packed: bytes, width: int, start: int = 0) -> Iterable[int] | Iterable[bytes]:
+    """Return what sorts as the chunks do; of IPv4 numbers of 64 bits, which takes less time."""
+    if width != _WIDTH[4]:
+        return (packed[at : at + width] for at in range(start, len(packed), width))
+    packed = packed[start:]
+    wide = bytearray(len(packed) // width * 8)
+    for byte in range(width):
+        wide[8 - width + byte :: 8] = packed[byte::width]
+    numbers = array("Q", bytes(wide))
+    _swap(numbers)
+    return numbers
 
 
 def _union(left: bytes, right: bytes, width: int) -> bytes:

@@ -112,3 +112,40 @@ def test_those_that_meet_are_found(held: frozenset[Network], asked: Network) -> 
     """Around a network, itself, and inside it, in both families."""
     found = Networks.of(held).meeting(asked)
     assert found == {each for each in held if each.meets(asked)}
+
+
+@given(several)
+def test_what_is_packed_is_told_from_what_is_not(members: frozenset[Network]) -> None:
+    """Chunks out of order or repeated, host bits, and lengths that are too long."""
+    mine = Networks.of(members)
+    assert mine.is_canonical
+    for version, width in ((4, 5), (6, 17)):
+        packed = mine.packed(version)
+        if not packed:
+            continue
+        network = mine.family(version)[0]
+        longer = bytes([*packed[: width - 1], network.bits + 1])
+        odd = network.address | 1 if network.length < network.bits else None
+        wrong = [packed[:-1], packed + packed, packed + packed[-width:], longer]
+        if odd:
+            wrong.append(odd.to_bytes(width - 1) + packed[width - 1 : width])
+        if len(packed) > width:
+            wrong.append(packed[width:] + packed[:width])
+        for each in wrong:
+            assert not Networks(*((each, b"") if version == 4 else (b"", each))).is_canonical
+
+
+@given(several, st.sampled_from([0, 1, 10, 28, 32, 124, 128]))
+def test_those_wider_than_a_length_are_found(members: frozenset[Network], length: int) -> None:
+    """By family."""
+    for version in (4, 6):
+        wider = {each for each in members if each.version == version and each.length < length}
+        assert Networks.of(members).wider_than(version, length) == wider
+
+
+@given(st.lists(several, max_size=6))
+def test_the_union_of_many_holds_all(parts: list[frozenset[Network]]) -> None:
+    """Large ones and small ones."""
+    large = Networks.of_hosts(4, b"".join(n.to_bytes(4) for n in range(0x0A0A0A00, 0x0A0A1A00)))
+    mine = Networks.union([*map(Networks.of, parts), large, large])
+    assert mine == large | frozenset[Network]().union(*parts)

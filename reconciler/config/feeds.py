@@ -14,6 +14,7 @@ from reconciler.config.plugins import Plugins
 from reconciler.config.tables import Config, MinPrefix
 from reconciler.errors import PluginError, TreasonError, guarded
 from reconciler.feeding import Feed, FeedPlugin
+from reconciler.feeds.limits import Limits
 from reconciler.toml import duration, schema
 from reconciler.toml.file import TomlFile
 from reconciler.toml.schema import Problem, setting
@@ -89,11 +90,18 @@ class ConfiguredFeed:
         return self.settings.store or STORES / self.name / "feed.db"
 
     @property
-    def max_new(self) -> int:
-        """How many networks a member may ban in an hour; 0 is no limit."""
-        if self.settings.max_new is not None:
-            return self.settings.max_new
-        return self.plugin.max_new if self.plugin else 0
+    def limits(self) -> Limits:
+        """What may be taken of it."""
+        own = self.settings
+        usual = self.plugin.max_new if self.plugin else 0
+        return Limits(
+            max_entries=own.max_entries,
+            max_removals=own.max_removals,
+            min_prefix=(own.min_prefix.ipv4, own.min_prefix.ipv6),
+            max_share=own.max_share,
+            max_new=usual if own.max_new is None else own.max_new,
+            private=own.private,
+        )
 
 
 def feeds(config: Config, plugins: Plugins, file: TomlFile) -> dict[str, ConfiguredFeed]:
