@@ -2,7 +2,7 @@
 
 It is an SQLite database with a rollback journal, since a reader may create no file beside it. Each
 row of ``bans`` is many networks with the same member, reason and end, packed as `Networks` are. One
-with ``lifted`` holds those that the member has lifted explicitly, and its ``until`` is when that
+with ``removed`` holds those that the member has lifted explicitly, and its ``until`` is when that
 may be forgotten.
 """
 
@@ -21,7 +21,7 @@ SCHEMA: Final = {
     "feed": "CREATE TABLE feed (epoch TEXT NOT NULL, cursor TEXT, published INTEGER NOT NULL)"
     " STRICT",
     "bans": "CREATE TABLE bans (member TEXT NOT NULL, reason TEXT NOT NULL, until INTEGER,"
-    " lifted INTEGER NOT NULL, four BLOB NOT NULL, six BLOB NOT NULL) STRICT",
+    " removed INTEGER NOT NULL, four BLOB NOT NULL, six BLOB NOT NULL) STRICT",
 }
 """The tables: exactly these, and nothing else."""
 

@@ -107,7 +107,14 @@ def judge(  # noqa: PLR0913 - what was read, what is known, and the limits betwe
     before, after = _enforced(known), _enforced(groups)
     if not accepted:
         _check_share(after, limits, standing)
-    return Judged(groups, after - before, before - after, sieve.cut, sieve.refused, quarantined)
+    return Judged(
+        groups,
+        added=after - before,
+        lifted=before - after,
+        cut=sieve.cut,
+        refused=sieve.refused,
+        quarantined=quarantined,
+    )
 
 
 def _lasts(group: FeedGroup, now: int) -> bool:

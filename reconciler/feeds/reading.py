@@ -194,13 +194,13 @@ def _contents(path: Path, connection: sqlite3.Connection, limits: Limits, end: f
         refuse(path, "its table feed holds no number of what it published")
     groups: dict[object, list[FeedGroup]] = {0: [], 1: []}
     held = {0: 0, 1: 0}
-    query = "SELECT member, reason, until, lifted, four, six FROM bans"
-    for number, (*row, lifted, four, six) in enumerate(connection.execute(query)):
-        if lifted not in groups or number == GROUPS:
+    query = "SELECT member, reason, until, removed, four, six FROM bans"
+    for number, (*row, removed, four, six) in enumerate(connection.execute(query)):
+        if removed not in groups or number == GROUPS:
             refuse(path, f"it has more than {GROUPS:,} rows, or one that is neither ban nor end")
         group = _group(path, row, four, six)
-        groups[lifted].append(group)
-        held[lifted] += len(group.networks)
+        groups[removed].append(group)
+        held[removed] += len(group.networks)
         if max(held.values()) > limits.max_entries:
             refuse(path, f"it has more than {limits.max_entries:,} networks (max_entries)")
         if time.monotonic() > end:

@@ -130,7 +130,7 @@ def test_a_writer_that_never_ends_is_not_waited_for(tmp_path: Path) -> None:
 BANS = SCHEMA["bans"]
 FEED = SCHEMA["feed"]
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT"
-COLUMNS = "'' AS member, '' AS reason, i AS until, 0 AS lifted, x'' AS four, x'' AS six"
+COLUMNS = "'' AS member, '' AS reason, i AS until, 0 AS removed, x'' AS four, x'' AS six"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ COLUMNS = "'' AS member, '' AS reason, i AS until, 0 AS lifted, x'' AS four, x''
         (FEED, BANS, "CREATE TABLE more (a)"),
         (FEED, BANS, "CREATE INDEX i ON bans (member)"),
         (FEED, BANS, f"CREATE VIEW v AS {ENDLESS} i FROM n"),
-        (FEED, "CREATE VIRTUAL TABLE bans USING fts5(member, reason, until, lifted, four, six)"),
+        (FEED, "CREATE VIRTUAL TABLE bans USING fts5(member, reason, until, removed, four, six)"),
         (FEED, BANS.replace("six BLOB NOT NULL", "six BLOB AS (zeroblob(900000000))")),
         (FEED, BANS.replace("until INTEGER", "until INTEGER DEFAULT (random())")),
         (FEED, BANS.replace(" STRICT", "")),
@@ -171,7 +171,7 @@ def test_any_other_schema_is_refused(tmp_path: Path, tables: tuple[str, ...]) ->
         ("UPDATE bans SET reason = printf('%.*c', 900000, 'x')", "not a short text"),
         ("UPDATE bans SET until = -1", "not a time"),
         ("UPDATE bans SET until = 9223372036854775807", "not a time"),
-        ("UPDATE bans SET lifted = 2", "neither"),
+        ("UPDATE bans SET removed = 2", "neither"),
         ("UPDATE bans SET four = x'0102'", "not networks"),
         ("UPDATE bans SET four = x'c000020721'", "not networks"),
         ("UPDATE bans SET four = x'c000020718'", "not networks"),
