@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from reconciler import execute, files, hints, inotify, lines, netlink
+    from reconciler import blocklist, execute, files, hints, inotify, lines, netlink
     from reconciler.asking import AskableBackend, Decision, Held
     from reconciler.diagnosis import Diagnosing, Finding
     from reconciler.dropped import CountingBackend, Dropped
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         BackendFailed,
         BackendUnreadable,
         FeedUnreadable,
+        InvalidList,
         InvalidNetwork,
         SourceUnreadable,
         TreasonError,
@@ -107,6 +108,7 @@ __all__ = [
     "Finding",
     "FingerprintedBackend",
     "Held",
+    "InvalidList",
     "InvalidNetwork",
     "Judgement",
     "Listening",
@@ -140,6 +142,7 @@ __all__ = [
     "WatchedBackend",
     "Watcher",
     "WitnessSource",
+    "blocklist",
     "execute",
     "files",
     "hints",
@@ -153,7 +156,7 @@ if not TYPE_CHECKING:  # or any name would pass for a public one
 
     def __getattr__(name: str) -> object:
         """Look for a public name from upstream to downstream: that imports no more than needed."""
-        if name in {"execute", "files", "hints", "inotify", "lines", "netlink"}:
+        if name in {"blocklist", "execute", "files", "hints", "inotify", "lines", "netlink"}:
             return import_module(f"{__name__}.{name}")
         if name in __all__:
             for home in (

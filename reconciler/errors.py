@@ -2,6 +2,7 @@
 
     TreasonError
     ├── InvalidNetwork        a text that is not a network
+    ├── InvalidList           a text that is not a list of networks
     ├── InvalidDuration       a text that is not a duration
     ├── ConfigError           the configuration, or a value of the command line, is refused
     ├── PluginError           a plugin is missing, broken, or collides with another
@@ -37,6 +38,10 @@ class TreasonError(Exception):
 
 class InvalidNetwork(TreasonError, ValueError):
     """A text that is not an IPv4 or IPv6 address or network in canonical form."""
+
+
+class InvalidList(TreasonError, ValueError):
+    """What is not a list of networks, whatever its lines say; what is told does not name it."""
 
 
 class InvalidDuration(TreasonError, ValueError):

@@ -40,11 +40,7 @@ class Network(int):
         it stands for.
         """
         network = cls.exact(text)
-        if network < _V6:
-            return network
-        if network.address >> 32 << 32 == _MAPPED and network.length >= _MAPPED_LENGTH:
-            return cls.of(4, network.address & 0xFFFFFFFF, network.length - _MAPPED_LENGTH)
-        return network
+        return network if network < _V6 else network.unmapped
 
     @classmethod
     def exact(cls, text: str) -> "Network":
@@ -94,6 +90,13 @@ class Network(int):
     def address(self) -> int:
         """The first address as a number of 32 or 128 bits."""
         return (self & ~_V6) >> 8
+
+    @property
+    def unmapped(self) -> "Network":
+        """The IPv4 network that an IPv4-mapped IPv6 network stands for; of another one itself."""
+        if self >= _V6 and self.address >> 32 << 32 == _MAPPED and self.length >= _MAPPED_LENGTH:
+            return Network.of(4, self.address & 0xFFFFFFFF, self.length - _MAPPED_LENGTH)
+        return self
 
     @property
     def end(self) -> int:

@@ -10,10 +10,10 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import islice, pairwise
-from operator import lt
+from itertools import groupby, islice, pairwise
+from operator import itemgetter, lt
 from sys import byteorder
-from typing import Final, TypeVar, overload
+from typing import Any, Final, TypeVar, overload
 
 from reconciler.network import Network
 
@@ -74,6 +74,11 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         for byte in range(size):
             packed[byte :: size + 1] = addresses[byte::size]
         return cls(bytes(packed)) if version == 4 else cls(b"", bytes(packed))
+
+    @classmethod
+    def of_packed(cls, four: bytes | bytearray, six: bytes | bytearray) -> "Networks":
+        """Take packed networks of IPv4 and of IPv6 in any order, also repeatedly."""
+        return cls(_ordered(four, 5), _ordered(six, 17))
 
     @classmethod
     def joined(cls, parts: Iterable["Networks"]) -> "Networks":
@@ -261,7 +266,43 @@ def overlaps(network: Network, others: Sequence[Network]) -> bool:
     return inside or covered(network, others)
 
 
-def _swap(numbers: "array[int]") -> None:
+def _ordered(packed: bytes | bytearray, width: int) -> bytes:
+    """Sort packed networks, and leave out repetitions.
+
+    Those of IPv4 are read as the last bytes of 2**52, that is as doubles, which sort in the same
+    order: faster than anything else does, and in a third of the memory of as many bytes objects.
+    """
+    if width != 5:
+        return b"".join(_ascending(_chunks(bytes(packed), width)))
+    spread = bytearray(b"\x43\x30\0\0\0\0\0\0" * (len(packed) // 5))
+    for byte in range(5):
+        spread[byte + 3 :: 8] = packed[byte::5]
+    numbers = array("d", spread)
+    del spread  # at a million networks, this is felt
+    _swap(numbers)
+    if _ascends(numbers):
+        return bytes(packed)
+    held = numbers.tolist()
+    del numbers
+    held.sort()
+    numbers = array("d", held)
+    if not _ascends(numbers):
+        numbers = array("d", map(itemgetter(0), groupby(held)))
+    del held
+    _swap(numbers)
+    spread = bytearray(numbers)
+    ordered = bytearray(len(numbers) * 5)
+    for byte in range(5):
+        ordered[byte::5] = spread[byte + 3 :: 8]
+    return bytes(ordered)
+
+
+def _ascends(numbers: "array[float]") -> bool:
+    parts = (numbers[at : at + _BLOCK + 1].tolist() for at in range(0, len(numbers), _BLOCK))
+    return all(all(map(lt, part, islice(part, 1, None))) for part in parts)
+
+
+def _swap(numbers: "array[Any]") -> None:
     if byteorder == "little":
         numbers.byteswap()
 
@@ -309,7 +350,7 @@ def _union(left: bytes, right: bytes, width: int) -> bytes:
     """Merge what ascends; a few chunks are put between those of many, which stay bytes."""
     few, many = sorted((left, right), key=len)
     if len(few) * _FEW > len(many):
-        return b"".join(_ascending(_chunks(many + few, width)))
+        return _ordered(many + few, width)
     parts: list[bytes] = []
     start = 0
     for chunk in _chunks(_difference(few, many, width), width):

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Final
 from unittest import mock
 
+import blocklists
 import carriers
 import logs
 import moments
@@ -439,4 +440,5 @@ TARGETS: Final = {
     "journal": Target(fresh_export, check_journal),
     "paths": Target(paths.fresh, paths.check),
     "cursor": Target(fresh_cursor, check_cursor),
+    "blocklist": Target(blocklists.fresh, blocklists.check),
 }

@@ -12,6 +12,7 @@ from harness import DATA, ROOT
 from reference import Disagreement
 from targets import TARGETS
 
+from reconciler.blocklist import entries
 from reconciler.detection import detect
 from reconciler.model import Record
 from reconciler.network import Network
@@ -115,6 +116,9 @@ MISTAKES: dict[str, tuple[str, object, str, object]] = {
     "translated peers": ("message", detect, "within", lambda address: address),
     "what was read before": ("file", reading, "_before", lambda *_: b""),
     "times in a document": ("document", shapes, "_seconds", lambda _: None),
+    "netmasks": ("blocklist", entries, "_NETMASKS", {}),
+    "host bits": ("blocklist", entries, "_MASKS", {4: [b"\xff" * 4] * 33, 6: [b"\xff" * 16] * 129}),
+    "mapped lists": ("blocklist", entries, "_MAPPED", b"nothing"),
     "seams": ("paths", reading, "_parts", lambda needle: [needle]),
 }
 
