@@ -15,6 +15,7 @@ from bench.run import Bench
 from bench.works import (
     confirming,
     endurance,
+    feeds,
     first_apply,
     from_log,
     listeners,
@@ -56,6 +57,7 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "listeners": listeners.measure,
     "routes": routes.measure,
     "lists": lists.measure,
+    "feeds": feeds.measure,
     "from-log": from_log.measure,
     "size": size.measure,
     "packets": packets.measure,
@@ -64,6 +66,7 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
 QUICK: Final = (
     *("start-up", "scan", "first-apply", "passes", "neighbours", "routes", "lists", "size"),
     *("sockets", "reflexes", "resident", "offender", "endurance", "listeners", "confirming"),
+    "feeds",
 )
 
 

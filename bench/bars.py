@@ -103,6 +103,29 @@ _CONFIRMING: Final = Bar(
     suffix=" ms",
 )
 
+
+def _from_list(size: int, limit: float, measure: str = "wall") -> Bar:
+    name = f"a list of {size:,} to the kernel, to `nft -f`"
+    keys = (
+        Key("from a list to the kernel", _TREASON, size),
+        Key("from a list to the kernel", "nft -f", size),
+    )
+    return Bar(name if measure == "wall" else "its peak memory", limit, *keys, measure=measure)
+
+
+_UNCHANGED_LIST: Final = Bar(
+    "unchanged beside a list of 100,000, to as many bans without feeds",
+    1.2,
+    Key("unchanged beside a list", _TREASON, 100_000),
+    Key("unchanged beside a list", "treason, bans of its own", 100_000),
+)
+_CHANGED_LIST: Final = Bar(
+    "100 of a list of 100,000 changed, in force by a pass",
+    0.5,
+    Key("100 of a list changed", _TREASON, 100_000),
+    suffix=" s",
+)
+
 BARS: Final = (
     _first("nftables", 100_000, "nft -f", 1.5),
     _first("nftables", 1_000_000, "nft -f", 1.0),
@@ -150,6 +173,10 @@ BARS: Final = (
     *_NEIGHBOURS,
     _ROUTES,
     _LISTS,
+    _UNCHANGED_LIST,
+    _CHANGED_LIST,
+    _from_list(1_000_000, 1.5),
+    _from_list(1_000_000, 0.4, "memory"),
     *_SOCKETS,
     *resident_bars.BARS,
     _CONFIRMING,
@@ -178,6 +205,8 @@ GUARDS: Final = (
     _start("treason reconcile --check", 26),
     *(evolve(bar, limit=bar.limit * _SCANNED[bar.measure]) for bar in BARS if bar.key == _SCAN),
     *(evolve(bar, limit=2 * bar.limit) for bar in (*_NEIGHBOURS, _ROUTES, _LISTS)),
+    *(evolve(bar, limit=2 * bar.limit) for bar in (_UNCHANGED_LIST, _CHANGED_LIST)),
+    _from_list(100_000, 3),
     evolve(_CONFIRMING, limit=2 * _CONFIRMING.limit, measure="cpu"),
     *(evolve(bar, limit=2 * bar.limit) for bar in _SOCKETS if bar.key.size != 50_000),
     *resident_bars.GUARDS,

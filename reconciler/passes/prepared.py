@@ -201,7 +201,15 @@ class Preparation:
             return Causes(exempt=kept)
         lifted, banned = events
         refused = Networks.of(exceptions.skipped if exceptions else ())  # by a new min_prefix
+        refused |= self._released()
         return Causes(lifted | refused, banned - refused, kept)
+
+    def _released(self) -> Networks:
+        """Return what feeds hold no more, though it is stored."""
+        if self.fed is None:
+            return NOTHING
+        held = self.store.attempt_to_read(partial(self.store.feeds.held, self.now))
+        return (held or NOTHING) - self.fed
 
     @property
     def _owner(self) -> Owner | None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from reconciler.config.setup import Setup
 from reconciler.detection.policy import Policy
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from reconciler.passes.closing import ClosingResult
     from reconciler.passes.confirming import Confirming
     from reconciler.passes.reading import Reading
+    from reconciler.passes.taking import FeedReading, Taken
 
 
 @frozen(eq=False)
@@ -58,7 +59,7 @@ class PassResult:
     that should have been, and is empty otherwise. ``closing`` tells which connections were closed.
     ``unasked`` is why the daemon could not be asked, and is empty otherwise.
     ``silenced`` are rules that ban nobody any more, of which no pass has told before. While
-    everything was ``paused``, nothing was enforced.
+    everything was ``paused``, nothing was enforced. ``feeds`` are those that were looked at.
     """
 
     now: int
@@ -74,11 +75,12 @@ class PassResult:
     unasked: str = ""
     silenced: list[str] = field(factory=list)
     paused: Pause | None = None
+    feeds: "list[FeedReading]" = field(factory=list)
 
     @property
     def failed(self) -> bool:
-        """Whether a source, a backend, the database or the daemon could not do its work."""
-        if self.damage or self.unwritten or self.unasked:
+        """Whether a source, feed, backend, the database or the daemon could not do its work."""
+        if self.damage or self.unwritten or self.unasked or any(each.error for each in self.feeds):
             return True
         readings = any(reading.error for reading in self.readings)
         return readings or any(outcome.failure for outcome in self.outcomes)
@@ -112,6 +114,7 @@ class Pass:
         if self.options.write and self.backends and not paused:
             traces.remember(self.setup, self.store)
         ended = self._settle()
+        taken = self._take() if self.backends else None
         protected = self._protection()
         readings = self._scan(protected) if self.sources else []
         silenced = self._silenced()
@@ -121,7 +124,8 @@ class Pass:
         if self.backends:
             new = [ban.network for reading in readings for ban in reading.bans]
             event = self.store.attempt_to_read(lambda: self.store.carried.last_event) or 0
-            prepared = self._preparation.prepared(protected, new, paused)
+            fed = taken.held if taken else None
+            prepared = evolve(self._preparation, fed=fed).prepared(protected, new, paused)
             outcomes = list(enforce(self.backends, prepared.goal, check=self.options.check))
             refused = prepared.refused
             self._carried_out(outcomes, event)
@@ -144,6 +148,7 @@ class Pass:
             unasked=self._unasked,
             silenced=silenced,
             paused=paused,
+            feeds=taken.readings if taken else [],
         )
 
     def prepare(self) -> Prepared:
@@ -192,6 +197,7 @@ class Pass:
         attempt, prune = self.store.attempt, self.store.prune
         attempt(partial(self.store.carried.begin, self.backends, self.now))
         attempt(partial(self.store.bans.expire, self.now))
+        attempt(partial(self.store.feeds.expire, self.now))
         attempt(partial(self.store.pauses.tidy, self.now))
         seen, give_up = look(), self.store.unconfirmed.give_up
         attempt(partial(give_up, main.sources, seen.boot.replace("-", ""), seen.uptime))
@@ -274,6 +280,17 @@ class Pass:
             again=again,
         )
         return list(scanner.scan(self.sources))
+
+    def _take(self) -> "Taken | None":
+        """Take what feeds say; None where there is none, and was none."""
+        feeds = self.setup.feeds
+        known = self.store.attempt_to_read(self.store.feeds.states)
+        if known is None or not (feeds or known):
+            return None
+        from reconciler.passes.taking import Taker  # noqa: PLC0415 - many configurations have none
+
+        taker = Taker(self.store, self.now, write=self.options.write and not self.store.damage)
+        return self.store.attempt_to_read(partial(taker.take, feeds, known))
 
     def _silenced(self) -> list[str]:
         """Return which rules ban nobody any more, once: an older configuration has them."""

@@ -1,0 +1,124 @@
+"""A step of a pass: take what feeds say, as far as their limits allow it.
+
+What cannot be read, or is not believed, changes nothing: what was taken before stays.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import chain
+
+from attrs import evolve, field, frozen
+
+from reconciler.config.feeds import OBSERVE, ConfiguredFeed
+from reconciler.errors import FeedUnreadable
+from reconciler.feeding import FeedGroup
+from reconciler.feeds.limits import Judged, Standing, judge
+from reconciler.feeds.reading import read
+from reconciler.feeds.token import token
+from reconciler.networks import NOTHING, Networks
+from reconciler.store.feeds import FeedState, enforced
+from reconciler.store.store import Store
+
+
+@frozen(eq=False)
+class FeedReading:
+    """What a pass has taken of a feed.
+
+    ``begun`` and ``gone`` are the networks that it holds anew, and not any more. ``judged`` is None
+    where its file has not changed. ``error`` is why nothing could be taken; it is empty otherwise.
+    """
+
+    feed: str
+    begun: Networks = NOTHING
+    gone: Networks = NOTHING
+    judged: Judged | None = None
+    error: str = ""
+
+
+@frozen(eq=False)
+class Taken:
+    """What was taken of all feeds; ``held`` is what they hold where that is not stored."""
+
+    readings: list[FeedReading] = field(factory=list)
+    held: Networks | None = None
+
+
+@frozen(eq=False)
+class Taker:
+    """Takes what feeds say at ``now`` (epoch seconds); stores nothing without ``write``.
+
+    The feeds that are ``accepted`` may exceed, this once, what a person may allow them.
+    """
+
+    store: Store
+    now: int
+    write: bool = True
+    accepted: frozenset[str] = frozenset()
+
+    def take(self, feeds: Mapping[str, ConfiguredFeed], known: Mapping[str, FeedState]) -> Taken:
+        """Take what each feed says; what is known of any other one is lifted."""
+        if self.write and known.keys() - feeds.keys():
+            self.store.attempt(partial(self.store.feeds.forget, feeds.keys(), self.now))
+        readings: list[FeedReading] = []
+        groups: dict[str, Sequence[FeedGroup]] = {}
+        for name, feed in feeds.items():
+            reading = self._read(feed, known.get(name, FeedState(name)))
+            readings.append(reading)
+            if reading.judged is not None:
+                groups[name] = reading.judged.groups
+        is_stored = self.write and self.store.unwritten is None
+        if is_stored or not (groups or known.keys() - feeds.keys()):
+            return Taken(readings)
+        return Taken(readings, self._held(feeds, groups))
+
+    def _read(self, feed: ConfiguredFeed, state: FeedState) -> FeedReading:
+        accepted, name = feed.name in self.accepted, feed.name
+        try:
+            if state.file == _seen(feed, token(feed.store)) and not accepted:
+                return FeedReading(name)
+            held = self.store.feeds.groups(name, self.now).get(name, [])
+            contents = read(feed.store, feed.limits)
+            standing = _standing(feed, state)
+            judged = judge(contents, held, feed.limits, self.now, standing, accepted=accepted)
+        except FeedUnreadable as error:
+            if self.write and state.trouble != str(error):
+                troubled = evolve(state, file="", trouble=str(error))
+                self.store.attempt(partial(self.store.feeds.note, troubled))
+            return FeedReading(name, error=str(error))
+        taken = FeedState(
+            name,
+            file=_seen(feed, contents.token),
+            epoch=contents.epoch,
+            taken=self.now,
+            cut=len(judged.cut),
+            refused=sum(len(networks) for _, networks in judged.refused),
+            accepted=self.now if accepted else state.accepted,
+            quarantined=judged.quarantined,
+        )
+        if self.write:
+            self.store.attempt(partial(self.store.feeds.take, taken, judged.groups, self.now))
+        old, new = enforced(held), enforced(judged.groups)
+        return FeedReading(name, new - old, old - new, judged)
+
+    def _held(
+        self, feeds: Mapping[str, ConfiguredFeed], judged: Mapping[str, Sequence[FeedGroup]]
+    ) -> Networks:
+        """Return what feeds would hold if all that was judged were stored."""
+        stored = self.store.feeds.groups(now=self.now)
+        groups = [judged.get(name, stored.get(name, ())) for name in feeds]
+        return enforced(chain.from_iterable(groups))
+
+
+def _seen(feed: ConfiguredFeed, file: str | None) -> str:
+    """Return what stands for a state of the feed's file, and for how it was taken."""
+    return f"{file} {feed.limits} {feed.settings.mode}"
+
+
+def _standing(feed: ConfiguredFeed, state: FeedState) -> Standing:
+    return Standing(
+        feed.name,
+        epoch=None if state.taken is None else state.epoch,
+        quarantined=state.quarantined,
+        accepted=state.accepted,
+        observe=feed.settings.mode == OBSERVE,
+    )
