@@ -49,7 +49,10 @@ class FeedLift:
 
 
 class FeedSnapshot(Enum):
-    """Marks: the bans from the beginning to the end are all there are. What else was is lifted."""
+    """Marks: the bans from the beginning to the end are all there are. What else was is lifted.
+
+    Nothing but bans stands between them.
+    """
 
     BEGIN = "begin"
     END = "end"
@@ -63,15 +66,19 @@ class Feed(Protocol):
     """Brings what somebody else says. It is made once in a process, and read again and again."""
 
     def changes(self, cursor: str | None) -> Iterator[FeedChange]:
-        """Yield what came after ``cursor`` (None: all there is), in order, without waiting.
+        """Yield what came after ``cursor``, in order, without waiting; nothing, if nothing came.
 
-        Nothing, if nothing came. What is yielded is kept only if the iteration comes to its end,
-        and a snapshot that was begun to its own. Raise `FeedUnreadable` when it cannot be told
-        what is said: then all stays as it is.
+        None is for all there is, as a snapshot. So is a cursor that means nothing, or it is
+        refused. What is yielded is kept only if the iteration comes to its end, and a snapshot
+        that was begun to its own; if not, the same cursor comes again. Raise `FeedUnreadable` when
+        it cannot be told what is said: then all stays as it is.
         """
 
     def cursor(self) -> str | None:
-        """Return the position behind all that `changes` has yielded; None when there is none."""
+        """Return the position behind all that `changes` has yielded.
+
+        None when there is none: all is read each time.
+        """
 
 
 @runtime_checkable
@@ -79,7 +86,7 @@ class EpochFeed(Feed, Protocol):
     """A feed of something that may be replaced by another one, or by an older copy of itself."""
 
     def epoch(self) -> str:
-        """Return what tells it from every other one, once `changes` has ended.
+        """Return what tells it from every other one, once `changes` has ended; it stays the same.
 
         What another epoch says is not believed until a person accepts it.
         """
@@ -90,7 +97,10 @@ class NotingFeed(Feed, Protocol):
     """A feed that has something to say about what it read."""
 
     def notes(self) -> Iterable[str]:
-        """Return lines for people once `changes` has ended: entries that mean nothing, say."""
+        """Return lines for people once `changes` has ended: entries that mean nothing, say.
+
+        They are of the last `changes`, and keep nothing of it from being taken.
+        """
 
 
 @runtime_checkable
@@ -98,9 +108,10 @@ class PublishingFeed(Feed, Protocol):
     """A feed that also tells others what this machine bans."""
 
     def publish(self, changes: Sequence[FeedChange]) -> None:
-        """Publish them, in order; the same changes may come again. Raise `FeedUnreadable`.
+        """Publish them, in order; a snapshot replaces all that was published.
 
-        They have no member: that is this machine.
+        The same may come again. They have no member: that is this machine. Raise
+        `FeedUnreadable` where nobody was told.
         """
 
 
@@ -111,11 +122,12 @@ class WakingFeed(Feed, Protocol):
     def fileno(self) -> int:
         """Return a descriptor that poll(2) finds ready once more may have come.
 
-        `changes` takes what woke. Raise `FeedUnreadable` where it cannot be waited for now.
+        It is the same until `close`, and what comes while it is read wakes, too. `changes` takes
+        what woke, also where it fails. Raise `FeedUnreadable` where it cannot be waited for now.
         """
 
     def close(self) -> None:
-        """Close it, and whatever belongs to it."""
+        """Close it, and whatever belongs to it, also repeatedly; `changes` works without it."""
 
 
 @frozen

@@ -12,13 +12,16 @@ pytest.register_assert_rewrite(
         for name in (
             "backend",
             "diagnosing",
+            "feed",
             "judging",
             "packets",
             "optional",
+            "optional_feed",
             "reflexes",
             "source",
             "steps",
             "waking",
+            "waking_feed",
             "watched",
             "witness",
         )
@@ -27,6 +30,7 @@ pytest.register_assert_rewrite(
 
 from reconciler.testing.backend import EXAMPLE, BackendContract  # noqa: E402 - rewritten from here on
 from reconciler.testing.diagnosing import DiagnosingContract  # noqa: E402
+from reconciler.testing.feed import FeedContract  # noqa: E402
 from reconciler.testing.judging import JudgingSourceContract  # noqa: E402
 from reconciler.testing.memory import Memory, Table  # noqa: E402
 from reconciler.testing.optional import (  # noqa: E402
@@ -36,11 +40,17 @@ from reconciler.testing.optional import (  # noqa: E402
     FingerprintedContract,
     MarkedContract,
 )
+from reconciler.testing.optional_feed import (  # noqa: E402
+    EpochFeedContract,
+    NotingFeedContract,
+    PublishingFeedContract,
+)
 from reconciler.testing.packets import CountingContract, PacketContract  # noqa: E402
 from reconciler.testing.reflexes import PolledReflexesContract, ReflexesContract  # noqa: E402
 from reconciler.testing.source import SourceContract  # noqa: E402
 from reconciler.testing.steps import given, needed, reach, state  # noqa: E402
 from reconciler.testing.waking import WakingSourceContract  # noqa: E402
+from reconciler.testing.waking_feed import WakingFeedContract  # noqa: E402
 from reconciler.testing.watched import WatchedContract  # noqa: E402
 from reconciler.testing.witness import WitnessContract  # noqa: E402
 
@@ -52,15 +62,20 @@ __all__ = [
     "CountingContract",
     "DiagnosingContract",
     "DigestedContract",
+    "EpochFeedContract",
+    "FeedContract",
     "FingerprintedContract",
     "JudgingSourceContract",
     "MarkedContract",
     "Memory",
+    "NotingFeedContract",
     "PacketContract",
     "PolledReflexesContract",
+    "PublishingFeedContract",
     "ReflexesContract",
     "SourceContract",
     "Table",
+    "WakingFeedContract",
     "WakingSourceContract",
     "WatchedContract",
     "WitnessContract",

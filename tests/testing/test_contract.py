@@ -28,6 +28,15 @@ from sabotaged import (
     TapeContract,
     WatchContract,
 )
+from sabotaged_feeds import EXPECTED as FEEDS
+from sabotaged_feeds import (
+    GossipContract,
+    NamedContract,
+    NoterContract,
+    Posters,
+    TellerContract,
+    WakerContract,
+)
 
 
 class TestMemory(MemoryContract):
@@ -62,25 +71,62 @@ class TestEyewitness(EyewitnessContract):
     """The source in memory that confirms messages."""
 
 
+class TestGossip(GossipContract):
+    """The feed in memory, which goes on from a cursor."""
+
+
+class TestPosters(GossipContract):
+    """The feed in memory that has none."""
+
+    kind = Posters
+
+
+class TestNamed(NamedContract):
+    """The feed in memory that has an epoch."""
+
+
+class TestNoter(NoterContract):
+    """The feed in memory that has something to say about what it read."""
+
+
+class TestTeller(TellerContract):
+    """The feed in memory that tells others as well."""
+
+
+class TestWaker(WakerContract):
+    """The feed in memory that can be waited for."""
+
+
 class TestPatient(PatientContract):
     """What knows of a flaw in memory."""
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
-    """Run the contract on the sabotaged backends: the cases by backend and result."""
-    report = tmp_path_factory.mktemp("contract") / "report.xml"
+    """Run the contracts on what is sabotaged: the cases by class and result."""
+    return outcomes(tmp_path_factory.mktemp("contract"), "sabotaged.py")
+
+
+@pytest.fixture(scope="module")
+def of_feeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
+    """Run those of feeds."""
+    return outcomes(tmp_path_factory.mktemp("feeds"), "sabotaged_feeds.py")
+
+
+def outcomes(directory: Path, file: str) -> dict[str, dict[str, set[str]]]:
+    """Run the cases of a file: by class and result."""
+    report = directory / "report.xml"
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}",
-         ROOT / "tests" / "sabotaged.py"],
+         ROOT / "tests" / file],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 - our own report
-        backend = case.attrib["classname"].rpartition(".")[2].removeprefix("Test")
+        kind = case.attrib["classname"].rpartition(".")[2].removeprefix("Test")
         outcome = next((child.tag for child in case if child.tag != "system-out"), "passed")
-        found[backend][outcome].add(case.attrib["name"].partition("[")[0])
+        found[kind][outcome].add(case.attrib["name"].partition("[")[0])
     return found
 
 
@@ -114,6 +160,17 @@ def test_sabotaged_sources_and_reflexes_fail_the_cases_that_name_it(
     """These and no others."""
     found = results[kind.__name__]
     assert (found["failure"], found["error"]) == (cases, set())
+
+
+@pytest.mark.parametrize(
+    ("kind", "cases"), FEEDS.items(), ids=lambda kind: getattr(kind, "__name__", "")
+)
+def test_sabotaged_feeds_fail_the_cases_that_name_it(
+    kind: type, cases: set[str], of_feeds: dict[str, dict[str, set[str]]]
+) -> None:
+    """These and no others, and none is skipped."""
+    found = of_feeds[kind.__name__]
+    assert (found["failure"], found["error"], found["skipped"]) == (cases, set(), set())
 
 
 def test_a_contract_without_a_platform_says_what_it_needs(tmp_path: Path) -> None:
