@@ -65,7 +65,7 @@ _COMMANDS: Final = {
     ),
     "plugins": (
         "config:plugins",
-        "List the available sources and backends, and the broken plugins.",
+        "List the available sources, backends and feeds, and the broken plugins.",
     ),
     "reconcile": (
         "reconcile:reconcile",

@@ -251,6 +251,7 @@ def test_plugins_lists_each_kind_with_its_provider(place: Place) -> None:
     rows = [line.split("\t") for line in place.treason("plugins").out.splitlines()]
     assert ["source", "kmsg", "source-kmsg"] in rows
     assert ["backend", "file", "backend-file"] in rows
+    assert ["feed", "list", "feed-list"] in rows
 
 
 def test_a_snapshot_is_checked_without_any_privilege(place: Place, nft: Nft) -> None:

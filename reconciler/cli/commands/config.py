@@ -83,11 +83,12 @@ def show_(setup: Setup, form: str) -> int:
 @verbosity
 @click.pass_obj
 def plugins(setup: Setup, form: str) -> int:
-    """List the available sources and backends, and the broken plugins."""
+    """List the available sources, backends and feeds, and the broken plugins."""
     found = setup.plugins
+    kinds = (("source", found.sources), ("backend", found.backends), ("feed", found.feeds))
     rows = [
         (kind, name, provider)
-        for kind, known in (("source", found.sources), ("backend", found.backends))
+        for kind, known in kinds
         for name, provider in sorted((name, found.providers[kind, name]) for name in known)
     ]
     value = {
