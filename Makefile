@@ -63,9 +63,10 @@ lint: .venv/dev
 
 types: .venv/dev
 	.venv/bin/mypy
-	.venv/bin/mypy examples/treason-haproxy/treason_haproxy examples/treason-pstore/treason_pstore
-	MYPYPATH=examples/treason-haproxy:examples/treason-haproxy/tests:examples/treason-pstore \
-		.venv/bin/mypy examples/treason-haproxy/tests examples/treason-pstore/tests
+	.venv/bin/mypy examples/treason-haproxy/treason_haproxy examples/treason-pstore/treason_pstore \
+		examples/treason-folder/treason_folder
+	MYPYPATH=examples/treason-haproxy:examples/treason-haproxy/tests:examples/treason-pstore:examples/treason-folder \
+		.venv/bin/mypy examples/treason-haproxy/tests examples/treason-pstore/tests examples/treason-folder/tests
 
 contracts: .venv/dev
 	.venv/bin/lint-imports --no-logo

@@ -114,7 +114,7 @@ def _examples(wheel: Path, directory: Path) -> None:
     listed = subprocess.run(
         [bin_ / "treason", "plugins"], check=True, env=env, capture_output=True, text=True, cwd="/"
     ).stdout
-    for line in ("backend\thaproxy\thaproxy", "source\tpstore\tpstore"):
+    for line in ("backend\thaproxy\thaproxy", "source\tpstore\tpstore", "feed\tfolder\tfolder"):
         if line not in listed.splitlines():
             sys.exit(f"treason plugins does not list {line!r}:\n{listed}")
     apart = ["unshare", "--net", *(["--user", "--map-root-user"] if os.geteuid() else [])]
