@@ -18,9 +18,11 @@ from attrs import frozen
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = sorted(path.parent for path in (ROOT / "examples").glob("*/pyproject.toml"))
-DOCUMENTS = tuple(ROOT / "docs" / "how-to" / f"write-a-{kind}.md" for kind in ("backend", "source"))
+DOCUMENTS = tuple(
+    ROOT / "docs" / "how-to" / f"write-a-{kind}.md" for kind in ("backend", "source", "feed")
+)
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
-_NAME = re.compile(r"`([\w-]+\.(?:py|toml|log))`")
+_NAME = re.compile(r"`([\w-]+\.(?:py|toml|log|deny))`")
 _MARK = "--- end of a block ---"
 
 

@@ -14,6 +14,9 @@ from authors import DOCUMENTS, EXAMPLES, ROOT, all_passed, blocks, clean, comman
 
 from reconciler import (
     BackendPlugin,
+    FeedBan,
+    FeedLift,
+    FeedPlugin,
     Judgement,
     NearMiss,
     Observed,
@@ -26,12 +29,17 @@ from reconciler import (
 )
 from reconciler.testing import (
     BackendContract,
+    EpochFeedContract,
+    FeedContract,
     JudgingSourceContract,
+    NotingFeedContract,
+    PublishingFeedContract,
     SourceContract,
+    WakingFeedContract,
     WakingSourceContract,
 )
 
-BACKEND, SOURCE = DOCUMENTS
+BACKEND, SOURCE, FEED = DOCUMENTS
 JUDGING = ROOT / "docs" / "how-to" / "judge-by-yourself.md"
 INSTALLING = [
     "python3 -m venv env",
@@ -90,6 +98,11 @@ def test_every_hook_is_told(document: Path, name: str) -> None:
         (SOURCE, SourceContract),
         (SOURCE, WakingSourceContract),
         (JUDGING, JudgingSourceContract),
+        (FEED, FeedContract),
+        (FEED, EpochFeedContract),
+        (FEED, NotingFeedContract),
+        (FEED, PublishingFeedContract),
+        (FEED, WakingFeedContract),
     ],
 )
 def test_all_that_a_contract_asks_for_is_told(document: Path, contract: type) -> None:
@@ -106,7 +119,7 @@ def test_all_that_a_contract_asks_for_is_told(document: Path, contract: type) ->
     ("document", "kind"),
     [(BACKEND, BackendPlugin), (BACKEND, Observed), (BACKEND, Plan),
      (SOURCE, SourcePlugin), (SOURCE, Record), (JUDGING, Judgement), (JUDGING, Suspect),
-     (JUDGING, NearMiss)],
+     (JUDGING, NearMiss), (FEED, FeedPlugin), (FEED, FeedBan), (FEED, FeedLift)],
 )  # fmt: skip
 def test_all_that_a_value_holds_is_told(document: Path, kind: type) -> None:
     """Every field of what a plugin gives or gets is named."""
@@ -116,7 +129,7 @@ def test_all_that_a_value_holds_is_told(document: Path, kind: type) -> None:
 
 def test_all_errors_of_plugins_are_told() -> None:
     """Whatever a plugin raises on purpose is explained."""
-    kinds = {name for name in dir(errors) if name.startswith(("Backend", "Source"))}
+    kinds = {name for name in dir(errors) if name.startswith(("Backend", "Source", "Feed"))}
     assert {name for name in kinds if not any(f"`{name}`" in _prose(d) for d in DOCUMENTS)} == set()
 
 

@@ -66,7 +66,10 @@ def test_a_hook_begins_with_one_sentence(hook: Callable[[], object]) -> None:
 
 
 def test_the_examples_of_the_hooks_work(tmp_path: Path) -> None:
-    """The source is read once, and again from where it stopped; the backend converges."""
+    """The source is read once, and again from where it stopped; the backend converges.
+
+    The feed brings all there is.
+    """
     names = example(hookspecs.treason_sources)
     [plugin] = names["treason_sources"]()
     names["Spool"].path = tmp_path / "messages"
@@ -82,3 +85,11 @@ def test_the_examples_of_the_hooks_work(tmp_path: Path) -> None:
         for _ in range(2)
     ]
     assert states == [State.CHANGED, State.IN_SYNC]
+    [kind] = example(hookspecs.treason_feeds)["treason_feeds"]()
+    feed = kind.factory(kind.schema())
+    feed.path = tmp_path / "bad"
+    feed.path.write_text("192.0.2.7\n2001:db8::/32\n")
+    begin, ban, end = feed.changes(None)
+    assert (begin, end) == tuple(reconciler.FeedSnapshot)
+    assert [*map(str, ban.networks)] == ["192.0.2.7", "2001:db8::/32"]
+    assert feed.cursor() is None
