@@ -12,11 +12,14 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import attrs
 import pytest
 from authors import clean, follow, write
 from harness import ROOT, Place
 
+from reconciler import FeedPlugin
 from reconciler.cli.main import _COMMANDS
+from reconciler.config.feeds import FeedSettings
 from reconciler.config.template import default_text
 from reconciler.detection import rules
 from reconciler.detection.ready import READY
@@ -313,3 +316,16 @@ def test_links_lead_somewhere() -> None:
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
             assert (path.parent / target).exists(), (path.name, target)
+
+
+def test_the_limits_of_feeds_are_told_as_they_are() -> None:
+    """Each key that limits a feed stands in the table, with its default; so does what is cut."""
+    page = (ROOT / "docs" / "explanation" / "what-a-feed-may-do.md").read_text()
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", page, re.MULTILINE))
+    settings = FeedSettings("list")
+    plain = {name: str(getattr(settings, name)).lower() for name in told}
+    plain["min_prefix"] = f"{settings.min_prefix.ipv4}, {settings.min_prefix.ipv6}"
+    plain["max_new"] = str(attrs.fields(FeedPlugin).max_new.default)
+    assert told == plain
+    others = {"type", "store", "refresh", "publish"}
+    assert told.keys() | others == {each.name for each in attrs.fields(FeedSettings)}
