@@ -101,13 +101,18 @@ def needs(config: Config, plugins: Plugins, file: TomlFile) -> "list[Asked]":
             if make.func is _broken:
                 make()
             plugin = known[Spec.parse(spec).name]
-            told = guarded(partial(_needs, plugin, make), partial(_untold, noun, spec), spec)
+            told = needed(noun, spec, plugin.needs, *make.args)
             found.append(Asked(f"{noun} {spec!r}", plugin, told))
     return found
 
 
-def _needs(plugin: SourcePlugin | BackendPlugin, make: partial[Any]) -> Needs:
-    told: object = plugin.needs(*make.args)
+def needed(noun: str, spec: str, tell: Callable[[Any], object], settings: object) -> Needs:
+    """Return what a plugin tells that it needs. Raise `PluginError` of one that cannot tell it."""
+    return guarded(partial(_needs, tell, settings), partial(_untold, noun, spec), spec)
+
+
+def _needs(tell: Callable[[Any], object], settings: object) -> Needs:
+    told = tell(settings)
     if not isinstance(told, Needs):
         raise TypeError(f"{told!r} is not of the class Needs")
     return told

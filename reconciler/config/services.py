@@ -1,8 +1,11 @@
 """What the installed services need for a configuration, and whether they can have it."""
 
+from reconciler.config import compose
+from reconciler.config.feeds import ConfiguredFeed
 from reconciler.config.setup import Setup
 from reconciler.config.tables import Config
-from reconciler.host import sandbox
+from reconciler.host import feed_units, sandbox
+from reconciler.host.feed_units import FeedUnit
 from reconciler.host.sandbox import Asked
 from reconciler.host.units import Services
 from reconciler.interfaces import Needs
@@ -19,13 +22,23 @@ def services(setup: Setup) -> Services:
     config = setup.config if there else Config()
     asked = [*(setup.needs() if there else []), _protecting(setup if there else None)]
     files = [setup.path, *([setup.whitelist_file.path] if there else [])]
+    feeds = [*setup.feeds.values()] if there else []
     own = (
         (config.treason.database, sandbox.STATE, "treason"),
         (config.treason.lock, sandbox.RUNTIME, "treason"),
         (config.run.socket, sandbox.RUNTIME, "run"),
+        *((feed.store, feed_units.STORES / feed.name, f"feed.{feed.name}") for feed in feeds),
     )
-    sandbox.check(files, own, root=sandbox.needs_root(asked))
-    return Services.of(asked)
+    sandbox.check(files, own, root=sandbox.needs_root(asked) and not feeds)
+    return Services.of(asked, tuple(map(_of_feed, feeds)))
+
+
+def _of_feed(feed: ConfiguredFeed) -> FeedUnit:
+    """Return what the units of a feed get. Raise `TreasonError` for what they cannot."""
+    tell = feed.plugin.needs if feed.plugin else lambda _settings: feed.make()  # it raises why
+    needs = compose.needed("feed", feed.name, tell, feed.own)
+    settings = feed.settings
+    return FeedUnit.of(feed.name, needs, refresh=settings.refresh, publishes=bool(settings.publish))
 
 
 def _protecting(setup: Setup | None) -> Asked:

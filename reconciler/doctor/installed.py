@@ -1,6 +1,11 @@
-"""Whether something makes passes: the units of systemd, installed, current, enabled, not failed."""
+"""Whether something makes passes: the units of systemd, installed, current, enabled, not failed.
 
-from collections.abc import Iterator, Mapping
+Those that read the feeds as well.
+"""
+
+import grp
+import pwd
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -9,12 +14,14 @@ from reconciler.diagnosis import Finding
 from reconciler.doctor.machine import Machine
 from reconciler.errors import TreasonError
 from reconciler.execute import CommandFailed, run
-from reconciler.host import installing
+from reconciler.host import feed_units, installing
+from reconciler.host.feed_units import FeedUnit
 from reconciler.host.units import DAEMON, EARLY, ONCE, RESTORE, TIMER
 from reconciler.lines import first_few
 
 _TABLES: Final = ("etc/crontab", "var/spool/cron/crontabs/root", "var/spool/cron/root")
 _NO_PASSES: Final = "nobody reads the sources, and nobody puts back what others remove"
+_UNREAD: Final = "nobody asks what the feed says by now; what was taken of it stays"
 _SHOWN: Final = "Id,LoadState,ActiveState,UnitFileState,NeedDaemonReload"
 
 
@@ -33,6 +40,10 @@ def check(machine: Machine) -> Iterator[Finding]:
                 install,
             )
         return
+    feeds = [FeedUnit(name) for name in machine.setup.feeds]
+    if (directory / feed_units.SERVICE).exists():
+        there += [unit for feed in feeds for unit in (feed.timer, feed.service)]
+        yield from _unknown(feeds, install)
     if machine.is_root:
         yield from _due(machine)
     with suppress(CommandFailed):  # where systemd does not answer, nothing is known
@@ -50,6 +61,8 @@ def judge(shown: str, install: str) -> Iterator[Finding]:
 def _unit(name: str, told: Mapping[str, str], install: str) -> Iterator[Finding]:
     """Yield what is wrong with one: of it the first thing that explains the others."""
     why = "after a boot nothing is enforced" if name in {RESTORE, EARLY} else _NO_PASSES
+    why = _UNREAD if "@" in name else why
+    started = name == DAEMON or name.endswith(".timer")
     if told.get("LoadState") == "masked":
         yield Finding(f"{name} is masked", why, f"systemctl unmask {name}")
     elif told.get("NeedDaemonReload") == "yes":
@@ -59,7 +72,7 @@ def _unit(name: str, told: Mapping[str, str], install: str) -> Iterator[Finding]
             "systemctl daemon-reload",
         )
     elif name != ONCE and told.get("UnitFileState") == "disabled":
-        now = " --now" if name in {DAEMON, TIMER} else ""
+        now = " --now" if started else ""
         yield Finding(f"{name} is not enabled", why, f"systemctl enable{now} {name}")
     elif told.get("ActiveState") == "failed":
         yield Finding(
@@ -67,10 +80,29 @@ def _unit(name: str, told: Mapping[str, str], install: str) -> Iterator[Finding]
             why,
             f"see the reason: journalctl -u {name}; then: systemctl restart {name}",
         )
-    elif name in {DAEMON, TIMER} and told.get("ActiveState") == "inactive":
+    elif started and told.get("ActiveState") == "inactive":
         yield Finding(f"{name} does not run", why, f"systemctl start {name}")
     elif told.get("LoadState") not in {"loaded", None}:
         yield Finding(f"{name} is not loaded: {told['LoadState']}", why, install)
+
+
+def _unknown(feeds: list[FeedUnit], install: str) -> Iterator[Finding]:
+    """Yield who of those that the feeds' units name does not exist."""
+    missing = [f"the user {feed.user}" for feed in feeds if not _exists(pwd.getpwnam, feed.user)]
+    if feeds and not _exists(grp.getgrnam, feed_units.GROUP):
+        missing.append(f"the group {feed_units.GROUP}")
+    if missing:
+        do = "does" if len(missing) == 1 else "do"
+        why = "systemd starts no unit of a user or group that does not exist"
+        yield Finding(f"{first_few(missing)} {do} not exist", why, install)
+
+
+def _exists(find: Callable[[str], object], name: str) -> bool:
+    try:
+        find(name)
+    except KeyError:
+        return False
+    return True
 
 
 def _due(machine: Machine) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ the daemon runs, and begins before the daemon is stopped.
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,13 +15,16 @@ from attrs import evolve
 from reconciler import files
 from reconciler.errors import TreasonError
 from reconciler.execute import CommandFailed, run
-from reconciler.host import sandbox, units
+from reconciler.host import feed_units, sandbox, units
+from reconciler.host.feed_units import FeedUnit
 from reconciler.host.sandbox import word
 from reconciler.host.units import DAEMON, EARLY, RESTORE, TIMER, Services
 from reconciler.host.written import Written, content
 
 DIRECTORY: Final = Path("/etc/systemd/system")
-_NAMES: Final = tuple(units.texts(units.COMMAND, Path(), Services(early=True)))
+USERS: Final = Path("/etc/sysusers.d/treason-feeds.conf")
+_ANY: Final = FeedUnit("*")
+_NAMES: Final = tuple(units.texts(units.COMMAND, Path(), Services(early=True, feeds=(_ANY,))))
 _STARTED: Final = (TIMER, DAEMON)
 _ENABLED: Final = (*_STARTED, RESTORE, EARLY)
 _START: Final = 6 * 60.0
@@ -58,11 +61,14 @@ def install(
     """
     rendered = _rendered(configuration, services, database)
     surplus = [path for path in _present() if path not in rendered]
+    gone = [feed for feed in _started_feeds() if feed not in {each.name for each in services.feeds}]
     written.check({**dict.fromkeys(surplus), **rendered}, command(resident=services.resident))
     for path, text in rendered.items():
         written.announce(path, text)
         _write(path, text)
         yield f"{path}: written"
+    if services.feeds:
+        _create_users()
     _systemctl("daemon-reload")
     at_boot = [RESTORE, *([EARLY] if services.early else [])]
     if services.resident:  # at once: a pass may be under way, which had this name until now
@@ -72,9 +78,11 @@ def install(
     _systemctl("restart", TIMER)  # it may have been running by other times
     yield from services.reading.told()
     yield f"{TIMER}: enabled and started; {', '.join(at_boot)}: enabled"
+    yield from _start_feeds(services.feeds)
     if services.resident:
         _wait_for_the_daemon()
         yield f"{DAEMON}: enabled and started"
+    yield from _stop_feeds(gone)
     yield from _remove(surplus, "removed, nothing needs it any more")
 
 
@@ -86,26 +94,64 @@ def due(configuration: Path, services: Services, database: Path) -> list[str]:
     services = evolve(services, resident=not timer_only())
     rendered: dict[Path, str | None] = dict.fromkeys(_present())
     rendered |= _rendered(configuration, services, database)
-    return [path.name for path, text in rendered.items() if content(path) != text]
+    wrong = [path for path, text in rendered.items() if content(path) != text]
+    return [str(path).removeprefix(f"{DIRECTORY}/") for path in wrong]
 
 
 def uninstall(written: Written) -> Iterator[str]:
     """Stop, disable and remove the units; the bans stay enforced. What is not ours stays, too."""
     present = _present()
     written.check(dict.fromkeys(present), "treason init --systemd --undo")
+    yield from _stop_feeds(_started_feeds())
     yield from _remove(present, "removed")
     yield "what is enforced stays enforced; `treason teardown` removes it"
 
 
 def _rendered(configuration: Path, services: Services, database: Path) -> dict[Path, str]:
+    feeds = services.feeds
     mounts = [database.parent, configuration.resolve(), database.resolve()]  # links followed
+    mounts += [feed_units.STORES] if feeds else []
     named = units.texts(_command(), configuration.absolute(), services, mounts)
-    return {DIRECTORY / name: text for name, text in named.items()}
+    users = {USERS: feed_units.users(feeds)} if feeds else {}
+    return {DIRECTORY / name: text for name, text in named.items()} | users
 
 
 def _present() -> list[Path]:
     """Return which of the files are there that are ours by their names."""
-    return [DIRECTORY / name for name in _NAMES if (DIRECTORY / name).is_file()]
+    named = [DIRECTORY / name for name in _NAMES]
+    of_feeds = [path for name in _ANY.beside for path in sorted(DIRECTORY.glob(name))]
+    return [path for path in (*named, *of_feeds, USERS) if path.is_file()]
+
+
+def _started_feeds() -> list[str]:
+    """Return the feeds that are read now and after each boot, by what systemd enabled."""
+    links = sorted(DIRECTORY.glob(f"*.wants/{_ANY.timer}"))
+    return [path.stem.partition("@")[2] for path in links]
+
+
+def _create_users() -> None:
+    try:
+        run(["systemd-sysusers", str(USERS)])
+    except CommandFailed as error:
+        hint = f"each feed needs the user of its own that {USERS} names"
+        raise TreasonError(error.what, hint) from None
+
+
+def _start_feeds(feeds: Collection[FeedUnit]) -> Iterator[str]:
+    """Read each now, and again and again; one that is being read goes by the old configuration."""
+    timers = [feed.timer for feed in feeds]
+    if timers:
+        _systemctl("enable", *timers)
+        _systemctl("try-restart", "--no-block", *(feed.service for feed in feeds))
+        _systemctl("restart", *timers)
+        yield f"{', '.join(timers)}: enabled and started"
+
+
+def _stop_feeds(names: Collection[str]) -> Iterator[str]:
+    for feed in map(FeedUnit, names):
+        _systemctl("disable", "--now", feed.timer)
+        _systemctl("stop", feed.service)
+        yield f"{feed.timer}: disabled and stopped; {feed.directory} and its user stay"
 
 
 def _remove(paths: list[Path], what: str) -> Iterator[str]:
@@ -114,7 +160,7 @@ def _remove(paths: list[Path], what: str) -> Iterator[str]:
             _systemctl("disable", *(["--now"] if name in _STARTED else []), name)
     for path in paths:
         path.unlink()
-        if path.parent != DIRECTORY and not any(path.parent.iterdir()):
+        if path.parent.parent == DIRECTORY and not any(path.parent.iterdir()):
             path.parent.rmdir()
         yield f"{path}: {what}"
     if paths:

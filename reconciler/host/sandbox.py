@@ -111,9 +111,9 @@ class Sandbox:
     loopback: bool = False
 
     @classmethod
-    def of(cls, asked: Iterable[Asked], *, root: bool) -> "Sandbox":
-        """Return what these need. Raise `TreasonError` for what no sandbox can give."""
-        capabilities, groups = set(_OWNERS if root else ()), set[str]()
+    def of(cls, asked: Iterable[Asked], groups: Iterable[str] = (), *, root: bool) -> "Sandbox":
+        """Return what these need, and ``groups``. Raise `TreasonError` for what cannot be given."""
+        capabilities, groups = set(_OWNERS if root else ()), {*groups}
         writable: set[Path] = set()
         asked = [*asked]
         for each in asked:
@@ -122,13 +122,13 @@ class Sandbox:
                 groups.update(filter(_is_group, each.plugin.groups))
             writable.update(_writable(each))
             for path in map(Path, each.needs.reads):
-                _see(each.who, path, _ELSEWHERE)
-                readers = _readers(path)
-                groups.update(readers or ())
-                if readers is None and not root:
+                see(each.who, path)
+                allowed = readers(path)
+                groups.update(allowed or ())
+                if allowed is None and not root:
                     capabilities.add(_READER)
             for program in each.needs.runs:
-                _find(each.who, program)
+                find(each.who, program)
         loopback = any(each.needs.loopback for each in asked)
         return cls(frozenset(capabilities), frozenset(groups), frozenset(writable), root, loopback)
 
@@ -138,9 +138,9 @@ class Sandbox:
         writable = [word(f"-{path}") for path in sorted(self.writable)]  # one may be gone one day
         return _TEXT.format(
             user=_ROOT if self.root else _USER,
-            groups=_line("SupplementaryGroups", sorted(self.groups)),
+            groups=line("SupplementaryGroups", sorted(self.groups)),
             capabilities="".join(f" {name}" for name in capabilities),
-            writable=_line("ReadWritePaths", writable),
+            writable=line("ReadWritePaths", writable),
             devices="".join(_DEVICES[name] for name in capabilities if name in _DEVICES)
             or _NO_DEVICES,
             families=self._families,
@@ -176,20 +176,20 @@ def check(
     ``own`` are those that they write, where each must be, and the table that names it.
     """
     for path, place, table in own:
-        _see("", path, _ELSEWHERE)
+        see("", path)
         if path.parent != place:
             raise TreasonError(
                 f"{path}: the sandboxed service may only write to {place}",
                 f"move it to {place / path.name}, and set that path in [{table}]",
             )
-        if not _is_own(_real(path)):
+        if not any(map(_real(path).is_relative_to, _kept(place))):
             raise TreasonError(
                 f"{path} leads to {_real(path)}, where the sandboxed service may not write",
                 f"move what it leads to to {path} itself",
             )
     for paths, remedy in ((installation(), _WHOLE), (configuration, "move it to /etc/treason")):
         for path in paths:
-            _see("", path, remedy)
+            see("", path, remedy)
             barrier = None if root else next((step for step, _ in barriers(path)), None)
             if barrier:
                 raise TreasonError(
@@ -222,7 +222,8 @@ def word(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _line(key: str, words: Sequence[str]) -> str:
+def line(key: str, words: Sequence[str]) -> str:
+    """Return a line of a unit; none where there is nothing to say."""
     return f"{key}={' '.join(words)}\n" if words else ""
 
 
@@ -238,9 +239,13 @@ def _real(path: str | Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def _kept(own: Path) -> tuple[Path, Path]:
+    """Return a directory of a service's own, and where DynamicUser really keeps it."""
+    return own, own.parent / "private" / own.name
+
+
 def _own() -> tuple[Path, ...]:
-    """Return the services' own directories, also where DynamicUser really keeps them."""
-    return (STATE, RUNTIME, *(own.parent / "private" / own.name for own in (STATE, RUNTIME)))
+    return (*_kept(STATE), *_kept(RUNTIME))
 
 
 def _is_own(path: Path) -> bool:
@@ -250,7 +255,7 @@ def _is_own(path: Path) -> bool:
 def _writable(asked: Asked) -> Iterator[Path]:
     """Yield the directories in which files are replaced."""
     for path in map(_real, asked.needs.writes):
-        _see(asked.who, path, _ELSEWHERE)
+        see(asked.who, path)
         directory = path if path.is_dir() else path.parent
         if not directory.is_dir() and directory not in _own():  # those are made for the services
             raise TreasonError(
@@ -261,27 +266,29 @@ def _writable(asked: Asked) -> Iterator[Path]:
             yield directory
 
 
-def _see(who: str, path: Path, remedy: str) -> None:
+def see(who: str, path: Path, remedy: str = _ELSEWHERE, *, hidden: Sequence[Path] = ()) -> None:
+    """Refuse what a service cannot see, ``hidden`` included. Raise `TreasonError`."""
     for seen in (path.absolute(), _real(path)):
         if _UNNAMED.search(str(seen)):
             raise TreasonError(
                 f"{who and f'{who}: '}{str(seen)!r}: a unit cannot name it", "rename it"
             )
-        for hidden in HIDDEN:
-            if seen.is_relative_to(hidden):
+        for each in (*HIDDEN, *hidden):
+            if seen.is_relative_to(each):
                 raise TreasonError(
-                    f"{who and f'{who}: '}{seen}: the sandboxed service cannot see {hidden}", remedy
+                    f"{who and f'{who}: '}{seen}: the sandboxed service cannot see {each}", remedy
                 )
 
 
-def _find(who: str, program: str) -> None:
+def find(who: str, program: str) -> None:
+    """Refuse a program that a service would not find. Raise `TreasonError`."""
     found = shutil.which(program, path=_PATH)
     if found is None or not Path(found).is_absolute():
         raise TreasonError(
             f"{who}: the service would not find the program {program}",
             f"install it, or write its whole path; a service looks in {_PATH}",
         )
-    _see(who, Path(found), _ELSEWHERE)
+    see(who, Path(found))
 
 
 def barriers(path: Path) -> Iterator[tuple[Path, int]]:
@@ -298,8 +305,8 @@ def barriers(path: Path) -> Iterator[tuple[Path, int]]:
                 yield step, status.st_gid if passes else 0
 
 
-def _readers(path: Path) -> set[str] | None:
-    """Return the groups that are needed to read it; None if root alone may."""
+def readers(path: Path) -> set[str] | None:
+    """Return the groups that are needed to read a file; None if root alone may."""
     groups = {group for _, group in barriers(path)}
     return None if 0 in groups else {_name(group) for group in groups}
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from attrs import Factory, frozen
 
-from reconciler.host import sandbox
+from reconciler.host import feed_units, sandbox
+from reconciler.host.feed_units import FeedUnit
 from reconciler.host.sandbox import Asked, Sandbox, word
 from reconciler.interfaces import SourcePlugin
 
@@ -142,16 +143,18 @@ class Services:
     """What the services get: those that only enforce, and those that read the sources as well.
 
     ``early`` says that saved rules need what a backend makes. ``resident`` is whether the daemon
-    runs; where it does not, the timer starts a pass each minute.
+    runs; where it does not, the timer starts a pass each minute. Each of the ``feeds`` has a
+    service of its own, and all of treason's read what these write.
     """
 
     enforcing: Sandbox = Factory(Sandbox)
     reading: Sandbox = Factory(partial(Sandbox, frozenset({"CAP_SYSLOG"})))
     early: bool = False
     resident: bool = True
+    feeds: tuple[FeedUnit, ...] = ()
 
     @classmethod
-    def of(cls, asked: Sequence[Asked]) -> "Services":
+    def of(cls, asked: Sequence[Asked], feeds: Sequence[FeedUnit] = ()) -> "Services":
         """Return what these need. Raise `TreasonError` for what units cannot give them.
 
         All run as root if one of them must: they share the database, and systemd gives it to the
@@ -160,7 +163,9 @@ class Services:
         root = sandbox.needs_root(asked)
         enforcing = [each for each in asked if not isinstance(each.plugin, SourcePlugin)]
         early = any(getattr(each.plugin, "early", False) for each in enforcing)
-        return cls(Sandbox.of(enforcing, root=root), Sandbox.of(asked, root=root), early)
+        groups = [feed_units.GROUP] if feeds else []
+        alone = Sandbox.of(enforcing, groups, root=root)
+        return cls(alone, Sandbox.of(asked, groups, root=root), early, feeds=tuple(feeds))
 
 
 def texts(
@@ -178,8 +183,9 @@ def texts(
         "command": command,
         "config": word(str(configuration)).replace("$", "$$"),  # or systemd puts a variable there
         "condition": str(configuration).replace("%", "%%"),
-        "mounts": " ".join(word(str(each)) for each in dict.fromkeys([configuration, *mounts])),
+        "mounts": _mounts(configuration, *mounts),
     }
+    of_feeds = words | {"mounts": _mounts(configuration, feed_units.STORES)}
     enforcing = services.enforcing.text()
     reading = services.reading.text()
     early = {EARLY: _BEFORE_SAVED_RULES} if services.early else {}
@@ -192,4 +198,9 @@ def texts(
             for name, when in {RESTORE: _BEFORE_THE_NETWORK, **early}.items()
         },
         _NFTABLES: _AFTER_NFTABLES,
+        **feed_units.texts(of_feeds, services.feeds),
     }
+
+
+def _mounts(*paths: Path) -> str:
+    return " ".join(word(str(each)) for each in dict.fromkeys(paths))

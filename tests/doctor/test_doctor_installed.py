@@ -7,6 +7,7 @@ from doctors import machine, whats
 from harness import Place
 
 from reconciler.doctor import installed
+from reconciler.execute import CommandFailed
 from reconciler.host import installing
 from reconciler.host.units import Services
 
@@ -59,6 +60,23 @@ def shown(name: str, **told: str) -> str:
             "treason.service is not loaded: bad-setting",
             "treason init --systemd",
         ),
+        (
+            shown("treason-feed@x.timer", UnitFileState="disabled"),
+            "treason-feed@x.timer is not enabled",
+            "systemctl enable --now treason-feed@x.timer",
+        ),
+        (
+            shown("treason-feed@x.timer", ActiveState="inactive"),
+            "treason-feed@x.timer does not run",
+            "systemctl start treason-feed@x.timer",
+        ),
+        (
+            shown("treason-feed@x.service", ActiveState="failed", UnitFileState="static"),
+            "treason-feed@x.service has failed",
+            "see the reason: journalctl -u {0}; then: systemctl restart {0}".format(
+                "treason-feed@x.service"
+            ),
+        ),
     ],
     ids=lambda text: "" if "\n" in text else text.replace(" ", "-"),
 )
@@ -71,8 +89,11 @@ def test_a_unit_that_does_not_do_its_work(text: str, words: str, remedy: str) ->
 
 
 def test_a_pass_by_a_timer_is_not_always_active() -> None:
-    """Its service rests between two passes, and is not enabled by itself."""
-    told = shown("treason-pass.service", ActiveState="inactive", UnitFileState="static")
+    """Its service rests between two passes, and is not enabled by itself; nor is a feed's."""
+    told = "\n".join(
+        shown(name, ActiveState="inactive", UnitFileState="static")
+        for name in ("treason-pass.service", "treason-feed@x.service")
+    )
     assert [*installed.judge(told, "")] == []
 
 
@@ -113,3 +134,34 @@ def test_units_of_another_version(
     [found] = installed.check(seen)
     assert found.what.startswith("treason.timer is not as it should be")
     assert found.remedy == f"treason --config {place.config} init --systemd"
+
+
+def test_what_reads_the_feeds(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its units are asked about, and who is to run them must exist."""
+    units = tmp_path / "units"
+    units.mkdir()
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    for name in ("treason.timer", "treason-feed@.service"):
+        (units / name).write_text("")
+    asked: list[str] = []
+
+    def show(argv: list[str]) -> object:
+        asked.extend(argv[3:])
+        raise CommandFailed("no systemd")
+
+    monkeypatch.setattr(installing, "DIRECTORY", units)
+    monkeypatch.setattr(installed, "run", show)
+    monkeypatch.setattr(installed, "_due", lambda _machine: [])
+    assert whats(installed.check, machine(place, root=tmp_path)) == []
+    place.configure('[feed.x]\ntype = "list"\npath = "/srv/list"')
+    asked.clear()
+    seen = machine(place, root=tmp_path)
+    assert whats(installed.check, seen) == [
+        "the user treason-feed-x, the group treason-feed do not exist"
+    ]
+    assert asked == ["treason.timer", "treason-feed@x.timer", "treason-feed@x.service"]
+    for name in ("pwd.getpwnam", "grp.getgrnam"):
+        monkeypatch.setattr(name, str)
+    assert whats(installed.check, seen) == []

@@ -2,17 +2,18 @@
 
 import re
 import sqlite3
-import sys
 from pathlib import Path
 
 import pytest
-from harness import ROOT, Place, see_through
+from harness import ROOT, Place
 from pytest_mock import MockerFixture
+from systemd import exposure, without_systemd
 
 from reconciler import BackendPlugin, Needs, SourcePlugin
 from reconciler.config import tables
 from reconciler.execute import CommandFailed, run
 from reconciler.host import installing, sandbox, units
+from reconciler.host.feed_units import FeedUnit
 from reconciler.host.sandbox import Asked, Sandbox
 from reconciler.host.units import Services
 
@@ -21,7 +22,7 @@ SHIPPED = ROOT / "conf" / "systemd"
 
 def test_the_shipped_units_are_what_init_renders() -> None:
     """Their text stands in the code alone."""
-    rendered = units.texts(units.COMMAND, tables.DEFAULT)
+    rendered = units.texts(units.COMMAND, tables.DEFAULT, Services(feeds=(FeedUnit("any"),)))
     shipped = {
         str(path.relative_to(SHIPPED)): path.read_text()
         for path in SHIPPED.rglob("*")
@@ -105,27 +106,10 @@ def test_who_connects_to_this_machine_reaches_nothing_else(tmp_path: Path) -> No
     assert exposure(unit) <= 1.7
 
 
-def exposure(unit: Path) -> float:
-    """Return what `systemd-analyze security` counts."""
-    done = run(["systemd-analyze", "security", "--offline=true", str(unit)])
-    [level] = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", done.output)
-    return float(level)
-
-
 @pytest.fixture
 def systemctl(tmp_path: Path, mocker: MockerFixture) -> list[list[str]]:
     """A directory for units, and the commands that systemctl would get."""
-    directory = tmp_path / "units"
-    directory.mkdir()
-    mocker.patch.object(installing, "DIRECTORY", directory)
-    for name in ("STATE", "RUNTIME"):
-        mocker.patch.object(sandbox, name, tmp_path)
-    mocker.patch.object(sys, "executable", "/opt/treason/bin/python")
-    see_through(tmp_path, mocker)
-    mocker.patch("os.geteuid", return_value=0)
-    called: list[list[str]] = []
-    mocker.patch.object(installing, "run", side_effect=lambda argv, **_: called.append(argv))
-    return called
+    return without_systemd(tmp_path, mocker)
 
 
 def test_init_installs_and_undo_removes(place: Place, systemctl: list[list[str]]) -> None:
