@@ -1,5 +1,6 @@
 """The real daemon as a process, in the network namespace of the test, and what it has in force."""
 
+import ctypes
 import os
 import select
 import signal
@@ -166,6 +167,14 @@ def configure(place: Place, text: str = "", main: str = "") -> None:
 def listed(place: Place) -> set[str]:
     """Return the banned networks."""
     return {each["network"] for each in place.treason("list", "-o", "json").json["bans"]}
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Let two names change places at one moment, so that neither is ever missing."""
+    library = ctypes.CDLL(None, use_errno=True)
+    here, exchanging = -100, 2  # AT_FDCWD, linux/fcntl.h; RENAME_EXCHANGE, linux/fs.h
+    failed = library.renameat2(here, os.fsencode(one), here, os.fsencode(other), exchanging)
+    assert not failed, os.strerror(ctypes.get_errno())
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from harness import REAL_ROOT, Place
-from residents import Resident, configure, drops, in_force, running, until
+from residents import Resident, configure, drops, exchange, in_force, running, until
 
 from reconciler import Network
 from reconciler.errors import TreasonError
@@ -232,8 +232,9 @@ def held(lock: Path) -> Iterator[None]:
 @contextmanager
 def unusable(lock: Path) -> Iterator[None]:
     """Let something else have its place."""
-    lock.unlink()
-    lock.mkdir()
+    other = lock.with_name("directory")
+    other.mkdir()
+    exchange(lock, other)
     yield
     lock.rmdir()
 
@@ -518,15 +519,17 @@ def test_a_control_socket_that_somebody_removes_is_made_again(
         before = path.stat().st_ctime_ns
         if how == "unlinked":
             path.unlink()
-        else:
-            shutil.rmtree(directory)
+        else:  # at one moment: else it may be made again while its content is taken out
+            shutil.rmtree(directory.rename(place.path / "away"))
         until(lambda: path.exists() and path.stat().st_ctime_ns != before)
         assert place.treason("ban", "192.0.2.1").out.endswith("in force: nftables\n")
         assert says(place, "running since", 0)
         second = place.start("run")
         assert second.wait(20) == 1
-        shutil.rmtree(directory)
-        directory.write_text("")
+        other = place.path / "file"
+        other.touch()
+        exchange(directory, other)
+        shutil.rmtree(other)
         daemon.hears("the control socket is gone, and cannot be made again")
         directory.unlink()
         until(lambda: says(place, "running since", 0))
