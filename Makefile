@@ -7,6 +7,9 @@
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
 inside := unshare --net $(if $(filter 0,$(shell id -u)),,--user --map-root-user)
+# As many tests at once as there are cores, whose workers share neither network nor mounts: a test
+# covers a program that another one runs. PYTEST='--dist no' has them run one by one.
+workers := --dist worksteal --tx '$(shell nproc)*popen//python=unshare --net --mount $(python)'
 
 demo: .venv/run
 	.venv/bin/treason demo
@@ -14,7 +17,7 @@ demo: .venv/run
 test: .venv/dev
 	mkdir -p .cache
 	.venv/bin/coverage erase
-	$(inside) .venv/bin/coverage run -m pytest --basetemp=.cache/pytest $(PYTEST)
+	$(inside) .venv/bin/coverage run -m pytest --basetemp=.cache/pytest $(workers) $(PYTEST)
 	.venv/bin/coverage combine --quiet
 	$(if $(PYTEST),,.venv/bin/coverage report)
 
