@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 from harness import REAL_ROOT, SEED, Place
+from hypothesis import settings
 from peers import Peers
 
 from reconciler.execute import run
 from reconciler.host.netns import Namespace, Wire
+
+settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault
+settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(trylast=True)

@@ -851,6 +851,7 @@ class MemoryReflexesContract(ReflexesContract):
     """The contract of reflexes, on a firewall in memory that tells of changes."""
 
     kind: ClassVar[type[MemoryReflexes]] = MemoryReflexes
+    patience = 0.1  # in memory all is told at once
     memory: Memory
     change = MemoryContract.change
     held = MemoryContract.held
@@ -1049,6 +1050,7 @@ class MemoryWatchedContract(WatchedContract):
     """The contract of backends that are waited for, on a firewall in memory."""
 
     kind: ClassVar[type[MemoryWatcher]] = MemoryWatcher
+    patience = 0.1  # in memory all is told at once
     memory: Memory
     change = MemoryContract.change
     held = MemoryContract.held

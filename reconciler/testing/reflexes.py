@@ -16,9 +16,6 @@ from reconciler.testing.backend import EXAMPLE
 from reconciler.testing.steps import Cases, given, needed
 from reconciler.waiting import PolledReflexes, Reflexes, WakingBackend
 
-_PATIENCE: Final = 5.0
-"""Seconds within which a change by others is told."""
-
 _QUIET: Final = 0.2
 """Seconds in which nothing is told."""
 
@@ -27,10 +24,11 @@ class ReflexesContract(Cases):
     """For a backend with `reflexes`; a class beside `BackendContract`, with its ``damages``.
 
     ``elsewhere()`` lets somebody change the platform where nothing is the backend's; without it,
-    the case is skipped.
+    the case is skipped. ``patience`` is how many seconds may pass until a change by others is told.
     """
 
     damages: ClassVar[Mapping[str, Callable[[Any], object]]] = {}
+    patience: ClassVar[float] = 5.0
 
     @pytest.fixture
     def reflexes(self, backend: WakingBackend) -> Iterator[Reflexes]:
@@ -111,7 +109,7 @@ class ReflexesContract(Cases):
     def test_reflex_damage(self, damage: str, backend: WakingBackend, reflexes: Reflexes) -> None:
         """It wakes, and is told; what is missing is back, or the rest is left to a pass."""
         self.damages[damage](self)
-        assert self.is_woken(reflexes, _PATIENCE), "nothing woke"
+        assert self.is_woken(reflexes, self.patience), "nothing woke"
         assert reflexes.changed(), "nobody did it"
         told: Sequence[Damage] = ()
         left = False

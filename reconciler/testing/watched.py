@@ -13,17 +13,18 @@ from reconciler.testing.backend import EXAMPLE
 from reconciler.testing.steps import Cases, given
 from reconciler.waiting import WatchedBackend, Watcher
 
-_PATIENCE: Final = 5.0
-"""Seconds within which a change by others is told."""
-
 _SETTLED: Final = 20
 """How often it may wake at most when nothing happens any more."""
 
 
 class WatchedContract(Cases):
-    """For a backend with `watcher`; a class beside `BackendContract`, with its ``damages``."""
+    """For a backend with `watcher`; a class beside `BackendContract`, with its ``damages``.
+
+    ``patience`` is how many seconds may pass until a change by others is told.
+    """
 
     damages: ClassVar[Mapping[str, Callable[[Any], object]]] = {}
+    patience: ClassVar[float] = 5.0
 
     @pytest.fixture
     def watcher(self, backend: WatchedBackend) -> Iterator[Watcher]:
@@ -48,7 +49,7 @@ class WatchedContract(Cases):
     def test_watched_damage(self, damage: str, watcher: Watcher) -> None:
         """It wakes and is told, and then it wakes no more."""
         self.damages[damage](self)
-        assert _is_woken(watcher, _PATIENCE), "nothing woke"
+        assert _is_woken(watcher, self.patience), "nothing woke"
         assert _settle(watcher), "no change is told"
         assert not _settle(watcher)
 
@@ -58,7 +59,7 @@ class WatchedContract(Cases):
         """Also once it was put right by a pass."""
         for _ in range(3):
             self.damages[damage](self)
-            assert _is_woken(watcher, _PATIENCE), "nothing woke"
+            assert _is_woken(watcher, self.patience), "nothing woke"
             _settle(watcher)
             given(backend, EXAMPLE)
             _settle(watcher)

@@ -17,7 +17,7 @@ def found(place: Place) -> list[Finding]:
         return [*sync.check(machine)]
 
 
-def test_a_backend_that_cannot_do_its_work(place: Place) -> None:
+def test_a_backend_that_cannot_do_its_work(place: Place, host: None) -> None:
     """It is told with its own advice, and the others are looked at all the same."""
     (place.path / "list").mkdir()
     place.configure(

@@ -4,16 +4,18 @@ import random
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import Place
-from residents import LINE, configure, in_force, running
+from residents import LINE, PATIENCE, configure, in_force, running
 
 from reconciler import Networks
 from reconciler.host.netns import Namespace
+
+Stored = dict[str, list[Any]]
 
 POLICIES = {
     "shipped": "",
@@ -52,7 +54,7 @@ def lines(dice: random.Random) -> Iterator[str]:
         yield LINE.format(address, dice.randrange(1, 4))
 
 
-def stored(database: Path) -> dict[str, list[Any]]:
+def stored(database: Path) -> Stored:
     """Return what was stored, without what is of a moment."""
     questions = {
         "bans": "SELECT network, until - since, origin FROM bans ORDER BY network",
@@ -66,27 +68,43 @@ def stored(database: Path) -> dict[str, list[Any]]:
         return {name: connection.execute(text).fetchall() for name, text in questions.items()}
 
 
-def by_passes(place: Place, parts: list[str]) -> Networks:
-    """Let passes read the log, one part after the other; return what is in force."""
+@contextmanager
+def apart() -> Iterator[None]:
+    """Have an empty network namespace for a while."""
+    namespace = Namespace()
+    with namespace.entered():
+        yield
+    namespace.close()
+
+
+def says(log: Path, part: str) -> None:
+    """Let the kernel say it at once, in a second of its own: bans are made to the second."""
+    time.sleep(1.01 - time.time() % 1)
+    with log.open("ab", buffering=0) as sink:
+        sink.write(part.encode())
+
+
+def by_passes(place: Place, parts: list[str]) -> tuple[Networks, list[Stored]]:
+    """Let passes read it part by part; return what is in force, and what each had stored."""
     log = place.path / "kern.log"
     log.touch()
     place.treason("reconcile")
+    found = []
     for part in parts:
-        with log.open("a") as sink:
-            sink.write(part)
+        says(log, part)
         place.treason("reconcile")
-    return in_force()
+        found.append(stored(place.database))
+    return in_force(), found
 
 
-def by_daemon(place: Place, parts: list[str], expected: dict[str, list[Any]]) -> Networks:
-    """Let the daemon read it."""
+def by_daemon(place: Place, parts: list[str], expected: list[Stored]) -> Networks:
+    """Let the daemon read it, part by part: what it reads at once may be judged at once."""
     with running(place) as daemon:
-        for part in parts:
-            with daemon.log.open("a") as sink:
-                sink.write(part)
-        end = time.monotonic() + 5
-        while stored(place.database) != expected and time.monotonic() < end:
-            time.sleep(0.02)
+        for part, wanted in zip(parts, expected, strict=True):
+            says(daemon.log, part)
+            end = time.monotonic() + PATIENCE
+            while stored(place.database) != wanted and time.monotonic() < end:
+                time.sleep(0.02)
         daemon.stop()
         return in_force()
 
@@ -101,20 +119,12 @@ def test_the_daemon_does_what_passes_do(
     parts = ["".join(whole[:40]), "".join(whole[40:])]
     if policy == "few new bans":  # the limit is a pass's there, and a minute's here
         parts = ["".join(whole)]
-    held = []
-    expected: dict[str, list[Any]] = {}
-    for name in ("passes", "daemon"):
-        path = tmp_path / name
-        path.mkdir()
-        place = Place(path, capsys)
+    passes, daemon = (Place(tmp_path / name, capsys) for name in ("passes", "daemon"))
+    for place in (passes, daemon):
+        place.path.mkdir()
         configure(place, POLICIES[policy])
-        namespace = Namespace()
-        with namespace.entered():
-            if name == "passes":
-                held.append(by_passes(place, parts))
-                expected = stored(place.database)
-            else:
-                held.append(by_daemon(place, parts, expected))
-                assert stored(place.database) == expected, seed
-        namespace.close()
-    assert held[0] == held[1], seed
+    with apart():
+        held, expected = by_passes(passes, parts)
+    with apart():
+        assert by_daemon(daemon, parts, expected) == held, seed
+    assert stored(daemon.database) == expected[-1], seed
