@@ -75,7 +75,7 @@ class Changes:
         """Let changes be noted from now on, though nothing of this backend is verified yet."""
         with self._database.transaction():
             if not self.revision:  # somebody deleted them all
-                self._database.execute("INSERT INTO changes (key) VALUES (x'')")
+                self._count()
             self._database.execute(
                 "INSERT OR IGNORE INTO verified SELECT ?, '', '', revision, ?, ?, 0, token"
                 " FROM changes ORDER BY revision DESC LIMIT 1",
@@ -158,11 +158,16 @@ class Changes:
         """
         if len(held) + len(released) > KEPT:
             self.doubt()
+            self._count()  # whoever knows an earlier revision looks anew
         elif self._database.rows("SELECT 1 FROM verified LIMIT 1"):
             self._database.execute_many(
                 "INSERT INTO changes (key, origin, feed) VALUES (?, ?, 1)",
                 [(each.key, None) for each in held] + [(each.key, "feed") for each in released],
             )
+
+    def _count(self) -> None:
+        """Let there be a revision more, of no network."""
+        self._database.execute("INSERT INTO changes (key) VALUES (x'')")
 
     def _prune(self) -> None:
         with self._database.transaction():

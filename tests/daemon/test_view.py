@@ -5,9 +5,13 @@ from contextlib import closing
 
 from harness import Place
 
-from reconciler import Network
+from reconciler import Network, Networks
 from reconciler.config.setup import Setup
 from reconciler.daemon.view import look
+from reconciler.feeding import FeedGroup
+from reconciler.store.changes import KEPT
+from reconciler.store.feeds import FeedState
+from reconciler.store.store import open_store
 
 FIRST, SECOND = Network.parse("192.0.2.7"), Network.parse("192.0.2.8")
 
@@ -23,6 +27,22 @@ def test_a_ban_that_nobody_noted_is_seen(place: Place, host: None) -> None:
     after = look(setup, [], before)
     assert set(after.desired.banned) == {FIRST, SECOND}
     assert look(setup, [], after).desired is after.desired, "what is known is not read again"
+
+
+def test_very_much_that_a_feed_brings_is_seen(place: Place, host: None) -> None:
+    """None of it is noted by itself, and a pass verifies a backend before anybody looks."""
+    place.treason("ban", str(FIRST))
+    place.treason("reconcile", "--no-scan")
+    setup = Setup(str(place.config))
+    before = look(setup, [], None)
+    assert before.noted
+    many = Networks.of_hosts(4, b"".join((1 << 24 | n).to_bytes(4) for n in range(KEPT + 1)))
+    with open_store(place.database, write=True) as store:
+        store.feeds.take(FeedState("a"), [FeedGroup(many)], before.now)
+        store.changes.begin("nftables", before.now)
+    after = look(setup, [], before)
+    assert after.noted
+    assert after.desired.banned == many | before.desired.banned
 
 
 def test_what_was_committed_is_seen_past_a_lock(place: Place) -> None:
