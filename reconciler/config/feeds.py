@@ -73,6 +73,9 @@ class FeedSettings:
     publish: tuple[str, ...] = ()
 
 
+_COMMON: Final = frozenset(each.name for each in fields(FeedSettings))
+
+
 @frozen(eq=False)
 class ConfiguredFeed:
     """A feed of the configuration; `make` raises `PluginError` where its plugin is broken."""
@@ -87,7 +90,7 @@ class ConfiguredFeed:
     @property
     def store(self) -> Path:
         """The feed's own file."""
-        return self.settings.store or STORES / self.name / "feed.db"
+        return _own_file(self.name, self.settings)
 
     @property
     def limits(self) -> Limits:
@@ -109,13 +112,23 @@ def feeds(config: Config, plugins: Plugins, file: TomlFile) -> dict[str, Configu
     return {name: _feed(name, table, plugins, file) for name, table in config.feed.items()}
 
 
+def own_files(config: Config, file: TomlFile) -> dict[str, Path]:
+    """Return each configured feed's own file, for which no plugin need be known."""
+    return {
+        name: _own_file(name, _settings(table, name, file)) for name, table in config.feed.items()
+    }
+
+
+def _own_file(name: str, settings: FeedSettings) -> Path:
+    return settings.store or STORES / name / "feed.db"
+
+
 def _feed(name: str, table: Mapping[str, Any], plugins: Plugins, file: TomlFile) -> ConfiguredFeed:
     if not _NAME.fullmatch(name):
         reason = f"{name!r} is not a feed's name: write at most 18 of a-z, 0-9, - and _"
         raise file.refusal([Problem(("feed",), name, reason)])
-    common = {each.name for each in fields(FeedSettings)}
-    own = {key: value for key, value in table.items() if key not in common}
-    settings = _settings({key: table[key] for key in table.keys() & common}, name, file)
+    own = {key: value for key, value in table.items() if key not in _COMMON}
+    settings = _settings(table, name, file)
     try:
         plugin = _plugin(settings.type, name, plugins, file)
         filled = guarded(
@@ -129,8 +142,9 @@ def _feed(name: str, table: Mapping[str, Any], plugins: Plugins, file: TomlFile)
 
 
 def _settings(table: Mapping[str, Any], name: str, file: TomlFile) -> FeedSettings:
+    common = {key: table[key] for key in table.keys() & _COMMON}
     try:
-        settings = schema.fill(FeedSettings, table, ("feed", name))
+        settings = schema.fill(FeedSettings, common, ("feed", name))
     except schema.Refused as error:
         raise file.refusal(error.problems) from None
     if settings.store is None:

@@ -226,6 +226,15 @@ class Setup:
 
         return feeds.feeds(self.config, self.plugins, self.file)
 
+    @property
+    def feed_files(self) -> Mapping[str, Path]:
+        """Each feed's own file; no plugin need be known for that."""
+        if not self.config.feed:
+            return {}
+        from reconciler.config import feeds  # noqa: PLC0415 - as above
+
+        return feeds.own_files(self.config, self.file)
+
     def needs(self) -> "list[Asked]":
         """Return what the configured sources and backends need of the machine."""
         from reconciler.config import compose  # noqa: PLC0415 - as above

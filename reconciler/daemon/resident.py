@@ -19,6 +19,7 @@ from reconciler.daemon.batch import Batch
 from reconciler.daemon.beginning import Beginning
 from reconciler.daemon.children import Done, Left, Passes
 from reconciler.daemon.edits import Edits
+from reconciler.daemon.feeds import Feeds
 from reconciler.daemon.following import Following
 from reconciler.daemon.force import Force
 from reconciler.daemon.given import Given
@@ -73,6 +74,7 @@ class Resident:
         self._closed = 0.0
         self._code = 0
         self.rest = Rest(self._wake, self._rests)
+        self.feeds = Feeds(self)
         self._set_up(given, setup)
         self.following, self.beginning = Following(self), Beginning(self)
         self.reloading = Reloading(self)
@@ -253,6 +255,7 @@ class Resident:
 
     def _set_up(self, given: Given, setup: Setup) -> None:
         sources, backends = setup.sources(given.sources), setup.backends(given.backends)
+        self.feeds.follow(setup.feed_files)
         self.truth = Truth(setup, sources, self)
         self.given = given
         self.force = Force(backends, self, events=setup.config.run.events)

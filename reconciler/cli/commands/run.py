@@ -72,7 +72,7 @@ def _resolved(setup: Setup, given: Given) -> Given:
     config = setup.config
     setup.sources(given.sources)
     setup.backends(given.backends)
-    setup.rules, setup.whitelist  # noqa: B018 - nothing is begun if one of them is wrong
+    setup.rules, setup.whitelist, setup.feeds  # noqa: B018 - nothing is begun if one of them is wrong
     main = config.treason
     chosen = (*(given.sources or main.sources), *(given.backends or main.backends))
     needs = tuple(sorted(_capabilities(setup.plugins, chosen)))
