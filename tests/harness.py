@@ -33,7 +33,7 @@ TCP: Treason uncloaked! Peer 218.14.17.182:4771/8080 shrinks window 2946511037:2
 
 def take_back_twelfth(database: sqlite3.Connection) -> None:
     """Let the schema be the eleventh again."""
-    for name in ("feeds", "feed_bans"):
+    for name in ("feeds", "feed_bans", "published", "publishings"):
         database.execute(f"DROP TABLE {name}")
     database.execute("ALTER TABLE changes DROP COLUMN feed")
     database.execute("PRAGMA user_version = 11")

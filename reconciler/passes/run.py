@@ -133,6 +133,7 @@ class Pass:
                 close = partial(self._close, outcomes, protected)
                 closing = self.store.attempt_to_read(close)
         if self.options.write and not self.store.damage:
+            self._publish()
             self.store.attempt(self.store.compact)  # when all that matters is done
         return PassResult(
             now=self.now,
@@ -291,6 +292,14 @@ class Pass:
 
         taker = Taker(self.store, self.now, write=self.options.write and not self.store.damage)
         return self.store.attempt_to_read(partial(taker.take, feeds, known))
+
+    def _publish(self) -> None:
+        """Give feeds what they are to tell others."""
+        if any(feed.settings.publish for feed in self.setup.feeds.values()):
+            from reconciler.passes.publishing import publish  # noqa: PLC0415 - few do
+
+            feeds = self.setup.feeds.values()
+            self.store.attempt(partial(publish, self.store, feeds, self.now))
 
     def _silenced(self) -> list[str]:
         """Return which rules ban nobody any more, once: an older configuration has them."""

@@ -21,6 +21,7 @@ _TABLES: Final = (
     *("prunings", "treason_identity", "whitelists", "marks", "carried_out", "treason_clock"),
     *("bans_set_back", "suspects", "withheld", "closings", "closed", "probes"),
     *("unconfirmed", "rules_told", "pause", "backup", "feeds", "feed_bans"),
+    *("published", "publishings"),
     *counting.TABLES,
 )
 _KEYS: Final = "bans_by_key"

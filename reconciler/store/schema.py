@@ -318,6 +318,18 @@ _TWELFTH: Final = (
     "CREATE INDEX feed_bans_by_feed ON feed_bans (feed)",
     "CREATE INDEX feed_bans_by_end ON feed_bans (until) WHERE until IS NOT NULL",
     "ALTER TABLE changes ADD COLUMN feed INTEGER NOT NULL DEFAULT 0",
+    # What was given to feeds that tell others of it, and up to which event of the history.
+    """CREATE TABLE published (
+        feed TEXT NOT NULL,
+        key BLOB NOT NULL,
+        until INTEGER,
+        PRIMARY KEY (feed, key)
+    ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE publishings (
+        feed TEXT NOT NULL PRIMARY KEY,
+        rules TEXT NOT NULL,
+        event INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID""",
 )
 
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
@@ -328,6 +340,7 @@ NAMES: Final = {
     *("prunings", "treason_identity", "marks", "carried_out", "treason_clock", "bans_set_back"),
     *("whitelists", "suspects", "withheld", "closings", "closed", "probes"),
     *("unconfirmed", "rules_told", "pause", "backup", "feeds", "feed_bans"),
+    *("published", "publishings"),
     *counting.TABLES,
     *("badips_insert", "bans_renamed", *TRIGGERS, *counting.TRIGGERS),
 }

@@ -27,6 +27,7 @@ from reconciler.store.marks import Marks
 from reconciler.store.offences import Offences
 from reconciler.store.opening import connect, connect_to_enforce
 from reconciler.store.pauses import Pauses
+from reconciler.store.published import Published
 from reconciler.store.refusals import is_damage
 from reconciler.store.suspects import Suspects
 from reconciler.store.unconfirmed import Unconfirmed
@@ -68,6 +69,7 @@ class Store:
         self.carried = Carried(database)
         self.changes = Changes(database)
         self.feeds = Feeds(database, self.changes)
+        self.published = Published(database)
         self.marks = Marks(database)
         self.integrity = Integrity(database, self.bans)
         self.pauses = Pauses(database)

@@ -1,0 +1,124 @@
+"""What treason tells by a feed: a pass writes it to a file, which the feed's process reads.
+
+The feed never sees the main database, and cannot write here. A pass does not know what was told
+already: each row is kept for as long as a feed may have been stopped.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from attrs import field, frozen
+
+from reconciler import files
+from reconciler.errors import FeedUnreadable, StoreError
+from reconciler.feeds.format import REASON, harmless
+from reconciler.host import lock
+from reconciler.network import Network
+
+OUTBOX: Final = "outbox"
+"""The directory, beside the main database."""
+
+_KEPT: Final = 30 * 86_400
+_DIRECTORY_MODE, _FILE_MODE = 0o755, 0o644
+"""The directory above is closed, and this one alone is let into the feed's service, read-only."""
+
+_VERSION: Final = 1
+_TABLE: Final = (
+    "CREATE TABLE told (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL,"
+    " network BLOB NOT NULL, banned INTEGER NOT NULL, until INTEGER, reason TEXT NOT NULL) STRICT"
+)
+_MOST: Final = 100_000
+"""Rows that are read at once."""
+
+
+@frozen
+class Told:
+    """One network that is banned, until a time (epoch seconds; None: permanently), or is not."""
+
+    network: Network
+    banned: bool = True
+    until: int | None = None
+    reason: str = ""
+    id: int = field(default=0, eq=False)
+
+
+def write(path: Path, rows: Iterable[Told], now: int, like: Path | None = None) -> None:
+    """Add rows, and remove those of long ago; a missing file or directory is made.
+
+    What root makes is given to the owner of ``like``. Raise `StoreError`.
+    """
+    try:
+        _make(path, like)
+        with closing(_connected(path, "rw")) as database:
+            database.execute("BEGIN IMMEDIATE")
+            if not database.execute("PRAGMA user_version").fetchone()[0]:
+                database.execute(_TABLE)
+                database.execute(f"PRAGMA user_version = {_VERSION}")
+            database.executemany(
+                "INSERT INTO told VALUES (NULL, ?, ?, ?, ?, ?)",
+                ((now, e.network.key, e.banned, e.until, harmless(e.reason, REASON)) for e in rows),
+            )
+            database.execute("DELETE FROM told WHERE at < ?", (now - _KEPT,))
+            database.execute("COMMIT")
+    except OSError as error:
+        hint = files.remedy(error, "let who runs treason own it")
+        raise StoreError(
+            f"{path}: cannot write what is to be told: {error.strerror}", hint
+        ) from None
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: cannot write what is to be told: {error}") from None
+
+
+def read(path: Path, after: int) -> list[Told]:
+    """Return the rows behind the one with the number ``after``, in order, not all of very many.
+
+    Nothing where there is no file. If it was made anew since, all of it is behind. Raise
+    `FeedUnreadable`.
+    """
+    with _as_unreadable(path), closing(_connected(path, "ro")) as database:
+        if not database.execute("PRAGMA user_version").fetchone()[0]:
+            return []
+        last = database.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()[0]
+        query = "SELECT id, network, banned, until, reason FROM told WHERE id > ? ORDER BY id"
+        rows = database.execute(f"{query} LIMIT {_MOST}", (after if after <= last else 0,))
+        return [
+            Told(Network.of_key(key), bool(banned), until, reason, number)
+            for number, key, banned, until, reason in rows
+            if Network.is_key(key)
+        ]
+
+
+@contextmanager
+def _as_unreadable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise FeedUnreadable(f"{path}: cannot read what is to be told: {error}") from None
+
+
+def _connected(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=5, isolation_level=None
+    )
+
+
+def _make(path: Path, like: Path | None) -> None:
+    """Make what is missing, readable whatever the umask is."""
+    made: list[Path] = []
+    if not path.parent.is_dir():
+        path.parent.mkdir()
+        path.parent.chmod(_DIRECTORY_MODE)
+        made.append(path.parent)
+    if not path.exists():
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, _FILE_MODE)
+        try:
+            os.fchmod(descriptor, _FILE_MODE)
+        finally:
+            os.close(descriptor)
+        made.append(path)
+    lock.give(made, like)

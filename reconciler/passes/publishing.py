@@ -1,0 +1,38 @@
+"""A step of a pass: give feeds what they are to tell others, the bans of some rules.
+
+It is told at least once: it is given first, and remembered then.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from reconciler.config.feeds import ConfiguredFeed
+from reconciler.feeds import outbox
+from reconciler.feeds.outbox import OUTBOX, Told
+from reconciler.store.store import Store
+
+_NEVER: Final = ("feed:", "import")
+"""How the origins begin of what others told us."""
+
+
+def publish(store: Store, feeds: Iterable[ConfiguredFeed], now: int) -> None:
+    """Write to each feed's outbox what has changed, at ``now`` (epoch seconds).
+
+    It stands beside the database. Raise `StoreError`.
+    """
+    publishing = {each.name: each for each in feeds if each.settings.publish}
+    for name in store.published.feeds() - publishing.keys():
+        store.published.forget(name)
+    event = store.carried.last_event
+    for name, feed in publishing.items():
+        path = store.path.parent / OUTBOX / f"{name}.db"
+        if not path.exists():
+            store.published.forget(name)
+        rules = sorted(r for r in set(feed.settings.publish) if not r.startswith(_NEVER))
+        if store.published.is_current(name, rules, event):
+            continue
+        due = store.published.due(name, rules, now)
+        if due:
+            rows = [Told(each.network, each.banned, each.until, each.reason) for each in due]
+            outbox.write(path, rows, now, like=store.path)
+        store.published.keep(name, rules, event, due, now)

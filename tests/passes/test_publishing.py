@@ -1,0 +1,89 @@
+"""What a pass gives feeds to tell others: the bans of the rules that the configuration names."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import SEED, Place
+
+from reconciler.feeds import outbox
+from reconciler.feeds.outbox import Told
+from reconciler.model import Ban
+from reconciler.network import Network
+from reconciler.passes.publishing import publish
+from reconciler.store.store import Store, open_store
+
+NOW = 1_800_000_000
+A, B = Network.parse("192.0.2.1"), Network.parse("2001:db8::/64")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An open store."""
+    with open_store(tmp_path / "treason.db", write=True) as opened:
+        yield opened
+
+
+def given(directory: Path, after: int = 0) -> list[Told]:
+    """Return what the feed's process reads."""
+    return outbox.read(directory / "outbox" / "b.db", after)
+
+
+def test_a_pass_gives_the_bans_of_the_rules_that_are_named(
+    place: Place, host: None, seed_log: Path
+) -> None:
+    """Not those by hand, nor of another rule; and that one was lifted."""
+    place.configure('[feed.b]\ntype = "list"\npath = "/nowhere"\npublish = ["treason-uncloaked"]')
+    assert seed_log.read_text() == SEED
+    assert place.treason("ban", "203.0.113.1").code == 0
+    place.treason("reconcile", "--source", f"file:{seed_log}")
+    first = given(place.path)
+    assert [str(each.network) for each in first] == ["117.79.83.112", "218.14.17.182"]
+    assert all(each.banned and each.until is None for each in first)
+    assert (place.path / "outbox").stat().st_mode & 0o777 == 0o755
+    place.treason("unban", "218.14.17.182")
+    place.treason("reconcile", "--no-scan")
+    place.treason("reconcile", "--no-scan")
+    assert given(place.path, first[-1].id) == [Told(Network.parse("218.14.17.182"), banned=False)]
+
+
+class Fed:
+    """A feed that publishes, as far as it matters."""
+
+    def __init__(self, *rules: str) -> None:
+        self.name, self.settings, self.publish = "b", self, rules
+
+
+def tell(store: Store, *rules: str, now: int = NOW) -> list[Told]:
+    """Make the step, and return what it gave."""
+    before = given(store.path.parent) if (store.path.parent / "outbox/b.db").exists() else []
+    publish(store, [Fed(*rules)], now)  # type: ignore[list-item]  # see there
+    after = given(store.path.parent) if (store.path.parent / "outbox/b.db").exists() else []
+    return after[len(before) :]
+
+
+def test_what_changes_is_given_once(store: Store) -> None:
+    """Another end is told again; what has ended by its time is not told to be lifted."""
+    store.bans.add([Ban(A, NOW, NOW + 60, "x", "bad"), Ban(B, NOW, None, "y", "worse")])
+    assert tell(store, "x") == [Told(A, until=NOW + 60, reason="bad")]
+    assert tell(store, "x") == []
+    store.bans.add([Ban(A, NOW, NOW + 90, "x", "bad")])
+    assert tell(store, "x") == [Told(A, until=NOW + 90, reason="bad")]
+    store.bans.expire(NOW + 100)
+    assert tell(store, "x", now=NOW + 100) == []
+    assert tell(store, "x", "y", now=NOW + 100) == [Told(B, reason="worse")]
+    assert tell(store, "x", now=NOW + 100) == [Told(B, banned=False)]
+
+
+def test_what_others_told_us_is_never_given(store: Store) -> None:
+    """Whatever the configuration names: else two machines would tell each other for ever."""
+    store.bans.add([Ban(A, NOW, None, "import:x", ""), Ban(B, NOW, None, "feed:a", "")])
+    assert tell(store, "import:x", "import", "feed:a") == []
+
+
+def test_where_the_outbox_is_gone_all_is_given_anew(store: Store) -> None:
+    """Nobody knows what of it was read."""
+    store.bans.add([Ban(A, NOW, None, "x", "")])
+    tell(store, "x")
+    (store.path.parent / "outbox/b.db").unlink()
+    assert tell(store, "x") == [Told(A)]
