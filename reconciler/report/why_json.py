@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.passes.why import MOST
 from reconciler.report import json
+from reconciler.report.answer import headline
 from reconciler.report.times import iso
-from reconciler.report.why import STATES, headline
+from reconciler.report.why import STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from reconciler.model import Ban, Offence
     from reconciler.network import Network
-    from reconciler.passes.why import OpenSocket, Standing, Why
+    from reconciler.passes.why import Naming, OpenSocket, Standing, Why
 
 
 def explained(why: Why) -> dict[str, Any]:
@@ -26,6 +28,7 @@ def explained(why: Why) -> dict[str, Any]:
         "wanted": _texts(why.wanted),
         "around": [_ban(ban, why) for ban in why.around],
         "inside": [_ban(ban, why) for ban in why.inside],
+        "feeds": [_naming(each) for each in why.feeds],
         "whitelist": json.whitelisted((x.entry for x in why.exempting if x.listed), why.now),
         "protection": json.exemptions(x.entry for x in why.exempting if not x.listed),
         "pending": _texts(why.pending),
@@ -49,6 +52,20 @@ def _texts(networks: Iterable[Network]) -> list[str]:
 
 def _ban(ban: Ban, why: Why) -> dict[str, Any]:
     return json.ban(ban) | {"ended": why.has_ended(ban), "enforced": why.counts(ban)}
+
+
+def _naming(each: Naming) -> dict[str, Any]:
+    group = each.group
+    return {
+        "feed": each.feed,
+        "member": group.member or None,
+        "state": group.state,
+        "since": iso(group.since),
+        "until": iso(group.until),
+        "reason": group.reason,
+        "number": len(group.networks),
+        "networks": _texts(group.networks[:MOST]),
+    }
 
 
 def _standing(one: Standing) -> dict[str, Any]:

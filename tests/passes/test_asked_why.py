@@ -21,7 +21,8 @@ from reconciler import (
 )
 from reconciler.config.setup import Setup
 from reconciler.execute import run
-from reconciler.passes.why import Question, Standing, Verdict, Why
+from reconciler.passes.question import Question
+from reconciler.passes.why import Standing, Verdict, Why
 from reconciler.store.store import open_store
 from reconciler.testing import Memory
 

@@ -11,7 +11,7 @@ from reconciler import BackendError, Damage, Decision, Held, Network, Networks
 from reconciler.model import Ban, Offence
 from reconciler.passes.why import Exempting, Standing, Why
 from reconciler.planning.whitelist import Exemption
-from reconciler.report import columns, why
+from reconciler.report import answer, columns, why
 from reconciler.store.history import Event
 
 HOST = Network.parse("203.0.113.7")
@@ -31,6 +31,7 @@ def made(**changes: Any) -> Why:
         around=(Ban(HOST, 1_699_999_000, 1_700_003_600, rule, EVIL),),
         inside=(),
         ignored=Networks(),
+        feeds=(),
         exempting=(),
         wanted=ONLY,
         pending=Networks(),
@@ -56,8 +57,8 @@ def test_it_fits_on_a_terminal(width: int, mocker: MockerFixture) -> None:
     shown = [*why.page(made())]
     assert max(map(len, shown)) <= width
     assert "".join("".join(shown).split()) == "".join("".join(pipe).split())
-    answer = shown[: shown.index("")]
-    assert " ".join(answer) == why.headline(made()) == pipe[0]
+    first = shown[: shown.index("")]
+    assert " ".join(first) == answer.headline(made()) == pipe[0]
 
 
 def test_what_strangers_wrote_does_no_harm(mocker: MockerFixture) -> None:
@@ -71,7 +72,7 @@ def test_what_strangers_wrote_does_no_harm(mocker: MockerFixture) -> None:
         page = "\n".join(why.page(each))
         assert page.replace("\n", "").isprintable()
         assert "\n203.0.113.7 passes" not in page
-        assert why.headline(each).isprintable()
+        assert answer.headline(each).isprintable()
 
 
 def test_what_to_do_stands_in_a_line_of_its_own() -> None:
@@ -103,7 +104,7 @@ def test_the_families_of_answers() -> None:
         " backend is set.": made(standings=()),
     }
     for words, each in cases.items():
-        assert why.headline(each) == f"{HOST} {words}"
+        assert answer.headline(each) == f"{HOST} {words}"
 
 
 def test_an_entry_that_exempts_a_part() -> None:
@@ -116,7 +117,7 @@ def test_an_entry_that_exempts_a_part() -> None:
         network=AROUND, around=(), wanted=Networks(), exempting=(part,),
         standings=(standing,), endings=(lifted,),
     )  # fmt: skip
-    assert why.headline(asked).endswith("no stored ban holds it: the next pass removes it.")
+    assert answer.headline(asked).endswith("no stored ban holds it: the next pass removes it.")
     assert any(line.endswith(f"{AROUND} unbanned") for line in why.page(asked))
     whole = evolve(asked, exempting=(part, Exempting(Exemption(AROUND, ""), listed=True)))
-    assert f"though it is whitelisted by {AROUND}:" in why.headline(whole)
+    assert f"though it is whitelisted by {AROUND}:" in answer.headline(whole)

@@ -9,7 +9,8 @@ from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.network import Network
 from reconciler.passes import access, resident
-from reconciler.passes.why import Question, Verdict, Why
+from reconciler.passes.question import Question
+from reconciler.passes.why import Verdict, Why
 from reconciler.report import why as text
 
 

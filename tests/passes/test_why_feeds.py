@@ -1,0 +1,100 @@
+"""What feeds say of a network, as `treason why` tells it."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from fed import group, taken
+from harness import ROOT, Place
+
+CONFIGURED = '[feed.drop]\ntype = "list"\npath = "/nowhere"\n'
+SCHEMA = json.loads((ROOT / "docs" / "reference" / "json.schema.json").read_text())
+
+
+def blocklist(place: Place) -> Path:
+    """Let the firewall be a list in a file, and return it."""
+    path = place.path / "banned.txt"
+    place.configure(CONFIGURED, main=f'sources = []\nbackends = ["file:{path}"]')
+    return path
+
+
+@pytest.mark.parametrize(
+    ("state", "more", "answer"),
+    [
+        ("held", {}, "though 203.0.113.0/24 around it is banned by the feed drop, as long as that"),
+        (
+            "held",
+            {"until": 4_000_000_000},
+            "is banned by the feed drop, until 2096-10-02T07:06:40Z",
+        ),
+        ("observed", {}, "the feed drop (ann) names it, but that is only observed (mode in"),
+        ("quarantined", {}, "this member named more than max_new allows: treason feed show drop."),
+    ],
+)
+def test_the_answer_names_the_feed(
+    state: str, more: dict[str, int], answer: str, place: Place
+) -> None:
+    """And why nothing is dropped because of it, if that is so."""
+    blocklist(place)
+    taken(place, "drop", group("203.0.113.0/24", member="ann", reason="x", state=state, **more))
+    result = place.treason("why", "203.0.113.7")
+    assert answer in result.out.splitlines()[0]
+    assert "203.0.113.0/24 by the feed drop (ann), since " in result.out
+    assert ("not enforced: " in result.out) == (state != "held")
+    value = place.treason("why", "203.0.113.7", "-o", "json").json
+    jsonschema.validate(value, SCHEMA | {"$ref": "#/$defs/why"})
+    [told] = value["feeds"]
+    assert (told["feed"], told["member"], told["state"], told["networks"]) == (
+        *("drop", "ann", state),
+        ["203.0.113.0/24"],
+    )
+    assert value["wanted"] == (["203.0.113.7"] if state == "held" else [])
+
+
+def test_an_own_ban_is_told_before_a_feeds(place: Place) -> None:
+    """Of the same network; else it is the narrower one."""
+    blocklist(place)
+    taken(place, "drop", group("203.0.113.7"), group("198.51.100.0/24"))
+    place.treason("ban", "203.0.113.7", "--reason", "own")
+    place.treason("ban", "198.51.100.0/23", "--reason", "own")
+    first = place.treason("why", "203.0.113.7").out.splitlines()[0]
+    assert "banned by hand, permanently" in first
+    first = place.treason("why", "198.51.100.7").out.splitlines()[0]
+    assert "198.51.100.0/24 around it is banned by the feed drop" in first
+
+
+def test_the_whitelist_exempts_what_a_feed_names(place: Place) -> None:
+    """It passes, for a reason; and a part of a network that is exempt is not wanted."""
+    blocklist(place)
+    taken(place, "drop", group("203.0.113.0/30"))
+    place.treason("whitelist", "add", "203.0.113.1", "--comment", "office")
+    first = place.treason("why", "203.0.113.1").out.splitlines()[0]
+    assert first == (
+        "203.0.113.1 passes: it is whitelisted by 203.0.113.1 (office), though 203.0.113.0/30"
+        " around it is banned by the feed drop, as long as that names it."
+    )
+    value = place.treason("why", "203.0.113.0/24", "-o", "json").json
+    assert value["wanted"] == ["203.0.113.0", "203.0.113.2/31"]
+
+
+def test_very_much_in_a_network_is_told_in_a_few_lines(place: Place) -> None:
+    """The first networks of the first groups, and how many there are."""
+    blocklist(place)
+    hosts = [f"203.0.113.{number}" for number in range(100)]
+    some = [group(*hosts[at::10], reason=f"list {at}") for at in range(10)]
+    taken(place, "drop", *some)
+    out = place.treason("why", "203.0.113.0/24").out
+    assert "203.0.113.0, 203.0.113.10, 203.0.113.20, 203.0.113.30, 203.0.113.40, ... by" in out
+    assert "and 5 more groups of networks in it" in out
+    value = place.treason("why", "203.0.113.0/24", "-o", "json").json
+    assert [each["number"] for each in value["feeds"]] == [10] * 10
+    assert [len(each["networks"]) for each in value["feeds"]] == [5] * 10
+
+
+def test_expect_goes_by_what_is_dropped(place: Place) -> None:
+    """A list drops no packets: what a feed names is not dropped by it."""
+    blocklist(place)
+    taken(place, "drop", group("203.0.113.7"))
+    assert place.treason("why", "203.0.113.7", "--expect", "dropped").code == 1
+    assert place.treason("why", "203.0.113.7", "--expect", "passed").code == 0
