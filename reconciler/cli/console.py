@@ -53,6 +53,11 @@ def emit(form: str, value: Callable[[], dict[str, Any]], lines: Iterable[str]) -
     say(json.dump(value()))
 
 
+def note(text: str) -> None:
+    """Print on standard error what is to be known beside a result."""
+    _print(log.INFO, text, head="")
+
+
 def warn(text: str) -> None:
     """Print a warning on standard error: something that changes no result."""
     _print(log.WARNING, text)

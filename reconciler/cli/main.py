@@ -54,7 +54,7 @@ _COMMANDS: Final = {
         "init:init",
         "Create the configuration, the database and their directories; overwrite nothing.",
     ),
-    "list": ("bans:list_", "List the active bans."),
+    "list": ("listing:list_", "List the active bans."),
     "migrate": (
         "migrate:migrate",
         "Move from one backend to another: remove the old one once the new one is verified.",

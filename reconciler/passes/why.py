@@ -19,6 +19,7 @@ from reconciler.networks import NOTHING, Networks
 from reconciler.planning.desired import collapse, subtract
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.history import Event
+from reconciler.store.listing import FEED
 from reconciler.store.pauses import Pause
 from reconciler.store.unconfirmed import Doubted
 from reconciler.store.withheld import WithheldBan
@@ -60,7 +61,7 @@ class Naming:
         """Return what bans all of the network, the widest first."""
         group = self.group
         return [
-            Ban(each, group.since, group.until, f"feed:{self.feed}", group.reason)
+            Ban(each, group.since, group.until, f"{FEED}{self.feed}", group.reason)
             for each in (*network.supernets, network)
             if each in group.networks
         ]

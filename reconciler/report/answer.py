@@ -10,10 +10,8 @@ from reconciler.passes.why import Exempting, Naming, Verdict, Why
 from reconciler.report.plain import plain
 from reconciler.report.times import iso
 from reconciler.store.bans import UNGUARDED
+from reconciler.store.listing import FEED
 from reconciler.store.pauses import Pause
-
-FEED: Final = "feed:"
-"""How the origin of a feed's ban begins."""
 
 _MANY: Final = 1000
 """Dropped parts above which it is not worked out what they leave out."""

@@ -161,7 +161,7 @@ def bans(bans: Iterable[ListedBan]) -> Iterator[dict[str, Any]]:
     """Yield bans, and how many of their offences are stored where that was counted."""
     for each in bans:
         more = {} if each.offences is None else {"offences": each.offences}
-        yield ban(each.ban) | more
+        yield ban(each.ban) | {"member": each.member or None, "state": each.state or None} | more
 
 
 def withheld(found: Iterable[WithheldBan]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
+from reconciler.feeding import HELD
 from reconciler.lines import counted
 from reconciler.passes.enforce import Outcome, State
 from reconciler.report.columns import table
@@ -128,11 +129,30 @@ def closed(result: ClosingResult | None, *, verbose: bool) -> Iterator[str]:
 
 def bans(bans: Iterable[ListedBan], now: int, *, counted: bool = False) -> Iterator[str]:
     """List bans; with ``counted`` also how many of their offences are stored."""
-    rows = ((_row(str(each.ban.network), each.ban, now), each.offences) for each in bans)
+    rows = ((_listed(each, now), each.offences) for each in bans)
     if not counted:
         return table(_BAN, (row for row, _ in rows))
-    numbered = ((*row[:-1], f"{number or 0:,}", row[-1]) for row, number in rows)
+    numbered = (
+        (*row[:-1], "" if number is None else f"{number:,}", row[-1]) for row, number in rows
+    )
     return table((*_BAN[:-1], "offences", _BAN[-1]), numbered)
+
+
+def _listed(each: ListedBan, now: int) -> tuple[str, ...]:
+    """Return a row; of what a feed names also who says so, and what is not enforced."""
+    network, since, until, origin, reason = _row(str(each.ban.network), each.ban, now)
+    if each.state:
+        member = f" ({each.member})" if each.member else ""
+        origin += member if each.state == HELD else f"{member}, {each.state}"
+        until = until if each.ban.until is not None else "as long as named"
+    return network, since, until, origin, reason
+
+
+def besides(feeds: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Yield how many networks each feed names, by what is done with them."""
+    for feed, numbers in feeds.items():
+        told = ", ".join(f"{number:,} {state}" for state, number in sorted(numbers.items()))
+        yield f"feed {feed} besides: {told}; see: treason list --origin feed:{feed}"
 
 
 def invalid(rows: Iterable[InvalidRow], now: int) -> Iterator[str]:

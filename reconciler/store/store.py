@@ -22,7 +22,7 @@ from reconciler.store.database import Database
 from reconciler.store.feeds import Feeds
 from reconciler.store.history import History
 from reconciler.store.integrity import Integrity
-from reconciler.store.listing import Choice, ListedBan, listed
+from reconciler.store.listing import Choice, ListedBan, listed, with_feeds
 from reconciler.store.marks import Marks
 from reconciler.store.offences import Offences
 from reconciler.store.opening import connect, connect_to_enforce
@@ -123,7 +123,10 @@ class Store:
 
     def listed(self, now: int, choice: Choice, *, indexed: bool = True) -> Iterator[ListedBan]:
         """Yield the active bans that are chosen; see `reconciler.store.listing`."""
-        return listed(self._database, now, choice, indexed=indexed)
+        own = listed(self._database, now, choice, indexed=indexed)
+        if not choice.has_feeds:
+            return own
+        return with_feeds(own, self.feeds.groups(choice.feed, now), choice)
 
     def number(self, now: int, origin: str | None = None) -> int:
         """Return how many bans are active, or are of one origin."""

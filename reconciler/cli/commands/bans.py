@@ -1,4 +1,4 @@
-"""The commands about bans: ban, unban, list, history."""
+"""The commands about bans: ban, unban, history."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import click
 
 from reconciler.cli import given
 from reconciler.cli.console import ERROR, OK, emit, say, show
-from reconciler.cli.ending import complain_of_damage, enforce_now
+from reconciler.cli.ending import enforce_now
 from reconciler.cli.given import Given
 from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
@@ -21,7 +21,6 @@ from reconciler.report import json, text
 from reconciler.report.plain import plain
 from reconciler.report.times import ahead, iso
 from reconciler.store.bans import InvalidRow
-from reconciler.store.listing import NETWORK, OFFENCES, ORDERS, Choice
 from reconciler.toml import duration
 
 _NOT_BANNED = "was not banned; a firewall that still drops it stops with the next pass"
@@ -180,70 +179,6 @@ def _rows(setup: Setup, texts: list[Given]) -> tuple[list[InvalidRow], list[Give
     rows = [row for row in rows if not wanted.isdisjoint({row.text, plain(row.text)})]
     named = {text for row in rows for text in (row.text, plain(row.text))}
     return rows, [each for each in texts if each.text not in named]
-
-
-@click.command(
-    "list",
-    epilog=examples(
-        "list --sort since --limit 10",
-        "list --rule zero-window --since 24h -o json",
-        "list --invalid",
-        "list --observed-only",
-    ),
-)
-@click.option("--rule", metavar="NAME", help="List only the bans of this rule; manual: by hand.")
-@click.option(
-    "--since", metavar="WHEN",
-    help="List only bans that began since: 1h (ago), 2026-11-29, 2026-11-29T18:00:00Z.",
-)  # fmt: skip
-@click.option(
-    "--sort", type=click.Choice([*ORDERS]), default=NETWORK, show_default=True,
-    help="since: the newest first; until: the next to end; offences: who offended most.",
-)  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), help="List so many at most.")
-@click.option(
-    "--invalid", is_flag=True, help="List the rows that are not a network, so not enforced."
-)
-@click.option(
-    "--observed-only", "observed", is_flag=True,
-    help="List who would have been banned while [policy] mode was observe.",
-)  # fmt: skip
-@output_format
-@verbosity
-@click.pass_obj
-def list_(
-    setup: Setup,
-    rule: str | None,
-    since: str | None,
-    sort: str,
-    limit: int | None,
-    invalid: bool,
-    observed: bool,
-    form: str,
-) -> int:
-    """List the active bans."""
-    if (invalid or observed) and (rule or since or limit or sort != NETWORK):
-        raise click.UsageError("--invalid and --observed-only list all, in their own order")
-    with access.opened(setup, write=False) as store:
-        now = access.told(store).now
-        if invalid:
-            rows = store.bans.invalid(now)
-            emit(form, lambda: {"invalid": json.invalid(rows)}, text.invalid(rows, now))
-            return OK
-        if observed:
-            found = store.withheld.active(now)
-            emit(form, lambda: {"withheld": json.withheld(found)}, text.withheld(found, now))
-            return OK
-        damage = store.integrity.indexes()
-        begun = None if since is None else given.moment(since, now)
-        choice = Choice(rule=rule, since=begun, sort=sort, limit=limit)
-        bans = store.listed(now, choice, indexed=not damage)
-        if form == "json":
-            show(json.listed("bans", json.bans(bans)))
-        else:
-            show(text.bans(bans, now, counted=sort == OFFENCES))
-    complain_of_damage(damage)
-    return ERROR if damage else OK
 
 
 @click.command(epilog=examples("history --limit 10", "history 192.0.2.7"))
