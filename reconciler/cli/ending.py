@@ -101,6 +101,23 @@ def doubt_of(result: PassResult) -> None:
         warn(result.doubt)
 
 
+def feed_lines(result: PassResult, *, check: bool = False) -> Iterator[str]:
+    """Yield what was taken of feeds."""
+    if result.feeds:
+        from reconciler.report import feeds  # noqa: PLC0415 - many configurations have none
+
+        yield from feeds.readings(result.feeds, check=check, verbose=verbose())
+
+
+def complain_of_feeds(result: PassResult) -> None:
+    """Print of which feeds nothing could be taken, and why."""
+    if result.feeds:
+        from reconciler.report import feeds  # noqa: PLC0415 - as above
+
+        for each in feeds.complaints(result.feeds):
+            complain(each)
+
+
 def scan_lines(result: PassResult) -> Iterator[str]:
     """Yield what ended, and what the sources brought."""
     yield from text.ended(result.ended, verbose=verbose())

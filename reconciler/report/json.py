@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.passes.enforce import Outcome
     from reconciler.passes.reading import Reading
     from reconciler.passes.run import PassResult
+    from reconciler.passes.taking import FeedReading
     from reconciler.planning.whitelist import Exemption
     from reconciler.store.bans import InvalidRow
     from reconciler.store.history import Event
@@ -50,6 +51,7 @@ def reconciled(result: PassResult, *, check: bool) -> dict[str, Any]:
         "paused": paused(result.paused),
         "result": "error" if result.failed else "drift" if result.drifted else good,
         "sources": readings(result.readings),
+        "feeds": _feeds(result.feeds),
         "silenced": result.silenced,
         "ended": result.ended,
         "clock": result.doubt or None,
@@ -59,6 +61,14 @@ def reconciled(result: PassResult, *, check: bool) -> dict[str, Any]:
         "unwritten": result.unwritten or None,
         "unasked": result.unasked or None,
     }
+
+
+def _feeds(found: Sequence[FeedReading]) -> list[dict[str, Any]]:
+    if not found:
+        return []
+    from reconciler.report import feeds_json  # noqa: PLC0415 - many configurations have none
+
+    return feeds_json.readings(found)
 
 
 def paused(pause: Pause | None) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from reconciler.cli.ending import (
     code_of,
     complain_of,
     complain_of_damage,
+    complain_of_feeds,
     doubt_of,
     warn_of,
 )
@@ -107,6 +108,7 @@ def _told(file: Path, found: Restored) -> int:
     show(filter(None, [text.paused(result.paused, result.now)]))
     show(text.outcomes(result.outcomes, diff=False))
     complain_of([], result.outcomes, result.unwritten, result.unasked)
+    complain_of_feeds(result)
     complain_of_damage(result.damage)
     if result.failed:
         warn("the backup is restored, but not in force everywhere; see above")

@@ -4,7 +4,7 @@ import click
 
 from reconciler.cli.commands.reconcile import reconcile
 from reconciler.cli.console import ERROR, OK, complain, say, show
-from reconciler.cli.ending import complain_of, complain_of_damage, doubt_of
+from reconciler.cli.ending import complain_of, complain_of_damage, complain_of_feeds, doubt_of
 from reconciler.cli.options import examples, lock_timeout, verbose, verbosity
 from reconciler.config.setup import Setup
 from reconciler.errors import DaemonError
@@ -33,6 +33,7 @@ def pause(setup: Setup, length: str, lock_timeout: float) -> int:
     doubt_of(result)
     show(text.outcomes(result.outcomes, diff=False))
     complain_of([], result.outcomes, result.unwritten)
+    complain_of_feeds(result)
     complain_of_damage(result.damage)
     still = [outcome.backend for outcome in result.outcomes if outcome.failure]
     unaware = _let_daemon_know(setup)

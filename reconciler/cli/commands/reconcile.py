@@ -13,7 +13,9 @@ from reconciler.cli.ending import (
     code_of,
     complain_of,
     complain_of_damage,
+    complain_of_feeds,
     doubt_of,
+    feed_lines,
     scan_lines,
     warn_of,
     warn_of_open,
@@ -132,11 +134,13 @@ def _print(result: PassResult, form: str, *, check: bool, diff: bool) -> None:
         chain(
             filter(None, [text.paused(result.paused, result.now)]),
             scan_lines(result),
+            feed_lines(result, check=check),
             text.outcomes(result.outcomes, diff=diff),
             text.closed(result.closing, verbose=verbose()),
         ),
     )
     complain_of(result.readings, result.outcomes, result.unwritten, result.unasked)
+    complain_of_feeds(result)
     complain_of_damage(result.damage)
 
 
