@@ -46,6 +46,7 @@ _COMMANDS: Final = {
         "export:export",
         "Print what the firewalls hold, for `reconcile --check --observed`.",
     ),
+    "feed": ("feed:feed", "Show what others say of whom to drop, and refresh or accept it."),
     "history": (
         "bans:history",
         "List past bans, unbans, expiries and closed connections, the latest first.",

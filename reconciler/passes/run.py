@@ -37,6 +37,7 @@ class Options:
     With ``check`` backends are only compared; without ``write`` nothing is stored. ``force`` skips
     the limits on new bans and on removals. ``full`` and ``render`` are those of `Goal`, ``adopt``
     is that of `Marking`. With ``again`` sources are read from their beginning, on purpose.
+    ``accepted`` are the feeds that may exceed, this once, what a person may allow them.
     """
 
     check: bool = False
@@ -46,6 +47,7 @@ class Options:
     render: bool = False
     adopt: bool = False
     again: bool = False
+    accepted: frozenset[str] = frozenset()
 
 
 @frozen(eq=False)
@@ -290,7 +292,8 @@ class Pass:
             return None
         from reconciler.passes.taking import Taker  # noqa: PLC0415 - many configurations have none
 
-        taker = Taker(self.store, self.now, write=self.options.write and not self.store.damage)
+        write = self.options.write and not self.store.damage
+        taker = Taker(self.store, self.now, write=write, accepted=self.options.accepted)
         return self.store.attempt_to_read(partial(taker.take, feeds, known))
 
     def _publish(self) -> None:

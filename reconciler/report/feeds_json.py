@@ -1,15 +1,22 @@
-"""What passes take of feeds, for programs (docs/reference/json.md)."""
+"""Feeds, and what passes take of them, for programs (docs/reference/json.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from reconciler.feeding import OBSERVED, QUARANTINED
 from reconciler.report.feeds import named
+from reconciler.report.times import iso
 
 if TYPE_CHECKING:
+    from reconciler.feeding import FeedGroup
+    from reconciler.passes.feeds import FeedStanding
     from reconciler.passes.taking import FeedReading
+
+
+_SHOWN: Final = 10
+"""Networks of a group."""
 
 
 def readings(readings: Iterable[FeedReading]) -> list[dict[str, Any]]:
@@ -32,4 +39,49 @@ def _reading(each: FeedReading) -> dict[str, Any]:
         if judged
         else [],
         "error": each.error or None,
+    }
+
+
+def value(each: FeedStanding) -> dict[str, Any]:
+    """Return how a feed stands."""
+    configured = each.feed.settings if each.feed else None
+    return {
+        "feed": each.name,
+        "type": configured.type if configured else None,
+        "mode": configured.mode if configured else None,
+        "held": each.held,
+        "observed": each.observed,
+        "quarantined": each.quarantined,
+        "members": sorted(each.state.quarantined),
+        "cut": each.state.cut,
+        "refused": each.state.refused,
+        "taken": iso(each.state.taken),
+        "refreshed": iso(each.refreshed),
+        "next": iso(each.due),
+        "trouble": each.trouble or None,
+    }
+
+
+def whole(each: FeedStanding, groups: Sequence[FeedGroup]) -> dict[str, Any]:
+    """Return all that is known of a feed, of its networks the first ones."""
+    return {
+        **value(each),
+        "epoch": each.state.epoch or None,
+        "accepted": iso(each.state.accepted or None),
+        "store": str(each.feed.store) if each.feed else None,
+        "settings": each.settings,
+        "groups": [group_of(group) for group in groups],
+    }
+
+
+def group_of(group: FeedGroup) -> dict[str, Any]:
+    """Return a group, of its networks the first ones."""
+    return {
+        "member": group.member or None,
+        "state": group.state,
+        "since": iso(group.since),
+        "until": iso(group.until),
+        "reason": group.reason,
+        "number": len(group.networks),
+        "networks": [str(network) for network in group.networks[:_SHOWN]],
     }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.passes.why import MOST
 from reconciler.report import json
 from reconciler.report.answer import headline
+from reconciler.report.feeds_json import group_of
 from reconciler.report.times import iso
 from reconciler.report.why import STATES
 
@@ -55,17 +55,7 @@ def _ban(ban: Ban, why: Why) -> dict[str, Any]:
 
 
 def _naming(each: Naming) -> dict[str, Any]:
-    group = each.group
-    return {
-        "feed": each.feed,
-        "member": group.member or None,
-        "state": group.state,
-        "since": iso(group.since),
-        "until": iso(group.until),
-        "reason": group.reason,
-        "number": len(group.networks),
-        "networks": _texts(group.networks[:MOST]),
-    }
+    return {"feed": each.feed} | group_of(each.group)
 
 
 def _standing(one: Standing) -> dict[str, Any]:

@@ -81,15 +81,15 @@ def test_the_whitelist_exempts_what_a_feed_names(place: Place) -> None:
 def test_very_much_in_a_network_is_told_in_a_few_lines(place: Place) -> None:
     """The first networks of the first groups, and how many there are."""
     blocklist(place)
-    hosts = [f"203.0.113.{number}" for number in range(100)]
+    hosts = [f"203.0.113.{number}" for number in range(200)]
     some = [group(*hosts[at::10], reason=f"list {at}") for at in range(10)]
     taken(place, "drop", *some)
     out = place.treason("why", "203.0.113.0/24").out
     assert "203.0.113.0, 203.0.113.10, 203.0.113.20, 203.0.113.30, 203.0.113.40, ... by" in out
     assert "and 5 more groups of networks in it" in out
     value = place.treason("why", "203.0.113.0/24", "-o", "json").json
-    assert [each["number"] for each in value["feeds"]] == [10] * 10
-    assert [len(each["networks"]) for each in value["feeds"]] == [5] * 10
+    assert [each["number"] for each in value["feeds"]] == [20] * 10
+    assert [len(each["networks"]) for each in value["feeds"]] == [10] * 10
 
 
 def test_expect_goes_by_what_is_dropped(place: Place) -> None:

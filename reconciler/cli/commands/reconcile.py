@@ -108,7 +108,7 @@ def reconcile(
     if observed is not None and not check:
         raise click.UsageError("--observed goes with --check")
     sources = None if no_scan else source_names
-    chosen = _Chosen(sources, backend_names, observed, not no_create, scheduled)
+    chosen = Chosen(sources, backend_names, observed, not no_create, scheduled)
     options = Options(
         check=check,
         write=not check,
@@ -117,12 +117,12 @@ def reconcile(
         render=verbose(),
         adopt=adopt,
     )
-    result = _reconciled(setup, chosen, options, lock_timeout)
-    _print(result, form, check=check, diff=diff)
+    result = reconciled(setup, chosen, options, lock_timeout)
+    tell(result, form, check=check, diff=diff)
     return code_of(result)
 
 
-def _print(result: PassResult, form: str, *, check: bool, diff: bool) -> None:
+def tell(result: PassResult, form: str, *, check: bool, diff: bool) -> None:
     """Print the result, and what people are to know besides."""
     doubt_of(result)
     warn_of(result.refused)
@@ -145,7 +145,7 @@ def _print(result: PassResult, form: str, *, check: bool, diff: bool) -> None:
 
 
 @frozen
-class _Chosen:
+class Chosen:
     """What the command line names: sources (None: none is read), backends, a snapshot of them.
 
     ``create`` allows to begin a database. ``scheduled``: nobody asked for the pass, so a daemon
@@ -170,7 +170,7 @@ class _Chosen:
         return sources, backends
 
 
-def _reconciled(setup: Setup, chosen: _Chosen, options: Options, timeout: float) -> PassResult:
+def reconciled(setup: Setup, chosen: Chosen, options: Options, timeout: float) -> PassResult:
     """Make the pass, behind the lock if it changes anything.
 
     What differs beside a daemon is looked at once more: it was just about to correct it.
@@ -186,7 +186,7 @@ def _reconciled(setup: Setup, chosen: _Chosen, options: Options, timeout: float)
 
 
 def _run(
-    setup: Setup, chosen: _Chosen, made: tuple[Sources, Backends], options: Options
+    setup: Setup, chosen: Chosen, made: tuple[Sources, Backends], options: Options
 ) -> tuple[PassResult, bool]:
     """Make the pass; return also whether a daemon has answered."""
     sources, backends = made

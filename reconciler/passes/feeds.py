@@ -1,0 +1,108 @@
+"""How feeds stand: what was taken of each, when, and what keeps more from being taken."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from reconciler.config.feeds import ConfiguredFeed
+from reconciler.config.setup import Setup
+from reconciler.errors import ConfigError
+from reconciler.feeding import HELD, OBSERVED, QUARANTINED
+from reconciler.store.feeds import FeedState
+from reconciler.store.store import Store
+from reconciler.toml import schema
+
+_GONE: Final = "it is not configured any more; the next pass removes what was taken of it"
+_UNTAKEN: Final = "no pass has taken anything of it yet: treason reconcile --no-scan"
+
+
+@frozen(eq=False)
+class FeedStanding:
+    """A feed, as it is known: ``feed`` is None where it is not configured any more.
+
+    ``numbers`` count its networks by their states. ``table`` is what the configuration says of it.
+    ``refreshed`` is when its process was successful
+    last (epoch seconds), None where that cannot be told.
+    """
+
+    name: str
+    feed: ConfiguredFeed | None
+    state: FeedState
+    numbers: Mapping[str, int]
+    table: Mapping[str, Any] = field(factory=dict)
+    refreshed: float | None = None
+
+    @property
+    def held(self) -> int:
+        """How many of its networks are to be dropped."""
+        return self.numbers.get(HELD, 0)
+
+    @property
+    def observed(self) -> int:
+        """How many are only listed, as its mode has it."""
+        return self.numbers.get(OBSERVED, 0)
+
+    @property
+    def quarantined(self) -> int:
+        """How many are only listed, as their members named too many."""
+        return self.numbers.get(QUARANTINED, 0)
+
+    @property
+    def due(self) -> float | None:
+        """When it is to be refreshed next (epoch seconds); None where that cannot be told."""
+        if self.feed is None or self.refreshed is None:
+            return None
+        return self.refreshed + self.feed.settings.refresh
+
+    @property
+    def trouble(self) -> str:
+        """What keeps more from being taken of it; empty if nothing does."""
+        if self.feed is None:
+            return _GONE
+        return self.state.trouble or ("" if self.state.taken is not None else _UNTAKEN)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Its settings in force, as they are written; ``refresh`` is in seconds."""
+        if self.feed is None:
+            return {}
+        known = {
+            "store": str(self.feed.store),
+            "refresh": self.feed.settings.refresh,
+            "max_new": self.feed.limits.max_new,
+        }
+        return {**self.table, **schema.plain(self.feed.settings), **known}
+
+
+def standings(setup: Setup, store: Store, now: int) -> list[FeedStanding]:
+    """Return how every feed stands that is configured, or that something was taken of."""
+    states, numbers = store.feeds.states(), store.feeds.number(now)
+    return [
+        FeedStanding(
+            name,
+            feed := setup.feeds.get(name),
+            states.get(name, FeedState(name)),
+            numbers.get(name, {}),
+            setup.config.feed.get(name, {}),
+            _refreshed(feed) if feed else None,
+        )
+        for name in sorted(states.keys() | setup.feeds.keys())
+    ]
+
+
+def known(setup: Setup, name: str) -> ConfiguredFeed:
+    """Return the feed of this name. Raise `ConfigError` where none is configured."""
+    if feed := setup.feeds.get(name):
+        return feed
+    names = ", ".join(setup.feeds)
+    hint = f"known: {names}" if names else f"{setup.path} has no table [feed.NAME]"
+    raise ConfigError(f"no feed is named {name!r}", hint)
+
+
+def _refreshed(feed: ConfiguredFeed) -> float | None:
+    """Return when the directory of its own file was touched, as each refresh does."""
+    try:
+        return feed.store.parent.stat().st_mtime if feed.store.exists() else None
+    except OSError:
+        return None

@@ -1,0 +1,136 @@
+"""How feeds stand, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from reconciler.feeding import HELD, QUARANTINED
+from reconciler.lines import counted, shortened
+from reconciler.report.columns import BAD, DOUBTFUL, Row, aligned, table
+from reconciler.report.plain import plain, plain_lines
+from reconciler.report.times import ahead, iso, past
+from reconciler.toml import duration
+
+if TYPE_CHECKING:  # importing them takes longer than printing
+    from reconciler.feeding import FeedGroup
+    from reconciler.passes.feeds import FeedStanding
+
+_TITLES: Final = (
+    *("feed", "type", "mode", "held", "observed", "quarantined", "cut", "refused"),
+    *("taken", "refreshed", "next", "trouble"),
+)
+_SHOWN: Final = 10
+"""Members, groups and networks that are told of one feed."""
+
+
+def listed(feeds: Iterable[FeedStanding], now: int) -> Iterator[str]:
+    """List feeds, a row each."""
+    return table(_TITLES, ([*_row(each, now)] for each in feeds))
+
+
+def _row(each: FeedStanding, now: int) -> Iterator[str]:
+    settings = each.feed.settings if each.feed else None
+    yield from (each.name, settings.type if settings else "", settings.mode if settings else "")
+    numbers = (each.held, each.observed, each.quarantined, each.state.cut, each.state.refused)
+    yield from (f"{number:,}" for number in numbers)
+    yield from (_taken(each, now), iso(each.refreshed) or "", iso(each.due) or "")
+    yield each.trouble.partition("\n")[0]
+
+
+def section(feeds: Iterable[FeedStanding], now: int) -> Iterator[Row]:
+    """Yield what `treason status` says of feeds."""
+    for each in feeds:
+        lines = [f"{_numbers(each.numbers)}; taken: {_taken(each, now)}"]
+        if each.state.quarantined:
+            lines.append(f"{_quarantine(each)}; see: treason feed show {each.name}")
+        lines += [each.trouble] if each.trouble else []
+        colour = BAD if each.trouble else DOUBTFUL if each.state.quarantined else ""
+        yield f"feed {each.name}", "\n".join(lines), colour
+
+
+def page(each: FeedStanding, groups: Sequence[FeedGroup], now: int) -> Iterator[str]:
+    """Yield all that is known of a feed, of its networks the first ones."""
+    return aligned([*_standing(each, now), *_said(groups, each, now), *_settings(each)])
+
+
+def _standing(each: FeedStanding, now: int) -> Iterator[Row]:
+    yield "feed", each.name
+    if each.trouble:
+        yield "trouble", plain_lines(each.trouble), BAD
+    if each.state.quarantined:
+        accept = f"to enforce what it names: treason feed accept {each.name}"
+        yield "quarantined", f"{_quarantine(each)}\n{accept}", DOUBTFUL
+    yield "networks", _numbers(each.numbers)
+    kept = ((each.state.cut, "cut (private space)"), (each.state.refused, "refused"))
+    if told := ", ".join(f"{number:,} {what}" for number, what in kept if number):
+        yield "not taken", f"{told}; which ones: treason feed run {each.name} -v"
+    yield "taken", _taken(each, now)
+    if each.refreshed is not None and each.due is not None:
+        when = ahead(int(each.due), now) if each.due > now else "by now"
+        yield "refreshed", f"{past(each.refreshed, now)}; the next is due {when}"
+    if each.state.epoch:
+        yield "epoch", plain(each.state.epoch)
+    if each.state.accepted:
+        yield "accepted", past(each.state.accepted, now)
+    if each.feed:
+        yield "own file", str(each.feed.store)
+
+
+def _said(groups: Sequence[FeedGroup], each: FeedStanding, now: int) -> Iterator[Row]:
+    members = _members(groups)
+    if [*members] != [""]:
+        lines = [f"{plain(who) or each.name}: {_numbers(what)}" for who, what in members.items()]
+        yield from _row_of("members", lines)
+    lines = [_group(group, now) for group in groups[: _SHOWN + 1]]
+    yield from _row_of("groups", lines, len(groups))
+    some = [str(network) for group in groups[:_SHOWN] for network in group.networks[:_SHOWN]]
+    number = sum(len(group.networks) for group in groups)
+    yield from _row_of("first", some[:_SHOWN], number)
+    if number > _SHOWN:
+        yield "all", f"treason feed show {each.name} --networks"
+
+
+def _row_of(name: str, lines: Sequence[str], number: int | None = None) -> Iterator[Row]:
+    if lines:
+        yield name, "\n".join(shortened(lines, _SHOWN, count=number))
+
+
+def _group(group: FeedGroup, now: int) -> str:
+    end = "as long as named"
+    if group.until is not None:
+        end = f"until {iso(group.until)} ({ahead(group.until, now)})"
+    state = "" if group.state == HELD else f", {group.state}"
+    reason = f": {plain(group.reason)}" if group.reason else ""
+    return f"{counted(len(group.networks), 'network')} {end}{state}{reason}"
+
+
+def _settings(each: FeedStanding) -> Iterator[Row]:
+    for key, value in each.settings.items():
+        shown = duration.render(value) if key == "refresh" else value
+        yield key, plain(str(shown))
+
+
+def _members(groups: Iterable[FeedGroup]) -> dict[str, dict[str, int]]:
+    """Return how many networks of each member have which state."""
+    found: dict[str, dict[str, int]] = {}
+    for group in groups:
+        numbers = found.setdefault(group.member, {})
+        numbers[group.state] = numbers.get(group.state, 0) + len(group.networks)
+    return found
+
+
+def _numbers(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {state}" for state, number in sorted(numbers.items())) or "none"
+
+
+def _quarantine(each: FeedStanding) -> str:
+    """Return who is quarantined, and how much of it is not enforced because of that."""
+    names = sorted(map(plain, filter(None, each.state.quarantined)))
+    who = ", ".join(shortened(names)) or "it"
+    number = each.numbers.get(QUARANTINED, 0)
+    return f"{who} named more than max_new allows: {counted(number, 'network')} not enforced"
+
+
+def _taken(each: FeedStanding, now: int) -> str:
+    return "never" if each.state.taken is None else past(each.state.taken, now)

@@ -1,0 +1,187 @@
+"""The commands about feeds."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from fed import group, taken
+from feedfiles import nets, singles, write
+from harness import ROOT, Place
+
+from reconciler.feeding import FeedGroup
+
+SCHEMA = json.loads((ROOT / "docs" / "reference" / "json.schema.json").read_text())
+
+
+def hold(value: object, name: str) -> None:
+    """Hold a result against the schema of its command."""
+    jsonschema.validate(value, SCHEMA | {"$ref": f"#/$defs/{name}"})
+
+
+@pytest.fixture
+def own(place: Place) -> Path:
+    """The own file of the feed `drop`, not written yet; the firewall is a list in a file."""
+    path = place.path / "drop" / "feed.db"
+    path.parent.mkdir()
+    configure(place, path)
+    return path
+
+
+def configure(place: Place, path: Path, more: str = "") -> None:
+    """Configure the feed, with more keys."""
+    place.configure(
+        f'[feed.drop]\ntype = "list"\npath = "/nowhere"\nstore = "{path}"\n{more}',
+        main=f'sources = []\nbackends = ["file:{place.path}/banned.txt"]',
+    )
+
+
+def banned(place: Place) -> int:
+    """Return how many networks are enforced."""
+    return len((place.path / "banned.txt").read_text().split())
+
+
+def row(place: Place) -> dict[str, str]:
+    """Return what the only row of the list says, by its columns."""
+    numbers = ("held", "observed", "quarantined", "cut", "refused")
+    names = ("feed", "type", "mode", *numbers, "taken", "refreshed", "next", "trouble")
+    [line] = place.treason("feed", "list").out.splitlines()
+    return dict(zip(names, line.split("\t"), strict=True))
+
+
+def test_feeds_are_listed_from_the_beginning(own: Path, place: Place) -> None:
+    """Never taken, then what was taken of it, then what keeps more from being taken."""
+    assert row(place)["taken"] == "never"
+    assert row(place)["trouble"].startswith("no pass has taken anything of it yet: ")
+    assert place.treason("feed", "list").code == 1
+    write(own, [FeedGroup(nets("192.0.2.0/24", "10.0.0.0/8", "0.0.0.0/1"))])
+    assert place.treason("reconcile").code == 0
+    told = row(place)
+    assert [told[name] for name in ("type", "mode", "held", "cut", "refused", "trouble")] == [
+        *("list", "enforce", "1", "1", "1"),
+        "",
+    ]
+    assert told["refreshed"] < told["next"]
+    assert place.treason("feed", "list").code == 0
+    own.write_text("<html>")
+    assert place.treason("reconcile").code == 1
+    assert "not an SQLite database" in row(place)["trouble"]
+    result = place.treason("feed", "list", "-o", "json")
+    hold(result.json, "feed-list")
+    assert (result.code, result.json["feeds"][0]["held"]) == (1, 1)
+
+
+def test_a_feed_that_is_not_configured_any_more_is_listed(place: Place) -> None:
+    """As long as something of it is held."""
+    taken(place, "old", group("192.0.2.1"))
+    told = row(place)
+    assert (told["feed"], told["held"], told["type"]) == ("old", "1", "")
+    assert told["trouble"].startswith("it is not configured any more; ")
+    assert place.treason("feed", "show", "old").code == 1
+    hold(place.treason("feed", "show", "old", "-o", "json").json, "feed-show")
+
+
+def test_all_that_is_known_of_a_feed_is_shown(own: Path, place: Place) -> None:
+    """Its members, its groups, its settings, and the first of its networks."""
+    many = [f"203.0.113.{number}" for number in range(30)]
+    taken(
+        place,
+        "drop",
+        group(*many, member="ann", reason="port scan"),
+        group("192.0.2.7", member="bob\x1b", state="quarantined", until=4_000_000_000),
+        epoch="one\x1b",
+        cut=2,
+        refused=1,
+        quarantined=frozenset({"bob\x1b"}),
+    )
+    result = place.treason("feed", "show", "drop")
+    assert result.code == 0
+    lines = [" ".join(line.split()) for line in result.out.splitlines()]
+    for line in (
+        "quarantined bob\\x1b named more than max_new allows: 1 network not enforced",
+        "to enforce what it names: treason feed accept drop",
+        "networks 30 held, 1 quarantined",
+        "not taken 2 cut (private space), 1 refused; which ones: treason feed run drop -v",
+        "epoch one\\x1b",
+        f"own file {own}",
+        "members ann: 30 held",
+        "bob\\x1b: 1 quarantined",
+        "groups 30 networks as long as named: port scan",
+        "first 203.0.113.0",
+        "and 21 more",
+        "all treason feed show drop --networks",
+        "refresh 1h",
+        "max_entries 1000000",
+        "path /nowhere",
+    ):
+        assert line in lines, line
+    value = place.treason("feed", "show", "drop", "-o", "json").json
+    hold(value, "feed-show")
+    assert [each["number"] for each in value["groups"]] == [30, 1]
+    assert value["settings"]["refresh"] == 3600
+
+
+def test_all_networks_of_a_feed_are_shown_if_asked(own: Path, place: Place) -> None:
+    """As a list of bans, in both forms."""
+    taken(place, "drop", group("203.0.113.0/24", "192.0.2.7"))
+    out = place.treason("feed", "show", "drop", "--networks").out
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["192.0.2.7", "203.0.113.0/24"]
+    value = place.treason("feed", "show", "drop", "--networks", "-o", "json").json
+    hold(value, "list")
+    assert len(value["bans"]) == 2
+
+
+@pytest.mark.parametrize("command", ["show", "accept"])
+def test_an_unknown_feed_is_refused_with_the_known_ones(
+    command: str, own: Path, place: Place
+) -> None:
+    """Or with what to write, where there is none."""
+    ended = place.treason("feed", command, "dorp")
+    assert (ended.code, ended.err) == (1, "treason: no feed is named 'dorp'\n  known: drop\n")
+    place.configure()
+    assert "has no table [feed.NAME]" in place.treason("feed", command, "dorp").err
+
+
+def test_what_was_refused_can_be_accepted(own: Path, place: Place) -> None:
+    """Once: it tells what that exceeds, and what was taken; then it is in force."""
+    write(own, [FeedGroup(singles(20))])
+    assert place.treason("reconcile").code == 0
+    write(own, [FeedGroup(singles(5))])
+    assert place.treason("reconcile").code == 1
+    assert banned(place) == 20
+    accepted = place.treason("feed", "accept", "drop")
+    assert accepted.code == 0
+    first, second, *_ = accepted.out.splitlines()
+    assert first == (
+        "feed drop: accepted, though 15 of 20 networks are missing at once, more than a share of"
+        " 0.5, set by max_removals"
+    )
+    assert second == "feed drop: 15 removed"
+    assert banned(place) == 5
+    assert row(place)["trouble"] == ""
+    assert place.treason("reconcile").code == 0
+    assert place.treason("feed", "accept", "drop").out.startswith("feed drop: accepted\n")
+
+
+def test_who_was_quarantined_can_be_accepted(own: Path, place: Place) -> None:
+    """Then what they named is enforced."""
+    configure(place, own, "max_new = 3")
+    write(own, [FeedGroup(singles(1), "ann")])
+    assert place.treason("reconcile").code == 0
+    write(own, [FeedGroup(singles(9), "ann")])
+    assert "8 quarantined (ann)" in place.treason("reconcile").out
+    assert (row(place)["quarantined"], banned(place)) == ("8", 1)
+    assert place.treason("feed", "accept", "drop").code == 0
+    assert (row(place)["quarantined"], banned(place)) == ("0", 9)
+
+
+def test_what_cannot_be_read_cannot_be_accepted(own: Path, place: Place) -> None:
+    """What was taken before stays."""
+    write(own, [FeedGroup(singles(20))])
+    assert place.treason("reconcile").code == 0
+    own.write_text("<html>")
+    ended = place.treason("feed", "accept", "drop")
+    assert ended.code == 1
+    assert "accepted" not in ended.out
+    assert f"feed drop: {own}: " in ended.err
+    assert banned(place) == 20
