@@ -159,11 +159,21 @@ class PacksAsItLikes(Listener):
 class NumbersItsMembers(Listener):
     """Has numbers for members."""
 
+    member: ClassVar[Any] = 7
+
     def since(self, cursor: str | None) -> Iterable[FeedChange]:
-        """Number them."""
+        """Name them."""
         for change in super().since(cursor):
-            number: Any = 7
-            yield change if isinstance(change, FeedSnapshot) else evolve(change, member=number)
+            if isinstance(change, FeedSnapshot):
+                yield change
+            else:
+                yield evolve(change, member=self.member)
+
+
+class ColoursItsMembers(NumbersItsMembers):
+    """Has names for members that are not for people."""
+
+    member = "\x1b[31mred"
 
 
 class KeepsMappedAddresses(Listener):
@@ -751,6 +761,7 @@ SABOTAGED: Mapping[type[GossipContract], Mapping[type[Any], set[str]]] = {
         YieldsALog: {"test_values"},
         PacksAsItLikes: {"test_values"},
         NumbersItsMembers: {"test_values"},
+        ColoursItsMembers: {"test_values"},
         KeepsMappedAddresses: {"test_spellings"},
         NeverEnds: {"test_snapshot"},
         BeginsTwice: {"test_snapshot"},

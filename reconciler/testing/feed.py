@@ -21,6 +21,7 @@ from reconciler.feeding import (
     PublishingFeed,
     WakingFeed,
 )
+from reconciler.feeds.format import CURSOR, MEMBER
 from reconciler.network import Network
 from reconciler.networks import Networks
 from reconciler.testing.steps import Cases
@@ -123,6 +124,8 @@ class FeedContract(Cases):
             assert change.networks == Networks.of([*change.networks]), "they do not ascend"
             assert all(Network.parse(str(each)) == each for each in change.networks)
             assert type(change.member) is str
+            assert change.member.isprintable()
+            assert len(change.member) <= MEMBER
             if isinstance(change, FeedBan):
                 assert type(change.reason) is str
                 assert type(change.seconds) in (int, NoneType)
@@ -198,9 +201,11 @@ class FeedContract(Cases):
             assert taking.said == parsed([FIRST, SECOND])
 
     def test_cursor(self, speaker: Speaker) -> None:
-        """It is a text, or None."""
+        """It is a text that is not too long, or None."""
         speaker.says(FIRST)
-        assert type(_taken(speaker).cursor) in (str, NoneType)
+        cursor = _taken(speaker).cursor
+        assert type(cursor) in (str, NoneType)
+        assert len(cursor or "") <= CURSOR
 
     def test_cursor_again(self, speaker: Speaker) -> None:
         """The same cursor brings the same: what could not be stored comes again."""

@@ -15,6 +15,7 @@ from reconciler.feeding import (
     NotingFeed,
     PublishingFeed,
 )
+from reconciler.feeds.format import EPOCH
 from reconciler.network import Network
 from reconciler.testing.feed import FIRST, SECOND, THIRD, FeedContract, Speaker, Taking, parsed
 
@@ -57,6 +58,8 @@ class EpochFeedContract(FeedContract):
         assert {*map(type, epochs)} == {str}
         assert len({*epochs}) == 1
         assert epochs[0]
+        assert epochs[0].isprintable()
+        assert len(epochs[0]) <= EPOCH
 
     def test_epoch_of_another(self, speaker: EpochSpeaker) -> None:
         """Another one is told from it, or cannot be read; also by an object that goes on."""

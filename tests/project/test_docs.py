@@ -17,7 +17,7 @@ import pytest
 from authors import clean, follow, write
 from harness import ROOT, Place
 
-from reconciler import FeedPlugin
+from reconciler import FeedPlugin, Network
 from reconciler.cli.main import _COMMANDS
 from reconciler.config.feeds import FeedSettings
 from reconciler.config.template import default_text
@@ -25,6 +25,8 @@ from reconciler.detection import rules
 from reconciler.detection.ready import READY
 from reconciler.doctor.examine import CHECKS
 from reconciler.execute import run
+from reconciler.feeds.format import CURSOR, EPOCH, GROUPS, MEMBER, REASON
+from reconciler.feeds.sieve import PRIVATE
 
 HOW_TO = ROOT / "docs" / "how-to"
 BIN = Path(sys.executable).parent
@@ -329,3 +331,21 @@ def test_the_limits_of_feeds_are_told_as_they_are() -> None:
     assert told == plain
     others = {"type", "store", "refresh", "publish"}
     assert told.keys() | others == {each.name for each in attrs.fields(FeedSettings)}
+    private = re.search(
+        r"^Private and reserved is: (.*?)\.(?:\s[A-Z]|$)", page, re.MULTILINE | re.DOTALL
+    )
+    assert private is not None
+    assert {*map(Network.parse, re.split(r",\s+", private[1]))} == {*PRIVATE}
+
+
+def test_what_is_too_long_for_a_feed_is_told_to_its_author() -> None:
+    """Each limit of the feed's own file stands in the how-to."""
+    page = (HOW_TO / "write-a-feed.md").read_text()
+    for words in (
+        f"`member` has at most {MEMBER} characters",
+        f"a cursor {CURSOR:,}",
+        f"a `reason` is cut behind {REASON}",
+        f"at most {GROUPS:,}",
+        f"a text of at most {EPOCH} characters",
+    ):
+        assert words in page.replace("\n", " "), words

@@ -147,7 +147,7 @@ class Folder:
         return [path for path in others if _NAME.fullmatch(path.stem)]
 
     def _read_epoch(self) -> str:
-        epoch = _line(self._read(self._path / "EPOCH").decode(errors="replace"))
+        epoch = _line(self._read(self._path / "EPOCH").decode(errors="replace"))[:200]
         if not epoch:
             raise FeedUnreadable(f"{self._path}/EPOCH is empty", "write any text of your own to it")
         return epoch
