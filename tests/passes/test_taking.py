@@ -161,6 +161,8 @@ def test_what_is_not_believed_changes_nothing(
         assert "feed a" in ended.err
         assert dropped(nft) == held | {f"203.0.113.{each}" for each in range(1, number + 1)}
     assert place.treason("reconcile", "--check").code == 1
+    if feed.is_dir():
+        feed.rmdir()
     write(feed, [FeedGroup(singles(19))])
     assert place.treason("reconcile").code == 0
     assert len(dropped(nft)) == 21
