@@ -16,7 +16,7 @@ from pytest_mock import MockerFixture
 
 from reconciler.cli.main import main
 from reconciler.host import sandbox
-from reconciler.store import counting
+from reconciler.store import counting, feed_tables
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT / "tests" / "data"
@@ -33,7 +33,7 @@ TCP: Treason uncloaked! Peer 218.14.17.182:4771/8080 shrinks window 2946511037:2
 
 def take_back_twelfth(database: sqlite3.Connection) -> None:
     """Let the schema be the eleventh again."""
-    for name in ("feeds", "feed_bans", "published", "publishings"):
+    for name in feed_tables.TABLES:
         database.execute(f"DROP TABLE {name}")
     database.execute("ALTER TABLE changes DROP COLUMN feed")
     database.execute("PRAGMA user_version = 11")

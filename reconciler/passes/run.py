@@ -297,7 +297,7 @@ class Pass:
         return self.store.attempt_to_read(partial(taker.take, feeds, known))
 
     def _publish(self) -> None:
-        """Give feeds what they are to tell others."""
+        """Write to their outboxes what feeds are to tell others."""
         if any(feed.settings.publish for feed in self.setup.feeds.values()):
             from reconciler.passes.publishing import publish  # noqa: PLC0415 - few do
 

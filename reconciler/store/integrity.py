@@ -11,7 +11,7 @@ from typing import Final
 from reconciler.errors import StoreError
 from reconciler.network import Network
 from reconciler.networks import Networks
-from reconciler.store import counting
+from reconciler.store import counting, feed_tables
 from reconciler.store.bans import UNGUARDED, Bans, Exceptions
 from reconciler.store.database import Database, network_of
 from reconciler.store.refusals import is_damage
@@ -20,9 +20,9 @@ _TABLES: Final = (
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     *("prunings", "treason_identity", "whitelists", "marks", "carried_out", "treason_clock"),
     *("bans_set_back", "suspects", "withheld", "closings", "closed", "probes"),
-    *("unconfirmed", "rules_told", "pause", "backup", "feeds", "feed_bans"),
-    *("published", "publishings"),
+    *("unconfirmed", "rules_told", "pause", "backup"),
     *counting.TABLES,
+    *feed_tables.TABLES,
 )
 _KEYS: Final = "bans_by_key"
 _INDEXES: Final = {

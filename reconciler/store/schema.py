@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from reconciler.store import counting
+from reconciler.store import counting, feed_tables
 
 _FIRST: Final = (
     """CREATE TABLE bans (
@@ -290,48 +290,6 @@ _ELEVENTH: Final = (
     *counting.STEP,
 )
 
-# What feeds bring: many networks in a row, packed as `Networks` holds them, and what is known of
-# each feed (`feeds.py`). A change that is noted is one of the bans, or of what feeds hold.
-_TWELFTH: Final = (
-    """CREATE TABLE feeds (
-        name TEXT NOT NULL PRIMARY KEY,
-        file TEXT NOT NULL,
-        epoch TEXT NOT NULL,
-        taken INTEGER,
-        trouble TEXT NOT NULL,
-        cut INTEGER NOT NULL,
-        refused INTEGER NOT NULL,
-        quarantined TEXT NOT NULL,
-        accepted INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID""",
-    """CREATE TABLE feed_bans (
-        feed TEXT NOT NULL,
-        member TEXT NOT NULL,
-        since INTEGER NOT NULL,
-        until INTEGER,
-        reason TEXT NOT NULL,
-        state TEXT NOT NULL CHECK (state IN ('held', 'observed', 'quarantined')),
-        number INTEGER NOT NULL,
-        four BLOB NOT NULL CHECK (length(four) % 5 = 0),
-        six BLOB NOT NULL CHECK (length(six) % 17 = 0)
-    ) STRICT""",
-    "CREATE INDEX feed_bans_by_feed ON feed_bans (feed)",
-    "CREATE INDEX feed_bans_by_end ON feed_bans (until) WHERE until IS NOT NULL",
-    "ALTER TABLE changes ADD COLUMN feed INTEGER NOT NULL DEFAULT 0",
-    # What was given to feeds that tell others of it, and up to which event of the history.
-    """CREATE TABLE published (
-        feed TEXT NOT NULL,
-        key BLOB NOT NULL,
-        until INTEGER,
-        PRIMARY KEY (feed, key)
-    ) STRICT, WITHOUT ROWID""",
-    """CREATE TABLE publishings (
-        feed TEXT NOT NULL PRIMARY KEY,
-        rules TEXT NOT NULL,
-        event INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID""",
-)
-
 TRIGGERS: Final = ("bans_added", "bans_lifted", "bans_changed", "bans_replaced", "bans_overwritten")
 """Those that note each change of a ban."""
 
@@ -339,14 +297,14 @@ NAMES: Final = {
     *("bans", "offences", "history", "cursors", "clients", "verified", "changes"),
     *("prunings", "treason_identity", "marks", "carried_out", "treason_clock", "bans_set_back"),
     *("whitelists", "suspects", "withheld", "closings", "closed", "probes"),
-    *("unconfirmed", "rules_told", "pause", "backup", "feeds", "feed_bans"),
-    *("published", "publishings"),
+    *("unconfirmed", "rules_told", "pause", "backup"),
     *counting.TABLES,
+    *feed_tables.TABLES,
     *("badips_insert", "bans_renamed", *TRIGGERS, *counting.TRIGGERS),
 }
 STEPS: Final = (
     *(_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH, _SIXTH, _SEVENTH, _EIGHTH, _NINTH, _TENTH),
-    *(_ELEVENTH, _TWELFTH),
+    *(_ELEVENTH, feed_tables.STEP),
 )
 VERSION: Final = len(STEPS)
 IDENTIFIED: Final = 5
