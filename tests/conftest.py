@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from harness import REAL_ROOT, SEED, Place
@@ -12,6 +12,9 @@ from peers import Peers
 
 from reconciler.execute import run
 from reconciler.host.netns import Namespace, Wire
+
+if TYPE_CHECKING:
+    from listservers import Site
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault
 settings.load_profile("unhurried")
@@ -71,6 +74,17 @@ def wire(host: None) -> Iterator[Callable[..., Wire]]:
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture
+def site(host: None, tmp_path: Path) -> Iterator["Site"]:
+    """Servers of lists on loopback of the test's own namespace, and the feeds that ask them."""
+    from listservers import Site  # noqa: PLC0415 - makes certificates, and few tests need them
+
+    run(["ip", "link", "set", "lo", "up"])
+    made = Site(tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture

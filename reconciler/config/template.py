@@ -160,6 +160,38 @@ _TEXT: Final = """\
 # [source.journal]
 # directory = "/var/log/journal"
 
+# What others say about whom to drop: a table for each feed, under a name of yours (a-z, 0-9, - and
+# _). `treason feed run drop` reads it, and each pass takes what was read. The type "list" reads a
+# file (path) or an https address (url), in any usual form, also packed by gzip. The list may hold
+# max_mib, and take the time timeout in all. A server at an address that is not public is asked only
+# if allow_addresses names it; with ca_file only the authorities in that file are trusted.
+# [feed.drop]
+# type = "list"
+# url = "https://www.spamhaus.org/drop/drop_v4.json"
+# timeout = "1m"
+# max_mib = 128
+# allow_addresses = ["10.1.2.3"]
+# ca_file = "/etc/ssl/certs/own.pem"
+# Keys of every feed. With mode = "observe" it is only listed; refresh is how often the installed
+# timer reads it; store is where it is kept until a pass takes it.
+# mode = "enforce"
+# refresh = "1h"
+# store = "/var/lib/treason-feed/drop/feed.db"
+# A feed that names more than max_entries networks, or more than this share of all public addresses,
+# or lacks more than the share max_removals of what was taken of it, is not believed, and all stays.
+# The last two a person may accept: `treason feed accept drop`.
+# max_entries = 1000000
+# max_share = 0.05
+# max_removals = 0.5
+# Left out of what is taken: networks that are wider than min_prefix, and, unless private = true,
+# private and reserved ones. max_new is how many networks a member of the feed may bring in an hour;
+# 0 is no limit.
+# min_prefix = {{ ipv4 = 8, ipv6 = 19 }}
+# private = false
+# max_new = 0
+# The rules whose bans it is told, where it is a feed that tells others.
+# publish = []
+
 # Which iptables to use: "auto" (what the command `iptables` is), "nft" or "legacy"; and the chains
 # that jump to ours. With Docker add "DOCKER-USER"; "raw/PREROUTING" alone sees all that comes in.
 # [backend.ipset]
