@@ -84,8 +84,8 @@ def standings(setup: Setup, store: Store, now: int) -> list[FeedStanding]:
             feed := setup.feeds.get(name),
             states.get(name, FeedState(name)),
             numbers.get(name, {}),
-            setup.config.feed.get(name, {}),
-            _refreshed(feed) if feed else None,
+            table=setup.config.feed.get(name, {}),
+            refreshed=_refreshed(feed) if feed else None,
         )
         for name in sorted(states.keys() | setup.feeds.keys())
     ]
