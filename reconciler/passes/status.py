@@ -24,6 +24,7 @@ from reconciler.store.withheld import WithheldBan
 
 if TYPE_CHECKING:
     from reconciler.host.control import DaemonStatus
+    from reconciler.passes.feeds import FeedStanding
 
 _LATEST: Final = 10
 """Withheld bans, and unconfirmed messages, that are named; `treason list --observed-only` and
@@ -53,7 +54,8 @@ class Status:
     is none, or it does not answer: ``unasked`` is why. ``doubted`` are the latest messages that
     nothing confirmed, ``confirming`` tells what people should know of that. While everything is
     ``paused``, as it was ``now`` (epoch seconds), nothing is enforced. ``dropped`` tells of the
-    backends that count packets, ``warnings`` what people should know that is no failure.
+    backends that count packets, ``warnings`` what people should know that is no failure. ``feeds``
+    are those that are configured, or of which something is held.
     """
 
     now: int
@@ -78,6 +80,12 @@ class Status:
     confirming: tuple[str, ...] = ()
     paused: Pause | None = None
     dropped: tuple[BackendCount, ...] = ()
+    feeds: "tuple[FeedStanding, ...]" = ()
+
+    @property
+    def troubled(self) -> bool:
+        """Whether something keeps more from being taken of a feed."""
+        return any(each.trouble for each in self.feeds)
 
 
 def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
@@ -95,6 +103,7 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
     if desired is None:
         desired = len(prepared.goal.whole().banned)
     database = check.setup.config.treason.database
+    feeds = check.store.attempt_to_read(partial(_feeds, check)) or ()
     return Status(
         now=check.now,
         database=database,
@@ -118,7 +127,17 @@ def look(check: Pass, sources: Mapping[str, Callable[[], Source]]) -> Status:
         confirming=tuple(confirmable.remarks(check.setup)),
         paused=prepared.paused,
         dropped=tuple(_dropped(made)),
+        feeds=tuple(feeds),
     )
+
+
+def _feeds(check: Pass) -> "list[FeedStanding]":
+    """Return how feeds stand."""
+    if not (check.setup.feeds or check.store.feeds.states()):
+        return []
+    from reconciler.passes.feeds import standings  # noqa: PLC0415 - many configurations have none
+
+    return standings(check.setup, check.store, check.now)
 
 
 def _made(name: str, make: Callable[[], Backend], made: dict[str, Backend]) -> Backend:

@@ -107,8 +107,18 @@ def _group(group: FeedGroup, now: int) -> str:
 
 def _settings(each: FeedStanding) -> Iterator[Row]:
     for key, value in each.settings.items():
-        shown = duration.render(value) if key == "refresh" else value
-        yield key, plain(str(shown))
+        yield key, plain(duration.render(value) if key == "refresh" else _setting(value))
+
+
+def _setting(value: object) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case dict():
+            return ", ".join(f"{key} {inner}" for key, inner in value.items())
+        case list() | tuple():
+            return ", ".join(map(str, value)) or "none"
+    return str(value)
 
 
 def _members(groups: Iterable[FeedGroup]) -> dict[str, dict[str, int]]:

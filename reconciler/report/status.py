@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final
 
 from reconciler.detection.policy import OBSERVE
@@ -30,7 +30,8 @@ _UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 def status(found: Status) -> Iterator[str]:
     """Yield how things stand."""
-    return aligned([*_firewall(found), *_stored(found), *_sources(found), *_machine(found)])
+    told = (_firewall(found), _stored(found), _sources(found), _feeds(found), _machine(found))
+    return aligned([*chain.from_iterable(told)])
 
 
 def daemon(how: DaemonStatus) -> Iterator[str]:
@@ -140,6 +141,14 @@ def _source(each: SourceCount, found: Status) -> str:
         number = counted(each.offences, "offence")
         parts.append(f"{number}, the last at {past(each.last, found.now)}")
     return f"{name}: {'; '.join(parts)}" if parts else name
+
+
+def _feeds(found: Status) -> Iterator[Row]:
+    """Yield how feeds stand."""
+    if found.feeds:
+        from reconciler.report import feed_standing  # noqa: PLC0415 - many configurations have none
+
+        yield from feed_standing.section(found.feeds, found.now)
 
 
 def _machine(found: Status) -> Iterator[Row]:

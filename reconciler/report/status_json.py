@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reconciler.report import json
+from reconciler.report import feeds_json, json
 from reconciler.report.times import iso
 
 if TYPE_CHECKING:  # importing them takes longer than printing
@@ -43,6 +43,7 @@ def status(found: Status) -> dict[str, Any]:
         "desired": found.desired,
         "sources": list(found.counts.sources),
         "read": [_read(each) for each in found.counts.of_sources],
+        "feeds": [feeds_json.value(each) for each in found.feeds],
         "warnings": list(found.warnings),
         "silent": dict(found.silent),
         "kernel_message": found.kernel_message.value,

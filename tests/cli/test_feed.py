@@ -113,6 +113,9 @@ def test_all_that_is_known_of_a_feed_is_shown(own: Path, place: Place) -> None:
         "refresh 1h",
         "max_entries 1000000",
         "path /nowhere",
+        "min_prefix ipv4 8, ipv6 19",
+        "publish none",
+        "private false",
     ):
         assert line in lines, line
     value = place.treason("feed", "show", "drop", "-o", "json").json
@@ -185,3 +188,34 @@ def test_what_cannot_be_read_cannot_be_accepted(own: Path, place: Place) -> None
     assert "accepted" not in ended.out
     assert f"feed drop: {own}: " in ended.err
     assert banned(place) == 20
+
+
+def test_status_tells_of_feeds(own: Path, place: Place) -> None:
+    """How much each names, since when, who is quarantined; trouble ends with 1."""
+    ended = place.treason("status")
+    assert (ended.code, "feed drop" in ended.out) == (1, True)
+    assert "no pass has taken anything of it yet" in ended.out
+    configure(place, own, "max_new = 3")
+    write(own, [FeedGroup(singles(1), "ann")])
+    assert place.treason("reconcile").code == 0
+    write(own, [FeedGroup(singles(9), "ann")])
+    assert place.treason("reconcile").code == 0
+    ended = place.treason("status")
+    assert ended.code == 0
+    assert "1 held, 8 quarantined; taken: " in ended.out
+    assert "ann named more than max_new allows: 8 networks not enforced; see: " in ended.out
+    own.write_text("<html>")
+    assert place.treason("reconcile").code == 1
+    result = place.treason("status", "-o", "json")
+    hold(result.json, "status")
+    [told] = result.json["feeds"]
+    assert (result.code, told["members"]) == (1, ["ann"])
+    assert "not an SQLite database" in told["trouble"]
+    assert result.json["desired"] == 1
+
+
+def test_status_of_no_feeds_says_nothing_of_them(place: Place, host: None) -> None:
+    """As for most people."""
+    place.configure(main=f'sources = []\nbackends = ["file:{place.path}/banned.txt"]')
+    assert place.treason("status", "-o", "json").json["feeds"] == []
+    assert "\nfeed " not in place.treason("status").out

@@ -53,7 +53,7 @@ def status(setup: Setup, protection: bool, form: str) -> int:
     failed = found.damage or found.unasked or any(outcome.failure for outcome in found.outcomes)
     daemon = found.daemon
     hindered = daemon is not None and (daemon.troubles or daemon.rests)
-    return ERROR if failed or found.paused or hindered else OK
+    return ERROR if failed or found.paused or found.troubled or hindered else OK
 
 
 def _value(found: Status) -> dict[str, Any]:
