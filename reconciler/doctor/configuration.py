@@ -40,7 +40,7 @@ def refused(machine: Machine) -> list[Finding]:
     """
     setup = machine.setup
     try:
-        setup.whitelist, setup.rules, setup.sources(), setup.backends()
+        setup.whitelist, setup.rules, setup.sources(), setup.backends(), setup.feeds
     except TreasonError as error:
         problems = setup.problems() or [error.what]
     else:

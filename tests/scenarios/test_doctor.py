@@ -373,7 +373,7 @@ def test_another_network_namespace(well: Place) -> None:
         ["unshare", "-p", "-f", "--mount-proc", "sh", "-c", script],
         capture_output=True, text=True, check=False, env={**os.environ},
     )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, "all is well (16 checks)\n"), done
+    assert (done.returncode, done.stdout) == (0, "all is well (17 checks)\n"), done
 
 
 def test_the_default_configuration(place: Place, nft: Nft) -> None:

@@ -1,0 +1,121 @@
+"""Whether what feeds say comes in, and nobody but they says it."""
+
+import shlex
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+from reconciler.config.feeds import ConfiguredFeed
+from reconciler.diagnosis import Finding
+from reconciler.doctor.machine import Machine
+from reconciler.errors import FeedUnreadable
+from reconciler.feeds.token import token
+from reconciler.host.feed_units import SERVICE, FeedUnit
+from reconciler.lines import counted, first_few
+from reconciler.passes.feeds import FeedStanding, standings
+from reconciler.report.plain import plain
+from reconciler.report.times import past
+from reconciler.toml import duration
+
+_MISSED: Final = 3
+"""Refreshes without success, from which on that is said."""
+
+_STAYS: Final = "what was taken of it stays as it is, however much has changed since"
+
+
+def check(machine: Machine) -> Iterator[Finding]:
+    """Yield what keeps a feed from being taken, or lets somebody else speak for it."""
+    setup, now, nothing = machine.setup, machine.clock.now, list[FeedStanding]()
+    told = {
+        each.name: each
+        for each in machine.stored(lambda store: standings(setup, store, now), nothing)
+    }
+    for name in sorted({*told, *setup.feeds}):
+        if feed := setup.feeds.get(name):
+            yield from _writers(feed)
+        found = [*_unread(machine, feed)] if feed else []
+        yield from found
+        if name in told:
+            yield from [] if found else _trouble(machine, told[name])
+            yield from _quarantine(machine, told[name])
+
+
+def _writers(feed: ConfiguredFeed) -> Iterator[Finding]:
+    """Yield what of a feed's own file others than its user may change."""
+    for path in (feed.store.parent, feed.store):
+        with suppress(OSError):
+            if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                yield Finding(
+                    f"{path}: others than its owner may write to it",
+                    f"who can write it decides, within limits, whom feed {feed.name} has dropped",
+                    f"chmod go-w {shlex.quote(str(path))}",
+                )
+
+
+def _unread(machine: Machine, feed: ConfiguredFeed) -> Iterator[Finding]:
+    """Yield why its own file cannot be read, or has not been written for long."""
+    try:
+        there = token(feed.store)
+    except FeedUnreadable as error:
+        store = shlex.quote(str(feed.store))
+        again = f"mv {store} {store}.bad; {_run(machine, feed.name)}"
+        remedy = again if machine.is_root else f"sudo {machine.command('doctor')}"
+        yield Finding(f"feed {feed.name}: {error.what}", _STAYS, remedy)
+        return
+    if there is None:
+        yield Finding(
+            f"feed {feed.name} never ran: there is no {feed.store}",
+            "nothing that it says is dropped",
+            _run(machine, feed.name),
+        )
+        return
+    refresh, now = feed.settings.refresh, machine.clock.now
+    refreshed = feed.store.parent.stat().st_mtime
+    if not machine.clock.doubt and refreshed < now - _MISSED * refresh:
+        yield Finding(
+            f"feed {feed.name} was refreshed last at {past(refreshed, now)};"
+            f" refresh is {duration.render(refresh)}",
+            _STAYS,
+            _run(machine, feed.name),
+        )
+
+
+def _trouble(machine: Machine, each: FeedStanding) -> Iterator[Finding]:
+    """Yield what keeps passes from taking more of it."""
+    if not each.trouble:
+        return
+    what, _, hint = each.trouble.partition("\n")
+    if each.feed is None or not each.state.trouble:
+        remedy = machine.command("reconcile", "--no-scan")
+    elif "feed accept" in hint:
+        remedy = _accept(machine, each.name)
+    elif "max_entries" in what:
+        remedy = f"if that is right, raise it in [feed.{each.name}] of {machine.setup.path}"
+    else:
+        remedy = _run(machine, each.name)
+    named = what.startswith("feed ")
+    yield Finding(plain(what) if named else f"feed {each.name}: {plain(what)}", _STAYS, remedy)
+
+
+def _quarantine(machine: Machine, each: FeedStanding) -> Iterator[Finding]:
+    """Yield who named more than may be enforced."""
+    if not each.state.quarantined:
+        return
+    names = sorted(map(plain, filter(None, each.state.quarantined)))
+    yield Finding(
+        f"feed {each.name}: {first_few(names) or 'it'} named more than max_new allows",
+        f"{counted(each.quarantined, 'network')} that it names are not enforced, nor is what comes",
+        _accept(machine, each.name),
+    )
+
+
+def _accept(machine: Machine, name: str) -> str:
+    return f"if what it says is right: {machine.command('feed', 'accept', name)}"
+
+
+def _run(machine: Machine, name: str) -> str:
+    """Return what refreshes a feed: by its service, if that is installed."""
+    if (machine.root / "etc/systemd/system" / SERVICE).exists():
+        return f"systemctl start {FeedUnit(name).service}"
+    return machine.command("feed", "run", name, "--once")

@@ -1,0 +1,173 @@
+"""What `treason doctor` finds of feeds."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from doctors import do, machine, whats
+from fed import group, taken
+from feedfiles import nets, singles, write
+from harness import Place
+from pytest_mock import MockerFixture
+
+from reconciler.config.setup import Setup
+from reconciler.diagnosis import Finding
+from reconciler.doctor import feeds
+from reconciler.doctor.machine import Machine, opened
+from reconciler.feeding import FeedGroup
+from reconciler.host.feed_units import SERVICE
+
+HOUR = 3600
+
+
+@pytest.fixture
+def own(place: Place) -> Path:
+    """The own file of a feed that was taken, and is what it should be."""
+    path = place.path / "drop" / "feed.db"
+    path.parent.mkdir()
+    configure(place, path)
+    write(path, [FeedGroup(nets("192.0.2.1"))])
+    assert place.treason("reconcile").code == 0
+    return path
+
+
+def configure(place: Place, path: Path, more: str = "") -> None:
+    """Configure the feed, with more keys."""
+    place.configure(
+        f'[feed.drop]\ntype = "list"\npath = "/nowhere"\nstore = "{path}"\n{more}',
+        main=f'sources = []\nbackends = ["file:{place.path}/banned.txt"]',
+    )
+
+
+def found(place: Place) -> list[Finding]:
+    """Return what is found."""
+    with opened(Setup(str(place.config))) as looked_at:
+        return [*feeds.check(looked_at)]
+
+
+def the_one(place: Place) -> Finding:
+    """Return the only thing that is found."""
+    [finding] = found(place)
+    return finding
+
+
+def test_a_feed_that_is_as_it_should_be(own: Path, place: Place) -> None:
+    """Is no finding, nor is it where there is no feed at all."""
+    assert found(place) == []
+    place.configure()
+    assert place.treason("reconcile", "--backend", f"file:{place.path}/banned.txt").code == 0
+    assert found(place) == []
+
+
+def test_one_that_never_ran(own: Path, place: Place, tmp_path: Path) -> None:
+    """Is to be run: by its service, if that is installed."""
+    own.unlink()
+    told = the_one(place)
+    assert told.what == f"feed drop never ran: there is no {own}"
+    assert told.remedy == f"treason --config {place.config} feed run drop --once"
+    units = tmp_path / "etc/systemd/system"
+    units.mkdir(parents=True)
+    (units / SERVICE).touch()
+    looked_at = machine(place, root=tmp_path)
+    assert [each.remedy for each in feeds.check(looked_at)] == [
+        "systemctl start treason-feed@drop.service"
+    ]
+
+
+def link(path: Path) -> None:
+    """Let the file be a link."""
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+def fifo(path: Path) -> None:
+    """Let the file be a pipe."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("change", [link, fifo])
+def test_what_is_no_file_is_put_aside(
+    change: Callable[[Path], None], own: Path, place: Place, mocker: MockerFixture
+) -> None:
+    """And the feed is run again; whoever may not look asks root."""
+    change(own)
+    told = the_one(place)
+    assert told.what.startswith(f"feed drop: {own}: ")
+    assert told.remedy.startswith(f"mv {own} {own}.bad; treason ")
+    mocker.patch.object(Machine, "is_root", new_callable=mocker.PropertyMock, return_value=False)
+    assert the_one(place).remedy == f"sudo treason --config {place.config} doctor"
+
+
+def test_one_that_was_not_refreshed_for_long(own: Path, place: Place) -> None:
+    """After three refreshes without success."""
+    for hours, findings in ((2.9, 0), (3.1, 1)):
+        then = time.time() - hours * HOUR
+        os.utime(own.parent, (then, then))
+        assert len(found(place)) == findings
+    told = the_one(place)
+    assert "was refreshed last at " in told.what
+    assert told.what.endswith("; refresh is 1h")
+
+
+@pytest.mark.parametrize("part", [".", "feed.db"])
+def test_a_file_that_others_may_write(part: str, own: Path, place: Place) -> None:
+    """Is theirs alone once the remedy is done."""
+    path = own.parent / part
+    path.chmod(0o777)
+    told = the_one(place)
+    assert told.what == f"{path}: others than its owner may write to it"
+    do(told.remedy)
+    assert found(place) == []
+
+
+def test_what_passes_do_not_take(own: Path, place: Place) -> None:
+    """Is to be accepted, or allowed, or made anew, or taken, whichever helps."""
+    write(own, [FeedGroup(singles(20))])
+    assert place.treason("reconcile").code == 0
+    write(own, [FeedGroup(singles(5))])
+    assert place.treason("reconcile").code == 1
+    told = the_one(place)
+    assert told.what.startswith("feed drop is not believed: 15 of 20 networks are missing at once")
+    before, _, accept = told.remedy.partition(": ")
+    assert before == "if what it says is right"
+    do(accept)
+    assert found(place) == []
+    configure(place, own, "max_entries = 3")
+    assert place.treason("reconcile").code == 1
+    told = the_one(place)
+    assert told.remedy == f"if that is right, raise it in [feed.drop] of {place.config}"
+    own.write_text("<html>")
+    assert place.treason("reconcile").code == 1
+    told = the_one(place)
+    assert "not an SQLite database" in told.what
+    assert told.remedy == f"treason --config {place.config} feed run drop --once"
+    place.configure(main=f'sources = []\nbackends = ["file:{place.path}/banned.txt"]')
+    told = the_one(place)
+    assert "not configured any more" in told.what
+    do(told.remedy)
+    assert found(place) == []
+
+
+def test_who_is_quarantined(own: Path, place: Place) -> None:
+    """By name, with what is not enforced because of that."""
+    taken(
+        place,
+        "drop",
+        group("192.0.2.1", member="ann", state="quarantined"),
+        quarantined=frozenset({"ann"}),
+    )
+    told = the_one(place)
+    assert told.what == "feed drop: ann named more than max_new allows"
+    assert told.why.startswith("1 network that it names")
+    assert told.remedy.endswith("feed accept drop")
+
+
+def test_without_a_database_the_files_are_looked_at(own: Path, place: Place) -> None:
+    """What the database cannot tell is told by its own check."""
+    place.database.write_bytes(b"x" * 5000)
+    assert found(place) == []
+    own.unlink()
+    assert whats(feeds.check, machine(place)) == [f"feed drop never ran: there is no {own}"]
