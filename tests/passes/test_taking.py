@@ -108,7 +108,7 @@ def halved(path: Path) -> None:
 
 
 def empty(path: Path) -> None:
-    """Say nothing any more."""
+    """Hold nothing any more."""
     write(path)
 
 
