@@ -125,8 +125,9 @@ def apart(setup: Setup, exempt: Iterable[Exemption]) -> Policy:
 
 
 def teredo(store: Store, now: int) -> list[Network]:
-    """Return the banned networks of Teredo. Raise `StoreError`."""
-    return [network for network, _ in store.bans.inside(embedding.TEREDO, now)]
+    """Return the networks of Teredo that are banned, also by feeds. Raise `StoreError`."""
+    own = [network for network, _ in store.bans.inside(embedding.TEREDO, now)]
+    return [*own, *store.feeds.held_of_six(now).meeting(embedding.TEREDO)]
 
 
 def _remember(setup: Setup, store: Store) -> None:

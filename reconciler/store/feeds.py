@@ -77,6 +77,15 @@ class Feeds:
         )
         return union(Networks(*row) for row in rows)
 
+    def held_of_six(self, now: int) -> Networks:
+        """Return what of IPv6 is to be dropped; the others are not read."""
+        rows = self._database.rows(
+            f"SELECT six FROM feed_bans WHERE state = '{HELD}' AND {_ACTIVE}"  # noqa: S608 - constants
+            " AND length(six) > 0",
+            (now,),
+        )
+        return union(Networks(b"", six) for (six,) in rows)
+
     def take(self, state: FeedState, groups: Sequence[FeedGroup], now: int) -> None:
         """Keep exactly these groups of a feed from now on.
 

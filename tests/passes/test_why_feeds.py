@@ -6,7 +6,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 from fed import group, taken
+from feedfiles import nets, write
 from harness import ROOT, Place
+
+from reconciler.execute import run
+from reconciler.feeding import FeedGroup
 
 CONFIGURED = '[feed.drop]\ntype = "list"\npath = "/nowhere"\n'
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "json.schema.json").read_text())
@@ -98,3 +102,24 @@ def test_expect_goes_by_what_is_dropped(place: Place) -> None:
     taken(place, "drop", group("203.0.113.7"))
     assert place.treason("why", "203.0.113.7", "--expect", "dropped").code == 1
     assert place.treason("why", "203.0.113.7", "--expect", "passed").code == 0
+
+
+TEREDO = "2001:0:c000:201::34ff:8efa"
+"""A client of Teredo behind 203.0.113.5 (RFC 4380 §4)."""
+
+
+def test_a_client_of_teredo_that_stands_for_us_is_protected_from_feeds_too(
+    place: Place, host: None
+) -> None:
+    """As if it were banned by hand: no feed can have our own address dropped."""
+    run(["ip", "addr", "add", "203.0.113.5/32", "dev", "lo"])
+    path, own = blocklist(place), place.path / "drop.db"
+    place.config.write_text(
+        place.config.read_text().replace('"/nowhere"', f'"/x"\nstore = "{own}"')
+    )
+    write(own, [FeedGroup(nets(TEREDO, "2a00::1", "192.0.2.1"))])
+    assert place.treason("reconcile").code == 0
+    assert path.read_text().split() == ["192.0.2.1", "2a00::1"]
+    first = place.treason("why", TEREDO).out.splitlines()[0]
+    assert "it is protected (own address, as 203.0.113.5 in IPv6)" in first
+    assert TEREDO in place.treason("status", "--protection").out
