@@ -13,7 +13,7 @@ from attrs import frozen
 
 from reconciler.feeding import HELD, FeedGroup
 from reconciler.network import Network
-from reconciler.networks import NOTHING, Networks
+from reconciler.networks import NOTHING, Networks, covered
 from reconciler.store.changes import KEPT, Changes
 from reconciler.store.database import Database
 
@@ -179,6 +179,16 @@ class Feeds:
                     some = networks.meeting(network)
                 if some:
                     found.setdefault(name, []).append(group.of(some))
+        return found
+
+    def holders(self, networks: Iterable[Network], now: int) -> dict[Network, list[str]]:
+        """Return the feeds that hold each of these, or a wider one, where there are any."""
+        groups = self.groups(now=now)
+        held = {name: enforced(groups[name]).outermost() for name in groups}
+        found: dict[Network, list[str]] = {}
+        for network in networks:
+            if names := [name for name in held if covered(network, held[name])]:
+                found[network] = names
         return found
 
     def number(self, now: int) -> dict[str, dict[str, int]]:

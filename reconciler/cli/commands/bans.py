@@ -1,17 +1,18 @@
 """The commands about bans: ban, unban, history."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
 from reconciler.cli import given
-from reconciler.cli.console import ERROR, OK, emit, say, show
+from reconciler.cli.console import ERROR, OK, emit, note, say, show
 from reconciler.cli.ending import enforce_now
 from reconciler.cli.given import Given
 from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError
+from reconciler.feeding import HELD
 from reconciler.lines import counted
 from reconciler.model import Ban, Closing, Ground
 from reconciler.network import Network
@@ -21,6 +22,7 @@ from reconciler.report import json, text
 from reconciler.report.plain import plain
 from reconciler.report.times import ahead, iso
 from reconciler.store.bans import InvalidRow
+from reconciler.store.listing import FEED
 from reconciler.toml import duration
 
 _NOT_BANNED = "was not banned; a firewall that still drops it stops with the next pass"
@@ -114,7 +116,7 @@ def unban(
 
     `-` reads networks from standard input. What `list --invalid` shows is removed by its text.
     --all and --rule tell how many bans they removed; on a terminal they ask first. max_removals
-    does not limit them.
+    does not limit them. What feeds name stays.
     """
     if everything or rule is not None:
         if networks or lists or skip or (everything and rule is not None):
@@ -129,12 +131,30 @@ def unban(
         store.bans.remove(rows, now)
         allows = setup.config.treason.min_prefix.allows
         held = {each for each in wanted if store.bans.holds(each, now, allows)}
+        fed = store.feeds.holders(wanted, now)
     show(f"{plain(row.text)}: removed; it was not a valid network" for row in rows)
     for network in wanted:
-        note = "unbanned" if network in lifted else _NOT_BANNED
+        missing = "was not banned" if network in fed else _NOT_BANNED
+        done = "unbanned" if network in lifted else missing
         still = "; still banned as part of a wider network" if network in held else ""
-        say(f"{network}: {note}{still}")
+        say(f"{network}: {done}{still}{_named(network, fed.get(network, ()))}")
     return enforce_now(setup)
+
+
+def _named(network: Network, feeds: Sequence[str]) -> str:
+    """Return that feeds name it, and what lets it through all the same; empty if none does."""
+    if not feeds:
+        return ""
+    which = f"the feed {feeds[0]} names" if len(feeds) == 1 else f"{' and '.join(feeds)} name"
+    return f"; {which} it: treason whitelist add {network} lets it through"
+
+
+def _remark(feeds: Mapping[str, Mapping[str, int]]) -> None:
+    """Print what feeds go on to hold."""
+    for name, numbers in feeds.items():
+        if number := numbers.get(HELD, 0):
+            what = counted(number, "network")
+            note(f'{what} of feed {name} stay; mode = "observe" in [feed.{name}] removes them')
 
 
 def _unban_all(setup: Setup, rule: str | None, *, yes: bool) -> int:
@@ -142,9 +162,11 @@ def _unban_all(setup: Setup, rule: str | None, *, yes: bool) -> int:
     of = "" if rule is None else f" of {plain(rule)}"
     with access.opened(setup, write=False) as store:
         now = access.told(store).now
+        feeds = {} if rule is not None else store.feeds.number(now)
         if not (number := store.number(now, rule)):
             _refuse_unknown(setup, rule, store.origins(now))
             say(f"there is no ban{of}")
+            _remark(feeds)
             return OK
     asks = sys.stdin is not None and sys.stdin.isatty() and not yes
     if asks and not click.confirm(f"Remove {counted(number, 'ban')}{of}?", err=True):
@@ -153,11 +175,18 @@ def _unban_all(setup: Setup, rule: str | None, *, yes: bool) -> int:
     with access.opened(setup, write=True) as store:
         number = store.lift_all(access.told(store).now, rule)
     say(f"unbanned: {counted(number, 'ban')}{of}")
+    _remark(feeds)
     return enforce_now(setup)
 
 
 def _refuse_unknown(setup: Setup, rule: str | None, origins: Sequence[str]) -> None:
     """Raise `ConfigError` for a rule that neither a ban nor the configuration names."""
+    if rule is not None and rule.startswith(FEED):
+        raise ConfigError(
+            "what a feed names is not unbanned: it would be banned again",
+            f'set mode = "observe" in [{rule.replace(":", ".", 1)}], or remove that table;'
+            " treason whitelist add lets single networks through",
+        )
     known = {each.name for each in setup.rules} if rule is not None else set()
     if rule is not None and rule not in {*known, *origins, "manual", "badips"}:
         some = ", ".join(map(plain, origins)) if origins else "nothing: there are none"
