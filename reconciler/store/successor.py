@@ -14,7 +14,7 @@ from attrs import frozen
 
 from reconciler import files
 from reconciler.errors import StoreError
-from reconciler.store import image
+from reconciler.store import feed_tables, image
 from reconciler.store.copies import as_write_error, copy, examine
 from reconciler.store.database import Database
 from reconciler.store.migrations import migrate
@@ -25,11 +25,12 @@ from reconciler.store.store import Store
 
 _OF_NOW: Final = (
     *("pause", "clients", "treason_clock", "marks", "whitelists", "closings", "backup"),
+    *feed_tables.TABLES,
 )
 """Tables that tell of this moment, not of the bans: they stay as they are in the present database.
 
 The pause, who came through ssh, the clock, what was written to files, what the whitelist held,
-whose connections are to be closed, and which backup is the last one.
+whose connections are to be closed, which backup is the last one, and what feeds say and were told.
 """
 
 _PATIENCE: Final = 10.0
@@ -63,6 +64,7 @@ class Successor:
                     marks = ", ".join("?" * len(rows[0]))
                     insert = f"INSERT INTO {table} VALUES ({marks})"  # noqa: S608 - as above
                     self._database.execute_many(insert, rows)
+            self._database.execute("UPDATE publishings SET event = -1")  # of another history
 
     def begin_anew(self) -> None:
         """Let no pass believe what was verified, or carried out, by the time of the backup."""

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import feedfiles
 import pytest
 from harness import REAL_ROOT, Place, page, take_back_seventh, wipe
 from residents import PATIENCE, configure, drops, in_force, running, until
@@ -17,6 +18,7 @@ from residents import PATIENCE, configure, drops, in_force, running, until
 from reconciler import Network
 from reconciler.errors import StoreError
 from reconciler.execute import run
+from reconciler.feeding import FeedGroup
 from reconciler.model import Ban
 from reconciler.store.store import open_store
 
@@ -289,6 +291,22 @@ def test_what_concerns_this_moment_stays(place: Place, backup: Path) -> None:
     with open_store(place.database, write=False) as store:
         assert [*store.clients.active(now)] == [client]
         assert store.whitelists.text(place.path / "x") == "networks = []"
+
+
+def test_what_feeds_say_stays(place: Place, backup: Path) -> None:
+    """It is of now, whether the backup knows of feeds or not, and is not counted as removed."""
+    path = place.path / "a" / "feed.db"
+    path.parent.mkdir()
+    place.configure(f'[feed.a]\ntype = "list"\npath = "/x"\nstore = "{path}"', main="sources = []")
+    feedfiles.write(path, [FeedGroup(feedfiles.singles(100), "", "scans")])
+    assert place.treason("reconcile").code == 0
+    assert "2 to add, 1 to remove" in place.treason("restore", str(backup), "--check").out
+    result = place.treason("restore", str(backup))
+    assert (result.code, result.err) == (0, "")
+    assert "2 added, 1 removed" in result.out
+    assert drops("1.0.0.99", str(network(0)))
+    assert place.treason("reconcile", "--check", "--full").out == "nftables: in sync\n"
+    assert place.treason("feed", "list").code == 0
 
 
 @pytest.mark.parametrize("lost", [False, True])
