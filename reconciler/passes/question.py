@@ -28,6 +28,7 @@ from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
 from reconciler.passes import access, traces
 from reconciler.passes.resident import Resident
+from reconciler.passes.untaken import Untaken, untaken
 from reconciler.passes.why import MOST, Exempting, Naming, OpenSocket, Standing, Why
 from reconciler.planning.desired import collapse, subtract
 from reconciler.store.bans import UNGUARDED
@@ -71,6 +72,7 @@ class Question:
             inside=read(stored.inside, network, MOST + 1),
             ignored=ignored,
             feeds=feeds,
+            untaken=read(self._untaken, network, feeds),
             exempting=tuple(exempting),
             wanted=wanted,
             pending=pending,
@@ -109,6 +111,16 @@ class Question:
         """Return what feeds say of it."""
         found = self.store.feeds.meeting(network, self.now)
         return [Naming(feed, group) for feed, groups in found.items() for group in groups]
+
+    def _untaken(self, network: Network, feeds: Iterable[Naming]) -> list[Untaken]:
+        """Return what feeds say of it besides."""
+        if not self.setup.feeds:
+            return []
+        taken: dict[str, Networks] = {}
+        for each in feeds:
+            taken[each.feed] = taken.get(each.feed, NOTHING) | each.group.networks
+        states = self.store.feeds.states()
+        return [*untaken(self.setup.feeds.values(), states, network, taken)]
 
     def _wanted(
         self, network: Network, besides: Iterable[Network], exempting: Iterable[Exempting]

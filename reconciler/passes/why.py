@@ -16,6 +16,7 @@ from reconciler.model import Answer, Ban, Offence
 from reconciler.netlink.sockdiag import TcpSocket
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
+from reconciler.passes.untaken import Untaken
 from reconciler.planning.desired import collapse, subtract
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.history import Event
@@ -118,11 +119,11 @@ class Why:
     ``around`` are the stored bans that hold it, the widest first, ``inside`` the first of those of
     narrower networks; both have also those that have ended and are not removed yet. ``ignored`` are
     networks whose ban is not enforced, being too wide. ``feeds`` is what was taken of feeds, also
-    what is not enforced. ``wanted`` are the parts that are to be dropped, ``pending`` those that
-    the daemon has in force and not stored yet; ``rests`` is why it changes nothing now, ``unasked``
-    why it could not be asked. ``blind`` is why the kernel does not tell of sockets. ``damage`` is
-    what of the database cannot be read: then more may be stored than is told. While everything is
-    ``paused`` nothing is wanted.
+    what is not enforced, ``untaken`` what they name besides. ``wanted`` are the parts that are to
+    be dropped, ``pending`` those that the daemon has in force and not stored yet; ``rests`` is why
+    it changes nothing now, ``unasked`` why it could not be asked. ``blind`` is why the kernel does
+    not tell of sockets. ``damage`` is what of the database cannot be read: then more may be stored
+    than is told. While everything is ``paused`` nothing is wanted.
     """
 
     network: Network
@@ -132,6 +133,7 @@ class Why:
     inside: tuple[Ban, ...]
     ignored: Networks
     feeds: tuple[Naming, ...]
+    untaken: tuple[Untaken, ...]
     exempting: tuple[Exempting, ...]
     wanted: Networks
     pending: Networks

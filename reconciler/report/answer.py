@@ -77,9 +77,7 @@ def _leaves(why: Why) -> Iterator[str]:
 
 def _not_banned(why: Why) -> Iterator[str]:
     """Yield why nothing that is enforced bans it."""
-    for named in why.feeds:
-        if not named.held and named.around(why.network):
-            yield f": {told_by(named)} names it, but {unenforced(named)}"
+    yield from _unheld(why)
     for observed in why.withheld:
         while_ = "rules only observe" if why.observes else "rules only observed then"
         yield f": {by(observed.ban)} it would be banned, but {while_}"
@@ -95,6 +93,16 @@ def _not_banned(why: Why) -> Iterator[str]:
         yield f": it is not banned any more, {how.format(last.network)} at {iso(last.time)}"
     offended = f"; its last offence was at {iso(why.offences[0].time)}" if why.offences else ""
     yield f": it is not banned{offended}"
+
+
+def _unheld(why: Why) -> Iterator[str]:
+    """Yield which feeds name all of it, and why nothing is dropped because of that."""
+    for named in why.feeds:
+        if not named.held and named.around(why.network):
+            yield f": {told_by(named)} names it, but {unenforced(named)}"
+    for each in why.untaken:
+        if each.covers(why.network):
+            yield f": the feed {each.feed} names it, but {each.why}"
 
 
 def _partly(why: Why) -> str:

@@ -90,6 +90,9 @@ def _named(why: Why) -> Iterator[tuple[str, str]]:
         yield "feed", "\n".join([*told, *([plain(group.reason)] if group.reason else [])])
     if len(why.feeds) > MOST:
         yield "feed", f"and {len(why.feeds) - MOST:,} more groups of networks in it"
+    for untaken in why.untaken:
+        some = first_few(untaken.networks[: MOST + 1], MOST)
+        yield "feed", f"{some} by the feed {untaken.feed}\nnot enforced: {plain(untaken.why)}"
 
 
 def _entry(entry: Exemption, now: int) -> str:

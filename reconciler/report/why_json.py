@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from reconciler.passes.why import MOST
 from reconciler.report import json
 from reconciler.report.answer import headline
 from reconciler.report.feeds_json import group_of
@@ -29,6 +30,10 @@ def explained(why: Why) -> dict[str, Any]:
         "around": [_ban(ban, why) for ban in why.around],
         "inside": [_ban(ban, why) for ban in why.inside],
         "feeds": [_naming(each) for each in why.feeds],
+        "untaken": [
+            {"feed": each.feed, "networks": _texts(each.networks[:MOST]), "why": each.why}
+            for each in why.untaken
+        ],
         "whitelist": json.whitelisted((x.entry for x in why.exempting if x.listed), why.now),
         "protection": json.exemptions(x.entry for x in why.exempting if not x.listed),
         "pending": _texts(why.pending),

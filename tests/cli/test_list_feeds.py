@@ -96,3 +96,17 @@ def test_json_tells_everything(fed: Place) -> None:
     ]
     own = fed.treason("list", "-o", "json", "--rule", "manual").json["bans"]
     assert [ban["origin"] for ban in own] == ["manual", "manual"]
+
+
+def test_a_wide_whitelist_entry_counts_what_feeds_name(fed: Place) -> None:
+    """Since none of it would be dropped any more."""
+    ended = fed.treason("whitelist", "add", "192.0.0.0/7")
+    assert ended.code == 1
+    assert "; 0 stored bans and 1 network of feeds would no longer be enforced" in ended.err
+
+
+def test_the_history_tells_whose_word_it_was(fed: Place) -> None:
+    """The feed's, with its reason; in JSON as well."""
+    assert "ban\t203.0.113.7\tfeed:drop: SBL1" in fed.treason("history", "203.0.113.7").out
+    [event] = fed.treason("history", "203.0.113.7", "-o", "json").json["events"]
+    assert event["reason"] == "feed:drop: SBL1"

@@ -6,7 +6,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from fed import group, taken
-from feedfiles import nets, write
+from feedfiles import nets, singles, write
 from harness import ROOT, Place
 
 from reconciler.execute import run
@@ -123,3 +123,32 @@ def test_a_client_of_teredo_that_stands_for_us_is_protected_from_feeds_too(
     first = place.treason("why", TEREDO).out.splitlines()[0]
     assert "it is protected (own address, as 203.0.113.5 in IPv6)" in first
     assert TEREDO in place.treason("status", "--protection").out
+
+
+def test_what_a_feed_names_and_no_pass_takes_is_explained(place: Place) -> None:
+    """Private space, what is too wide, and what no pass believes; each time the first line."""
+    blocklist(place)
+    own = place.path / "drop.db"
+    place.config.write_text(
+        place.config.read_text().replace('"/nowhere"', f'"/x"\nstore = "{own}"')
+    )
+    write(own, [FeedGroup(nets("10.9.0.0/16", "2.0.0.0/7") | singles(20))])
+    assert "no pass has taken that" in place.treason("why", "1.0.0.7").out
+    assert place.treason("reconcile").code == 0
+    cut, wide, never = (
+        place.treason("why", each).out.splitlines()[0]
+        for each in ("10.9.8.7", "3.4.5.6", "198.51.100.7")
+    )
+    assert cut.endswith("the feed drop names it, but private space is cut out of what feeds say.")
+    assert "the feed drop names it, but it is refused, being wider than /8" in wide
+    assert never == "198.51.100.7 passes: it is not banned."
+    assert "untaken" not in place.treason("why", "1.0.0.7").out
+    write(own, [FeedGroup(nets("198.51.100.7"))])
+    assert place.treason("reconcile").code == 1
+    result = place.treason("why", "198.51.100.7", "-o", "json")
+    jsonschema.validate(result.json, SCHEMA | {"$ref": "#/$defs/why"})
+    [told] = result.json["untaken"]
+    assert (told["feed"], told["networks"]) == ("drop", ["198.51.100.7"])
+    assert "treason feed show drop" in result.json["answer"]
+    own.write_text("<html>")
+    assert place.treason("why", "198.51.100.7", "-o", "json").json["untaken"] == []

@@ -32,6 +32,7 @@ def made(**changes: Any) -> Why:
         inside=(),
         ignored=Networks(),
         feeds=(),
+        untaken=(),
         exempting=(),
         wanted=ONLY,
         pending=Networks(),

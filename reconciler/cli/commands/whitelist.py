@@ -159,8 +159,11 @@ def _too_wide(setup: Setup, network: Network) -> ConfigError | None:
         return None
     try:
         with access.opened(setup, write=False) as store:
-            inside = {ban for ban, _ in store.bans.inside(network, access.told(store).now)}
-        told += f"; {counted(len(inside), 'stored ban')} would no longer be enforced"
+            now = access.told(store).now
+            inside = {ban for ban, _ in store.bans.inside(network, now)}
+            fed = store.feeds.held(now).meeting(network)
+        of_feeds = f" and {counted(len(fed), 'network')} of feeds" if fed else ""
+        told += f"; {counted(len(inside), 'stored ban')}{of_feeds} would no longer be enforced"
     except StoreError as error:
         told += f" (how many bans that concerns cannot be told: {error.what})"
     return ConfigError(told, "whitelist a narrower network, or use --force to add it anyway")
