@@ -14,10 +14,12 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from attrs import define, field
+from feedfiles import nets, write
 from harness import Place
 
 from backends.nftables.backend import Nftables
 from reconciler import Network, Networks
+from reconciler.feeding import FeedGroup
 
 PATIENCE = 20.0
 """Seconds for which anything is waited for."""
@@ -162,6 +164,29 @@ def configure(place: Place, text: str = "", main: str = "") -> None:
         f"[source.file]\ntrusted = true\n{text}",
         main=f'sources = ["file:{place.path}/kern.log"]\n{main}',
     )
+
+
+def with_feeds(place: Place, *names: str, text: str = "") -> None:
+    """Configure these feeds, too, each with a directory of its own, which need not be there."""
+    tables = (
+        f'[feed.{name}]\ntype = "list"\npath = "/nowhere"\nstore = "{place.path}/{name}/feed.db"\n'
+        for name in names
+    )
+    configure(place, f"{''.join(tables)}{text}")
+
+
+def feed_says(
+    place: Place, *networks: str, name: str = "a", until: int | None = None, epoch: str = "first"
+) -> None:
+    """Let a feed say this until then, and nothing else any more."""
+    publish(place.path / name / "feed.db", nets(*networks), until, epoch)
+
+
+def publish(path: Path, networks: Networks, until: int | None = None, epoch: str = "first") -> None:
+    """Put the whole own file of a feed in place, by one rename."""
+    path.parent.mkdir(exist_ok=True)
+    group = FeedGroup(networks, reason="scans", until=until)
+    write(path.with_name("fresh"), [group], epoch=epoch).rename(path)
 
 
 def listed(place: Place) -> set[str]:
