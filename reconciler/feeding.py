@@ -107,11 +107,10 @@ class NotingFeed(Feed, Protocol):
 class PublishingFeed(Feed, Protocol):
     """A feed that also tells others what this machine bans."""
 
-    def publish(self, changes: Sequence[FeedChange]) -> None:
-        """Publish them, in order; a snapshot replaces all that was published.
+    def publish(self, changes: Sequence[FeedBan | FeedLift]) -> None:
+        """Publish them, in order; the same ones may come again.
 
-        The same may come again. They have no member: that is this machine. Raise
-        `FeedUnreadable` where nobody was told.
+        They have no member: that is this machine. Raise `FeedUnreadable` where nobody was told.
         """
 
 

@@ -561,21 +561,20 @@ class PilesUpNotes(Noter):
 class Teller(Listener):
     """A feed that tells others as well."""
 
-    def publish(self, changes: Sequence[FeedChange]) -> None:
+    def publish(self, changes: Sequence[FeedBan | FeedLift]) -> None:
         """Publish all, or nothing."""
         if self.gossip.broken:
             raise FeedUnreadable("nobody listens")
         for change in changes:
             self.tell(change)
 
-    def tell(self, change: FeedChange) -> None:
+    def tell(self, change: FeedBan | FeedLift) -> None:
         """Publish one."""
-        if change is FeedSnapshot.BEGIN:
-            self.gossip.told.clear()
-        elif isinstance(change, FeedBan):
-            self.gossip.told += [each for each in change.networks if each not in self.gossip.told]
-        elif isinstance(change, FeedLift):
-            self.gossip.told[:] = [each for each in self.gossip.told if each not in change.networks]
+        told, networks = self.gossip.told, change.networks
+        if isinstance(change, FeedBan):
+            told += [each for each in networks if each not in told]
+        else:
+            told[:] = [each for each in told if each not in networks]
 
 
 class TellerContract(GossipContract, PublishingFeedContract):
@@ -588,7 +587,7 @@ class TellerContract(GossipContract, PublishingFeedContract):
 class TellsBansOnly(Teller):
     """Keeps their ends to itself."""
 
-    def tell(self, change: FeedChange) -> None:
+    def tell(self, change: FeedBan | FeedLift) -> None:
         """Leave them out."""
         if not isinstance(change, FeedLift):
             super().tell(change)
@@ -605,17 +604,15 @@ class TellsAnew(Teller):
 class TellsLiftsFirst(Teller):
     """Sorts what it tells by its kind."""
 
-    def publish(self, changes: Sequence[FeedChange]) -> None:
+    def publish(self, changes: Sequence[FeedBan | FeedLift]) -> None:
         """Lift, then ban."""
-        marks = any(isinstance(change, FeedSnapshot) for change in changes)
-        lifts = sorted(changes, key=lambda change: isinstance(change, FeedBan))
-        super().publish(changes if marks else lifts)
+        super().publish(sorted(changes, key=lambda change: isinstance(change, FeedBan)))
 
 
 class TellsTwice(Teller):
     """Does not look whether it has told it."""
 
-    def tell(self, change: FeedChange) -> None:
+    def tell(self, change: FeedBan | FeedLift) -> None:
         """Add to what was told."""
         if isinstance(change, FeedBan):
             self.gossip.told += change.networks
@@ -623,19 +620,10 @@ class TellsTwice(Teller):
             super().tell(change)
 
 
-class IgnoresSnapshots(Teller):
-    """Adds a snapshot to what was told."""
-
-    def tell(self, change: FeedChange) -> None:
-        """Leave the marks out."""
-        if not isinstance(change, FeedSnapshot):
-            super().tell(change)
-
-
 class TellsTheWall(Teller):
     """Does not look whether anybody listens."""
 
-    def publish(self, changes: Sequence[FeedChange]) -> None:
+    def publish(self, changes: Sequence[FeedBan | FeedLift]) -> None:
         """Raise nothing."""
         with suppress(FeedUnreadable):
             super().publish(changes)
@@ -807,7 +795,6 @@ SABOTAGED: Mapping[type[GossipContract], Mapping[type[Any], set[str]]] = {
         TellsAnew: {"test_publish", "test_publish_again"},
         TellsLiftsFirst: {"test_publish_in_order"},
         TellsTwice: {"test_publish_again"},
-        IgnoresSnapshots: {"test_publish_snapshot"},
         TellsTheWall: {"test_publish_refused"},
     },
     WakerContract: {

@@ -11,7 +11,6 @@ from reconciler.feeding import (
     EpochFeed,
     FeedBan,
     FeedLift,
-    FeedSnapshot,
     NotingFeed,
     PublishingFeed,
 )
@@ -191,13 +190,6 @@ class PublishingFeedContract(FeedContract):
             for _ in range(2):
                 speaker.feed().publish([change])
                 assert heard(speaker) == sorted(parsed(left))
-
-    def test_publish_snapshot(self, speaker: PublishingSpeaker) -> None:
-        """A snapshot takes the place of all that was told."""
-        feed = speaker.feed()
-        feed.publish([FeedBan(parsed([FIRST, SECOND]))])
-        feed.publish([FeedSnapshot.BEGIN, FeedBan(parsed([THIRD])), FeedSnapshot.END])
-        assert heard(speaker) == sorted(parsed([THIRD]))
 
     def test_publish_refused(self, refusal: str, speaker: PublishingSpeaker) -> None:
         """Where nobody can be told, that is an error; told again afterwards, it is heard."""

@@ -89,7 +89,7 @@ class Folder:
         """Return whose lines mean nothing."""
         return self._notes
 
-    def publish(self, changes: Sequence[FeedChange]) -> None:
+    def publish(self, changes: Sequence[FeedBan | FeedLift]) -> None:
         """Replace our own file; never in a directory that is not the folder."""
         self._read_epoch()
         if self._own.is_symlink():  # another member may have made it
@@ -97,12 +97,10 @@ class Folder:
         said, _ = _parsed(self._read(self._own) if self._own.exists() else b"")
         ours = {network: how for how, networks in said.items() for network in networks}
         for change in changes:
-            if change is FeedSnapshot.BEGIN:
-                ours.clear()
-            elif isinstance(change, FeedBan):
+            if isinstance(change, FeedBan):
                 end = None if change.seconds is None else int(time.time()) + change.seconds
                 ours |= dict.fromkeys(change.networks, (end, _line(change.reason)))
-            elif isinstance(change, FeedLift):
+            else:
                 ours = {each: how for each, how in ours.items() if each not in change.networks}
         lines = [
             f"{network} {'-' if end is None else end} {reason}".rstrip() + "\n"
