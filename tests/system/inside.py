@@ -8,6 +8,7 @@ import time
 import traceback
 from pathlib import Path
 
+import followed
 import resident
 from machine import (
     BELIEVED,
@@ -77,6 +78,7 @@ def second_boot() -> None:
     assert wire.arriving([OFFENDER, OTHER]) == {OTHER}
     resident.read_other_sources()
     resident.enforce_otherwise()
+    followed.follow(wire)
     configure("")
     the_other_backends()
     the_journal()

@@ -66,7 +66,7 @@ def install(system: Path, wheel: Path) -> None:
     name = "treason[legacy]" if legacy else "treason"
     run(*inside, "/opt/treason/bin/pip", "install", "-q", *offline, name, env=environment)
     (system / "usr/bin/treason").symlink_to("/opt/treason/bin/treason")
-    for name in ("inside.py", "machine.py", "resident.py"):
+    for name in ("inside.py", "machine.py", "resident.py", "followed.py", "prisoner.py"):
         shutil.copy(HERE / name, system / "opt/treason" / name)
     unit = system / "etc/systemd/system/self-test.service"
     unit.write_text((HERE / "self-test.service").read_text())
