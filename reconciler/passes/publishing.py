@@ -4,6 +4,7 @@ It is told at least once: it is given first, and remembered then.
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from reconciler.config.feeds import ConfiguredFeed
@@ -25,7 +26,7 @@ def publish(store: Store, feeds: Iterable[ConfiguredFeed], now: int) -> None:
         store.published.forget(name)
     event = store.carried.last_event
     for name, feed in publishing.items():
-        path = store.path.parent / OUTBOX / f"{name}.db"
+        path = _outbox(store, name)
         if not path.exists():
             store.published.forget(name)
         rules = sorted(r for r in set(feed.settings.publish) if not r.startswith(_NEVER))
@@ -36,3 +37,18 @@ def publish(store: Store, feeds: Iterable[ConfiguredFeed], now: int) -> None:
             rows = [Told(each.network, each.banned, each.until, each.reason) for each in due]
             outbox.write(path, rows, now, like=store.path)
         store.published.keep(name, rules, event, due, now)
+
+
+def prepare(store: Store, feeds: Iterable[ConfiguredFeed], now: int) -> None:
+    """Make the outboxes that are missing: a feed's service sees only what was there at its start.
+
+    Raise `StoreError`.
+    """
+    for feed in feeds:
+        path = _outbox(store, feed.name)
+        if feed.settings.publish and not path.exists():
+            outbox.write(path, (), now, like=store.path)
+
+
+def _outbox(store: Store, name: str) -> Path:
+    return store.path.parent / OUTBOX / f"{name}.db"

@@ -16,10 +16,13 @@ from reconciler.config import feeds, tables
 from reconciler.config.setup import Setup
 from reconciler.errors import PluginError, TreasonError
 from reconciler.execute import CommandFailed, run
+from reconciler.feeds import outbox
+from reconciler.feeds.outbox import Told
 from reconciler.host import feed_units, installing, sandbox, units
 from reconciler.host.feed_units import FeedUnit
 from reconciler.host.sandbox import Asked
 from reconciler.host.units import Services
+from reconciler.network import Network
 
 NEEDY = FeedUnit("y", 90, frozenset({"adm"}), publishes=True)
 PRIVILEGED = ("treason.service", "treason-pass.service", "treason-restore.service")
@@ -147,6 +150,19 @@ def test_init_installs_the_configured_feeds(place: Place, called: list[list[str]
     ]
     assert f"{one}.timer, {two}.timer: enabled and started\n" in told
     assert place.treason("config", "check", "--units").code == 0
+
+
+def test_a_feed_that_publishes_sees_what_is_to_be_told_from_the_beginning(place: Place) -> None:
+    """Its service is let into a directory that is there when it starts; what is there stays."""
+    write(place, "one", "two", more='publish = ["own"]\n')
+    install(place)
+    [told] = (place.path / "outbox").iterdir()
+    assert told.name == "two.db"
+    assert outbox.read(told, 0) == []
+    assert [path.stat().st_mode & 0o777 for path in (told.parent, told)] == [0o755, 0o644]
+    outbox.write(told, [Told(Network.parse("192.0.2.1"))], 1)
+    install(place)
+    assert len(outbox.read(told, 0)) == 1
 
 
 def test_systemd_makes_the_users(tmp_path: Path) -> None:

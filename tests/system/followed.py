@@ -56,6 +56,7 @@ def follow(wire: Wire) -> None:
     until("who is on the list no more is let in", lambda: not heard(), 15)
     assert wire.arriving([OTHER]) == {OTHER}
     confine()
+    confine("/var/lib/treason/outbox/people.db")
     configure(BELIEVED, resident=True)
     until("nothing is enforced of a feed that is gone", lambda: not banned(OTHERS[0]), 15)
     assert not [*UNITS.rglob("*feed*")]
@@ -102,21 +103,24 @@ def enforce_early(wire: Wire) -> None:
     say("enforced early at boot, too; who enforces reaches nobody")
 
 
-def confine() -> None:
-    """Let something else run in its place, which tries what no feed may do."""
+def confine(*reads: str) -> None:
+    """Let something else run in its place, which tries what no feed may; some publish, and read."""
+    publishing = 'publish = ["treason-uncloaked"]\n' if reads else ""
+    configure(f"{CONFIGURED}{publishing}", resident=True)
+    run("systemctl", "stop", TIMER)
     directory = UNITS / f"{SERVICE}.d"
-    directory.mkdir()
+    directory.mkdir(exist_ok=True)
     python = f"/opt/treason/bin/python /opt/treason/prisoner.py {NAME}"
     (directory / "test.conf").write_text(f"[Service]\nExecStart=\nExecStart={python}\n")
     run("systemctl", "daemon-reload")
     other = OWN.with_name("other")
-    other.mkdir(parents=True)
+    other.mkdir(exist_ok=True)
     (other / "feed.db").touch(0o644)
     with names():
         assert read_anew() == "success"
     assert json.loads((OWN / "found").read_text()) == {
         "capabilities": [],
-        "reads": [],
+        "reads": [*reads],
         "writes": [str(OWN)],
         "sockets": ["AF_UNIX", "AF_INET", "AF_INET6"],
         "processes": 1,
@@ -125,9 +129,8 @@ def confine() -> None:
     }
     run("systemd-analyze", "security", "--threshold=13", SERVICE)
     (directory / "test.conf").unlink()
-    directory.rmdir()
     run("systemctl", "daemon-reload")
-    say("a feed has no capability, reads and writes nothing of ours, and looks names up")
+    say(f"a feed has no capability, writes nothing of ours, reads {[*reads]}, and looks names up")
 
 
 @contextmanager

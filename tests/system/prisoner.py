@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 READ = (
-    "/var/lib/treason/treason.db", "/var/lib/private/treason/treason.db", "/run/treason/lock",
+    "/var/lib/treason/outbox/people.db", "/var/lib/treason/treason.db",
+    "/var/lib/private/treason/treason.db", "/run/treason/lock",
     "/var/lib/treason-feed/other/feed.db", "/dev/kmsg", "/etc/shadow",
 )  # fmt: skip
 WRITTEN = (
     "/etc", "/usr", "/opt/treason", "/srv", "/home", "/root", "/run", "/run/treason", "/dev/shm",
-    "/dev/mqueue", "/var/lib", "/var/lib/treason", "/var/lib/treason-feed", "/var/log",
-    os.environ["STATE_DIRECTORY"],
+    "/dev/mqueue", "/var/lib", "/var/lib/treason", "/var/lib/treason/outbox",
+    "/var/lib/treason-feed", "/var/log", os.environ["STATE_DIRECTORY"],
 )  # fmt: skip
 SOCKETS = ("AF_NETLINK", "AF_PACKET", "AF_VSOCK", "AF_UNIX", "AF_INET", "AF_INET6")
 

@@ -18,7 +18,7 @@ from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError, StoreError
 from reconciler.host import installing, kernel_message
 from reconciler.host.written import Written
-from reconciler.passes import access, traces
+from reconciler.passes import access, publishing, traces
 from reconciler.store.marks import Mark
 from reconciler.store.store import Store
 
@@ -87,6 +87,7 @@ def init(
         needed = evolve(services(setup), resident=not timer_only)
         database = setup.config.treason.database
         with access.opened(setup, write=True) as store:
+            publishing.prepare(store, setup.feeds.values(), access.told(store).now)
             _tell(installing.install(setup.path, needed, database, _written(store, adopt=adopt)))
     if message:
         _tell(kernel_message.turn_on(kernel_message.HERE))
