@@ -77,11 +77,13 @@ def wire(host: None) -> Iterator[Callable[..., Wire]]:
 
 
 @pytest.fixture
-def site(host: None, tmp_path: Path) -> Iterator["Site"]:
+def site(host: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator["Site"]:
     """Servers of lists on loopback of the test's own namespace, and the feeds that ask them."""
-    from listservers import Site  # noqa: PLC0415 - makes certificates, and few tests need them
+    from listservers import PROXIES, Site  # noqa: PLC0415 - makes certificates, and few tests need them
 
     run(["ip", "link", "set", "lo", "up"])
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
     made = Site(tmp_path)
     yield made
     made.close()

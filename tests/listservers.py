@@ -21,6 +21,7 @@ from reconciler import FeedBan, FeedSnapshot, FeedUnreadable, Networks
 HOST = "lists.example"
 URL = f"https://{HOST}/list"
 LIST = b"192.0.2.1\n198.51.100.0/24\n"
+PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY")
 PATIENCE = 20.0
 """Seconds after which a server ends by itself."""
 

@@ -72,7 +72,7 @@ class Address:
         try:
             return self.parse(urljoin(self.whole, location))
         except ValueError as error:  # urljoin's as well
-            raise InvalidAddress(f"{self} redirects: {error}") from None
+            raise InvalidAddress(f"redirected: {error}") from None
 
     @property
     def whole(self) -> str:

@@ -27,7 +27,7 @@ class Known:
         """Read a cursor; one that is none means that nothing is known."""
         try:
             return cls(**json.loads(cursor or "{}"))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return cls()
 
     @classmethod

@@ -3,6 +3,7 @@
 import gzip
 import json
 import socket
+import tracemalloc
 import zlib
 
 import pytest
@@ -100,7 +101,8 @@ def test_not_modified_with_another_list_changes_nothing(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "cursor", [None, "", "nonsense", "[]", '{"etag": 1}', '{"etag": "a\\r\\nb"}', '{"x": "y"}']
+    "cursor",
+    [None, "", "nonsense", "[" * 9999, "[]", '{"etag": 1}', '{"etag": "a\\r\\nb"}', '{"x": "y"}'],
 )
 def test_not_modified_that_nobody_asked_for_is_refused(site: Site, cursor: str | None) -> None:
     """Also after a cursor that means nothing: without a condition there is no such answer."""
@@ -282,6 +284,19 @@ def test_what_cannot_be_unpacked_is_unreadable(site: Site, answer: bytes, told: 
     assert refusal(site.fed()).startswith(f"{URL}: {told}")
 
 
+def test_what_is_read_is_not_kept(site: Site) -> None:
+    """However long a list is, it takes little memory."""
+    site.serve(endless(b"#" * 65000 + b"\n", CHUNKED))
+    feed = site.fed(max_mib=16)
+    tracemalloc.start()
+    try:
+        assert refusal(feed) == f"{URL}: holds more than 16 MiB\n{LARGE}"
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 << 20
+
+
 def test_redirects_are_followed(site: Site) -> None:
     """Five of them, also to another host, whose certificate is for its own name."""
     turns = [redirect(f"/{turn}") for turn in range(4)]
@@ -295,11 +310,11 @@ def test_redirects_are_followed(site: Site) -> None:
     ("location", "told"),
     [
         ("/list", "more than 5 redirects"),
-        ("http://lists.example/list", f"{URL} redirects: 'http://lists.example/list' is refused"),
-        ("file:///etc/passwd", f"{URL} redirects: 'file:///etc/passwd' is refused"),
-        ("//[::1", f"{URL} redirects: "),
-        ("https://x\x7f/", f"{URL} redirects: 'https://x\\x7f/' is not a valid address"),
-        ("https://a:b@lists.example/", f"{URL} redirects: passwords are not sent"),
+        ("http://lists.example/list", "redirected: 'http://lists.example/list' is refused"),
+        ("file:///etc/passwd", "redirected: 'file:///etc/passwd' is refused"),
+        ("//[::1", "redirected: "),
+        ("https://x\x7f/", "redirected: 'https://x\\x7f/' is not a valid address"),
+        ("https://a:b@lists.example/", "redirected: passwords are not sent"),
         (
             "https://127.0.0.2/list",
             "redirected to https://127.0.0.2/list: 127.0.0.2 is not a public address",
@@ -325,6 +340,20 @@ def test_redirects_to_other_places_are_refused(site: Site, location: str, told: 
     [
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "the server breaks HTTP: illegal status line"),
         (b"HTTP/1.1 200 OK\r\nA: " + b"a" * 200_000, "the server breaks HTTP: "),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+            "the server breaks HTTP: bad Content-Length",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+            "the server breaks HTTP: conflicting",
+        ),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "the server breaks HTTP: "),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 99,
+            "the server breaks HTTP: ",
+        ),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "the server breaks HTTP: "),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "the server breaks HTTP: bad Content"),
         (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", "more than 5 redirects"),
     ],

@@ -5,7 +5,8 @@ import socket
 import ssl
 import sys
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -26,8 +27,10 @@ from listservers import (
     reply,
     said,
 )
+from pytest_mock import MockerFixture
 
 from feeds import list as list_package
+from feeds.list import connecting
 from reconciler.execute import run
 
 NO_CERTIFICATE = "  an authority of your own goes into ca_file; the system's are in ca-certificates"
@@ -89,7 +92,6 @@ def test_an_address_of_ipv6_is_asked(site: Site) -> None:
 def test_what_does_not_listen_is_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """And that a proxy of the environment is not used."""
     told = f"{URL}: no connection to 127.0.0.1 port 443: Connection refused"
-    monkeypatch.delenv("HTTPS_PROXY", raising=False)
     assert refusal(site.fed()) == told
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     assert refusal(site.fed()) == (
@@ -205,16 +207,33 @@ def test_a_server_that_hangs_is_left(site: Site, answer: Answer, tls: bool, doin
     assert refusal(site.fed(timeout=2)) == f"{URL}: not done within 2 s ({doing})\n{LATER}"
 
 
-def test_an_address_that_does_not_answer_is_left(site: Site) -> None:
-    """Its queue is full, so what connects is not heard."""
+@contextmanager
+def deaf(address: str) -> Iterator[None]:
+    """Let the queue of an address be full, so that what connects is not heard."""
     with ExitStack() as stack:
-        full = socket.create_server(("127.0.0.1", 443), backlog=0)
-        stack.enter_context(full)
+        stack.enter_context(socket.create_server((address, 443), backlog=0))
         for _ in range(4):
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
-            waiting.connect_ex(("127.0.0.1", 443))
+            waiting.connect_ex((address, 443))
+        yield
+
+
+def test_an_address_that_does_not_answer_is_left(site: Site) -> None:
+    """It may use up all the time, where there is no other."""
+    with deaf("127.0.0.1"):
         assert refusal(site.fed(timeout=2)) == f"{URL}: not done within 2 s (connecting)\n{LATER}"
+
+
+def test_another_address_is_tried_in_time(site: Site, mocker: MockerFixture) -> None:
+    """One that does not answer leaves enough of it."""
+    mocker.patch.object(connecting, "_ATTEMPT", 0.5)
+    site.serve(reply())
+    names = Resolver({HOST: [["127.0.0.2", "127.0.0.1"], ["127.0.0.2"]]})
+    feed = site.fed(resolve=names, allow_addresses=["127.0.0.0/8"])
+    with deaf("127.0.0.2"):
+        assert said(feed) is not None
+        assert refusal(feed) == f"{URL}: no connection to 127.0.0.2 port 443: no answer"
 
 
 def test_a_resolver_that_hangs_is_left(site: Site) -> None:
