@@ -851,7 +851,7 @@ class MemoryReflexesContract(ReflexesContract):
     """The contract of reflexes, on a firewall in memory that tells of changes."""
 
     kind: ClassVar[type[MemoryReflexes]] = MemoryReflexes
-    patience = 0.1  # in memory all is told at once
+    patience = quiet = 0.01  # in memory all is told at once
     memory: Memory
     change = MemoryContract.change
     held = MemoryContract.held

@@ -3,7 +3,7 @@
 import select
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,19 +16,18 @@ from reconciler.testing.backend import EXAMPLE
 from reconciler.testing.steps import Cases, given, needed
 from reconciler.waiting import PolledReflexes, Reflexes, WakingBackend
 
-_QUIET: Final = 0.2
-"""Seconds in which nothing is told."""
-
 
 class ReflexesContract(Cases):
     """For a backend with `reflexes`; a class beside `BackendContract`, with its ``damages``.
 
     ``elsewhere()`` lets somebody change the platform where nothing is the backend's; without it,
-    the case is skipped. ``patience`` is how many seconds may pass until a change by others is told.
+    the case is skipped. ``patience`` is how many seconds may pass until a change by others is told,
+    and ``quiet`` those after which nothing is told any more.
     """
 
     damages: ClassVar[Mapping[str, Callable[[Any], object]]] = {}
     patience: ClassVar[float] = 5.0
+    quiet: ClassVar[float] = 0.2
 
     @pytest.fixture
     def reflexes(self, backend: WakingBackend) -> Iterator[Reflexes]:
@@ -36,7 +35,7 @@ class ReflexesContract(Cases):
         given(backend, EXAMPLE)
         made = self.made(backend)
         made.hold(EXAMPLE, "")
-        if self.is_woken(made, _QUIET):
+        if self.is_woken(made, self.quiet):
             made.changed()
         yield made
         made.close()
@@ -57,7 +56,7 @@ class ReflexesContract(Cases):
 
     def test_reflex_nothing_is_wrong(self, backend: WakingBackend, reflexes: Reflexes) -> None:
         """Where nothing happened, nothing wakes, and nothing is repaired."""
-        assert not self.is_woken(reflexes, _QUIET)
+        assert not self.is_woken(reflexes, self.quiet)
         assert not reflexes.changed()
         assert not reflexes.repair()
         assert needed(backend, EXAMPLE) is None
@@ -150,7 +149,7 @@ class ReflexesContract(Cases):
     def test_reflex_elsewhere(self, reflexes: Reflexes) -> None:
         """What is changed elsewhere does not wake."""
         self.elsewhere()
-        assert not self.is_woken(reflexes, _QUIET)
+        assert not self.is_woken(reflexes, self.quiet)
 
     def test_reflex_close(self, backend: WakingBackend) -> None:
         """What is held stays in force."""

@@ -353,7 +353,6 @@ def test_of_two_networks_that_hold_a_peer_the_one_that_closes_more_counts(
 
 def test_a_connection_that_is_only_begun_shows_nothing(store: Store, peers: Peers) -> None:
     """By this machine to a peer that does not answer: a SYN is in flight, and no window known."""
-    connect(peers, A, 1, dead)
     with socket.socket() as ours:
         ours.setblocking(False)
         ours.connect_ex((B, 9))
