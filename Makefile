@@ -7,9 +7,10 @@
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
 inside := unshare --net $(if $(filter 0,$(shell id -u)),,--user --map-root-user)
-# As many tests at once as there are cores, whose workers share neither network nor mounts: a test
-# covers a program that another one runs. PYTEST='--dist no' has them run one by one.
-workers := --dist worksteal --tx '$(shell nproc)*popen//python=unshare --net --mount $(python)'
+# Three tests at once on two cores, as they often wait. The workers share neither network nor mounts:
+# a test may cover a program that another one runs. PYTEST='--dist no' runs them one by one.
+count := $(shell n=$$(($$(nproc) * 3 / 2)); echo $$((n < 12 ? n : 12)))
+workers := --dist worksteal --tx '$(count)*popen//python=unshare --net --mount $(python)'
 
 demo: .venv/run
 	.venv/bin/treason demo
@@ -23,7 +24,7 @@ test: .venv/dev
 
 # Minutes: passes and scans killed at random moments, machines in trouble, and a short fuzz.
 test-slow: .venv/dev .venv/fuzz
-	$(inside) $(python) -m pytest -q -m slow $(PYTEST)
+	$(inside) $(python) -m pytest -q -m slow $(workers) $(PYTEST)
 
 # Ten minutes for each parser, an hour and a half for all: FUZZ='line kmsg' chooses.
 FUZZ_SECONDS ?= 600
