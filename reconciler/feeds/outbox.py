@@ -65,12 +65,10 @@ def write(path: Path, rows: Iterable[Told], now: int, like: Path | None = None) 
             database.execute("DELETE FROM told WHERE at < ?", (now - _KEPT,))
             database.execute("COMMIT")
     except OSError as error:
-        hint = files.remedy(error, "let who runs treason own it")
-        raise StoreError(
-            f"{path}: cannot write what is to be told: {error.strerror}", hint
-        ) from None
+        hint = files.remedy(error, "let the user that runs treason own it")
+        raise StoreError(f"{path}: cannot write it: {error.strerror}", hint) from None
     except sqlite3.Error as error:
-        raise StoreError(f"{path}: cannot write what is to be told: {error}") from None
+        raise StoreError(f"{path}: cannot write it: {error}") from None
 
 
 def read(path: Path, after: int) -> list[Told]:
@@ -79,6 +77,12 @@ def read(path: Path, after: int) -> list[Told]:
     Nothing where there is no file. If it was made anew since, all of it is behind. Raise
     `FeedUnreadable`.
     """
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise FeedUnreadable(f"{path}: cannot read it: {error.strerror}") from None
     with _as_unreadable(path), closing(_connected(path, "ro")) as database:
         if not database.execute("PRAGMA user_version").fetchone()[0]:
             return []
@@ -97,7 +101,7 @@ def _as_unreadable(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise FeedUnreadable(f"{path}: cannot read what is to be told: {error}") from None
+        raise FeedUnreadable(f"{path}: cannot read it: {error}") from None
 
 
 def _connected(path: Path, mode: str) -> sqlite3.Connection:

@@ -1,0 +1,107 @@
+"""The command of a feed's own process: ``feed run``."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from types import FrameType
+
+import click
+
+from reconciler.cli.console import ERROR, OK, complain, emit, trace, warn
+from reconciler.cli.options import examples, output_format, verbose, verbosity
+from reconciler.config.feeds import ConfiguredFeed
+from reconciler.config.setup import Setup
+from reconciler.errors import ConfigError
+from reconciler.errors import trace as trace_of
+from reconciler.feeding import WakingFeed
+from reconciler.feeds import engine, outbox
+from reconciler.feeds.collecting import Tame, tamed
+from reconciler.feeds.engine import Engine, Refreshed
+from reconciler.feeds.writing import FeedFile, alone
+from reconciler.host import owner
+from reconciler.log import Log
+from reconciler.report import feed_run
+
+_log = Log("feed")
+
+
+class _Stopped(SystemExit):
+    """A signal asks the process to end: also in the middle of what the plugin does."""
+
+
+@click.command("run", epilog=examples("feed run spamhaus", "feed run spamhaus --once -v"))
+@click.argument("name")
+@click.option("--once", is_flag=True, help="Refresh it once, also where it could be waited for.")
+@output_format
+@verbosity
+@click.pass_obj
+def run(setup: Setup, name: str, once: bool, form: str) -> int:
+    """Read what a feed says now, and write it to its own file; passes take it from there.
+
+    A feed that can be waited for is followed until SIGTERM or Ctrl-C. What it says is cut as a pass
+    would cut it, to show that; -v names each network. With -o json it is read once. Started by
+    root, it becomes the owner of the file's directory first.
+    """
+    feed = _named(setup, name)
+    main = setup.config.treason
+    seconds, told = main.pass_timeout, main.database.parent / outbox.OUTBOX / f"{name}.db"
+    if owner.become(feed.store.parent):
+        _log.info("feed %s: runs as root, which owns %s", name, feed.store.parent)
+    with alone(feed.store), _stoppable():
+        made = tamed(name, seconds, lambda run: run(feed.make))
+        file = FeedFile(feed.store, feed.limits)
+        tame = Tame(made, name, feed.settings.max_entries, seconds)
+        running = Engine(tame, file, feed.limits, told if feed.settings.publish else None)
+        if once or form == "json" or not isinstance(made, WakingFeed):
+            return _tell(name, engine.once(running), form)
+        with closing(engine.follow(running, made, feed.settings.refresh)) as results:
+            for number, result in enumerate(results):
+                if not number or result.is_news:
+                    _tell(name, result, form)
+    return OK
+
+
+def _named(setup: Setup, name: str) -> ConfiguredFeed:
+    if name not in setup.feeds:
+        known = ", ".join(sorted(setup.feeds))
+        raise ConfigError(
+            f"{setup.path}: there is no feed {name!r}",
+            f"known: {known}" if known else f"write a table [feed.{name}]",
+        )
+    return setup.feeds[name]
+
+
+def _tell(name: str, result: Refreshed, form: str) -> int:
+    """Print what a refresh has brought, and return the exit code."""
+    emit(
+        form,
+        lambda: feed_run.value(name, result),
+        feed_run.lines(name, result, verbose=verbose()),
+    )
+    if result.damage:
+        warn(f"{result.damage}; it was put aside, and all was read anew")
+    if result.doubt:
+        warn(f"no pass that took it before takes this: {result.doubt}")
+    if result.failure is None:
+        return OK
+    complain(str(result.failure))
+    if verbose() and result.failure.__cause__:
+        trace(trace_of(result.failure.__cause__))
+    return ERROR
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """End the block quietly once SIGTERM or SIGINT comes."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise _Stopped
+
+    before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    except _Stopped:
+        pass
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

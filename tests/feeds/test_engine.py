@@ -1,0 +1,240 @@
+"""The engine: what a feed brings is put into its own file, and what treason bans is told by it."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve
+from feedfiles import nets, singles
+from sabotagedfeeds import BEGIN, END, Epochal, Noting, Scripted, fails
+
+from reconciler import FeedBan, FeedChange, FeedLift, FeedUnreadable, Network, Networks
+from reconciler.feeds import engine, outbox, reading
+from reconciler.feeds.collecting import Tame
+from reconciler.feeds.engine import Engine, Refreshed
+from reconciler.feeds.limits import Limits
+from reconciler.feeds.outbox import Told
+from reconciler.feeds.token import token
+from reconciler.feeds.writing import FeedFile, alone
+
+NOW = 1_700_000_000
+LIMITS = Limits(max_entries=1000)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    """A feed's file that this process alone writes."""
+    path = tmp_path / "fleet" / "feed.db"
+    with alone(path):
+        yield path
+
+
+def made(feed: Any, path: Path, **values: Any) -> Engine:
+    """Return an engine as a new process has it."""
+    tame = Tame(feed, "fleet", LIMITS.max_entries, 30)
+    return Engine(tame, FeedFile(path, LIMITS), LIMITS, clock=lambda: NOW, **values)
+
+
+def refresh(feed: Any, path: Path) -> Refreshed:
+    """Refresh it in a new process."""
+    return made(feed, path).refresh()
+
+
+def held(path: Path) -> Networks:
+    """Return what a pass reads."""
+    return Networks.union(group.networks for group in reading.read(path, LIMITS).groups)
+
+
+def test_a_list_is_written_and_what_changed_is_told(path: Path) -> None:
+    """From one process to the next, with the cursor of the one before."""
+    feed = Scripted(BEGIN, FeedBan(singles(20)), END)
+    first = refresh(feed, path)
+    assert first.judged is not None
+    assert (first.held, first.judged.added, first.doubt) == (20, singles(20), "")
+    feed.said = [BEGIN, FeedBan(singles(20, 0x01000005)), END]
+    second = refresh(feed, path)
+    assert second.judged is not None
+    assert second.judged.added == singles(5, 0x01000000 + 20)
+    assert second.judged.lifted == singles(5)
+    assert held(path) == singles(20, 0x01000005)
+    assert feed.asked == [None, "after"]
+
+
+def test_what_a_pass_would_not_take_is_told(path: Path) -> None:
+    """What is cut and refused, and that too much is missing; it is written all the same."""
+    feed = Noting(BEGIN, FeedBan(singles(20) | nets("10.0.0.1", "0.0.0.0/1")), END)
+    first = refresh(feed, path)
+    assert first.judged is not None
+    assert first.judged.cut == nets("10.0.0.1")
+    assert [networks for _, networks in first.judged.refused] == [nets("0.0.0.0/1")]
+    assert first.notes[0] == "note? 0"
+    feed.said = [BEGIN, FeedBan(singles(2)), END]
+    second = refresh(feed, path)
+    assert "18 of 20 networks are missing" in second.doubt
+    assert held(path) == singles(2)
+
+
+def test_another_epoch_is_told(path: Path) -> None:
+    """The file has it; whether it is believed is decided elsewhere."""
+    feed = Epochal(FeedBan(singles(2)))
+    assert refresh(feed, path).doubt == ""
+    feed.said_epoch = "two"
+    assert "its epoch has changed" in refresh(feed, path).doubt
+    assert reading.read(path, LIMITS).epoch == "two"
+
+
+def test_what_fails_changes_nothing(path: Path) -> None:
+    """The file is the same file, and the next process begins where this one did."""
+    feed = Scripted(FeedBan(singles(20)))
+    refresh(feed, path)
+    before = token(path)
+    for wrong in ([fails(ValueError("x"))], [BEGIN], ["x"], [FeedBan(singles(990, 0x02000000))]):
+        with pytest.raises(FeedUnreadable, match="feed fleet: "):
+            refresh(Scripted(*wrong), path)
+    assert token(path) == before
+    assert Scripted().asked == []
+
+
+def test_an_unchanged_list_is_not_written(path: Path) -> None:
+    """But the directory tells when it was refreshed."""
+    feed = Scripted(BEGIN, FeedBan(singles(20)), END)
+    refresh(feed, path)
+    before = token(path)
+    os.utime(path.parent, (1, 1))
+    again = refresh(feed, path)
+    assert not again.is_news
+    assert token(path) == before
+    assert path.parent.stat().st_mtime > 1
+
+
+def test_a_damaged_file_is_made_anew_from_the_beginning(path: Path) -> None:
+    """The feed is asked for all there is."""
+    path.write_text("what is this?" * 100)
+    feed = Scripted(FeedBan(singles(20)))
+    result = refresh(feed, path)
+    assert "feed.db" in result.damage
+    assert feed.asked == [None]
+    assert held(path) == singles(20)
+
+
+class Telling(Scripted):
+    """A feed that also tells others."""
+
+    def __init__(self, *changes: Any) -> None:
+        super().__init__(*changes)
+        self.told: list[FeedChange] = []
+        self.broken = False
+
+    def publish(self, changes: Sequence[FeedChange]) -> None:
+        """Remember them."""
+        if self.broken:
+            raise OSError(7, "nobody listens")
+        self.told += changes
+
+
+def test_what_treason_bans_is_told_once(path: Path, tmp_path: Path) -> None:
+    """In order, what is alike together, with the seconds that are left; ended bans are not."""
+    box = tmp_path / "outbox" / "fleet.db"
+    one, two, three = nets("192.0.2.1", "192.0.2.2", "2001:db8::1")
+    rows = [
+        *(Told(each, until=NOW + 60, reason="r") for each in (one, two)),
+        Told(three, until=NOW - 1),
+        Told(one, banned=False),
+        Told(three),
+    ]
+    outbox.write(box, rows, NOW)
+    feed = Telling()
+    running = made(feed, path, outbox=box)
+    feed.broken = True
+    failed = engine.once(running)
+    assert "nobody listens" in str(failed.failure)
+    assert feed.told == []
+    feed.broken = False
+    assert engine.once(running).published == 4
+    told = [FeedBan([one, two], 60, reason="r"), FeedLift([one]), FeedBan([three])]
+    assert feed.told == told
+    assert engine.once(made(feed, path, outbox=box)).published == 0
+    assert feed.told == told
+
+
+class Waking(Telling):
+    """A feed that wakes through a pipe."""
+
+    def __init__(self, *changes: Any) -> None:
+        super().__init__(*changes)
+        self.read, self.write = os.pipe2(os.O_NONBLOCK)
+        self.closed = 0
+
+    def changes(self, cursor: str | None) -> Iterator[FeedChange]:
+        """Take what woke."""
+        with suppress(BlockingIOError):
+            os.read(self.read, 1000)
+        yield from super().changes(cursor)
+
+    def fileno(self) -> int:
+        """Return the pipe."""
+        return self.read
+
+    def wake(self, *changes: Any) -> None:
+        """Bring these."""
+        self.said = [*changes]
+        os.write(self.write, b"!")
+
+    def close(self) -> None:
+        """Close the pipe."""
+        self.closed += 1
+        os.close(self.read)
+        os.close(self.write)
+
+
+def test_a_feed_that_wakes_is_followed(path: Path, tmp_path: Path) -> None:
+    """Each time it wakes; also once there is something to tell. At the end it is closed."""
+    feed = Waking(FeedBan(singles(1)))
+    box = tmp_path / "outbox" / "fleet.db"
+    running = made(feed, path, outbox=box)
+    with closing(engine.follow(running, feed, 3600)) as results:
+        assert next(results).held == 1
+        feed.wake(FeedBan(singles(2)))
+        assert next(results).held == 2
+        feed.said = []
+        outbox.write(box, [Told(Network.parse("192.0.2.1"))], NOW)
+        while not next(results).published:
+            pass
+    assert feed.told == [FeedBan(nets("192.0.2.1"))]
+    assert feed.closed == 1
+
+
+def test_a_feed_that_wakes_is_read_again_after_a_while(path: Path) -> None:
+    """Also where it does not wake, where it cannot be waited for, and where it fails."""
+    feed = Waking(FeedBan(singles(1)))
+
+    def unready() -> int:
+        raise FeedUnreadable("not now")
+
+    with closing(engine.follow(made(feed, path), feed, 0.01)) as results:
+        for _ in range(3):
+            assert next(results).held == 1
+        feed.fileno = unready  # type: ignore[method-assign]
+        assert next(results).held == 1
+        feed.said = ["garbage"]
+        assert next(results).failure
+        feed.said = []
+        assert next(results).held == 1
+    assert len(feed.asked) == 6
+
+
+def test_a_file_that_is_followed_is_not_written_without_need(path: Path) -> None:
+    """Nor is what woke for nothing any news."""
+    feed = Waking(FeedBan(singles(1)))
+    with closing(engine.follow(made(feed, path), feed, 3600)) as results:
+        first = next(results)
+        before = token(path)
+        for _ in range(3):
+            feed.wake()
+            assert not next(results).is_news
+    assert first.is_news
+    assert token(path) == before
+    assert evolve(reading.read(path, LIMITS), token="").cursor == "after"

@@ -1,0 +1,93 @@
+"""What treason tells by a feed: rows that a pass adds, and the feed's process reads."""
+
+import os
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from reconciler import FeedUnreadable, Network
+from reconciler.errors import StoreError
+from reconciler.feeds import outbox
+from reconciler.feeds.outbox import Told
+
+NOW = 1_700_000_000
+ONE = Told(Network.parse("192.0.2.7"), until=NOW + 60, reason="zero window\n")
+TWO = Told(Network.parse("2001:db8::/64"), banned=False)
+DAY = 86_400
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """An outbox that is not there yet."""
+    return tmp_path / "outbox" / "fleet.db"
+
+
+def test_what_was_told_is_read_from_where_it_was_read_before(path: Path) -> None:
+    """In order, with numbers that only grow; texts are harmless."""
+    outbox.write(path, [ONE, TWO], NOW)
+    one, two = outbox.read(path, 0)
+    assert (one.network, one.until, one.reason) == (ONE.network, ONE.until, "zero window?")
+    assert two == TWO
+    assert outbox.read(path, one.id) == [TWO]
+    assert outbox.read(path, two.id) == []
+
+
+def test_old_rows_go_and_numbers_are_not_used_again(path: Path) -> None:
+    """A feed that was stopped for a month has missed them."""
+    outbox.write(path, [ONE], NOW)
+    [old] = outbox.read(path, 0)
+    outbox.write(path, [], NOW + 31 * DAY)
+    assert outbox.read(path, 0) == []
+    outbox.write(path, [TWO], NOW + 31 * DAY)
+    [new] = outbox.read(path, old.id)
+    assert new.id > old.id
+
+
+def test_an_outbox_that_was_made_anew_is_read_from_its_beginning(path: Path) -> None:
+    """Its numbers begin again: what comes twice does no harm, what does not come would."""
+    outbox.write(path, [TWO], NOW)
+    assert outbox.read(path, 1000) == [TWO]
+
+
+def test_no_outbox_is_an_empty_one(path: Path) -> None:
+    """A pass has told nothing as yet; one that was only begun is the same."""
+    assert outbox.read(path, 0) == []
+    path.parent.mkdir()
+    path.touch()
+    assert outbox.read(path, 0) == []
+
+
+def test_others_may_read_it(path: Path) -> None:
+    """Whatever the umask is; the directory above is closed to them."""
+    before = os.umask(0o077)
+    try:
+        outbox.write(path, [ONE], NOW)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o755
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_what_cannot_be_read_or_written_is_told(path: Path) -> None:
+    """It names the file."""
+    outbox.write(path, [ONE], NOW)
+    path.write_text("no database, but long enough to be one" * 100)
+    with pytest.raises(FeedUnreadable, match=r"fleet\.db: cannot read it"):
+        outbox.read(path, 0)
+    with pytest.raises(StoreError, match=r"fleet\.db: cannot write it"):
+        outbox.write(path, [ONE], NOW)
+    with pytest.raises(StoreError, match="cannot write it: Not a directory"):
+        outbox.write(path / "below" / "x.db", [ONE], NOW)
+    with pytest.raises(FeedUnreadable, match="cannot read it: Not a directory"):
+        outbox.read(path / "below", 0)
+
+
+def test_rows_of_no_network_are_left_out(path: Path) -> None:
+    """Only treason writes there, but what is told goes far."""
+    outbox.write(path, [ONE, TWO], NOW)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE told SET network = x'0102' WHERE id = 1")
+    database.close()
+    assert outbox.read(path, 0) == [TWO]
