@@ -75,7 +75,7 @@ class Tame:
         """Return all that came after the cursor. Raise `FeedUnreadable`."""
         return self._guarded(lambda run: self._collected(run, cursor))
 
-    def publish(self, changes: Sequence[FeedChange]) -> None:
+    def publish(self, changes: Sequence[FeedBan | FeedLift]) -> None:
         """Let the feed tell others. Raise `FeedUnreadable`."""
         feed = self.feed
         if isinstance(feed, PublishingFeed):

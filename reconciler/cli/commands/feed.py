@@ -2,6 +2,7 @@
 
 import click
 
+from reconciler.cli.commands.feed_run import run
 from reconciler.cli.commands.reconcile import Chosen, reconciled, tell
 from reconciler.cli.console import ERROR, OK, emit, say, show
 from reconciler.cli.ending import code_of
@@ -26,6 +27,9 @@ def feed() -> None:
     A feed's own process writes what it says to a file of its own; each pass takes what its limits
     allow of that.
     """
+
+
+feed.add_command(run)
 
 
 @feed.command("list", epilog=examples("feed list"))
