@@ -10,27 +10,16 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import groupby, islice, pairwise
-from operator import itemgetter, lt
-from sys import byteorder
-from typing import Any, Final, TypeVar, overload
+from itertools import pairwise
+from typing import Final, overload
 
+from reconciler import runs
 from reconciler.network import Network
+from reconciler.runs import BITS, WIDER, WIDTH
 
-_WIDTH: Final = {4: 5, 6: 17}
-_HOST: Final = {4: 32, 6: 128}
 _V6: Final = Network.of(6, 0, 0)
-_WIDER: Final = {4: re.compile(rb"[^\x20]"), 6: re.compile(rb"[^\x80]", re.DOTALL)}
-_BLOCK: Final = 1 << 12
-"""Networks compared at once: what is alike costs no object, what differs costs this many."""
-
-_FEW: Final = 32
-"""So many times fewer networks are put between the others, not sorted with them."""
-
 _SMALL: Final = 1 << 10
 """Fewer networks than these are cheaper as objects than as a run of bytes to be merged."""
-
-_T = TypeVar("_T", int, bytes)
 
 
 class Networks(AbstractSet[Network], Sequence[Network]):
@@ -61,16 +50,16 @@ class Networks(AbstractSet[Network], Sequence[Network]):
     @classmethod
     def of_hosts(cls, version: int, addresses: bytes) -> "Networks":
         """Take single addresses of 4 or 16 bytes each, in any order, also repeatedly."""
-        size = _HOST[version] // 8
+        size = BITS[version] // 8
         if version == 4:
             numbers = array("I", addresses)
-            _swap(numbers)
-            numbers = array("I", _ascending(numbers))
-            _swap(numbers)
+            runs.swap(numbers)
+            numbers = array("I", runs.ascending(numbers))
+            runs.swap(numbers)
             addresses = numbers.tobytes()
         else:
-            addresses = b"".join(_ascending(_chunks(addresses, size)))
-        packed = bytearray(bytes([*bytes(size), _HOST[version]]) * (len(addresses) // size))
+            addresses = b"".join(runs.ascending(runs.chunks(addresses, size)))
+        packed = bytearray(bytes([*bytes(size), BITS[version]]) * (len(addresses) // size))
         for byte in range(size):
             packed[byte :: size + 1] = addresses[byte::size]
         return cls(bytes(packed)) if version == 4 else cls(b"", bytes(packed))
@@ -78,7 +67,7 @@ class Networks(AbstractSet[Network], Sequence[Network]):
     @classmethod
     def of_packed(cls, four: bytes | bytearray, six: bytes | bytearray) -> "Networks":
         """Take packed networks of IPv4 and of IPv6 in any order, also repeatedly."""
-        return cls(_ordered(four, 5), _ordered(six, 17))
+        return cls(runs.ordered(four, 5), runs.ordered(six, 17))
 
     @classmethod
     def joined(cls, parts: Iterable["Networks"]) -> "Networks":
@@ -103,7 +92,7 @@ class Networks(AbstractSet[Network], Sequence[Network]):
     @property
     def is_canonical(self) -> bool:
         """Whether what it was made from is what it must be; for bytes from strangers."""
-        return _is_canonical(self._four, 4) and _is_canonical(self._six, 6)
+        return runs.is_canonical(self._four, 4) and runs.is_canonical(self._six, 6)
 
     def packed(self, version: int) -> bytes:
         """Return the networks of a family, as they are held."""
@@ -115,7 +104,7 @@ class Networks(AbstractSet[Network], Sequence[Network]):
 
     def singles(self, version: int) -> "Networks":
         """Return the networks of a family that are single addresses."""
-        width = _WIDTH[version]
+        width = WIDTH[version]
         packed = self.packed(version)
         if places := self._places(version):
             ends = pairwise([-1, *places, len(packed) // width])
@@ -124,7 +113,7 @@ class Networks(AbstractSet[Network], Sequence[Network]):
 
     def hosts(self, version: int) -> bytes:
         """Return the single addresses of a family: ascending, 4 or 16 bytes each."""
-        width = _WIDTH[version]
+        width = WIDTH[version]
         packed = self.singles(version).packed(version)
         addresses = bytearray(len(packed) // width * (width - 1))
         for byte in range(width - 1):
@@ -144,7 +133,7 @@ class Networks(AbstractSet[Network], Sequence[Network]):
 
     def wider_than(self, version: int, length: int) -> "Networks":
         """Return the networks of a family whose prefix is shorter than ``length``."""
-        width, start = _WIDTH[version], 0 if version == 4 else self._border
+        width, start = WIDTH[version], 0 if version == 4 else self._border
         lengths = self.packed(version)[width - 1 :: width]
         if not length or min(lengths, default=length) >= length:
             return NOTHING
@@ -215,7 +204,7 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         if not other:
             return self
         parts = [
-            _difference(self.packed(each), other.packed(each), _WIDTH[each]) for each in (4, 6)
+            runs.difference(self.packed(each), other.packed(each), WIDTH[each]) for each in (4, 6)
         ]
         return Networks(*parts)
 
@@ -226,7 +215,7 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         more = Networks.of(other)  # type: ignore[arg-type]  # likewise
         if not self or not more:
             return self or more
-        return Networks(*(_union(self.packed(v), more.packed(v), _WIDTH[v]) for v in (4, 6)))
+        return Networks(*(runs.union(self.packed(v), more.packed(v), WIDTH[v]) for v in (4, 6)))
 
     __rand__ = __and__
     __ror__ = __or__
@@ -245,9 +234,9 @@ class Networks(AbstractSet[Network], Sequence[Network]):
 
     def _places(self, version: int) -> list[int]:
         """Return the places, within the family, of the networks that are no single addresses."""
-        width = _WIDTH[version]
+        width = WIDTH[version]
         lengths = self.packed(version)[width - 1 :: width]
-        return [found.start() for found in _WIDER[version].finditer(lengths)]
+        return [found.start() for found in WIDER[version].finditer(lengths)]
 
 
 NOTHING: Final = Networks()
@@ -264,125 +253,3 @@ def overlaps(network: Network, others: Sequence[Network]) -> bool:
     index = bisect_left(others, network)
     inside = index < len(others) and others[index] <= network.end
     return inside or covered(network, others)
-
-
-def _ordered(packed: bytes | bytearray, width: int) -> bytes:
-    """Sort packed networks, and leave out repetitions.
-
-    Those of IPv4 are read as the last bytes of 2**52, that is as doubles, which sort in the same
-    order: faster than anything else does, and in a third of the memory of as many bytes objects.
-    """
-    if width != 5:
-        return b"".join(_ascending(_chunks(bytes(packed), width)))
-    spread = bytearray(b"\x43\x30\0\0\0\0\0\0" * (len(packed) // 5))
-    for byte in range(5):
-        spread[byte + 3 :: 8] = packed[byte::5]
-    numbers = array("d", spread)
-    del spread  # at a million networks, this is felt
-    _swap(numbers)
-    if _ascends(numbers):
-        return bytes(packed)
-    held = numbers.tolist()
-    del numbers
-    held.sort()
-    numbers = array("d", held)
-    if not _ascends(numbers):
-        numbers = array("d", map(itemgetter(0), groupby(held)))
-    del held
-    _swap(numbers)
-    spread = bytearray(numbers)
-    ordered = bytearray(len(numbers) * 5)
-    for byte in range(5):
-        ordered[byte::5] = spread[byte + 3 :: 8]
-    return bytes(ordered)
-
-
-def _ascends(numbers: "array[float]") -> bool:
-    parts = (numbers[at : at + _BLOCK + 1].tolist() for at in range(0, len(numbers), _BLOCK))
-    return all(all(map(lt, part, islice(part, 1, None))) for part in parts)
-
-
-def _swap(numbers: "array[Any]") -> None:
-    if byteorder == "little":
-        numbers.byteswap()
-
-
-def _ascending(values: Sequence[_T]) -> Sequence[_T]:
-    """Sort, and leave out repetitions."""
-    ordered = sorted(values)
-    alike = not all(map(lt, ordered, islice(ordered, 1, None)))
-    return sorted(set(ordered)) if alike else ordered
-
-
-def _chunks(packed: bytes, width: int) -> list[bytes]:
-    return [packed[at : at + width] for at in range(0, len(packed), width)]
-
-
-def _is_canonical(packed: bytes, version: int) -> bool:
-    """Whether they are whole chunks that ascend, and none has bits behind its prefix."""
-    width, bits = _WIDTH[version], _HOST[version]
-    lengths = packed[width - 1 :: width]
-    if len(packed) % width or not all(map(lt, _keys(packed, width), _keys(packed, width, width))):
-        return False
-    if lengths.count(bits) == len(lengths):
-        return True
-    behind = [(1 << max(0, bits - length)) - 1 << 8 for length in range(bits + 1)]
-    return max(lengths) <= bits and not any(
-        int.from_bytes(packed[at * width : at * width + width]) & behind[lengths[at]]
-        for at in (found.start() for found in _WIDER[version].finditer(lengths))
-    )
-
-
-def _keys(packed: bytes, width: int, start: int = 0) -> Iterable[int] | Iterable[bytes]:
-    """Return what sorts as the chunks do; of IPv4 numbers of 64 bits, which takes less time."""
-    if width != _WIDTH[4]:
-        return (packed[at : at + width] for at in range(start, len(packed), width))
-    packed = packed[start:]
-    wide = bytearray(len(packed) // width * 8)
-    for byte in range(width):
-        wide[8 - width + byte :: 8] = packed[byte::width]
-    numbers = array("Q", bytes(wide))
-    _swap(numbers)
-    return numbers
-
-
-def _union(left: bytes, right: bytes, width: int) -> bytes:
-    """Merge what ascends; a few chunks are put between those of many, which stay bytes."""
-    few, many = sorted((left, right), key=len)
-    if len(few) * _FEW > len(many):
-        return _ordered(many + few, width)
-    parts: list[bytes] = []
-    start = 0
-    for chunk in _chunks(_difference(few, many, width), width):
-        at = _search(many, chunk, width, start)
-        parts += [many[start * width : at * width], chunk]
-        start = at
-    return b"".join([*parts, many[start * width :]])
-
-
-def _difference(left: bytes, right: bytes, width: int) -> bytes:
-    """Return the chunks of ``left`` that ``right`` does not hold; both ascend."""
-    if not right or left == right:
-        return b"" if right else left
-    kept: list[bytes] = []
-    behind = 0
-    for start in range(0, len(left), _BLOCK * width):
-        block = left[start : start + _BLOCK * width]
-        first = _search(right, block[:width], width, behind)
-        behind = _search(right, block[-width:] + b"\0", width, first)
-        other = right[first * width : behind * width]
-        if not other:
-            kept.append(block)
-        elif block != other:
-            known = {other[at : at + width] for at in range(0, len(other), width)}
-            chunks = (block[at : at + width] for at in range(0, len(block), width))
-            kept += [chunk for chunk in chunks if chunk not in known]
-    return b"".join(kept)
-
-
-def _search(packed: bytes, chunk: bytes, width: int, start: int) -> int:
-    """Return the place of the first chunk that is not less."""
-    places = range(start, len(packed) // width)
-    return start + bisect_left(
-        places, chunk, key=lambda at: packed[at * width : at * width + width]
-    )
