@@ -22,7 +22,7 @@ DOCUMENTS = tuple(
     ROOT / "docs" / "how-to" / f"write-a-{kind}.md" for kind in ("backend", "source", "feed")
 )
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```\n", re.DOTALL | re.MULTILINE)
-_NAME = re.compile(r"`([\w-]+\.(?:py|toml|log|deny))`")
+_NAME = re.compile(r"`([\w-]+\.(?:py|toml|log|sql|deny))`")
 _MARK = "--- end of a block ---"
 
 

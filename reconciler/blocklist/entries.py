@@ -7,6 +7,8 @@ from functools import partial
 from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
+from attrs import frozen
+
 from reconciler.errors import InvalidNetwork
 from reconciler.network import Network
 
@@ -28,6 +30,7 @@ _SHOWN: Final = 60
 _ADDRESS: Final = re.compile(r"[0-9A-Fa-f.:]+")
 _COLUMNS: Final = re.compile(r"[\t, ]+")
 _COMMENT: Final = re.compile(r"[#;]+")
+_TIMEOUT: Final = re.compile(r" timeout ([0-9]{1,9})(?: |$)")
 _HEADS: Final = frozenset(("address", "cidr", "ip", "ip_address", "network", "start"))
 """How the first of several columns is named."""
 
@@ -47,6 +50,18 @@ _LENGTHS: Final = {
     version: {str(length): length for length in range(bits + 1)} | (_NETMASKS if bits == 32 else {})
     for version, bits in _BITS.items()
 }
+
+
+@frozen
+class Entry:
+    """What a line names: networks, none where it is there for something else, and why.
+
+    ``timeout`` is in how many seconds that ends; None where the line does not say it.
+    """
+
+    networks: Iterable[Network] = ()
+    reason: str = ""
+    timeout: int | None = None
 
 
 def together(lines: list[str]) -> tuple[bytes, bytes]:
@@ -81,8 +96,8 @@ def _packed(version: int, lines: list[str], mixed: bool) -> bytes:
     return bytes(packed)
 
 
-def meaning(line: str) -> tuple[Iterable[Network], str]:
-    """Return which networks a line names, and why; none where it is there for something else."""
+def meaning(line: str) -> Entry:
+    """Return what a line names. Raise `InvalidNetwork`."""
     if len(line) > LONGEST and line[0] not in "#;":
         raise _meaningless(line, f"has more than {LONGEST:,} characters")
     line = readable(line)
@@ -93,8 +108,8 @@ def meaning(line: str) -> tuple[Iterable[Network], str]:
     entry, *comment = _COMMENT.split(line, maxsplit=1)
     entry = entry.replace('"', "").strip(SPACE)
     if not entry or line.startswith("create "):
-        return (), ""
-    return _entry(entry), "".join(comment)
+        return Entry()
+    return Entry(_named(entry), "".join(comment))
 
 
 def readable(line: str) -> str:
@@ -105,7 +120,7 @@ def readable(line: str) -> str:
         return line
 
 
-def _of_json(line: str) -> tuple[Iterable[Network], str]:
+def _of_json(line: str) -> Entry:
     """Read a line of Spamhaus' lists; the last one tells of the others."""
     try:
         said = json.loads(line)
@@ -113,22 +128,24 @@ def _of_json(line: str) -> tuple[Iterable[Network], str]:
         raise _meaningless(line, "is damaged JSON, or not of one line") from None
     cidr = said.get("cidr")
     if isinstance(cidr, str):
-        return (_network(cidr),), str(said.get("sblid", ""))
+        return Entry((_network(cidr),), str(said.get("sblid", "")))
     if said.get("type") == "metadata":
-        return (), ""
+        return Entry()
     raise _meaningless(line, "has no cidr")
 
 
-def _of_ipset(line: str) -> tuple[Iterable[Network], str]:
+def _of_ipset(line: str) -> Entry:
     """Read what ``ipset save`` prints of an entry: ``add NAME ENTRY OPTIONS``."""
     words, _, comment = line.partition(' comment "')
     _, _, entry, *options = [*words.split(), "", ""]
     if not entry or "," in entry or "nomatch" in options:
         raise _meaningless(line, "is more, or less, than a network")
-    return _entry(entry), comment.partition('"')[0]
+    ends = _TIMEOUT.search(words)  # 0 is none
+    timeout = int(ends[1]) if ends else 0
+    return Entry(_named(entry), comment.partition('"')[0], timeout or None)
 
 
-def _entry(text: str) -> Iterable[Network]:
+def _named(text: str) -> Iterable[Network]:
     """Return the networks that an entry names by the first of its columns, or the first few."""
     low, dash, high = text.partition("-")
     if dash and _ADDRESS.fullmatch(low.strip(SPACE)):
@@ -175,7 +192,10 @@ def _spanned(first: Network, last: int) -> Iterator[Network]:
 def _network(text: str) -> Network:
     """Read ``ADDRESS``, ``ADDRESS/LENGTH`` or ``ADDRESS/NETMASK``."""
     address, slash, mask = text.partition("/")
-    host = Network.exact(address)
+    try:
+        host = Network.exact(address)
+    except InvalidNetwork:
+        raise _meaningless(text, "is not an IP address or network") from None
     if not slash:
         return host.unmapped
     length = _LENGTHS[host.version].get(mask)

@@ -4,10 +4,11 @@ import codecs
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 from reconciler.blocklist.entries import LONGEST, ODD, SIMPLE, SPACE, meaning, readable, together
 from reconciler.errors import InvalidList, InvalidNetwork
+from reconciler.network import Network
 from reconciler.networks import Networks
 
 _BLOCK: Final = 1 << 16
@@ -41,7 +42,8 @@ class Blocklist:
     """What a list says: ``networks`` without a reason, and those of each of its ``reasons``.
 
     ``entries`` lines name networks, ``refused`` lines mean nothing; ``first`` are the first of
-    these. Comments and empty lines are neither.
+    these. Comments and empty lines are neither. ``timeouts`` are the seconds after which single
+    ones are to end, where a line says it.
     """
 
     networks: Networks
@@ -49,6 +51,7 @@ class Blocklist:
     entries: int
     refused: int
     first: tuple[Refused, ...]
+    timeouts: Mapping[Network, int] = field(factory=dict)
 
     @property
     def all(self) -> Networks:
@@ -87,6 +90,7 @@ class _Reader:
         self._line = 1
         self._entries = self._refused = self._held = 0
         self._first: list[Refused] = []
+        self._timeouts: dict[Network, int] = {}
         self._packed: dict[str, tuple[bytearray, bytearray]] = {"": (bytearray(), bytearray())}
 
     def take(self, block: bytes) -> None:
@@ -119,7 +123,8 @@ class _Reader:
         """Return what all lines say together."""
         reasons = {why: Networks.of_packed(*held) for why, held in self._packed.items()}
         networks = reasons.pop("")
-        return Blocklist(networks, reasons, self._entries, self._refused, tuple(self._first))
+        counts = self._entries, self._refused
+        return Blocklist(networks, reasons, *counts, tuple(self._first), self._timeouts)
 
     def _took(self, entries: list[str], comment: str) -> bool:
         """Take plain networks, a line each; nothing if one of them is none."""
@@ -134,17 +139,19 @@ class _Reader:
     def _read(self, number: int, line: str) -> None:
         """Take a line of any kind."""
         try:
-            networks, reason = meaning(line)
+            entry = meaning(line)
         except InvalidNetwork as error:
             self._refused += 1
             if len(self._first) < _FIRST:
                 self._first.append(Refused(number, error.what))
             return
-        for network in networks:
+        for network in entry.networks:
             packed = network.packed + bytes([network.length])
             four, six = (packed, b"") if network.version == 4 else (b"", packed)
-            self._hold(four, six, reason, 1)
-        self._entries += bool(networks)
+            self._hold(four, six, entry.reason, 1)
+            if entry.timeout:
+                self._timeouts[network] = max(entry.timeout, self._timeouts.get(network, 0))
+        self._entries += bool(entry.networks)
 
     def _hold(self, four: bytes, six: bytes, reason: str, number: int) -> None:
         self._held += number

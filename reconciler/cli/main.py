@@ -44,12 +44,16 @@ _COMMANDS: Final = {
     ),
     "export": (
         "export:export",
-        "Print what the firewalls hold, for `reconcile --check --observed`.",
+        "Print the networks that are to be dropped: of bans and feeds, without what is exempt.",
     ),
     "feed": ("feed:feed", "Show what others say of whom to drop, and refresh or accept it."),
     "history": (
         "bans:history",
         "List past bans, unbans, expiries and closed connections, the latest first.",
+    ),
+    "import": (
+        "lists:import_",
+        "Ban the networks of a list, in any common form; the daemon enforces them now.",
     ),
     "init": (
         "init:init",

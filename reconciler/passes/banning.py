@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import chain, filterfalse
 
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError
@@ -34,6 +35,12 @@ class Exempt:
                 "ban a narrower network, or use --force to ban it anyway",
             )
         return None if self._left(network) else self._named(network)
+
+    def suspects(self, networks: Networks) -> Networks:
+        """Return those that may be refused, or enforced in part: of many mostly a few."""
+        allows, meeting = self._limits.allows, map(networks.meeting, self._order)
+        wider = (each for version in (4, 6) for each in networks.wider(version))
+        return Networks.of(chain(filterfalse(allows, wider), *meeting))
 
     def remark(self, network: Network) -> str:
         """Return what of a stored ban is not enforced; empty if all of it is."""

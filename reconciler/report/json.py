@@ -152,7 +152,7 @@ def outcomes(outcomes: Iterable[Outcome]) -> list[dict[str, Any]]:
     ]
 
 
-def listed(name: str, rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def listed(name: str, rows: Iterable[object]) -> Iterator[str]:
     """Yield the lines of a result that is one list, as `dump` writes it, while its rows come."""
     coming = iter(rows)
     held = next(coming, None)  # what cannot be read at all leaves nothing printed

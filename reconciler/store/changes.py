@@ -118,6 +118,12 @@ class Changes:
         """Forget what was verified: the bans that it was verified with are not all to be read."""
         self._database.execute("DELETE FROM verified")
 
+    def leave_out(self) -> None:
+        """Note nothing of very much that changes; whoever knows an earlier revision looks anew."""
+        with self._database.transaction():
+            self.doubt()
+            self._count()
+
     def touched(self, since: Verified, now: int) -> dict[Network, str | None] | None:
         """Return the networks whose bans may have changed, and the origin of the ban there was.
 
@@ -157,8 +163,7 @@ class Changes:
         Of very many nothing is noted: the next pass reads everything.
         """
         if len(held) + len(released) > KEPT:
-            self.doubt()
-            self._count()  # whoever knows an earlier revision looks anew
+            self.leave_out()
         elif self._database.rows("SELECT 1 FROM verified LIMIT 1"):
             self._database.execute_many(
                 "INSERT INTO changes (key, origin, feed) VALUES (?, ?, 1)",

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class Database:
             while block := cursor.fetchmany(size):
                 yield block
 
-    def execute(self, statement: str, values: Sequence[object] = ()) -> None:
+    def execute(self, statement: str, values: Sequence[object] | Mapping[str, object] = ()) -> None:
         """Carry out a statement that writes."""
         with as_store_error(self.path):
             self.connection.execute(statement, values)

@@ -35,6 +35,7 @@ from reconciler.store.whitelists import Whitelists
 from reconciler.store.withheld import Withheld
 
 if TYPE_CHECKING:
+    from reconciler.store.imports import Imports
     from reconciler.store.lookup import Lookup
 
 T = TypeVar("T")
@@ -100,6 +101,13 @@ class Store:
 
         return Lookup(self._database)
 
+    @property
+    def imports(self) -> "Imports":
+        """Bans by whole lists."""
+        from reconciler.store.imports import Imports  # noqa: PLC0415 - as above
+
+        return Imports(self._database, self.changes)
+
     def transaction(self) -> AbstractContextManager[object]:
         """Keep together what is written inside: all of it is stored, or nothing."""
         return self._database.transaction()
@@ -157,7 +165,7 @@ class Store:
         with self.transaction():
             number = self.number(now, origin)
             if number > KEPT:
-                self.changes.doubt()
+                self.changes.leave_out()
             database.execute(
                 "INSERT INTO history (time, action, network, reason)"  # noqa: S608 - a constant
                 f" SELECT ?1, 'unban', network, reason FROM bans WHERE {_ALL}",

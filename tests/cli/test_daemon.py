@@ -84,10 +84,14 @@ def dropped(nft: Nft) -> set[str]:
 def test_a_ban_is_in_force_before_the_command_returns(
     guarded: Place, daemon: Answers, nft: Nft
 ) -> None:
-    """So is what follows: unban, and both ways of the whitelist; and each says so."""
+    """So is what follows: unban, import, and both ways of the whitelist; and each says so."""
+    listed = guarded.path / "listed.txt"
+    listed.write_text("192.0.2.9\n")
     steps: tuple[tuple[tuple[str, ...], set[str]], ...] = (
         (("ban", "192.0.2.8"), {"192.0.2.7", "192.0.2.8"}),
         (("unban", "192.0.2.8"), {"192.0.2.7"}),
+        (("import", str(listed)), {"192.0.2.7", "192.0.2.9"}),
+        (("unban", "192.0.2.9"), {"192.0.2.7"}),
         (("whitelist", "add", "192.0.2.7"), set()),
         (("whitelist", "remove", "192.0.2.7"), {"192.0.2.7"}),
     )

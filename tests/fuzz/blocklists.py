@@ -32,6 +32,7 @@ class Said:
     networks: dict[str, set[str]] = field(factory=dict)
     entries: list[int] = field(factory=list)
     refused: list[int] = field(factory=list)
+    timeouts: dict[str, int] = field(factory=dict)
 
 
 def said(data: bytes) -> Said | None:
@@ -46,6 +47,8 @@ def said(data: bytes) -> Said | None:
         except (Meaningless, ValueError):
             found.refused.append(number)
             continue
+        for each in networks if (timeout := timeout_of(line)) else ():
+            found.timeouts[str(each)] = max(timeout, found.timeouts.get(str(each), 0))
         if networks:
             found.entries.append(number)
             shown = "".join(each if each.isprintable() else " " for each in reason)
@@ -80,6 +83,15 @@ def told(raw: bytes) -> tuple[list[Net], str]:
     if not text or line.startswith("create "):
         return [], ""
     return entry(text), line[marks[0] :].lstrip("#;") if marks else ""
+
+
+def timeout_of(line: bytes) -> int:
+    """Return the seconds that a line of ``ipset save`` names; 0 if it names none."""
+    words = line.strip().partition(b' comment "')[0].split(b" ")
+    if words[0] != b"add" or b"timeout" not in words[1:-1]:
+        return 0
+    number = words[words.index(b"timeout") + 1]
+    return int(number) if number.isdigit() and len(number) < 10 else 0
 
 
 def of_json(line: str) -> tuple[list[Net], str]:
@@ -192,13 +204,15 @@ def compared(found: blocklist.Blocklist | None) -> object:
     reasons = {"": found.networks, **found.reasons}
     networks = {why: sorted(map(written, each)) for why, each in reasons.items() if each}
     first = [each.line for each in found.first]
-    return networks, found.entries, found.refused, first
+    timeouts = {written(network): seconds for network, seconds in found.timeouts.items()}
+    return networks, found.entries, found.refused, first, timeouts
 
 
 def held(expected: Said) -> object:
     """Return the same of what the reference read."""
     networks = {why: sorted(each) for why, each in expected.networks.items() if each}
-    return networks, len(expected.entries), len(expected.refused), expected.refused[:100]
+    counts = len(expected.entries), len(expected.refused)
+    return networks, *counts, expected.refused[:100], expected.timeouts
 
 
 def written(network: Network) -> str:

@@ -1,13 +1,17 @@
 """The documents: their commands run, their tables are complete."""
 
 import ast
+import csv
 import re
 import shlex
 import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
+from contextlib import closing
+from datetime import datetime
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -154,6 +158,54 @@ def test_a_rule_is_written_as_told(tmp_path: Path) -> None:
     write(document, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"kern.log", "treason.toml"}
     follow(document, tmp_path, clean(tmp_path))
+
+
+FAIL2BAN = """
+    CREATE TABLE jails(name TEXT NOT NULL UNIQUE, enabled INTEGER NOT NULL DEFAULT 1);
+    CREATE TABLE bips(ip TEXT NOT NULL, jail TEXT NOT NULL, timeofban INTEGER NOT NULL,
+        bantime INTEGER NOT NULL, bancount INTEGER NOT NULL default 1, data JSON,
+        PRIMARY KEY(ip, jail), FOREIGN KEY(jail) REFERENCES jails(name));
+    INSERT INTO jails(name) VALUES ('sshd'), ('recidive');
+"""
+"""Of the tables of its database, as fail2ban 1.0.2 makes them (fail2ban/server/database.py)."""
+
+
+def test_the_bans_of_fail2ban_are_taken_over_as_told(tmp_path: Path) -> None:
+    """Current ones alone, until their own ends; the longest counts of several jails'."""
+    now = int(time.time())
+    day = 86_400
+    rows = [
+        ("198.51.100.7", "sshd", now - 600, day, 1),
+        ("198.51.100.7", "recidive", now - 600, 7 * day, 1),
+        ("198.51.100.8", "sshd", now - 600, -1, 1),
+        ("198.51.100.8", "recidive", now - 600, day, 1),
+        ("2001:db8:7::7", "sshd", now - 600, day, 3),
+        ("198.51.100.0/29", "recidive", now - 600, day, 1),
+        ("198.51.100.9", "sshd", now - 2 * day, day, 1),
+        ("198.51.100.10", "sshd", now - 600, -2, 1),
+        ("mallory", "sshd", now - 600, day, 1),
+    ]
+    with closing(sqlite3.connect(tmp_path / "fail2ban.sqlite3")) as database, database:
+        database.executescript(FAIL2BAN)
+        database.executemany(
+            "INSERT INTO bips(ip, jail, timeofban, bantime, bancount) VALUES (?, ?, ?, ?, ?)", rows
+        )
+    (tmp_path / "treason.toml").write_text('[treason]\ndatabase = "treason.db"\nlock = "lock"\n')
+    document = HOW_TO / "come-from-fail2ban.md"
+    write(document, tmp_path)
+    told = follow(document, tmp_path, clean(tmp_path) | {"TREASON_CONFIG": "treason.toml"})
+    table = told[told.index("network,since") :].splitlines()[:5]
+    stored = {row["network"]: row for row in csv.DictReader(table)}
+    days = {
+        network: round((datetime.fromisoformat(row["until"]).timestamp() - now + 600) / day, 2)
+        for network, row in stored.items()
+        if row["until"]
+    }
+    assert days == {"198.51.100.0/29": 1, "198.51.100.7": 7, "2001:db8:7::7": 1}
+    assert {*stored} - {*days} == {"198.51.100.8"}
+    assert stored["198.51.100.7"]["reason"] == "recidive, sshd"
+    assert "'mallory' is not an IP address or network" in told
+    assert "unbanned: 4 bans of import:fail2ban" in told
 
 
 def test_why_is_found_out_as_told(tmp_path: Path, nft: Nft) -> None:

@@ -123,4 +123,6 @@ def test_the_snapshot_has_its_shape(place: Place, nft: Callable[..., str]) -> No
     place.treason("reconcile", "--no-scan", "--backend", "nftables", "--backend", blocklist)
     value = place.treason("export", "--observed", "--backend", "nftables", "--backend", blocklist)
     hold(value.json, "export")
+    hold(place.treason("export", "--format", "json").json, "export-desired")
+    hold(place.treason("export", "--stored", "--format", "json").json, "list")
     assert value.json["backends"][blocklist]["passed"] is None

@@ -49,6 +49,22 @@ def test_many_bans_and_a_network_around_them_are_in_force_at_once(place: Place, 
         assert (result.code, result.out) == (0, "nftables: in sync\n")
 
 
+def test_a_long_list_is_in_force_at_once(place: Place, host: None) -> None:
+    """Of so much no change is noted; what replaces it removes the others as soon, and no more."""
+    configure(place)
+    many = [str(IPv4Address("11.0.0.1") + 2 * number) for number in range(21_000)]
+    path = place.path / "hostile.txt"
+    place.treason("ban", "192.0.2.7")
+    with running(place):
+        for addresses in (many, many[:9]):
+            path.write_text("\n".join(addresses))
+            result = place.treason("import", str(path), "--replace", "hostile")
+            assert (result.code, result.out.splitlines()[1:]) == (0, ["in force: nftables"])
+            assert {str(each) for each in in_force()} == {"192.0.2.7", *addresses}
+        result = place.treason("reconcile", "--no-scan", "--check", "--full")
+        assert (result.code, result.out) == (0, "nftables: in sync\n")
+
+
 def test_what_cannot_be_stored_stays_in_force(place: Place, host: None) -> None:
     """The database is locked: who offends is dropped at once and stays so; then it is stored."""
     configure(place)
