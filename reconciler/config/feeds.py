@@ -119,6 +119,12 @@ def own_files(config: Config, file: TomlFile) -> dict[str, Path]:
     }
 
 
+def publishing(config: Config, file: TomlFile) -> dict[str, tuple[str, ...]]:
+    """Return the rules of which feeds tell others, for which no plugin need be known either."""
+    settings = {name: _settings(table, name, file) for name, table in config.feed.items()}
+    return {name: each.publish for name, each in settings.items() if each.publish}
+
+
 def _own_file(name: str, settings: FeedSettings) -> Path:
     return settings.store or STORES / name / "feed.db"
 

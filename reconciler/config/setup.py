@@ -3,7 +3,7 @@
 It opens neither the database nor a firewall, and prints nothing: what people should know is logged.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import cached_property
@@ -234,6 +234,15 @@ class Setup:
         from reconciler.config import feeds  # noqa: PLC0415 - as above
 
         return feeds.own_files(self.config, self.file)
+
+    @property
+    def publishing(self) -> Mapping[str, Sequence[str]]:
+        """The rules of which feeds tell others; no plugin need be known for that either."""
+        if not self.config.feed:
+            return {}
+        from reconciler.config import feeds  # noqa: PLC0415 - as above
+
+        return feeds.publishing(self.config, self.file)
 
     def needs(self) -> "list[Asked]":
         """Return what the configured sources and backends need of the machine."""

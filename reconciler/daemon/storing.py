@@ -90,6 +90,7 @@ class Storing:
     decided: Callable[[Batch, Networks], object]
     made: int = 0
     _source: Source | None = field(default=None, init=False)
+    _bans: bool = field(default=False, init=False)
 
     def keep(self, batch: Batch) -> Kept:
         """Store a batch, its bans and its cursor, in one transaction."""
@@ -110,6 +111,7 @@ class Storing:
         except StoreError as error:  # the commit itself failed
             self.store.unwritten = error
             return self._not_kept(batch, stored, Reading(batch.source))
+        self._bans |= bool(bans)
         return Kept(
             batch,
             self.store.cursors.get(batch.source),
@@ -121,6 +123,11 @@ class Storing:
             ends=seconds_left(self.store, self.clock.now),
             due=guarded(self._due, self._not_due, batch.source),
         )
+
+    def publish(self) -> None:
+        """Write to their outboxes what feeds are to tell others of the bans that were stored."""
+        if self._bans:
+            Pass(self.ways.setup, self.store, self.clock.now).publish()
 
     def _not_kept(self, batch: Batch, stored: str | None, reading: Reading) -> Kept:
         unwritten = str(self.store.unwritten or "")

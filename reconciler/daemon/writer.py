@@ -196,6 +196,7 @@ class Writer:
                 while left:
                     trouble = self._settle(storing.keep(left[0])) or trouble
                     left.popleft()
+                storing.publish()
                 after = mark(store.path)
                 alone = store.changes.version == version
                 self._tell(lambda: self._wrote(before, after if alone else None))

@@ -3,11 +3,10 @@
 It is told at least once: it is given first, and remembered then.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from reconciler.config.feeds import ConfiguredFeed
 from reconciler.feeds import outbox
 from reconciler.feeds.outbox import OUTBOX, Told
 from reconciler.store.store import Store
@@ -16,20 +15,19 @@ _NEVER: Final = ("feed:", "import")
 """How the origins begin of what others told us."""
 
 
-def publish(store: Store, feeds: Iterable[ConfiguredFeed], now: int) -> None:
+def publish(store: Store, publishing: Mapping[str, Sequence[str]], now: int) -> None:
     """Write to each feed's outbox what has changed, at ``now`` (epoch seconds).
 
-    It stands beside the database. Raise `StoreError`.
+    ``publishing`` are the rules of each. It stands beside the database. Raise `StoreError`.
     """
-    publishing = {each.name: each for each in feeds if each.settings.publish}
     for name in store.published.feeds() - publishing.keys():
         store.published.forget(name)
     event = store.carried.last_event
-    for name, feed in publishing.items():
+    for name, named in publishing.items():
         path = _outbox(store, name)
         if not path.exists():
             store.published.forget(name)
-        rules = sorted(r for r in set(feed.settings.publish) if not r.startswith(_NEVER))
+        rules = sorted(r for r in set(named) if not r.startswith(_NEVER))
         if store.published.is_current(name, rules, event):
             continue
         due = store.published.due(name, rules, now)

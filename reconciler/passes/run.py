@@ -135,7 +135,7 @@ class Pass:
                 close = partial(self._close, outcomes, protected)
                 closing = self.store.attempt_to_read(close)
         if self.options.write and not self.store.damage:
-            self._publish()
+            self.publish()
             self.store.attempt(self.store.compact)  # when all that matters is done
         return PassResult(
             now=self.now,
@@ -296,13 +296,12 @@ class Pass:
         taker = Taker(self.store, self.now, write=write, accepted=self.options.accepted)
         return self.store.attempt_to_read(partial(taker.take, feeds, known))
 
-    def _publish(self) -> None:
-        """Write to their outboxes what feeds are to tell others."""
-        if any(feed.settings.publish for feed in self.setup.feeds.values()):
+    def publish(self) -> None:
+        """Write to their outboxes what feeds are to tell others of the stored bans."""
+        if publishing := self.setup.publishing:
             from reconciler.passes.publishing import publish  # noqa: PLC0415 - few do
 
-            feeds = self.setup.feeds.values()
-            self.store.attempt(partial(publish, self.store, feeds, self.now))
+            self.store.attempt(partial(publish, self.store, publishing, self.now))
 
     def _silenced(self) -> list[str]:
         """Return which rules ban nobody any more, once: an older configuration has them."""

@@ -19,6 +19,7 @@ from residents import (
     with_feeds,
 )
 
+from reconciler.feeds.outbox import read
 from reconciler.host.netns import Wire
 
 Nft = Callable[..., str]
@@ -131,6 +132,20 @@ def test_a_hundred_thousand_are_held_in_little_memory(
     nft("flush ruleset")
     until(lambda: len(in_force()) == 100_001, daemon.error)
     until(lambda: memory(daemon) < before + 8, f"{before} and {memory(daemon)} MiB")
+
+
+def test_what_offenders_are_banned_for_is_given_to_feeds_at_once(place: Place, host: None) -> None:
+    """Where a feed tells others of that rule; no pass is waited for."""
+    with_feeds(place, "a")
+    text = place.config.read_text()
+    place.config.write_text(text.replace("[feed.a]", '[feed.a]\npublish = ["treason-uncloaked"]'))
+    feed_says(place, C)
+    with running(place) as daemon:
+        daemon.offend(A)
+        outbox = place.path / "outbox" / "a.db"
+        until(lambda: outbox.exists() and read(outbox, 0), daemon.error)
+        [told] = read(outbox, 0)
+        assert (str(told.network), told.banned) == (A, True)
 
 
 def memory(daemon: Resident) -> float:
