@@ -95,9 +95,14 @@ def known(setup: Setup, name: str) -> ConfiguredFeed:
     """Return the feed of this name. Raise `ConfigError` where none is configured."""
     if feed := setup.feeds.get(name):
         return feed
+    raise unknown(setup, name)
+
+
+def unknown(setup: Setup, name: str) -> ConfigError:
+    """Return the refusal of a name that no feed has."""
     names = ", ".join(setup.feeds)
     hint = f"known: {names}" if names else f"{setup.path} has no table [feed.NAME]"
-    raise ConfigError(f"no feed is named {name!r}", hint)
+    return ConfigError(f"no feed is named {name!r}", hint)
 
 
 def _refreshed(feed: ConfiguredFeed) -> float | None:

@@ -10,7 +10,7 @@ from reconciler.cli.options import examples, lock_timeout, output_format, verbos
 from reconciler.config.feeds import ConfiguredFeed
 from reconciler.config.setup import Setup
 from reconciler.passes import access
-from reconciler.passes.feeds import known, standings
+from reconciler.passes.feeds import known, standings, unknown
 from reconciler.passes.run import Options
 from reconciler.report import feed_standing as text
 from reconciler.report import feeds_json, json
@@ -56,10 +56,9 @@ def show_(setup: Setup, name: str, networks: bool, form: str) -> int:
     """Show all that is known of a feed: its settings, its members, what they name, and why."""
     with access.opened(setup, write=False) as store:
         now = access.told(store).now
-        found = next((each for each in standings(setup, store, now) if each.name == name), None)
+        found = {each.name: each for each in standings(setup, store, now)}.get(name)
         if found is None:
-            known(setup, name)  # which refuses it
-            return ERROR
+            raise unknown(setup, name)
         if networks:
             rows = store.listed(now, Choice(rule=f"{FEED}{name}"))
             show(json.listed("bans", json.bans(rows)) if form == "json" else lists.bans(rows, now))
@@ -84,7 +83,7 @@ def accept(setup: Setup, name: str, lock_timeout: float) -> int:
     chosen = Chosen(None, (), None, create=True, scheduled=False)
     options = Options(accepted=frozenset([name]), render=verbose())
     result = reconciled(setup, chosen, options, lock_timeout)
-    if not any(each.error for each in result.feeds if each.feed == name):
+    if any(each.judged for each in result.feeds if each.feed == name) and not result.unwritten:
         say(f"feed {name}: accepted{f', though {doubt}' if doubt else ''}")
     tell(result, "text", check=False, diff=False)
     return code_of(result)
