@@ -3,7 +3,7 @@
 It is told at least once: it is given first, and remembered then.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,14 +37,14 @@ def publish(store: Store, publishing: Mapping[str, Sequence[str]], now: int) -> 
         store.published.keep(name, rules, event, due, now)
 
 
-def prepare(store: Store, feeds: Iterable[ConfiguredFeed], now: int) -> None:
+def prepare(store: Store, publishing: Iterable[str], now: int) -> None:
     """Make the outboxes that are missing: a feed's service sees only what was there at its start.
 
     Raise `StoreError`.
     """
-    for feed in feeds:
-        path = _outbox(store, feed.name)
-        if feed.settings.publish and not path.exists():
+    for name in publishing:
+        path = _outbox(store, name)
+        if not path.exists():
             outbox.write(path, (), now, like=store.path)
 
 

@@ -87,7 +87,7 @@ def init(
         needed = evolve(services(setup), resident=not timer_only)
         database = setup.config.treason.database
         with access.opened(setup, write=True) as store:
-            publishing.prepare(store, setup.feeds.values(), access.told(store).now)
+            publishing.prepare(store, setup.publishing, access.told(store).now)
             _tell(installing.install(setup.path, needed, database, _written(store, adopt=adopt)))
     if message:
         _tell(kernel_message.turn_on(kernel_message.HERE))
