@@ -240,7 +240,7 @@ def new_text(*, observe: bool = False) -> str:
     """
     sources = _Table(schema.plain(Main())).sources
     text = default_text().replace(f"# {sources}", 'sources = ["kmsg", "sockets"]', 1)
-    return text.replace('# mode = "enforce"', 'mode = "observe"') if observe else text
+    return text.replace('# mode = "enforce"', 'mode = "observe"', 1) if observe else text
 
 
 def default_text() -> str:
