@@ -86,7 +86,7 @@ class Engine:
         return Refreshed(held, judged, doubt, batch.notes, damage)
 
     def publish(self) -> int:
-        """Tell others what came since, and return how many networks. Raise `FeedUnreadable`."""
+        """Publish what came since, and return how many networks. Raise `FeedUnreadable`."""
         if self.outbox is None or not isinstance(self.feed.feed, PublishingFeed):
             return 0
         rows = outbox.read(self.outbox, self.file.contents.published)

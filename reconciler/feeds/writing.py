@@ -31,9 +31,22 @@ _PATIENCE: Final = 5.0
 _LOAD: Final = 60.0
 """Seconds to read what was written before: nobody waits for that."""
 
+DAMAGED: Final = ".damaged"
+"""What is appended to the name of a file that is put aside."""
+
 _STOPS: Final = {signal.SIGTERM, signal.SIGINT}
 
 _NUMBERED: Final = "SELECT rowid, member, reason, until, removed FROM bans"
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let signals that end the process wait until the end of the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -77,16 +90,12 @@ class FeedFile:
     def write(self, contents: Contents) -> None:
         """Let it hold this, in one transaction; what it holds already is not written again.
 
-        Signals that end the process wait until then. Raise `FeedUnreadable`.
+        Raise `FeedUnreadable`.
         """
         if contents == self.contents and self.is_there and not self.damage:
             return
-        signals = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
-        try:
-            with _as_unreadable(self.path):
-                self._write(contents)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, signals)
+        with undisturbed(), _as_unreadable(self.path):
+            self._write(contents)
         self.contents, self.damage, self.is_there = contents, "", True
 
     def _write(self, contents: Contents) -> None:
@@ -139,16 +148,15 @@ def _is_filled(path: Path) -> bool:
 
 
 def _recovered(path: Path) -> str:
-    """Let SQLite undo what a writer began that died; return why it cannot."""
-    try:
-        with _as_unreadable(path), closing(_connected(path)) as database:
+    """Let SQLite undo what a writer began that died; return what is damaged, if anything is."""
+    with _as_unreadable(path), closing(_connected(path)) as database:
+        try:
             database.execute("BEGIN IMMEDIATE")
             database.execute("ROLLBACK")
-    except FeedUnreadable as error:
-        code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF
-        if code not in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
-            raise
-        return error.what
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode & 0xFF not in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+                raise
+            return f"{path}: cannot read what the feed has written: {error}"
     return ""
 
 
@@ -185,7 +193,7 @@ def _make(path: Path) -> None:
 
 def _put_aside(path: Path) -> None:
     """Rename the file, and the journal that belongs to it."""
-    aside = path.with_name(f"{path.name}.damaged")
+    aside = path.with_name(f"{path.name}{DAMAGED}")
     for ending in ("-journal", ""):
         aside.with_name(aside.name + ending).unlink(missing_ok=True)
         with suppress(FileNotFoundError):

@@ -1,7 +1,7 @@
 """The command of a feed's own process: ``feed run``."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
 
@@ -17,7 +17,7 @@ from reconciler.feeding import WakingFeed
 from reconciler.feeds import engine, outbox
 from reconciler.feeds.collecting import Tame, tamed
 from reconciler.feeds.engine import Engine, Refreshed
-from reconciler.feeds.writing import FeedFile, alone
+from reconciler.feeds.writing import DAMAGED, FeedFile, alone, undisturbed
 from reconciler.host import owner
 from reconciler.log import Log
 from reconciler.report import feed_run
@@ -47,18 +47,27 @@ def run(setup: Setup, name: str, once: bool, form: str) -> int:
     seconds, told = main.pass_timeout, main.database.parent / outbox.OUTBOX / f"{name}.db"
     if owner.become(feed.store.parent):
         _log.info("feed %s: runs as root, which owns %s", name, feed.store.parent)
-    with alone(feed.store), _stoppable():
+    with alone(feed.store):
         made = tamed(name, seconds, lambda run: run(feed.make))
         file = FeedFile(feed.store, feed.limits)
         tame = Tame(made, name, feed.settings.max_entries, seconds)
         running = Engine(tame, file, feed.limits, told if feed.settings.publish else None)
-        if once or form == "json" or not isinstance(made, WakingFeed):
+        if not isinstance(made, WakingFeed):
             return _tell(name, engine.once(running), form)
         with closing(engine.follow(running, made, feed.settings.refresh)) as results:
-            for number, result in enumerate(results):
-                if not number or result.is_news:
-                    _tell(name, result, form)
+            if once or form == "json":
+                return _tell(name, next(results), form)
+            _follow(name, results)
     return OK
+
+
+def _follow(name: str, results: Iterable[Refreshed]) -> None:
+    """Print what is news, and how it stands at the beginning, until a signal comes."""
+    with _stoppable():
+        for number, result in enumerate(results):
+            if not number or result.is_news:
+                with undisturbed():  # or a line may come twice, or half
+                    _tell(name, result, "text")
 
 
 def _named(setup: Setup, name: str) -> ConfiguredFeed:
@@ -79,7 +88,7 @@ def _tell(name: str, result: Refreshed, form: str) -> int:
         feed_run.lines(name, result, verbose=verbose()),
     )
     if result.damage:
-        warn(f"{result.damage}; it was put aside, and all was read anew")
+        warn(f"{result.damage}\n  all was read anew; what was there got {DAMAGED} behind its name")
     if result.doubt:
         warn(f"no pass that took it before takes this: {result.doubt}")
     if result.failure is None:

@@ -1,0 +1,244 @@
+"""The command of a feed's own process: on lists, and for a feed that stays until a signal."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from feedfiles import nets, singles
+from harness import REAL_ROOT, ROOT, Place
+
+from reconciler import Networks
+from reconciler.feeds import reading
+from reconciler.feeds.limits import Limits
+
+SCHEMA = json.loads((ROOT / "docs" / "reference" / "json.schema.json").read_text())
+
+
+@pytest.fixture
+def listed(place: Place) -> Callable[[str], None]:
+    """Configure the feed `drop`, a list in a file; what is given is what the file says."""
+    here = place.path
+    place.configure(
+        f'[feed.drop]\ntype = "list"\npath = "{here}/list"\nstore = "{here}/drop/own.db"'
+    )
+    return lambda text: (place.path.joinpath("list").write_text(text), None)[1]
+
+
+def held(place: Place) -> Networks:
+    """Return what a pass reads."""
+    groups = reading.read(place.path / "drop" / "own.db", Limits()).groups
+    return Networks.union(group.networks for group in groups)
+
+
+def lines(networks: Networks) -> str:
+    """Return a list."""
+    return "".join(f"{network}\n" for network in networks)
+
+
+def test_it_says_what_was_added_removed_cut_and_refused(
+    place: Place, listed: Callable[[str], None]
+) -> None:
+    """In one line each, with -v one network a line; the exit code is 0."""
+    listed(lines(singles(3)) + "10.0.0.0/8\n0.0.0.0/1\nno network\n")
+    first = place.treason("feed", "run", "drop")
+    assert first.code == 0
+    assert first.out.splitlines()[:3] == [
+        "drop: 5 networks, 3 added",
+        "  cut: 1 network, private space",
+        "  refused: 1 network, wider than /8, the limit set by min_prefix",
+    ]
+    assert "no network" in first.out
+    listed(lines(singles(3, 0x01000001)) + "10.0.0.0/8\n0.0.0.0/1\n")
+    second = place.treason("feed", "run", "drop", "-v")
+    assert second.out.splitlines() == [
+        "drop: 5 networks, 1 added, 1 removed",
+        "  added 1.0.0.3",
+        "  removed 1.0.0.0",
+        "  cut: 1 network, private space",
+        "  cut 10.0.0.0/8: private space",
+        "  refused: 1 network, wider than /8, the limit set by min_prefix",
+        "  refused 0.0.0.0/1: wider than /8, the limit set by min_prefix",
+    ]
+    assert place.treason("feed", "run", "drop").out.startswith("drop: 5 networks, unchanged\n")
+    assert held(place) == singles(3, 0x01000001) | nets("10.0.0.0/8", "0.0.0.0/1")
+
+
+def test_its_json_has_its_shape(place: Place, listed: Callable[[str], None]) -> None:
+    """Also of a failure."""
+    listed(lines(singles(2)) + "10.0.0.1\n0.0.0.0/1\n")
+    for code in (0, 1):
+        result = place.treason("feed", "run", "drop", "-o", "json")
+        assert result.code == code
+        jsonschema.validate(result.json, SCHEMA | {"$ref": "#/$defs/feed-run"})
+        listed("")
+    assert result.json["error"].startswith("feed drop: ")
+
+
+@pytest.mark.parametrize("text", [None, "", "<html>\n<p>Sorry</p>\n", "1.2.3.4\0"])
+def test_what_cannot_be_read_leaves_what_was(
+    place: Place, listed: Callable[[str], None], text: str | None
+) -> None:
+    """It is said in a line that names the feed, and what to do in another; it ends with 1."""
+    listed(lines(singles(30)))
+    place.treason("feed", "run", "drop")
+    before = place.path.joinpath("drop", "own.db").read_bytes()
+    listed(text or "")
+    if text is None:
+        place.path.joinpath("list").unlink()
+    result = place.treason("feed", "run", "drop")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.startswith("treason: feed drop: ")
+    assert len(result.err.splitlines()) <= 2
+    assert place.path.joinpath("drop", "own.db").read_bytes() == before
+
+
+def test_what_no_pass_would_take_is_a_warning(place: Place, listed: Callable[[str], None]) -> None:
+    """It is written, and the next list may be whole again."""
+    listed(lines(singles(30)))
+    place.treason("feed", "run", "drop")
+    listed(lines(singles(3)))
+    result = place.treason("feed", "run", "drop")
+    assert result.code == 0
+    assert "warning" in result.err
+    assert "27 of 30 networks are missing" in result.err
+    assert "treason feed accept drop" in result.err
+
+
+def test_a_file_that_is_damaged_is_made_anew(place: Place, listed: Callable[[str], None]) -> None:
+    """It is said, and what was is put aside."""
+    listed(lines(singles(3)))
+    place.treason("feed", "run", "drop")
+    own = place.path / "drop" / "own.db"
+    own.write_bytes(own.read_bytes()[:3000])
+    result = place.treason("feed", "run", "drop")
+    assert result.code == 0
+    assert "own.db: cannot read what the feed has written" in result.err
+    assert ".damaged" in result.err
+    assert own.with_name("own.db.damaged").stat().st_size == 3000
+    assert held(place) == singles(3)
+
+
+def test_a_feed_that_nobody_configured_is_refused(
+    place: Place, listed: Callable[[str], None]
+) -> None:
+    """The known ones are named, or how to write one."""
+    assert "known: drop" in place.treason("feed", "run", "dorp").err
+    place.configure()
+    assert "[feed.dorp]" in place.treason("feed", "run", "dorp").err
+
+
+@pytest.mark.skipif(not REAL_ROOT, reason="only root of the machine can become others")
+def test_root_becomes_the_owner_of_the_directory(
+    place: Place, listed: Callable[[str], None]
+) -> None:
+    """What it makes is that user's; root's files that others may not read it cannot read either."""
+    listed(lines(singles(3)))
+    own = place.path / "drop"
+    own.mkdir()
+    os.chown(own, 4711, 4712)
+    for directory in (place.path, *place.path.parents):
+        if directory.stat().st_uid == 0 and directory != Path("/"):
+            directory.chmod(directory.stat().st_mode | 0o055)
+    place.config.chmod(0o644)
+    command = [sys.executable, "-m", "reconciler", "--config", str(place.config)]
+    command += ["feed", "run", "drop"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert done.stderr == ""
+    made = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in own.iterdir()}
+    assert made == {"own.db": (4711, 4712), "own.db.lock": (4711, 4712)}
+    place.path.joinpath("list").chmod(0o600)
+    denied = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert denied.returncode == 1
+    assert "Permission denied" in denied.stderr
+
+
+PLUGIN = '''
+import os
+from pathlib import Path
+
+from reconciler import FeedBan, FeedPlugin, Network, hookimpl
+
+
+class Pipe:
+    """A feed that reads addresses from a FIFO, and waits for them."""
+
+    def __init__(self, _settings):
+        here = Path(os.environ["HERE"])
+        self.fifo = os.open(here / "fifo", os.O_RDWR | os.O_NONBLOCK)
+
+    def changes(self, cursor):
+        try:
+            text = os.read(self.fifo, 1000).decode()
+        except BlockingIOError:
+            text = ""
+        if text == "stay":
+            import time
+
+            Path(os.environ["HERE"], "stays").touch()
+            time.sleep(600)
+        yield FeedBan(map(Network.parse, text.split()))
+
+    def cursor(self):
+        return None
+
+    def fileno(self):
+        return self.fifo
+
+    def close(self):
+        os.close(self.fifo)
+        Path(os.environ["HERE"], "closed").touch()
+
+
+@hookimpl
+def treason_feeds():
+    return [FeedPlugin("pipe", Pipe)]
+'''
+
+
+@pytest.fixture
+def waking(place: Place) -> "subprocess.Popen[bytes]":
+    """Run a feed that stays, by a plugin that is installed for it."""
+    site = place.path / "site"
+    (site / "pipefeed-1.dist-info").mkdir(parents=True)
+    (site / "pipefeed.py").write_text(PLUGIN)
+    (site / "pipefeed-1.dist-info" / "METADATA").write_text("Name: pipefeed\nVersion: 1\n")
+    points = "[treason]\nfeed-pipe = pipefeed\n"
+    (site / "pipefeed-1.dist-info" / "entry_points.txt").write_text(points)
+    os.mkfifo(place.path / "fifo")
+    place.configure(f'[feed.drop]\ntype = "pipe"\nstore = "{place.path}/drop/own.db"')
+    return subprocess.Popen(
+        [sys.executable, "-m", "reconciler", "--config", place.config, "feed", "run", "drop"],
+        env={**os.environ, "PYTHONPATH": f"{site}:{ROOT}", "HERE": str(place.path)},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("busy", [False, True], ids=["waiting", "busy"])
+def test_a_feed_that_wakes_stays_until_a_signal(
+    place: Place, waking: "subprocess.Popen[bytes]", number: int, busy: bool
+) -> None:
+    """It ends at once with 0, also in the middle of the plugin's code, and closes the feed."""
+    with waking:
+        assert waking.stdout
+        assert waking.stdout.readline() == b"drop: 0 networks, unchanged\n"
+        place.path.joinpath("fifo").write_text("192.0.2.1 192.0.2.2")
+        assert waking.stdout.readline() == b"drop: 2 networks, 2 added\n"
+        assert held(place) == nets("192.0.2.1", "192.0.2.2")
+        if busy:
+            place.path.joinpath("fifo").write_text("stay")
+            end = time.monotonic() + 60
+            while not place.path.joinpath("stays").exists() and time.monotonic() < end:
+                time.sleep(0.01)
+        waking.send_signal(number)
+        assert waking.communicate(timeout=60)[0] == b""
+    assert waking.returncode == 0
+    assert place.path.joinpath("closed").exists()
+    assert held(place) == nets("192.0.2.1", "192.0.2.2")
