@@ -6,8 +6,8 @@ A chunk is a network: five bytes of IPv4, seventeen of IPv6, the last of them th
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
-from itertools import groupby, islice
+from collections.abc import Sequence
+from itertools import groupby, islice, pairwise, starmap
 from operator import itemgetter, lt
 from sys import byteorder
 from typing import Any, Final, TypeVar
@@ -16,6 +16,12 @@ WIDTH: Final = {4: 5, 6: 17}
 BITS: Final = {4: 32, 6: 128}
 WIDER: Final = {4: re.compile(rb"[^\x20]"), 6: re.compile(rb"[^\x80]", re.DOTALL)}
 """Finds, among prefix lengths, those of what is no single address."""
+
+_BEHIND: Final = {
+    version: [(1 << bits - length) - 1 << 8 for length in range(bits + 1)]
+    for version, bits in BITS.items()
+}
+"""The bits of an address behind a prefix, by its length."""
 
 _BLOCK: Final = 1 << 12
 """Networks compared at once: what is alike costs no object, what differs costs this many."""
@@ -29,17 +35,12 @@ _T = TypeVar("_T", int, bytes)
 def ordered(packed: bytes | bytearray, width: int) -> bytes:
     """Sort packed networks, and leave out repetitions.
 
-    Those of IPv4 are read as the last bytes of 2**52, that is as doubles, which sort in the same
-    order: faster than anything else does, and in a third of the memory of as many bytes objects.
+    Those of IPv4 are sorted as doubles: faster than anything else, and in a third of the memory of
+    as many bytes objects.
     """
-    if width != 5:
+    if width != WIDTH[4]:
         return b"".join(ascending(chunks(bytes(packed), width)))
-    spread = bytearray(b"\x43\x30\0\0\0\0\0\0" * (len(packed) // 5))
-    for byte in range(5):
-        spread[byte + 3 :: 8] = packed[byte::5]
-    numbers = array("d", spread)
-    del spread  # at a million networks, this is felt
-    swap(numbers)
+    numbers = _doubles(packed)
     if _ascends(numbers):
         return bytes(packed)
     held = numbers.tolist()
@@ -55,6 +56,16 @@ def ordered(packed: bytes | bytearray, width: int) -> bytes:
     for byte in range(5):
         made[byte::5] = spread[byte + 3 :: 8]
     return bytes(made)
+
+
+def _doubles(packed: bytes | bytearray) -> "array[float]":
+    """Return networks of IPv4 as the last bytes of 2**52: as doubles, which sort as they do."""
+    spread = bytearray(b"\x43\x30\0\0\0\0\0\0" * (len(packed) // 5))
+    for byte in range(5):
+        spread[byte + 3 :: 8] = packed[byte::5]
+    numbers = array("d", spread)
+    swap(numbers)
+    return numbers
 
 
 def _ascends(numbers: "array[float]") -> bool:
@@ -83,29 +94,18 @@ def chunks(packed: bytes, width: int) -> list[bytes]:
 def is_canonical(packed: bytes, version: int) -> bool:
     """Whether they are whole chunks that ascend, and none has bits behind its prefix."""
     width, bits = WIDTH[version], BITS[version]
-    lengths = packed[width - 1 :: width]
-    if len(packed) % width or not all(map(lt, _keys(packed, width), _keys(packed, width, width))):
+    if not packed or len(packed) % width:
+        return not packed
+    if version == 4 and not _ascends(_doubles(packed)):
         return False
-    if lengths.count(bits) == len(lengths):
-        return True
-    behind = [(1 << max(0, bits - length)) - 1 << 8 for length in range(bits + 1)]
+    each = (packed[at : at + width] for at in range(0, len(packed), width))
+    if version == 6 and not all(starmap(lt, pairwise(each))):
+        return False
+    lengths, behind = packed[width - 1 :: width], _BEHIND[version]
     return max(lengths) <= bits and not any(
         int.from_bytes(packed[at * width : at * width + width]) & behind[lengths[at]]
         for at in (found.start() for found in WIDER[version].finditer(lengths))
     )
-
-
-def _keys(packed: bytes, width: int, start: int = 0) -> Iterable[int] | Iterable[bytes]:
-    """Return what sorts as the chunks do; of IPv4 numbers of 64 bits, which takes less time."""
-    if width != WIDTH[4]:
-        return (packed[at : at + width] for at in range(start, len(packed), width))
-    packed = packed[start:]
-    wide = bytearray(len(packed) // width * 8)
-    for byte in range(width):
-        wide[8 - width + byte :: 8] = packed[byte::width]
-    numbers = array("Q", bytes(wide))
-    swap(numbers)
-    return numbers
 
 
 def union(left: bytes, right: bytes, width: int) -> bytes:

@@ -15,8 +15,10 @@ _KEPT: Final = 30 * 86_400
 _HOUR: Final = 3600
 """Seconds for which it is kept that a network was lifted, and to which that is rounded up."""
 
-_Fate = tuple[str, int | None] | bool
-"""What befalls networks in the end: a ban (its reason, its end), a lift (True), or neither."""
+_Ban = tuple[str, int | None]
+_LIFTED: Final = None
+_Fate = _Ban | None
+"""What becomes of networks in the end: a ban with its reason and its end, or a lift."""
 
 
 def applied(before: Contents, changes: Sequence[FeedChange], now: int, most: int) -> Contents:
@@ -30,10 +32,10 @@ def applied(before: Contents, changes: Sequence[FeedChange], now: int, most: int
     for number in range(len(changes) - 1, -1, -1):  # the last change of a network counts
         each = changes[number]
         if isinstance(each, FeedLift):
-            fates[each.member].add(each.networks, True)
-        elif isinstance(each, FeedBan):
-            ban = each.reason, each.seconds and min(now + each.seconds, LATEST)
-            fates[each.member].add(each.networks, ban if number > start else False)
+            fates[each.member].add(each.networks, _LIFTED)
+        elif isinstance(each, FeedBan) and number > start:
+            until = each.seconds and min(now + each.seconds, LATEST)
+            fates[each.member].add(each.networks, (each.reason, until))
     earlier = before.groups if start < 0 else ()
     return evolve(
         before,
@@ -52,7 +54,7 @@ def _groups(
         found[group.member, group.reason, group.until].append(left)
     for member, owners in fates.items():
         for fate, networks in owners.values().items():
-            if not isinstance(fate, bool):
+            if fate is not _LIFTED:
                 found[member, *fate].append(networks)
     groups = [FeedGroup(Networks.union(parts), *key) for key, parts in found.items()]
     return _sorted(each for each in groups if each.networks and _lasts(each, now))
@@ -70,9 +72,9 @@ def _lifted(
     banned: dict[str, Networks] = {}
     for member, owners in fates.items():
         of = owners.values()
-        if lifted := of.get(True, NOTHING) & Networks.union(held[member]):
+        if lifted := of.get(_LIFTED, NOTHING) & Networks.union(held[member]):
             found[member, end].append(lifted)
-        banned[member] = Networks.union(n for fate, n in of.items() if not isinstance(fate, bool))
+        banned[member] = Networks.union(n for fate, n in of.items() if fate is not _LIFTED)
     for group in before.lifted:
         if group.until and (left := group.networks - banned.get(group.member, NOTHING)):
             found[group.member, group.until].append(left)

@@ -64,12 +64,12 @@ def test_changes_are_made_in_order(batches: list[list[FeedChange]]) -> None:
                 until = None if change.seconds is None else now + change.seconds
                 for network in change.networks:
                     bans[change.member, network] = (change.reason, until)
-                    ends.discard((change.member, network))
             elif isinstance(change, FeedLift):
                 for network in change.networks:
                     bans.pop((change.member, network), None)
                     if (change.member, network) in before:
                         ends.add((change.member, network))
+        ends -= bans.keys()
         contents = applied(contents, batch, now, 100)
         assert held(contents) == bans
         assert lifted(contents) == ends
