@@ -21,6 +21,7 @@ def place(tmp_path: Path) -> Path:
         f'[treason]\ndatabase = "{tmp_path}/treason.db"\nlock = "{tmp_path}/lock"\n'
         f'sources = []\nbackends = ["file"]\n[backend.file]\npath = "{tmp_path}/dropped"\n'
         f'[feed.friends]\ntype = "folder"\npath = "{folder}"\nstore = "friends/feed.db"\n'
+        'name = "ours"\npublish = ["manual"]\n'
     )
     return tmp_path
 
@@ -44,6 +45,17 @@ def test_once(place: Path) -> None:
     (place / "folder" / "EPOCH").unlink()
     assert subprocess.run(run, check=False).returncode == 1
     assert dropped(place) == ["192.0.2.7"]
+
+
+def test_published(place: Path) -> None:
+    """What is banned here by hand stands in our own file, for as long as it is banned."""
+    refresh = treason(place, "feed", "run", "friends", "--once")
+    subprocess.run(refresh, check=True)
+    for command, published in (("ban", "198.51.100.7 -\n"), ("unban", "")):
+        subprocess.run(treason(place, command, "198.51.100.7"), check=True)
+        dropped(place)
+        subprocess.run(refresh, check=True)
+        assert (place / "folder" / "ours.bans").read_text() == published
 
 
 def test_followed(place: Path) -> None:
