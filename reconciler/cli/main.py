@@ -10,7 +10,6 @@ import gc
 import sys
 from collections.abc import Sequence
 from functools import partial
-from importlib import import_module
 from itertools import pairwise
 from typing import Final
 
@@ -20,6 +19,7 @@ import click  # noqa: E402 - as above
 
 from reconciler import __version__  # noqa: E402
 from reconciler.cli.console import ERROR, USAGE, complain, emit, listen  # noqa: E402
+from reconciler.cli.lazy import Lazy  # noqa: E402
 from reconciler.cli.options import examples, verbosity  # noqa: E402
 from reconciler.errors import TreasonError, words  # noqa: E402
 from reconciler.report import output  # noqa: E402
@@ -111,24 +111,6 @@ _COMMANDS: Final = {
 """Where each command is, and its first sentence: to list them, none is imported."""
 
 
-class _Lazy(click.Group):
-    """Imports the module of a command only when that command is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        if cmd_name not in _COMMANDS:
-            return None
-        module, name = _COMMANDS[cmd_name][0].split(":")
-        command: click.Command = getattr(import_module(f"reconciler.cli.commands.{module}"), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
-
-
 def main() -> None:
     """Run the command line, and end with its exit code."""
     atexit.register(gc.freeze)  # or Python searches everything once more at its end
@@ -194,7 +176,8 @@ def _arguments() -> list[str]:
 
 
 @click.group(
-    cls=_Lazy,
+    cls=Lazy,
+    within=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples("init", "reconcile --check --diff", "status"),
 )

@@ -13,6 +13,7 @@ import click
 import pytest
 from harness import Place
 
+from reconciler.cli.commands.feed import feed
 from reconciler.cli.main import cli
 from reconciler.config import tables
 from reconciler.execute import run
@@ -425,14 +426,15 @@ def test_version_and_help_need_no_configuration(place: Place) -> None:
     assert "reconcile" in place.treason("--help").out
 
 
-def test_the_list_of_commands_says_what_each_says_itself() -> None:
+@pytest.mark.parametrize("group", [cli, feed])
+def test_the_list_of_commands_says_what_each_says_itself(group: click.Group) -> None:
     """The list is written without importing them: its texts are their first sentences."""
-    context = click.Context(cli)
-    for name in cli.list_commands(context):
-        command = cli.get_command(context, name)
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         assert command is not None
         said = " ".join(f"{name} {command.get_short_help_str(limit=200)}".split())
-        assert said in " ".join(cli.get_help(context).split())
+        assert said in " ".join(group.get_help(context).split())
 
 
 def test_the_help_names_the_default_configuration() -> None:

@@ -1,0 +1,36 @@
+"""Groups of commands of which only the one that is asked for is imported."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+class Lazy(click.Group):
+    """Imports the module of a command only when that command is asked for.
+
+    ``within`` has, by its name, where each command is (``module:name``), and its first sentence: to
+    list them, none is imported.
+    """
+
+    def __init__(self, *given: Any, within: Mapping[str, tuple[str, str]], **more: Any) -> None:  # noqa: ANN401 - click's
+        super().__init__(*given, **more)
+        self._within = within
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return their names."""
+        return list(self._within)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one; None if it does not exist."""
+        if cmd_name not in self._within:
+            return None
+        module, name = self._within[cmd_name][0].split(":")
+        command: click.Command = getattr(import_module(f"reconciler.cli.commands.{module}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self._within.items()])
