@@ -171,3 +171,20 @@ def test_without_a_database_the_files_are_looked_at(own: Path, place: Place) -> 
     assert found(place) == []
     own.unlink()
     assert whats(feeds.check, machine(place)) == [f"feed drop never ran: there is no {own}"]
+
+
+def test_a_new_feed_is_well_once_every_remedy_was_done(place: Place) -> None:
+    """It is run, then taken; nothing else has to be known."""
+    (place.path / "list.txt").write_text("192.0.2.1\n")
+    (place.path / "drop").mkdir()
+    place.configure(
+        f'[feed.drop]\ntype = "list"\npath = "{place.path}/list.txt"\n'
+        f'store = "{place.path}/drop/feed.db"',
+        main=f'sources = []\nbackends = ["file:{place.path}/banned.txt"]',
+    )
+    done = 0
+    while remedies := [each.remedy for each in found(place)]:
+        do(remedies[0])
+        done += 1
+        assert done < 5, remedies
+    assert (place.path / "banned.txt").read_text() == "192.0.2.1\n"
