@@ -39,6 +39,11 @@ def says(place: Place, words: str, code: int) -> bool:
     return words in result.out + result.err and result.code == code
 
 
+def told(daemon: Resident, words: str, times: int) -> bool:
+    """Whether it has printed this so many times."""
+    return daemon.error.count(words) == times
+
+
 def goes_on(daemon: Resident, nft: Nft) -> None:
     """Keep in force what was, drop who offends, and take what the other feed says."""
     feed_says(daemon.place, LISTED, OTHER, name="b")
@@ -103,12 +108,13 @@ def test_a_feed_that_cannot_be_read_keeps_what_it_had(place: Place, nft: Nft, fi
         for number, (happens, words) in enumerate(faults.items(), 10):
             before = daemon.error.count(words)
             happens(file)
-            until(partial(says, place, words, 1), daemon.error)
+            until(partial(told, daemon, words, before + 1), daemon.error)
+            assert says(place, words, 1)
             nft("flush ruleset")
             until(lambda: drops(KEPT, LISTED), daemon.error)
             if happens is gone:
                 goes_on(daemon, nft)
-            assert daemon.error.count(words) == before + 1, daemon.error
+            assert told(daemon, words, before + 1), daemon.error
             if happens is directory:
                 file.rmdir()
             fresh = f"192.0.2.{number}"

@@ -12,7 +12,6 @@ from residents import (
     drops,
     feed_says,
     in_force,
-    listed,
     publish,
     running,
     until,
@@ -50,7 +49,8 @@ def test_what_a_feed_says_is_in_force_at_once(
     feed_says(place, "203.0.113.4/31", BANNED, GUEST)
     until(lambda: not drops(B), daemon.error)
     assert cable.arriving([A, B, GUEST, BANNED]) == {B, GUEST}
-    assert listed(place) == {BANNED}
+    bans = place.treason("list", "-o", "json").json["bans"]
+    assert [each["network"] for each in bans if each["origin"] == "manual"] == [BANNED]
     assert place.treason("reconcile", "--check", "--no-scan", "--full").code == 0
     assert not daemon.error
 
