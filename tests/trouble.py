@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from saying import SPOILT, Saying
 from troubled import Troubled
 from truth import HOUR, Stored
 
@@ -70,11 +71,12 @@ def move(**given: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Cal
 class Trouble(RuleBasedStateMachine):
     """The machine, and what is true of it.
 
-    ``lost`` says what is wrong with the database's file, ``copy`` is what it was before; ``kept``
-    is what that should know. ``gone`` says what is wrong with the whitelist, ``text`` is what it
-    was. ``known`` says whether the program can know what it held. ``taken`` says that somebody put
-    another state of the database in place, ``hot`` that a journal may lie beside it, ``traced``
-    that something tells since the boot that there was one. ``noted`` is when a pass last did all.
+    ``feed`` is what a feed says. ``lost`` says what is wrong with the database's file, ``copy`` is
+    what it was before; ``kept`` and ``fed`` are what that should know. ``gone`` says what is wrong
+    with the whitelist, ``text`` is what it was. ``known`` says whether the program can know what it
+    held. ``taken`` says that somebody put another state of the database in place, ``hot`` that a
+    journal may lie beside it, ``traced`` that something tells since the boot that there was one.
+    ``noted`` is when a pass last did all.
     """
 
     def __init__(self) -> None:
@@ -88,6 +90,8 @@ class Trouble(RuleBasedStateMachine):
         self.lost = self.gone = self.text = ""
         self.copy: dict[Path, bytes] = {}
         self.kept = Stored()
+        self.feed = Saying(self.on.etc / "feed" / "feed.db")
+        self.fed = self.feed.taken
         self.known = self.taken = self.hot = self.traced = self.doubtful = False
         self.noted = self.on.clocks.time
 
@@ -116,7 +120,7 @@ class Trouble(RuleBasedStateMachine):
     @property
     def faults(self) -> bool:
         """Whether a pass may fail."""
-        return bool(self.on.disk.fault or self.lost or self.gone)
+        return bool(self.on.disk.fault or self.lost or self.gone or self.feed.is_doubtful)
 
     @property
     def untraced(self) -> bool:
@@ -184,6 +188,7 @@ class Trouble(RuleBasedStateMachine):
     def lose(self, how: str) -> None:
         """Let the database be gone, or damaged in part."""
         self.copy, self.kept = self.on.disk.files(), self.stored.copy()
+        self.fed = self.feed.taken
         if how in GONE:
             with self.on.disk.room():
                 self.on.disk.put({} if how == "missing" else {self.on.database: b""})
@@ -203,6 +208,7 @@ class Trouble(RuleBasedStateMachine):
             self.on.disk.put(self.copy)
         self.taken = self.lost not in GONE
         self.stored, self.lost, self.known = self.kept, "", False
+        self.feed.is_restored(self.fed)
         self.hot = False
 
     @precondition(
@@ -218,6 +224,7 @@ class Trouble(RuleBasedStateMachine):
         assert (result.code, self.dropped()) == (0, before), result
         self.on.log.write_text("")
         self.stored, self.lost, self.taken, self.known = Stored(), "", True, False
+        self.feed.is_forgotten()
 
     @precondition(lambda self: self.known and self.exempt and not self.gone)
     @move(how=st.sampled_from(["missing", "empty", "of another", "of everybody"]))
@@ -248,6 +255,29 @@ class Trouble(RuleBasedStateMachine):
     def break_rules(self, command: str) -> None:
         """Somebody changes the kernel's rules."""
         self.on.break_rules(command)
+
+    # A feed.
+
+    @move(
+        names=st.sets(st.sampled_from(sorted(ALL)), max_size=24),
+        ended=st.sets(st.sampled_from(sorted(ALL)), max_size=3),
+    )
+    def say(self, names: set[str], ended: set[str]) -> None:
+        """The feed names these, and no others any more; some have ended by its word."""
+        self.feed.say(names, ended)
+
+    @move(how=st.sampled_from(SPOILT))
+    def spoil(self, how: str) -> None:
+        """Its file is damaged, or another."""
+        self.feed.spoil(how)
+
+    @precondition(lambda self: not (self.feed.is_spoilt or self.untraced))
+    @move()
+    def accept(self) -> None:
+        """Somebody accepts whatever it says."""
+        result = self.on.treason("feed", "accept", "a")
+        assert result.code == 0 or self.faults or self.taken, result
+        self.feed.is_taken(surely=result.code == 0)
 
     # Time.
 

@@ -164,12 +164,12 @@ class Troubled:
         self.clocks.booted, self.clocks.boot = self.clocks.time - 5, self.clocks.boot + 1
         self._boot()
 
-    def configure(self) -> None:
-        """Write the configuration."""
+    def configure(self, text: str = "") -> None:
+        """Write the configuration, with this text behind it."""
         (self.etc / "treason.toml").write_text(
             f'[treason]\ndatabase = "{self.database}"\nlock = "{self.run}/lock"\n'
             'sources = ["file"]\n[policy]\nban_for = "2h"\nkeep_history = "1d"\n'
-            f'[source.file]\npath = "{self.log}"\ntrusted = true\n'
+            f'[source.file]\npath = "{self.log}"\ntrusted = true\n{text}'
         )
 
     def treason(self, *arguments: str) -> Result:

@@ -1,4 +1,4 @@
-"""The daemon, commands by hand, the timer's pass, pauses, reloads and faults, all at once.
+"""The daemon, commands by hand, the timer's pass, pauses, reloads, a feed and faults, all at once.
 
 A state machine of Hypothesis on the real kernel. After each step: no packet of a whitelisted
 customer is lost, and nothing was lifted but for a cause. Once all is quiet: nothing is lost, and
@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from saying import SPOILT, Saying
 from stressed import PATIENCE, Stressed
 from troubled import own_mounts
 
@@ -38,7 +39,11 @@ PEERS: Final = [f"203.0.113.{number}" for number in range(1, 9)]
 BANNED: Final = [f"198.51.100.{number}" for number in range(1, 7)]
 GUESTS: Final = [f"198.51.100.{number}" for number in range(20, 23)]
 CROWD: Final = [f"192.0.2.{number}" for number in range(100, 112)]
-ALL: Final = [*PEERS, *BANNED, *GUESTS]
+LISTED: Final = [f"198.51.100.{number}" for number in range(40, 52)]
+ALL: Final = [*PEERS, *BANNED, *GUESTS, *LISTED]
+NAMED: Final = st.sets(
+    st.sampled_from([*LISTED, *LISTED, BANNED[0], GUESTS[0], PEERS[0], CUSTOMER]), max_size=14
+)
 EVERYBODY: Final = [*ALL, *CROWD, CUSTOMER]
 DAY: Final = 86_400
 
@@ -46,7 +51,9 @@ QUIET: Final = 2.0
 """Seconds of quiet after which all is as it should be."""
 
 BRAKE: Final = 10.0
-"""Seconds that the brake may make a repair wait for, where somebody fought."""
+"""Seconds that the brake may make a repair wait for where somebody fought, or a pass for a feed."""
+
+MINUTE: Final = 60.0
 
 CONFIGURATION: Final = """\
 [treason]
@@ -60,7 +67,7 @@ networks = ["{customer}"]
 [source.file]
 path = "{log}"
 trusted = true
-# {comment}
+{feed}# {comment}
 """
 
 DAMAGE: Final = (
@@ -83,6 +90,8 @@ class Machine(RuleBasedStateMachine):
         directory = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         self.on = Stressed(directory, CUSTOMER, [*ALL, *CROWD])
         self.stack.callback(self.on.close)
+        self.feed = Saying(self.on.etc / "feed" / "feed.db")
+        self.told: list[float] = []  # when it has changed
         self.offences = 0
         self.banned: dict[str, bool | None] = {}  # None: the command ended with an error
         self.guests: dict[str, bool | None] = {}
@@ -114,7 +123,7 @@ class Machine(RuleBasedStateMachine):
         self.on.configure(
             CONFIGURATION.format(
                 database=self.on.database, run=self.on.etc / "run", log=self.on.log,
-                customer=CUSTOMER, comment=comment,
+                customer=CUSTOMER, feed=self.feed.settings, comment=comment,
             )
         )  # fmt: skip
 
@@ -202,12 +211,35 @@ class Machine(RuleBasedStateMachine):
         assert not command.process.returncode or self.faults, command.err
         self.paused = None if command.process.returncode else False
 
+    # The feed.
+
+    @rule(names=NAMED, ended=st.sets(st.sampled_from(LISTED), max_size=3))
+    def say(self, names: set[str], ended: set[str]) -> None:
+        """The feed names these, and no others any more; some have ended by its word."""
+        self.told.append(time.monotonic())
+        self.excused |= self.feed.say(names, ended)
+
+    @rule(how=st.sampled_from(SPOILT))
+    def spoil(self, how: str) -> None:
+        """Its file is damaged, or another; nothing follows from that."""
+        self.told.append(time.monotonic())
+        self.feed.spoil(how)
+
+    @precondition(lambda self: not self.feed.is_spoilt)
+    @rule()
+    def accept(self) -> None:
+        """Somebody accepts whatever it says."""
+        self.end_commands()
+        self.excused |= self.feed.may
+        command = self.on.treason("feed", "accept", "a")
+        self.feed.is_taken(surely=command.process.returncode == 0)
+
     # What befalls the machine.
 
     @property
     def faults(self) -> bool:
         """Whether a command may fail."""
-        return self.broken or self.wrong or self.stopped
+        return self.broken or self.wrong or self.stopped or self.feed.is_doubtful
 
     @rule(command=st.sampled_from(DAMAGE), times=st.sampled_from([1, 1, 1, 8]))
     def damage(self, command: str, times: int) -> None:
@@ -322,7 +354,11 @@ class Machine(RuleBasedStateMachine):
         if self.on.daemon is None:
             self.on.start()
         self.decide()
-        limit += BRAKE if self.fought > 5 else 0.0
+        self.told = [each for each in self.told if each > time.monotonic() - 2 * MINUTE]
+        self.told.append(time.monotonic())
+        self.feed.again()
+        self.feed.taken = self.feed.looked()
+        limit += BRAKE if self.fought > 5 or len(self.told) > 5 else 0.0
         if isinstance(self.paused, float):
             limit += (
                 max(0.0, self.paused - time.monotonic()) + 3.0
@@ -348,7 +384,8 @@ class Machine(RuleBasedStateMachine):
         """Wait until packets tell that those who should be dropped are, and nobody else."""
         begun = time.monotonic()
         slow = self.slowness()
-        banned = {each for each, known in self.banned.items() if known}
+        stored = {each for each, known in self.banned.items() if known}
+        banned = stored | (self.feed.must - {CUSTOMER})
         exempt = {each for each, known in self.guests.items() if known}
         expected = set() if self.paused is True else banned - exempt
         while (arriving := self.on.arriving(ALL)) != {*ALL} - expected:
@@ -356,7 +393,7 @@ class Machine(RuleBasedStateMachine):
             wrong = {*ALL} - expected ^ arriving
             assert spent < limit * slow, f"{wrong} after {spent:.1f} s: {self.on.said}"
             time.sleep(0.02)
-        while banned - self.on.stored():
+        while stored - self.on.stored():
             assert time.monotonic() < begun + PATIENCE, f"a ban is lost: {self.on.said}"
             time.sleep(0.1)
         check = self.on.treason("reconcile", "--check")

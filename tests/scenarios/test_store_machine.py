@@ -35,7 +35,7 @@ class Machine(Trouble):
     @initialize(crowd=st.booleans())
     def begin(self, crowd: bool) -> None:
         """Begin with nobody, or with so many bans that removals are guarded."""
-        self.on.configure()
+        self.on.configure(self.feed.settings)
         if crowd:
             assert self.on.treason("ban", *CROWD).code == 0
             for each in CROWD:
@@ -127,13 +127,14 @@ class Machine(Trouble):
     def judge(self, before: set[str], result: Result) -> None:
         """Hold a pass against the truth."""
         after, now = self.dropped(), self.time
-        told = f"{result}\nbefore {sorted(before)}\nafter {sorted(after)}\n{self.stored}"
+        told = f"{result}\nbefore {sorted(before)}\nafter {sorted(after)}\n{self.stored}\n{self.feed.taken}"
         assert result.code in {0, 1}, told
         assert not (after - before) & self.never, f"somebody exempt is newly dropped: {told}"
         blind = self.gone or self.lost in GONE
         blind = blind or "nothing was changed" in result.err
         if result.code == 0:
             assert not blind, told
+            self.feed.is_taken()
         else:
             refused = self.taken and "refusing to remove" in result.err
             assert self.faults or refused, f"a pass failed without a cause: {told}"
@@ -141,8 +142,8 @@ class Machine(Trouble):
             assert after == before, f"a pass that knows nothing changed something: {told}"
             return
         self.stored.scan(now, 2 * HOUR, self.never, stored=result.code == 0)
-        must = self.stored.must(now, ALL) - self.never
-        may = self.stored.may(now, ALL) - self.never
+        must = (self.stored.must(now, ALL) | self.feed.must) - self.never
+        may = (self.stored.may(now, ALL) | self.feed.may) - self.never
         assert not after & self.never, f"somebody exempt is dropped: {told}"
         if self.lost:
             assert must & before <= after, f"lifted without a cause: {told}"
@@ -173,7 +174,7 @@ class Machine(Trouble):
         assert not (after - before) & self.never
         if not (self.gone or self.lost):
             self.stored.scan(now, 2 * HOUR, self.never, stored=False)
-        must = self.stored.must(now, ALL) - self.never
+        must = (self.stored.must(now, ALL) | self.feed.must) - self.never
         assert must & before <= after, f"{sorted(before)}, {sorted(after)}, {self.stored}"
 
     @precondition(lambda self: not (self.lost or self.on.disk.fault))
@@ -201,6 +202,7 @@ class Machine(Trouble):
         if self.gone:
             self.restore_whitelist()
         self.set_clock(0)
+        self.feed.again()
         force = ["--force"] if self.taken else []
         for _ in range(2):
             before = self.dropped()
