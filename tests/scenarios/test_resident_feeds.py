@@ -64,7 +64,7 @@ def test_what_somebody_takes_away_is_put_back_at_once(
     for command in ("flush set inet treason banned4", "delete table inet treason"):
         nft(command)
         until(lambda: drops(A, BANNED, WIDE), daemon.error)
-    assert daemon.error.count("put back") == 2
+    until(lambda: daemon.error.count("put back") == 2, daemon.error)
     assert place.treason("whitelist", "add", A).code == 0
     assert not drops(A)
     nft("flush ruleset")
