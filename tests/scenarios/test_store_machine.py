@@ -127,7 +127,8 @@ class Machine(Trouble):
     def judge(self, before: set[str], result: Result) -> None:
         """Hold a pass against the truth."""
         after, now = self.dropped(), self.time
-        told = f"{result}\nbefore {sorted(before)}\nafter {sorted(after)}\n{self.stored}\n{self.feed.taken}"
+        told = f"{result}\nbefore {sorted(before)}\nafter {sorted(after)}\n{self.stored}\n"
+        told += f"{self.feed.taken}"
         assert result.code in {0, 1}, told
         assert not (after - before) & self.never, f"somebody exempt is newly dropped: {told}"
         blind = self.gone or self.lost in GONE
