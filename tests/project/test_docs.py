@@ -345,14 +345,17 @@ def _tests() -> dict[str, str]:
         for node in ast.parse("\n".join(lines)).body:
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-                found[node.name] = "\n".join(lines[first - 1 : node.end_lineno])
+                found[node.name] = found.get(node.name, "") + "\n".join(
+                    lines[first - 1 : node.end_lineno]
+                )
     return found
 
 
-def test_faults_of_the_daemon_are_shown_by_tests() -> None:
+@pytest.mark.parametrize("page", ["faults-of-the-daemon", "faults-of-feeds"])
+def test_faults_are_shown_by_tests(page: str) -> None:
     """Each row names tests that there are, and quotes what they expect to read."""
-    page = (ROOT / "docs" / "reference" / "faults-of-the-daemon.md").read_text()
-    rows = [line for line in page.splitlines() if line.startswith("| ") and "| test |" not in line]
+    text = (ROOT / "docs" / "reference" / f"{page}.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and "| test |" not in line]
     assert len(rows) > 30
     there = _tests()
     for row in rows:
@@ -362,7 +365,7 @@ def test_faults_of_the_daemon_are_shown_by_tests() -> None:
         assert {*named} <= there.keys(), row
         for words in re.findall(r'"([^"]+)"', status):
             assert any(words in there[name] for name in named), words
-    assert {*re.findall(r"`(test_\w+)`", page)} <= there.keys()
+    assert {*re.findall(r"`(test_\w+)`", text)} <= there.keys()
 
 
 def test_links_lead_somewhere() -> None:
