@@ -25,7 +25,8 @@ class FeedReading:
     """What a pass has taken of a feed.
 
     ``begun`` and ``gone`` are the networks that it holds anew, and not any more. ``judged`` is None
-    where its file has not changed. ``error`` is why nothing could be taken; it is empty otherwise.
+    where its file has not changed, or it is not configured any more. ``error`` is why nothing could
+    be taken; it is empty otherwise.
     """
 
     feed: str
@@ -57,9 +58,9 @@ class Taker:
 
     def take(self, feeds: Mapping[str, ConfiguredFeed], known: Mapping[str, FeedState]) -> Taken:
         """Take what each feed says; what is known of any other one is lifted."""
-        if self.write and known.keys() - feeds.keys():
+        readings = [self._gone(name) for name in known if name not in feeds]
+        if self.write and readings:
             self.store.attempt(partial(self.store.feeds.forget, feeds.keys(), self.now))
-        readings: list[FeedReading] = []
         groups: dict[str, Sequence[FeedGroup]] = {}
         for name, feed in feeds.items():
             reading = self._read(feed, known.get(name, FeedState(name)))
@@ -70,6 +71,11 @@ class Taker:
         if is_stored or not (groups or known.keys() - feeds.keys()):
             return Taken(readings)
         return Taken(readings, self._held(feeds, groups))
+
+    def _gone(self, name: str) -> FeedReading:
+        """Return what a feed holds that is not configured any more."""
+        groups = self.store.feeds.groups(name, self.now).get(name, [])
+        return FeedReading(name, gone=enforced(groups))
 
     def _read(self, feed: ConfiguredFeed, state: FeedState) -> FeedReading:
         accepted, name = feed.name in self.accepted, feed.name

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from reconciler.feeding import HELD, QUARANTINED
 from reconciler.lines import counted, shortened
 from reconciler.report.columns import BAD, DOUBTFUL, Row, aligned, table
-from reconciler.report.plain import plain, plain_lines
+from reconciler.report.plain import plain
 from reconciler.report.times import ahead, iso, past
 from reconciler.toml import duration
 
@@ -57,7 +57,7 @@ def page(each: FeedStanding, groups: Sequence[FeedGroup], now: int) -> Iterator[
 def _standing(each: FeedStanding, now: int) -> Iterator[Row]:
     yield "feed", each.name
     if each.trouble:
-        yield "trouble", plain_lines(each.trouble), BAD
+        yield "trouble", each.trouble, BAD
     if each.state.quarantined:
         accept = f"to enforce what it names: treason feed accept {each.name}"
         yield "quarantined", f"{_quarantine(each)}\n{accept}", DOUBTFUL

@@ -46,17 +46,17 @@ def named(judged: Judged, state: str) -> Networks:
 
 def _kinds(each: FeedReading, *, check: bool) -> Iterator[tuple[str, Networks]]:
     """Yield what became of the networks that it names, each with those, if there are any."""
-    judged = each.judged
-    if judged is None:
-        return
     kinds = [
         ("to add" if check else "added", each.begun),
         ("to remove" if check else "removed", each.gone),
-        ("only observed", named(judged, OBSERVED)),
-        (f"quarantined{_members(judged.quarantined)}", named(judged, QUARANTINED)),
-        ("cut (private space)", judged.cut),
-        *((f"refused ({why})", networks) for why, networks in judged.refused),
     ]
+    if judged := each.judged:
+        kinds += [
+            ("only observed", named(judged, OBSERVED)),
+            (f"quarantined{_members(judged.quarantined)}", named(judged, QUARANTINED)),
+            ("cut (private space)", judged.cut),
+            *((f"refused ({why})", networks) for why, networks in judged.refused),
+        ]
     yield from ((what, networks) for what, networks in kinds if networks)
 
 

@@ -28,7 +28,7 @@ def _reading(each: FeedReading) -> dict[str, Any]:
     judged = each.judged
     return {
         "feed": each.feed,
-        "changed": judged is not None,
+        "changed": judged is not None or bool(each.gone),
         "added": len(each.begun),
         "removed": len(each.gone),
         "observed": len(named(judged, OBSERVED)) if judged else 0,

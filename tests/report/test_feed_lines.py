@@ -72,3 +72,17 @@ def test_a_pass_tells_it_in_text_and_json(place: Place, host: None) -> None:
     value = place.treason("reconcile", "-o", "json").json
     jsonschema.validate(value, SCHEMA | {"$ref": "#/$defs/reconcile"})
     assert value["feeds"][0]["error"].startswith(f"{store}: ")
+
+
+def test_a_feed_that_is_not_configured_any_more_has_a_last_line(place: Place, host: None) -> None:
+    """How much of it is removed; then it is not told of again."""
+    backend = f'sources = []\nbackends = ["file:{place.path}/banned.txt"]'
+    place.configure(
+        f'[feed.a]\ntype = "list"\npath = "/x"\nstore = "{place.path}/a.db"', main=backend
+    )
+    write(place.path / "a.db", [FeedGroup(singles(3))])
+    assert place.treason("reconcile").code == 0
+    place.configure(main=backend)
+    assert "feed a: 3 to remove" in place.treason("reconcile", "--check").out
+    assert "feed a: 3 removed" in place.treason("reconcile").out
+    assert "feed a" not in place.treason("reconcile").out

@@ -23,7 +23,10 @@ from reconciler.store.listing import FEED, Choice
 @verbosity
 @click.pass_obj
 def list_(setup: Setup, form: str) -> int:
-    """List the feeds: what was taken of each, when, and what keeps more from being taken."""
+    """List the feeds: what was taken of each, when, and what keeps more from being taken.
+
+    Ends with 1 if anything does.
+    """
     with access.opened(setup, write=False) as store:
         now = access.told(store).now
         found = standings(setup, store, now)
@@ -39,7 +42,10 @@ def list_(setup: Setup, form: str) -> int:
 @verbosity
 @click.pass_obj
 def show_(setup: Setup, name: str, networks: bool, form: str) -> int:
-    """Show all that is known of a feed: its settings, its members, what they name, and why."""
+    """Show all that is known of a feed: its settings, its members, what they name, and why.
+
+    Ends with 1 if anything keeps more from being taken.
+    """
     with access.opened(setup, write=False) as store:
         now = access.told(store).now
         found = {each.name: each for each in standings(setup, store, now)}.get(name)
