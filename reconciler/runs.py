@@ -7,8 +7,9 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import groupby, islice, pairwise, starmap
-from operator import itemgetter, lt
+from functools import partial
+from itertools import compress, islice, pairwise, starmap
+from operator import lt
 from sys import byteorder
 from typing import Any, Final, TypeVar
 
@@ -46,10 +47,10 @@ def ordered(packed: bytes | bytearray, width: int) -> bytes:
     held = numbers.tolist()
     del numbers
     held.sort()
-    numbers = array("d", held)
-    if not _ascends(numbers):
-        numbers = array("d", map(itemgetter(0), groupby(held)))
-    del held
+    numbers = array("d", held[:1])
+    behind = partial(islice, held, 1, None)
+    numbers.extend(compress(behind(), map(lt, held, behind())))
+    del held, behind
     swap(numbers)
     spread = bytearray(numbers)
     made = bytearray(len(numbers) * 5)

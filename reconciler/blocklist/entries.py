@@ -83,9 +83,10 @@ def _packed(version: int, lines: list[str], mixed: bool) -> bytes:
     addresses = b"".join(map(_READ[version], single + parts[::2]))
     lengths = bytes([bits]) * len(single) + bytes(map(_LENGTHS[version].__getitem__, parts[1::2]))
     if wider:
-        masks = b"".join(map(_MASKS[version].__getitem__, lengths))
-        both = int.from_bytes(addresses) & int.from_bytes(masks)
-        addresses = both.to_bytes(len(masks))
+        masks = b"".join(map(_MASKS[version].__getitem__, lengths[len(single) :]))
+        border = len(addresses) - len(masks)
+        both = int.from_bytes(addresses[border:]) & int.from_bytes(masks)
+        addresses = addresses[:border] + both.to_bytes(len(masks))
     if version == 6 and _MAPPED in addresses:
         raise ValueError(_MAPPED)
     width = bits // 8 + 1
