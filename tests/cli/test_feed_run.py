@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import jsonschema
 import pytest
@@ -51,7 +50,7 @@ def test_it_says_what_was_added_removed_cut_and_refused(
     assert first.code == 0
     assert first.out.splitlines()[:3] == [
         "drop: 5 networks, 3 added",
-        "  cut: 1 network, private space",
+        "  cut: 1 network, private or reserved",
         "  refused: 1 network, wider than /8, the limit set by min_prefix",
     ]
     assert "no network" in first.out
@@ -61,8 +60,8 @@ def test_it_says_what_was_added_removed_cut_and_refused(
         "drop: 5 networks, 1 added, 1 removed",
         "  added 1.0.0.3",
         "  removed 1.0.0.0",
-        "  cut: 1 network, private space",
-        "  cut 10.0.0.0/8: private space",
+        "  cut: 1 network, private or reserved",
+        "  cut 10.0.0.0/8: private or reserved",
         "  refused: 1 network, wider than /8, the limit set by min_prefix",
         "  refused 0.0.0.0/1: wider than /8, the limit set by min_prefix",
     ]
@@ -134,31 +133,6 @@ def test_a_feed_that_nobody_configured_is_refused(
     assert "[feed.dorp]" in place.treason("feed", "run", "dorp").err
 
 
-@pytest.mark.skipif(not REAL_ROOT, reason="only root of the machine can become others")
-def test_root_becomes_the_owner_of_the_directory(
-    place: Place, listed: Callable[[str], None]
-) -> None:
-    """What it makes is that user's; root's files that others may not read it cannot read either."""
-    listed(lines(singles(3)))
-    own = place.path / "drop"
-    own.mkdir()
-    os.chown(own, 4711, 4712)
-    for directory in (place.path, *place.path.parents):
-        if directory.stat().st_uid == 0 and directory != Path("/"):
-            directory.chmod(directory.stat().st_mode | 0o055)
-    place.config.chmod(0o644)
-    command = [sys.executable, "-m", "reconciler", "--config", str(place.config)]
-    command += ["feed", "run", "drop"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
-    assert done.stderr == ""
-    made = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in own.iterdir()}
-    assert made == {"own.db": (4711, 4712), "own.db.lock": (4711, 4712)}
-    place.path.joinpath("list").chmod(0o600)
-    denied = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
-    assert denied.returncode == 1
-    assert "Permission denied" in denied.stderr
-
-
 PLUGIN = '''
 import os
 from pathlib import Path
@@ -203,7 +177,7 @@ def treason_feeds():
 
 
 @pytest.fixture
-def waking(place: Place) -> "subprocess.Popen[bytes]":
+def piped(place: Place) -> "Callable[..., subprocess.Popen[bytes]]":
     """Run a feed that stays, by a plugin that is installed for it."""
     site = place.path / "site"
     (site / "pipefeed-1.dist-info").mkdir(parents=True)
@@ -213,20 +187,53 @@ def waking(place: Place) -> "subprocess.Popen[bytes]":
     (site / "pipefeed-1.dist-info" / "entry_points.txt").write_text(points)
     os.mkfifo(place.path / "fifo")
     place.configure(f'[feed.drop]\ntype = "pipe"\nstore = "{place.path}/drop/own.db"')
-    return subprocess.Popen(
-        [sys.executable, "-m", "reconciler", "--config", place.config, "feed", "run", "drop"],
-        env={**os.environ, "PYTHONPATH": f"{site}:{ROOT}", "HERE": str(place.path)},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "reconciler", "--config", str(place.config)]
+    command += ["feed", "run", "drop"]
+    env = {**os.environ, "PYTHONPATH": f"{site}:{ROOT}", "HERE": str(place.path)}
+    return lambda *options: subprocess.Popen(
+        [*command, *options], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+@pytest.fixture
+def passable(place: Place) -> Iterator[None]:
+    """Let everybody come to the place, for the time of the test."""
+    modes = {each: each.stat().st_mode for each in (place.path, *place.path.parents)}
+    closed = {each: mode for each, mode in modes.items() if mode & 0o055 != 0o055}
+    for each, mode in closed.items():
+        each.chmod(mode | 0o055)
+    yield
+    for each, mode in closed.items():
+        each.chmod(mode)
+
+
+@pytest.mark.skipif(not REAL_ROOT, reason="only root of the machine can become others")
+def test_root_becomes_the_owner_of_the_directory(
+    place: Place, passable: None, piped: "Callable[..., subprocess.Popen[bytes]]"
+) -> None:
+    """What it makes is that user's, and what only root may read it cannot."""
+    own, fifo = place.path / "drop", place.path / "fifo"
+    own.mkdir()
+    os.chown(own, 4711, 4712)
+    fifo.chmod(0o666)
+    with piped("--once") as process:
+        assert process.communicate(timeout=60)[0] == b"drop: 0 networks, unchanged\n"
+    made = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in own.iterdir()}
+    assert made == {"own.db": (4711, 4712), "own.db.lock": (4711, 4712)}
+    assert not place.path.joinpath("closed").exists()  # it may not write there
+    fifo.chmod(0o600)
+    with piped("--once") as process:
+        assert b"Permission denied" in process.communicate(timeout=60)[0]
+    assert process.returncode == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("busy", [False, True], ids=["waiting", "busy"])
 def test_a_feed_that_wakes_stays_until_a_signal(
-    place: Place, waking: "subprocess.Popen[bytes]", number: int, busy: bool
+    place: Place, piped: "Callable[..., subprocess.Popen[bytes]]", number: int, busy: bool
 ) -> None:
     """It ends at once with 0, also in the middle of the plugin's code, and closes the feed."""
-    with waking:
+    with piped() as waking:
         assert waking.stdout
         assert waking.stdout.readline() == b"drop: 0 networks, unchanged\n"
         place.path.joinpath("fifo").write_text("192.0.2.1 192.0.2.2")
