@@ -17,6 +17,7 @@ COMMANDS = {
     "list-invalid": ["list", "--invalid"],
     "observed-only": ["list", "--observed-only"],
     "history": ["history"],
+    "feed-list": ["feed", "list"],
     "whitelist": ["whitelist", "list"],
     "status": ["status"],
     "doctor": ["doctor"],
