@@ -104,6 +104,29 @@ def test_expect_goes_by_what_is_dropped(place: Place) -> None:
     assert place.treason("why", "203.0.113.7", "--expect", "passed").code == 0
 
 
+def test_what_the_kernel_drops_for_a_feed_has_its_name(place: Place, host: None) -> None:
+    """In the first line, exactly; and a test of it succeeds, until nothing of it is held."""
+    own = place.path / "drop.db"
+    place.configure(f'{CONFIGURED}store = "{own}"', main="sources = []")
+    write(own, [FeedGroup(nets("203.0.113.0/24"), "ann", "scans")])
+    assert place.treason("reconcile").code == 0
+    result = place.treason("why", "203.0.113.7", "--expect", "dropped")
+    assert result.code == 0
+    assert result.out.splitlines()[0] == (
+        "203.0.113.7 is dropped by nftables: 203.0.113.0/24 around it is banned by the feed drop,"
+        " as long as that names it."
+    )
+    place.treason("pause")
+    first = place.treason("why", "203.0.113.7").out.splitlines()[0]
+    assert first == "203.0.113.7 passes: enforcement is paused until treason resume."
+    place.treason("resume")
+    place.configure(f'{CONFIGURED}store = "{own}"\nmode = "observe"', main="sources = []")
+    assert place.treason("reconcile").code == 0
+    result = place.treason("why", "203.0.113.7", "--expect", "passed")
+    assert result.code == 0
+    assert "the feed drop (ann) names it, but that is only observed" in result.out
+
+
 TEREDO = "2001:0:c000:201::34ff:8efa"
 """A client of Teredo behind 203.0.113.5 (RFC 4380 §4)."""
 
