@@ -11,6 +11,7 @@ from reconciler.daemon.rest import Rest
 from reconciler.daemon.telling import say
 from reconciler.errors import TreasonError
 from reconciler.log import WARNING
+from reconciler.passes.resident import UNTAKEN
 
 _SLACK: Final = 120.0
 """Seconds that a pass may take besides what its sources may: the lock, the backends."""
@@ -142,16 +143,18 @@ class Passes:
         elif completed.code == 0 and said:
             say(said, WARNING)  # its warnings
             said = ""
-        self._finish(said or (f"a pass ended with {completed.code}" if completed.code else ""))
+        error = said or (f"a pass ended with {completed.code}" if completed.code else "")
+        self._finish(error, enforced=completed.code == UNTAKEN)
 
-    def _finish(self, error: str) -> None:
+    def _finish(self, error: str, *, enforced: bool = False) -> None:
+        """Tell how it ended; who asked waits for what is to be in force, and not for any feed."""
         if self._left:
             return
         asked, self._asked = self._asked, []
         self._pause = min(max(2 * self._pause, _FIRST), _LONGEST) if error else 0.0
         self._ended(error)
         for done, _ in asked:
-            done(error)
+            done("" if enforced else error)
         self._begin_if_asked()
         if error and self._running is None:
             scan = self._scans

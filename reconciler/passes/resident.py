@@ -7,7 +7,7 @@ While a command holds it, it changes nothing.
 import os
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, frozen
 
@@ -17,6 +17,9 @@ from reconciler.networks import NOTHING, Networks
 
 if TYPE_CHECKING:
     from reconciler.host.control import Client, DaemonStatus, Enforced
+
+UNTAKEN: Final = 3
+"""How a scheduled pass ends that has brought all in line, and could only not take some feed."""
 
 
 @define(eq=False)

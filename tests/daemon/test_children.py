@@ -12,6 +12,7 @@ from reconciler.daemon.children import Passes
 from reconciler.daemon.given import Given
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.rest import Rest
+from reconciler.passes.resident import UNTAKEN
 
 
 @frozen
@@ -54,6 +55,21 @@ def test_who_asks_while_one_runs_gets_the_next_one(tmp_path: Path) -> None:
     assert told == ["", ""]
     assert tmp_path.joinpath("log").read_text() == "no scan;scan;"
     assert not made.is_wanted
+
+
+def test_one_that_could_not_take_a_feed_is_told_and_holds_nobody_up() -> None:
+    """Who asked waits for what is stored to be in force, and it is."""
+    loop, told, done = Loop(), list[str](), list[str]()
+    script = f"import sys; sys.stderr.write('treason: feed a: gone'); sys.exit({UNTAKEN})"
+    made = passes(loop, script, told)
+
+    def end(error: str) -> None:
+        done.append(error)
+        loop.stop()
+
+    made.ask(end)
+    loop.run()
+    assert (told, done) == (["feed a: gone"], [""])
 
 
 def test_none_begins_while_they_wait(tmp_path: Path) -> None:

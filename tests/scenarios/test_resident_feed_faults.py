@@ -20,7 +20,7 @@ Nft = Callable[..., str]
 KEPT, LISTED = "198.51.100.1", "192.0.2.7"
 """Who is banned, and whom the feeds have named, before anything happens."""
 
-OTHER, OFFENDER = "203.0.113.6/31", "198.51.100.9"
+OTHER, OFFENDER, GUEST = "203.0.113.6/31", "198.51.100.9", "198.51.100.20"
 
 
 @pytest.fixture
@@ -45,13 +45,17 @@ def told(daemon: Resident, words: str, times: int) -> bool:
 
 
 def goes_on(daemon: Resident, nft: Nft) -> None:
-    """Keep in force what was, drop who offends, and take what the other feed says."""
+    """Keep in force what was, do what people ask for, and take what the other feed says."""
     feed_says(daemon.place, LISTED, OTHER, name="b")
     until(lambda: drops(OTHER), daemon.error)
     nft("flush ruleset")
     until(lambda: drops(KEPT, LISTED, OTHER), daemon.error)
     daemon.offend(OFFENDER)
     until(lambda: drops(OFFENDER), daemon.error)
+    assert daemon.place.treason("ban", GUEST).out.endswith("in force: nftables\n")
+    result = daemon.place.treason("unban", GUEST)
+    assert (result.code, result.err) == (0, ""), result
+    assert not drops(GUEST)
 
 
 def gone(file: Path) -> None:

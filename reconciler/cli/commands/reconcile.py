@@ -119,6 +119,8 @@ def reconcile(
     )
     result = reconciled(setup, chosen, options, lock_timeout)
     tell(result, form, check=check, diff=diff)
+    if scheduled and result.failed and not evolve(result, feeds=[]).failed:
+        return resident.UNTAKEN
     return code_of(result)
 
 
