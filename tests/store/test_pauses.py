@@ -95,7 +95,7 @@ def test_a_time_of_the_last_boot_may_be_ahead(store: Store) -> None:
     assert store.pauses.active(NOW - DAY // 2) == Pause(NOW, None)
 
 
-def test_an_older_database_has_no_pause(place: Place) -> None:
+def test_an_older_database_has_no_pause(place: Place, host: None) -> None:
     """It is read as it would be migrated; the first command that writes does that."""
     assert place.treason("ban", "192.0.2.7").code == 0
     with closing(sqlite3.connect(place.database)) as database:
