@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 from itertools import groupby
 from math import ceil
 from pathlib import Path
+from typing import Final
 
 from attrs import evolve, frozen
 
@@ -31,6 +32,9 @@ _SOON, _LATER = 0.05, 1.0
 
 _AGAIN, _LATEST = 1.0, 60.0
 """Likewise, of one that could not be read."""
+
+_LONGEST: Final = 86_400.0
+"""Seconds that poll(2) waits at most: its number of milliseconds is limited."""
 
 
 @frozen
@@ -81,7 +85,8 @@ class Engine:
         )
         held = self._counted(contents)
         self.file.write(contents)
-        os.utime(self.file.path.parent)  # which tells when it was refreshed, also without a change
+        with suppress(OSError):  # the directory tells when it was refreshed, also without a change
+            os.utime(self.file.path.parent)
         judged, doubt = self._judged(before, contents, now, before.epoch if known else None)
         return Refreshed(held, judged, doubt, batch.notes, damage)
 
@@ -192,7 +197,7 @@ def _woken(descriptor: int | None, watch: Watch | None, seconds: float) -> bool:
     for each in (descriptor, watch and watch.fileno()):
         if each is not None:
             poll.register(each, select.POLLIN)
-    woken = bool(poll.poll(ceil(seconds * 1000)))
+    woken = bool(poll.poll(ceil(min(seconds, _LONGEST) * 1000)))
     if watch:
         watch.take()
     return woken

@@ -195,7 +195,7 @@ def test_a_feed_that_wakes_is_followed(path: Path, tmp_path: Path) -> None:
     feed = Waking(FeedBan(singles(1)))
     box = tmp_path / "outbox" / "fleet.db"
     running = made(feed, path, outbox=box)
-    with closing(engine.follow(running, feed, 3600)) as results:
+    with closing(engine.follow(running, feed, 1e9)) as results:
         assert next(results).held == 1
         feed.wake(FeedBan(singles(2)))
         assert next(results).held == 2
