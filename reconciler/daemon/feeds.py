@@ -61,7 +61,7 @@ class _File:
     """
 
     def __init__(self, name: str, path: Path, daemon: Daemon) -> None:
-        self._name, self._path, self._daemon, self._loop = name, path, daemon, daemon.loop
+        self._path, self._daemon, self._loop = path, daemon, daemon.loop
         self._subject = f"feed {name}"
         self._pace, self._brake = Pace(_MOMENT), Brake(PASSES)
         self._watch: Watch | None = None
