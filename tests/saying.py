@@ -41,6 +41,7 @@ class Saying:
         self.path = path
         self.taken = {frozenset[str]()}
         self._said: frozenset[str] | None = frozenset()
+        self._hidden: frozenset[str] | None = None
         self._last = frozenset[str]()
         self._ended: frozenset[str] = frozenset()
         self.say(())
@@ -76,6 +77,7 @@ class Saying:
         Return who may be held no more because of that.
         """
         self._said = self._last = frozenset(names)
+        self._hidden = None
         self._ended = frozenset(ended)
         fresh = self._made(self._directory() / "aside", self._said)
         self._clear(keep=True)
@@ -95,8 +97,9 @@ class Saying:
 
     def is_taken(self, *, surely: bool = True) -> None:
         """Take notice that a pass has taken what it says, or may have, whatever it was."""
-        assert self._said is not None
-        self.taken = {self._said} if surely else {*self.taken, self._said}
+        said = self._said if self._hidden is None else self._hidden
+        assert said is not None, "what is spoilt was taken"
+        self.taken = {said} if surely else {*self.taken, said}
 
     def is_restored(self, taken: set[frozenset[str]]) -> None:
         """Take notice that what was taken is that of before, until a pass looks."""
@@ -110,6 +113,7 @@ class Saying:
 
     def spoil(self, how: str) -> None:
         """Let there be something else in its place, or beside it, at one moment."""
+        self._hidden = self._said if how == "journal" else None  # which may have been taken before
         self._said = None
         aside = self.path.with_name("aside")
         if how == "journal":

@@ -32,6 +32,7 @@ GONE: Final = ["missing", "empty", "blank"]
 PAGES: Final = [
     *("bans", "history", "clients", "offences", "cursors", "changes", "verified", "treason_clock"),
     *("treason_identity", "whitelists", "carried_out", "bans_by_key", "bans_by_end"),
+    *("feeds", "feed_bans"),
 ]
 BROKEN: Final = [
     "flush ruleset",
