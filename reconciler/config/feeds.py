@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import evolve, field, fields, frozen
-from attrs.validators import and_, ge, gt, le
+from attrs.validators import and_, ge, gt, le, optional
 
 from reconciler.config.compose import mistake
 from reconciler.config.plugins import Plugins
@@ -68,7 +68,7 @@ class FeedSettings:
     max_removals: float = field(default=0.5, validator=and_(ge(0), le(1)))
     min_prefix: FeedMinPrefix = FeedMinPrefix()
     max_share: float = field(default=0.05, validator=and_(gt(0), le(1)))
-    max_new: int | None = None
+    max_new: int | None = field(default=None, validator=optional(ge(0)))
     private: bool = False
     publish: tuple[str, ...] = ()
 
@@ -109,6 +109,7 @@ class ConfiguredFeed:
 
 def feeds(config: Config, plugins: Plugins, file: TomlFile) -> dict[str, ConfiguredFeed]:
     """Return the configured feeds by their names. Raise `ConfigError` for what is refused."""
+    _check_stores(config, file)
     return {name: _feed(name, table, plugins, file) for name, table in config.feed.items()}
 
 
@@ -123,6 +124,16 @@ def publishing(config: Config, file: TomlFile) -> dict[str, tuple[str, ...]]:
     """Return the rules of which feeds tell others, for which no plugin need be known either."""
     settings = {name: _settings(table, name, file) for name, table in config.feed.items()}
     return {name: each.publish for name, each in settings.items() if each.publish}
+
+
+def _check_stores(config: Config, file: TomlFile) -> None:
+    """Raise `ConfigError` where a feed would write what is another's, or treason's."""
+    taken = {config.treason.database.resolve(): "treason keeps its database there"}
+    for name, path in own_files(config, file).items():
+        if whose := taken.get(path.resolve()):
+            reason = f"store: {path} is refused: {whose}"
+            raise file.refusal([Problem(("feed", name), "store", reason)])
+        taken[path.resolve()] = f"[feed.{name}] writes it"
 
 
 def _own_file(name: str, settings: FeedSettings) -> Path:

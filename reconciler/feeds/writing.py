@@ -51,11 +51,20 @@ def undisturbed() -> Iterator[None]:
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Be the only one who writes the file; a missing directory is made. Raise `FeedUnreadable`."""
+    """Be the only one who writes the file; a missing directory is made. Raise `FeedUnreadable`.
+
+    What no feed ever wrote is refused: it would be put aside as damaged.
+    """
+    guard = path.with_name(f"{path.name}.lock")
     with _as_unreadable(path):
         _make_directory(path.parent)
+        if not guard.exists() and _is_of_others(path):
+            raise FeedUnreadable(
+                f"{path}: this file is not a feed's, and is left as it is",
+                "name another one as store in the feed's table",
+            )
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path.with_name(f"{path.name}.lock"), flags, 0o600)
+        descriptor = os.open(guard, flags, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,6 +154,14 @@ def _is_filled(path: Path) -> bool:
             return os.fstat(descriptor).st_size > 0
     except FileNotFoundError:
         return False
+
+
+def _is_of_others(path: Path) -> bool:
+    """Whether there is something that does not look like a feed's file."""
+    with suppress(FileNotFoundError), opened(path) as descriptor:
+        head = os.pread(descriptor, 100, 0)  # SQLite's file format, §1.3
+        return bool(head) and head[68:72] != APPLICATION_ID.to_bytes(4)
+    return False
 
 
 def _recovered(path: Path) -> str:

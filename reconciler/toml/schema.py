@@ -17,6 +17,7 @@ T = TypeVar("T")
 
 _KINDS = {
     str: "a string",
+    Path: "a string",
     bool: "true or false",
     int: "a whole number",
     float: "a number",

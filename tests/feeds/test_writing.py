@@ -118,6 +118,7 @@ def test_a_damaged_file_is_put_aside_once_there_is_something_new(path: Path, dam
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:5000])
     bad = path.read_bytes()
+    path.with_name("feed.db.lock").touch()
     with alone(path):
         file = FeedFile(path, LIMITS)
         assert file.contents == Contents()
@@ -127,6 +128,19 @@ def test_a_damaged_file_is_put_aside_once_there_is_something_new(path: Path, dam
         assert file.damage == ""
         assert read(path) == CONTENTS
     assert path.with_name("feed.db.damaged").read_bytes() == bad
+
+
+def test_what_no_feed_ever_wrote_is_left_alone(tmp_path: Path) -> None:
+    """It is not a damaged file of this feed: somebody named the wrong one as its store."""
+    path = tmp_path / "of-others"
+    for content in (b"root:x:0:0", b"SQLite format 3\0" + bytes(1000)):
+        path.write_bytes(content)
+        with pytest.raises(FeedUnreadable, match="this file is not a feed's"), alone(path):
+            pass
+        assert path.read_bytes() == content
+        assert [*tmp_path.iterdir()] == [path]
+    with alone(write(path)):
+        pass
 
 
 @pytest.mark.parametrize("kind", ["directory", "fifo", "link"])
@@ -139,7 +153,7 @@ def test_what_is_no_file_is_left_alone(path: Path, kind: str) -> None:
         os.mkfifo(path)
     else:
         path.symlink_to("/etc/passwd")
-    with alone(path), pytest.raises(FeedUnreadable, match="it is "):
+    with pytest.raises(FeedUnreadable, match="it is "), alone(path):
         FeedFile(path, LIMITS)
 
 
