@@ -14,6 +14,7 @@ from reconciler.store.store import Store
 from reconciler.toml import schema
 
 _GONE: Final = "it is not configured any more; the next pass removes what was taken of it"
+_FORGOTTEN: Final = "the configuration says nothing any more"
 _UNTAKEN: Final = "no pass has taken anything of it yet: treason reconcile --no-scan"
 
 
@@ -23,7 +24,8 @@ class FeedStanding:
 
     ``numbers`` count its networks by their states. ``table`` is what the configuration says of it.
     ``refreshed`` is when its process was successful
-    last (epoch seconds), None where that cannot be told.
+    last (epoch seconds), None where that cannot be told. It is ``forgotten`` where nothing is
+    configured any more, which no pass believes.
     """
 
     name: str
@@ -32,6 +34,7 @@ class FeedStanding:
     numbers: Mapping[str, int]
     table: Mapping[str, Any] = field(factory=dict)
     refreshed: float | None = None
+    forgotten: bool = False
 
     @property
     def held(self) -> int:
@@ -59,7 +62,7 @@ class FeedStanding:
     def trouble(self) -> str:
         """What keeps more from being taken of it; empty if nothing does."""
         if self.feed is None:
-            return _GONE
+            return _FORGOTTEN if self.forgotten else _GONE
         return self.state.trouble or ("" if self.state.taken is not None else _UNTAKEN)
 
     @property
@@ -86,6 +89,7 @@ def standings(setup: Setup, store: Store, now: int) -> list[FeedStanding]:
             numbers.get(name, {}),
             table=setup.config.feed.get(name, {}),
             refreshed=_refreshed(feed) if feed else None,
+            forgotten=not setup.file.data,
         )
         for name in sorted(states.keys() | setup.feeds.keys())
     ]

@@ -17,7 +17,7 @@ from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError, StoreError, TreasonError, guarded
 from reconciler.host import lock
 from reconciler.interfaces import Backend, DigestedBackend
-from reconciler.lines import counted
+from reconciler.lines import counted, first_few
 from reconciler.model import Observed
 from reconciler.planning import ownership, whitelist
 from reconciler.planning.whitelist import Exemption
@@ -93,9 +93,12 @@ def remember(setup: Setup, store: Store) -> None:
 def check_whitelist(setup: Setup, store: Store) -> None:
     """Raise `ConfigError` if the file that commands write is gone, or emptied, and held something.
 
+    Likewise the other file, which has a whitelist, too, if that named feeds.
+
     One that has comments alone may have been cut off, and is emptied too; one that says
     ``networks = []`` is believed.
     """
+    _check_configuration(setup, store)
     file = setup.whitelist_file
     if file.data:
         return
@@ -113,6 +116,18 @@ def check_whitelist(setup: Setup, store: Store) -> None:
             " know",
             "restore it from a backup; to go on without, write: networks = []",
         )
+
+
+def _check_configuration(setup: Setup, store: Store) -> None:
+    """Raise `ConfigError` if the configuration says nothing, though it named feeds."""
+    if setup.file.data or not (feeds := store.attempt_to_read(store.feeds.states)):
+        return
+    state = "says nothing" if setup.path.exists() else "is missing"
+    raise ConfigError(
+        f"{setup.path}: the configuration {state}, but named {counted(len(feeds), 'feed')}:"
+        f" {first_few([*feeds])}",
+        "restore it from a backup; to go on without feeds, write into it: [treason]",
+    )
 
 
 def look_for_whitelist(setup: Setup) -> str:
