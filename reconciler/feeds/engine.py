@@ -84,9 +84,7 @@ class Engine:
             cursor=batch.cursor,
         )
         held = self._counted(contents)
-        self.file.write(contents)
-        with suppress(OSError):  # the directory tells when it was refreshed, also without a change
-            os.utime(self.file.path.parent)
+        self._write(contents)
         judged, doubt = self._judged(before, contents, now, before.epoch if known else None)
         return Refreshed(held, judged, doubt, batch.notes, damage)
 
@@ -102,6 +100,19 @@ class Engine:
             self.feed.publish(changes)
         self.file.write(evolve(self.file.contents, published=rows[-1].id))
         return sum(len(change.networks) for change in changes)
+
+    def _write(self, contents: Contents) -> None:
+        """Write it; the times of the directory tell when that was done last, changed or not."""
+        directory = self.file.path.parent
+        before = directory.stat()
+        try:
+            self.file.write(contents)
+        except FeedUnreadable:
+            with suppress(OSError):
+                os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
+            raise
+        with suppress(OSError):  # it may be another's
+            os.utime(directory)
 
     def _counted(self, contents: Contents) -> int:
         held = sum(len(group.networks) for group in contents.groups)

@@ -1,6 +1,7 @@
 """The engine: what a feed brings is put into its own file, and what treason bans is told by it."""
 
 import os
+import resource
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -108,6 +109,22 @@ def test_an_unchanged_list_is_not_written(path: Path) -> None:
     assert not again.is_news
     assert token(path) == before
     assert path.parent.stat().st_mtime > 1
+
+
+def test_what_could_not_be_written_is_no_refresh(path: Path) -> None:
+    """SQLite's journal has touched the directory, but its times tell of the one before."""
+    refresh(Scripted(FeedBan(singles(20))), path)
+    os.utime(path.parent, (1, 1))
+    full = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size, full[1]))
+    try:
+        with pytest.raises(FeedUnreadable, match="cannot write what the feed says"):
+            refresh(
+                Scripted(FeedBan(singles(900, 0x02000000)), FeedBan(singles(70), member="m")), path
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, full)
+    assert path.parent.stat().st_mtime == 1
 
 
 def test_a_damaged_file_is_made_anew_from_the_beginning(path: Path) -> None:
