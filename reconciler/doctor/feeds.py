@@ -34,7 +34,7 @@ def check(machine: Machine) -> Iterator[Finding]:
     for name in sorted({*told, *setup.feeds}):
         if feed := setup.feeds.get(name):
             yield from _writers(feed)
-        found = [*_unread(machine, feed)] if feed else []
+        found = [*_unread(machine, feed, told.get(name))] if feed else []
         yield from found
         if name in told:
             yield from [] if found else _trouble(machine, told[name])
@@ -53,7 +53,9 @@ def _writers(feed: ConfiguredFeed) -> Iterator[Finding]:
                 )
 
 
-def _unread(machine: Machine, feed: ConfiguredFeed) -> Iterator[Finding]:
+def _unread(
+    machine: Machine, feed: ConfiguredFeed, known: FeedStanding | None
+) -> Iterator[Finding]:
     """Yield why its own file cannot be read, or has not been written for long."""
     try:
         there = token(feed.store)
@@ -64,9 +66,10 @@ def _unread(machine: Machine, feed: ConfiguredFeed) -> Iterator[Finding]:
         yield Finding(f"feed {feed.name}: {error.what}", _STAYS, remedy)
         return
     if there is None:
+        ran = known is not None and known.state.taken is not None
         yield Finding(
-            f"feed {feed.name} never ran: there is no {feed.store}",
-            "nothing that it says is dropped",
+            f"feed {feed.name} {'is gone' if ran else 'never ran'}: there is no {feed.store}",
+            _STAYS if ran else "nothing that it says is dropped",
             _run(machine, feed.name),
         )
         return
@@ -86,7 +89,9 @@ def _trouble(machine: Machine, each: FeedStanding) -> Iterator[Finding]:
     if not each.trouble:
         return
     what, _, hint = each.trouble.partition("\n")
-    if each.feed is None or not each.state.trouble:
+    if each.forgotten:
+        remedy = f"restore {machine.setup.path} from a backup"
+    elif each.feed is None or not each.state.trouble:
         remedy = machine.command("reconcile", "--no-scan")
     elif "feed accept" in hint:
         remedy = _accept(machine, each.name)

@@ -21,10 +21,12 @@ def check(machine: Machine) -> Iterator[Finding]:
         return
     why = "what it enforces at once otherwise waits for the timer"
     for trouble in how.troubles:
+        what, _, hint = trouble.partition("\n")
         yield Finding(
-            f"the daemon is in trouble: {trouble}",
+            f"the daemon is in trouble: {what}",
             why,
-            f"what it said of it: journalctl -u {DAEMON}; then: systemctl reload {DAEMON}",
+            hint.strip()
+            or f"what it said of it: journalctl -u {DAEMON}; then: systemctl reload {DAEMON}",
         )
     if how.still is not None:
         yield Finding(

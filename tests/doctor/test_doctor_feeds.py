@@ -61,9 +61,10 @@ def test_a_feed_that_is_as_it_should_be(own: Path, place: Place) -> None:
     assert found(place) == []
 
 
-def test_one_that_never_ran(own: Path, place: Place, tmp_path: Path) -> None:
+def test_one_that_never_ran(place: Place, tmp_path: Path) -> None:
     """Is to be run: by its service, if that is installed."""
-    own.unlink()
+    own = place.path / "drop" / "feed.db"
+    configure(place, own)
     told = the_one(place)
     assert told.what == f"feed drop never ran: there is no {own}"
     assert told.remedy == f"treason --config {place.config} feed run drop --once"
@@ -74,6 +75,14 @@ def test_one_that_never_ran(own: Path, place: Place, tmp_path: Path) -> None:
     assert [each.remedy for each in feeds.check(looked_at)] == [
         "systemctl start treason-feed@drop.service"
     ]
+
+
+def test_one_whose_file_is_gone(own: Path, place: Place) -> None:
+    """What was taken of it stays, and that is said."""
+    own.unlink()
+    told = the_one(place)
+    assert told.what == f"feed drop is gone: there is no {own}"
+    assert "what was taken of it stays as it is" in told.why
 
 
 def link(path: Path) -> None:

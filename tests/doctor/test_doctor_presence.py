@@ -25,6 +25,11 @@ HELD: dict[str, Any] = {"rests": "is held by process 9", "held": (9,)}
             ),
         ),
         (
+            DaemonStatus(7, 1.0, troubles=("feed a is not believed\n  look at it",)),
+            "the daemon is in trouble: feed a is not believed",
+            "look at it",
+        ),
+        (
             DaemonStatus(7, 1.0, **HELD),
             "the daemon is held by process 9",
             "wait for it, or: kill 9",
