@@ -52,7 +52,7 @@ class Standing:
 
     ``epoch`` is None as long as nothing was taken. ``quarantined`` are the members of whom nothing
     new is enforced, ``accepted`` is when a person accepted the feed last (epoch seconds). With
-    ``observe``, its mode, nothing is.
+    ``observe``, its mode, nothing is. While the clock is ``doubted``, nothing ends by its time.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Standing:
     quarantined: frozenset[str] = frozenset()
     accepted: int = 0
     observe: bool = False
+    doubted: bool = False
 
 
 @frozen
@@ -94,8 +95,9 @@ def judge(  # noqa: PLR0913 - what was read, what is known, and the limits betwe
     much as it likes, and nobody is quarantined. Raise `FeedUnreadable` where it is not believed.
     """
     _check_epoch(contents, standing, accepted)
-    said = [group for group in contents.groups if _lasts(group, now)]
-    known = [group for group in known if _lasts(group, now)]
+    ended = 0 if standing.doubted else now
+    said = [group for group in contents.groups if _lasts(group, ended)]
+    known = [group for group in known if _lasts(group, ended)]
     _check_entries(said, limits, standing)
     sieve = Sieve.of(said, limits.min_prefix, private=limits.private)
     said = [*sieve.sift(said)]

@@ -293,7 +293,13 @@ class Pass:
         from reconciler.passes.taking import Taker  # noqa: PLC0415 - many configurations have none
 
         write = self.options.write and not self.store.damage
-        taker = Taker(self.store, self.now, write=write, accepted=self.options.accepted)
+        taker = Taker(
+            self.store,
+            self.now,
+            write=write,
+            doubted=bool(self.clock.doubt),
+            accepted=self.options.accepted,
+        )
         return self.store.attempt_to_read(partial(taker.take, feeds, known))
 
     def publish(self) -> None:

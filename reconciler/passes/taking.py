@@ -48,12 +48,14 @@ class Taken:
 class Taker:
     """Takes what feeds say at ``now`` (epoch seconds); stores nothing without ``write``.
 
-    The feeds that are ``accepted`` may exceed, this once, what a person may allow them.
+    The feeds that are ``accepted`` may exceed, this once, what a person may allow them. While the
+    clock is ``doubted``, what has ended by it is kept, and does not count.
     """
 
     store: Store
     now: int
     write: bool = True
+    doubted: bool = False
     accepted: frozenset[str] = frozenset()
 
     def take(self, feeds: Mapping[str, ConfiguredFeed], known: Mapping[str, FeedState]) -> Taken:
@@ -82,9 +84,9 @@ class Taker:
         try:
             if state.file == _seen(feed, token(feed.store)) and not accepted:
                 return FeedReading(name)
-            held = self.store.feeds.groups(name, self.now).get(name, [])
+            held = self.store.feeds.groups(name, 0 if self.doubted else self.now).get(name, [])
             contents = read(feed.store, feed.limits)
-            standing = _standing(feed, state)
+            standing = evolve(_standing(feed, state), doubted=self.doubted)
             judged = judge(contents, held, feed.limits, self.now, standing, accepted=accepted)
         except FeedUnreadable as error:
             if self.write and state.trouble != str(error):
@@ -102,7 +104,8 @@ class Taker:
             quarantined=judged.quarantined,
         )
         if self.write:
-            self.store.attempt(partial(self.store.feeds.take, taken, judged.groups, self.now))
+            take = partial(self.store.feeds.take, doubted=self.doubted)
+            self.store.attempt(partial(take, taken, judged.groups, self.now))
         old, new = enforced(held), enforced(judged.groups)
         return FeedReading(name, new - old, old - new, judged)
 
@@ -111,8 +114,8 @@ class Taker:
     ) -> Networks:
         """Return what feeds would hold if all that was judged were stored."""
         stored = self.store.feeds.groups(now=self.now)
-        groups = [judged.get(name, stored.get(name, ())) for name in feeds]
-        return enforced(chain.from_iterable(groups))
+        groups = chain.from_iterable(judged.get(name, stored.get(name, ())) for name in feeds)
+        return enforced(each for each in groups if each.until is None or each.until > self.now)
 
 
 def _seen(feed: ConfiguredFeed, file: str | None) -> str:

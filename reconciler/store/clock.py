@@ -26,6 +26,9 @@ _FOLLOW: Final = (
     "UPDATE closings SET since = since + ?1 WHERE since >= ?2",
     "UPDATE closed SET time = time + ?1 WHERE time >= ?2",
     "UPDATE pause SET since = since + ?1, until = until + ?1 WHERE since >= ?2",
+    "UPDATE feed_bans SET since = since + ?1, until = until + ?1 WHERE since >= ?2",
+    "UPDATE feeds SET taken = taken + ?1 WHERE taken >= ?2",
+    "UPDATE feeds SET accepted = accepted + ?1 WHERE accepted >= ?2",
 )
 """Every table that holds times of the wall clock, but for the clients; suspects go by another."""
 

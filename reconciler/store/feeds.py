@@ -86,15 +86,18 @@ class Feeds:
         )
         return union(Networks(b"", six) for (six,) in rows)
 
-    def take(self, state: FeedState, groups: Sequence[FeedGroup], now: int) -> None:
-        """Keep exactly these groups of a feed from now on.
+    def take(
+        self, state: FeedState, groups: Sequence[FeedGroup], now: int, *, doubted: bool = False
+    ) -> None:
+        """Keep exactly these groups of a feed from now on; nothing ends while ``now`` is doubted.
 
         What it does not hold any more is told by the history; what it holds anew as well, unless
         that is very much.
         """
         database, name = self._database, state.name
         with database.transaction():
-            self.expire(now)
+            if not doubted:
+                self.expire(now)
             before, held = self.held(now), self.groups(name, now).get(name, [])
             database.execute("DELETE FROM feed_bans WHERE feed = ?", (name,))
             database.execute_many(

@@ -2,15 +2,21 @@
 
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from feedfiles import nets, singles, write
 from harness import Place
 
 from reconciler import Networks
+from reconciler.config.setup import Setup
+from reconciler.errors import ConfigError
 from reconciler.feeding import FeedGroup
+from reconciler.passes.run import Pass
+from reconciler.passes.taking import Taker
 from reconciler.store.store import open_store
 
 LISTED = FeedGroup(nets("192.0.2.0/24", "198.51.100.7", "2a00:5::/32"), "", "scans")
@@ -199,6 +205,45 @@ def test_a_feed_that_is_not_configured_any_more_holds_nothing(place: Place, nft:
     assert len(dropped(nft)) == 50
     assert place.treason("reconcile").code == 0
     assert dropped(nft) == set()
+
+
+@pytest.mark.parametrize("said", ["", "# nothing any more\n"])
+def test_a_configuration_that_was_emptied_is_not_believed(
+    said: str, place: Place, nft: NFT
+) -> None:
+    """It names neither feeds nor the whitelist: nothing is removed, and nobody else dropped."""
+    feed = configured(place, whitelist='"198.51.100.7"')
+    write(feed, [FeedGroup(nets("198.51.100.0/24"))])
+    assert place.treason("reconcile").code == 0
+    held, text = dropped(nft), place.config.read_text()
+    place.config.write_text(said)
+    with open_store(place.database, write=True) as store:
+        emptied = Setup(str(place.config))
+        with pytest.raises(ConfigError, match="says nothing, but named 1 feed: a"):
+            Pass(emptied, store, int(time.time()), backends=emptied.backends()).run()
+    place.config.write_text(text)
+    assert place.treason("reconcile", "--check").code == 0
+    assert dropped(nft) == held
+
+
+def test_nothing_ends_while_the_clock_is_doubted(feed: Path, place: Place) -> None:
+    """What has ended by it is not held, and is again once the clock went back."""
+    write(feed, [FeedGroup(nets("192.0.2.1"), until=2000), FeedGroup(nets("192.0.2.2"))])
+    feeds = Setup(str(place.config)).feeds
+    with open_store(place.database, write=True) as store:
+        taker = Taker(store, 1000)
+        taker.take(feeds, store.feeds.states())
+        assert store.feeds.held(1000) == nets("192.0.2.1", "192.0.2.2")
+        write(feed, [FeedGroup(nets("192.0.2.1"), until=2000), FeedGroup(nets("192.0.2.3"))])
+        evolve(taker, now=3000, doubted=True).take(feeds, store.feeds.states())
+        assert store.feeds.held(3000) == nets("192.0.2.3")
+        assert store.feeds.held(1000) == nets("192.0.2.1", "192.0.2.3")
+        configured(place, "max_entries = 9")
+        fewer = Setup(str(place.config)).feeds
+        unwritten = evolve(taker, now=3000, doubted=True, write=False)
+        assert unwritten.take(fewer, store.feeds.states()).held == nets("192.0.2.3")
+        evolve(taker, now=3000).take(fewer, store.feeds.states())
+        assert store.feeds.held(1000) == nets("192.0.2.3")
 
 
 def test_a_ban_of_a_feed_ends_by_its_time(feed: Path, place: Place, nft: NFT) -> None:
