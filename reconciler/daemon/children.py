@@ -147,7 +147,7 @@ class Passes:
         self._finish(error, enforced=completed.code == UNTAKEN)
 
     def _finish(self, error: str, *, enforced: bool = False) -> None:
-        """Pass on how it ended; who asked waits for what is to be in force, and not for any feed."""
+        """Pass on how it ended; who asked waits for what is to be in force, not for any feed."""
         if self._left:
             return
         asked, self._asked = self._asked, []

@@ -292,14 +292,8 @@ class Pass:
             return None
         from reconciler.passes.taking import Taker  # noqa: PLC0415 - many configurations have none
 
-        write = self.options.write and not self.store.damage
-        taker = Taker(
-            self.store,
-            self.now,
-            write=write,
-            doubted=bool(self.clock.doubt),
-            accepted=self.options.accepted,
-        )
+        write, doubted = self.options.write and not self.store.damage, bool(self.clock.doubt)
+        taker = Taker(self.store, self.now, write, doubted, self.options.accepted)
         return self.store.attempt_to_read(partial(taker.take, feeds, known))
 
     def publish(self) -> None:
