@@ -107,6 +107,12 @@ def xtables_lock(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["XTABLES_LOCKFILE"] = str(lock)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for nft's words for a rule as long as it takes on a busy machine."""
+    monkeypatch.setattr("backends.nftables.foreign._PATIENCE", 60.0)
+
+
 @pytest.fixture
 def kmsg() -> Iterator[Callable[[str], None]]:
     """Write a record to /dev/kmsg, as a process can; skip where that is not allowed."""

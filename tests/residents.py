@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 from attrs import define, field
 from feedfiles import nets, write
@@ -21,8 +22,8 @@ from backends.nftables.backend import Nftables
 from reconciler import Network, Networks
 from reconciler.feeding import FeedGroup
 
-PATIENCE = 20.0
-"""Seconds for which anything is waited for."""
+PATIENCE = 60.0
+"""Seconds for which anything is waited for: a machine may be very busy."""
 
 NOTHING_MORE: Mapping[str, str] = {}
 
@@ -54,6 +55,18 @@ def drops(*addresses: str) -> bool:
     """Whether the kernel drops all of these."""
     held = in_force()
     return all(Network.parse(address) in held for address in addresses)
+
+
+def told(place: Place) -> dict[str, Any]:
+    """Return what the status tells of the daemon, once it answers, which may take a while."""
+    found: dict[str, Any] = {}
+
+    def answers() -> bool:
+        found.update(place.treason("status", "-o", "json").json.get("daemon") or {})
+        return bool(found)
+
+    until(answers)
+    return found
 
 
 @define(eq=False)

@@ -260,6 +260,7 @@ def test_libnftables_may_fail_in_any_way(
 ) -> None:
     """The rule is told by what it is made of, in little time; the pass goes on."""
     held("inverted")
+    monkeypatch.setattr("backends.nftables.foreign._PATIENCE", 1.0)
     (tmp_path / "nftables.py").write_text(library)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.chdir(tmp_path)

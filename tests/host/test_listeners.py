@@ -14,12 +14,12 @@ def test_listening_ports_are_told_and_no_others(host: None) -> None:
     """Of both families; a bound or connected socket is no listener."""
     run(["ip", "link", "set", "lo", "up"])
     with (
-        socket.create_server(("127.0.0.1", 0)) as four,
-        socket.create_server(("::1", 0), family=socket.AF_INET6) as six,
+        socket.create_server(("127.0.0.1", 1001)) as four,
+        socket.create_server(("::1", 1002), family=socket.AF_INET6) as six,
         socket.socket() as bound,
         socket.create_connection(four.getsockname()) as client,
     ):
-        bound.bind(("127.0.0.1", 0))
+        bound.bind(("127.0.0.1", 1003))
         found = listeners.ports()
         ports = [each.getsockname()[1] for each in (four, six, bound, client)]
     assert [port in found for port in ports] == [True, True, False, False]

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address
 
 from harness import Place
-from residents import busy, configure, drops, in_force, listed, running, until
+from residents import busy, configure, drops, in_force, listed, running, told, until
 
 from reconciler import Network
 
@@ -17,9 +17,7 @@ Nft = Callable[..., str]
 
 def pending(place: Place) -> int:
     """Return how many networks are in force and not stored yet, as the status tells."""
-    found = place.treason("status", "-o", "json").json["daemon"]["pending"]
-    assert isinstance(found, int)
-    return found
+    return int(told(place)["pending"])
 
 
 @contextmanager

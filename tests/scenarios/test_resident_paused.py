@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness import Place, page, wipe
-from residents import Resident, busy, configure, drops, in_force, listed, running, until
+from residents import Resident, busy, configure, drops, in_force, listed, running, told, until
 
 from reconciler.execute import run
 from reconciler.host.netns import Wire
@@ -26,13 +26,6 @@ def daemon(place: Place, host: None) -> Iterator[Resident]:
     with running(place) as resident:
         assert drops(A)
         yield resident
-
-
-def status(place: Place) -> dict[str, object]:
-    """Return what the daemon says of itself."""
-    found = place.treason("status", "-o", "json").json["daemon"]
-    assert isinstance(found, dict)
-    return found
 
 
 def stored(place: Place, address: str) -> Callable[[], bool]:
@@ -57,7 +50,7 @@ def test_packets_pass_at_once_and_offenders_are_only_stored(
     assert result.out.endswith("paused until treason resume: nothing is enforced\n")
     assert cable.arriving([A, B]) == {A, B}
     daemon.hears("paused until treason resume: nothing is enforced")
-    assert status(place)["paused"] is True
+    assert told(place)["paused"] is True
     daemon.offend(B)
     until(stored(place, B))
     assert not in_force()
@@ -66,7 +59,7 @@ def test_packets_pass_at_once_and_offenders_are_only_stored(
     result = place.treason("resume")
     assert (result.code, result.out) == (0, "resumed\nin force: nftables\n")
     assert cable.arriving([A, B]) == set()
-    assert status(place)["paused"] is False
+    assert told(place)["paused"] is False
     assert place.treason("reconcile", "--check", "--no-scan", "--full").code == 0
 
 
@@ -120,7 +113,7 @@ def test_a_mark_alone_is_seen_before_anything_is_put_back(
     mark(place, None)
     nft("flush set inet treason banned4")
     daemon.hears("paused until")
-    until(lambda: status(place)["paused"])
+    until(lambda: told(place)["paused"])
     assert not in_force()
     nft("delete table inet treason")
     daemon.offend(B)
@@ -152,7 +145,7 @@ def test_who_is_not_stored_yet_is_let_through_too(place: Place, daemon: Resident
     assert not in_force()
     with busy(place):
         daemon.offend(C)
-        until(lambda: status(place)["pending"] == 1)
+        until(lambda: told(place)["pending"] == 1)
         assert not in_force()
         text = " ".join(place.treason("status").out.split())
         assert "1 network not stored yet" in text
@@ -204,9 +197,9 @@ def test_after_a_teardown_a_pass_by_hand_lets_it_go_on_though_paused(
     """So it holds all of it at the end of the pause, and not only once somebody resumes."""
     assert place.treason("teardown").code == 0
     assert place.treason("pause", "--for", "3s").code == 0
-    assert status(place)["still"]
+    assert told(place)["still"]
     assert place.treason("reconcile", "--no-scan").code == 0
-    assert status(place)["still"] is None
+    assert told(place)["still"] is None
     until(lambda: drops(A))
 
 
@@ -241,7 +234,7 @@ def test_a_daemon_that_does_not_answer_is_named_and_holds_nothing_later(
     assert not in_force()
     daemon.offend(B)
     daemon.send(signal.SIGCONT)
-    until(lambda: status(place)["paused"])
+    until(lambda: told(place)["paused"])
     until(stored(place, B))
     until(lambda: not in_force())
     daemon.send(signal.SIGSTOP)
@@ -249,7 +242,7 @@ def test_a_daemon_that_does_not_answer_is_named_and_holds_nothing_later(
     assert (result.code, result.out.splitlines()[0]) == (1, "resumed")
     assert drops(A, B)
     daemon.send(signal.SIGCONT)
-    until(lambda: not status(place)["paused"])
+    until(lambda: not told(place)["paused"])
     assert drops(A, B)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from harness import Place
-from residents import LINE, Resident, configure, drops, in_force, running, until
+from residents import LINE, Resident, configure, drops, in_force, running, told, until
 
 from reconciler import Network
 from reconciler.host.netns import Wire
@@ -196,11 +196,7 @@ WRONG: dict[str, tuple[Callable[[Place], object], str]] = {
 
 def pending(place: Place) -> int:
     """Return how many networks are not stored yet, as the status tells."""
-    result = place.treason("status", "-o", "json")
-    assert "daemon" in result.json, (result.err, result.out)
-    found = result.json["daemon"]["pending"]
-    assert isinstance(found, int)
-    return found
+    return int(told(place)["pending"])
 
 
 def append(place: Place, text: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness import Place, Result
-from residents import Resident, configure, drops, in_force, running, until
+from residents import Resident, configure, drops, in_force, running, told, until
 
 from reconciler.execute import run
 from reconciler.host.netns import Wire
@@ -46,13 +46,6 @@ def listed(place: Place) -> set[str]:
 
     until(is_read)
     return {each["network"] for each in results[-1].json["bans"]}
-
-
-def told(place: Place) -> dict[str, object]:
-    """Return what the status tells of the daemon."""
-    found = place.treason("status", "-o", "json").json["daemon"]
-    assert isinstance(found, dict)
-    return found
 
 
 def looked(place: Place, daemon: Resident, address: str) -> None:
