@@ -18,8 +18,6 @@ from reconciler.network import Network
 from reconciler.runs import BITS, WIDER, WIDTH
 
 _V6: Final = Network.of(6, 0, 0)
-_SMALL: Final = 1 << 10
-"""Fewer networks than these are cheaper as objects than as a run of bytes to be merged."""
 
 
 class Networks(AbstractSet[Network], Sequence[Network]):
@@ -79,15 +77,12 @@ class Networks(AbstractSet[Network], Sequence[Network]):
 
     @classmethod
     def union(cls, parts: Iterable["Networks"]) -> "Networks":
-        """Return all networks of many sets, most of them small."""
-        small: set[Network] = set()
-        large = NOTHING
-        for part in parts:
-            if len(part) < _SMALL:
-                small.update(part)
-            else:
-                large |= part
-        return large | cls.of(small)
+        """Return all networks of many sets: all but the largest are put together at once."""
+        *others, largest = sorted(filter(None, parts), key=len) or [NOTHING]
+        if not others:
+            return largest
+        more = cls.of_packed(*(b"".join([each.packed(v) for each in others]) for v in (4, 6)))
+        return largest | more
 
     @property
     def is_canonical(self) -> bool:
@@ -209,7 +204,10 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         return Networks(*parts)
 
     def __and__(self, other: AbstractSet[object]) -> "Networks":
-        return self if self == other else self - (self - other)
+        if self == other:
+            return self
+        few, many = sorted((self, other), key=len)
+        return Networks.of(few) - (few - many)  # type: ignore[arg-type]  # of sets of networks
 
     def __or__(self, other: AbstractSet[object]) -> "Networks":
         more = Networks.of(other)  # type: ignore[arg-type]  # likewise

@@ -28,7 +28,7 @@ _BLOCK: Final = 1 << 12
 """Networks compared at once: what is alike costs no object, what differs costs this many."""
 
 _FEW: Final = 32
-"""So many times fewer networks are put between the others, not sorted with them."""
+"""So many times fewer networks are looked up among the others, not compared or sorted with them."""
 
 _T = TypeVar("_T", int, bytes)
 
@@ -136,11 +136,17 @@ def difference(left: bytes, right: bytes, width: int) -> bytes:
         other = right[first * width : behind * width]
         if not other:
             kept.append(block)
+        elif len(block) * _FEW < len(other):
+            kept += [chunk for chunk in chunks(block, width) if not _holds(other, chunk, width)]
         elif block != other:
-            known = {other[at : at + width] for at in range(0, len(other), width)}
-            own = (block[at : at + width] for at in range(0, len(block), width))
-            kept += [chunk for chunk in own if chunk not in known]
+            known = {*chunks(other, width)}
+            kept += [chunk for chunk in chunks(block, width) if chunk not in known]
     return b"".join(kept)
+
+
+def _holds(packed: bytes, chunk: bytes, width: int) -> bool:
+    at = _search(packed, chunk, width, 0) * width
+    return packed[at : at + width] == chunk
 
 
 def _search(packed: bytes, chunk: bytes, width: int, start: int) -> int:

@@ -149,3 +149,22 @@ def test_the_union_of_many_holds_all(parts: list[frozenset[Network]]) -> None:
     large = Networks.of_hosts(4, b"".join(n.to_bytes(4) for n in range(0x0A0A0A00, 0x0A0A1A00)))
     mine = Networks.union([*map(Networks.of, parts), large, large])
     assert mine == large | frozenset[Network]().union(*parts)
+
+
+@given(st.lists(several))
+def test_a_union_of_many_is_that_of_plain_sets(parts: list[frozenset[Network]]) -> None:
+    """Of none, of empty ones, and of such that share networks."""
+    assert Networks.union(map(Networks.of, parts)) == frozenset().union(*parts)
+
+
+@given(several, st.integers(0, 3000))
+def test_few_are_looked_up_among_many(few: frozenset[Network], start: int) -> None:
+    """They give what those of plain sets give."""
+    many = {Network.of(4, 0x0A0A0000 + start + number, 32) for number in range(3000)}
+    many |= {Network.of(6, NEAR[1].address + start + number, 128) for number in range(3000)}
+    mine, other = Networks.of(few), Networks.of(many)
+    assert mine - other == few - many
+    assert mine & other == few & many
+    assert other & mine == few & many
+    assert other - mine == many - few
+    assert mine | other == few | many

@@ -161,15 +161,16 @@ def _check_removals(
 
     What the limits would not let in by now is not missing, whoever changed them.
     """
-    known = [group for group in known if group.state != QUARANTINED]
-    total = sum(len(group.networks) for group in known)
+    enforced = _by_member(group for group in known if group.state != QUARANTINED)
+    total = sum(map(len, enforced.values()))
     if total < _FEW:
         return
     there, explicit = _by_member(said), _by_member(ended)
-    sieve = Sieve.of(known, limits.min_prefix, private=limits.private)
+    members = [FeedGroup(networks, member) for member, networks in enforced.items()]
+    sieve = Sieve.of(members, limits.min_prefix, private=limits.private)
     number = sum(
-        len(group.networks - there.get(group.member, NOTHING) - explicit.get(group.member, NOTHING))
-        for group in sieve.sift(known)
+        len(each.networks - there.get(each.member, NOTHING) - explicit.get(each.member, NOTHING))
+        for each in sieve.sift(members)
     )
     if number > limits.max_removals * total:
         what = f"{number:,} of {total:,} networks are missing at once"
@@ -222,12 +223,11 @@ def _found(
         alike[group.member, group.reason, group.until].append(group)
         of_member[group.member].append(group)
     for group in said:
-        left = group.networks
+        common: list[Networks] = []
         for other in alike.get((group.member, group.reason, group.until), ()):
-            if common := left & other.networks:
-                yield changed(group, common), (other.since, other.state)
-                left -= common
-        if left:
+            common.append(group.networks & other.networks)
+            yield changed(group, common[-1]), (other.since, other.state)
+        if left := group.networks - Networks.union(common):
             if group.member not in owners:
                 owners[group.member] = Owners.of(
                     (each.networks, (each.since, each.state)) for each in of_member[group.member]

@@ -192,20 +192,22 @@ def _contents(path: Path, connection: sqlite3.Connection, limits: Limits, end: f
         refuse(path, "its epoch or its cursor is not a short text")
     if not (isinstance(published, int) and published >= 0):
         refuse(path, "its table feed holds no number of what it published")
-    groups: dict[object, list[FeedGroup]] = {0: [], 1: []}
+    groups: dict[object, dict[object, FeedGroup]] = {0: {}, 1: {}}
     held = {0: 0, 1: 0}
     query = "SELECT member, reason, until, removed, four, six FROM bans"
     for number, (*row, removed, four, six) in enumerate(connection.execute(query)):
         if removed not in groups or number == GROUPS:
             refuse(path, f"it has more than {GROUPS:,} rows, or one that is neither ban nor end")
         group = _group(path, row, four, six)
-        groups[removed].append(group)
+        key = group.member, group.reason, group.until
+        if groups[removed].setdefault(key, group) is not group:
+            refuse(path, "two rows in it have the same member, reason and end")
         held[removed] += len(group.networks)
         if max(held.values()) > limits.max_entries:
             refuse(path, f"it has more than {limits.max_entries:,} networks (max_entries)")
         if time.monotonic() > end:
             refuse(path, "it was not read in time")
-    bans, lifts = map(tuple, groups.values())
+    bans, lifts = ((*rows.values(),) for rows in groups.values())
     return Contents(harmless(epoch, EPOCH), bans, lifts, cursor, published)
 
 

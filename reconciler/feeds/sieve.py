@@ -8,6 +8,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from reconciler.feeding import FeedGroup
+from reconciler.feeds.owners import Owners
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
 
@@ -55,9 +56,11 @@ class Sieve:
         if not out:
             yield from groups
             return
+        owners = Owners.of([(out, True)])
         for group in groups:
-            networks = group.networks - out
-            for wide in group.networks & self.outer:
+            parts = {is_out: networks for networks, is_out in owners.split(group.networks)}
+            networks = parts.get(None, NOTHING)
+            for wide in parts.get(True, NOTHING) & self.outer:
                 networks |= Networks.of(public(wide))
             if networks:
                 yield changed(group, networks)

@@ -46,7 +46,7 @@ def untaken(
             groups = read(feed.store, feed.limits).groups
         except FeedUnreadable:
             continue
-        said = Networks.union(group.networks.meeting(network) for group in groups)
+        said = Networks.union(group.networks for group in groups).meeting(network)
         yield from _judged(feed, said, network, taken.get(feed.name, NOTHING))
 
 

@@ -5,8 +5,6 @@ They stand beside the bans: what a feed lifts is never somebody else's.
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from functools import reduce
-from operator import or_
 from typing import Final
 
 from attrs import frozen
@@ -75,7 +73,7 @@ class Feeds:
             f"SELECT four, six FROM feed_bans WHERE state = '{HELD}' AND {_ACTIVE}",  # noqa: S608 - constants
             (now,),
         )
-        return union(Networks(*row) for row in rows)
+        return Networks.union(Networks(*row) for row in rows)
 
     def held_of_six(self, now: int) -> Networks:
         """Return what of IPv6 is to be dropped; the others are not read."""
@@ -84,7 +82,7 @@ class Feeds:
             " AND length(six) > 0",
             (now,),
         )
-        return union(Networks(b"", six) for (six,) in rows)
+        return Networks.union(Networks(b"", six) for (six,) in rows)
 
     def take(
         self, state: FeedState, groups: Sequence[FeedGroup], now: int, *, doubted: bool = False
@@ -136,7 +134,7 @@ class Feeds:
     def ended(self, now: int) -> Networks:
         """Return what has ended and is still kept."""
         rows = self._database.rows("SELECT four, six FROM feed_bans WHERE until <= ?", (now,))
-        return union(Networks(*row) for row in rows)
+        return Networks.union(Networks(*row) for row in rows)
 
     def ended_since(self, since: int, now: int) -> Networks:
         """Return what was to be dropped, and has ended since."""
@@ -145,7 +143,7 @@ class Feeds:
             " AND until > ? AND until <= ?",
             (since, now),
         )
-        return union(Networks(*row) for row in rows)
+        return Networks.union(Networks(*row) for row in rows)
 
     def expire(self, now: int) -> None:
         """Move what has ended to the history."""
@@ -159,7 +157,7 @@ class Feeds:
             )
             # An earlier pass may have known it to be held until its end.
             left = self.held(now)
-            self._changes.note(NOTHING, union(Networks(*row[1:3]) for row in rows) - left)
+            self._changes.note(NOTHING, Networks.union(Networks(*row[1:3]) for row in rows) - left)
             for name, four, six, until in rows:
                 networks = Networks(four, six) - left
                 self._note(networks - self._banned(networks, now), "expiry", f"feed:{name}", until)
@@ -174,13 +172,9 @@ class Feeds:
         """Return what of each feed shares an address with a network."""
         found: dict[str, list[FeedGroup]] = {}
         for name, groups in self.groups(now=now).items():
-            for group in groups:
-                networks = group.networks
-                if len(networks) < _SMALL:
-                    some = Networks.of(each for each in networks if each.meets(network))
-                else:
-                    some = networks.meeting(network)
-                if some:
+            meeting = Networks.union(group.networks for group in groups).meeting(network)
+            for group in groups if meeting else ():
+                if some := group.networks & meeting:
                     found.setdefault(name, []).append(group.of(some))
         return found
 
@@ -235,7 +229,7 @@ class Feeds:
             return
         for group in groups if networks else ():
             if group.state == HELD:
-                self._note(_common(group.networks, networks), action, group.told_of(feed), now)
+                self._note(group.networks & networks, action, group.told_of(feed), now)
 
     def _note(self, networks: Iterable[Network], action: str, reason: str, now: int) -> None:
         self._database.execute_many(
@@ -244,30 +238,9 @@ class Feeds:
         )
 
 
-def union(sets: Iterable[Networks]) -> Networks:
-    """Return all networks of many sets: small ones are put together first."""
-    ordered = sorted(sets, key=len)
-    small = [each for each in ordered if len(each) < _SMALL]
-    return reduce(
-        or_,
-        ordered[len(small) :],
-        Networks.of(network for each in small for network in each),
-    )
-
-
-_SMALL: Final = 64
-"""Networks of a set that is put together with others one by one."""
-
-
-def _common(some: Networks, networks: Networks) -> Networks:
-    if len(some) < _SMALL:
-        return Networks.of(each for each in some if each in networks)
-    return some & networks
-
-
 def enforced(groups: Iterable[FeedGroup]) -> Networks:
     """Return all networks of the groups that are to be dropped."""
-    return union(group.networks for group in groups if group.state == HELD)
+    return Networks.union(group.networks for group in groups if group.state == HELD)
 
 
 def _row(feed: str, group: FeedGroup) -> tuple[object, ...]:

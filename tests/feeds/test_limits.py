@@ -1,6 +1,7 @@
 """What is taken of a feed: no more than its limits allow, and nothing is unbanned by accident."""
 
 from collections.abc import Iterable
+from unittest.mock import Mock
 
 import pytest
 from attrs import evolve
@@ -8,7 +9,7 @@ from feedfiles import nets, singles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler import FeedUnreadable, Network, Networks
+from reconciler import FeedUnreadable, Network, Networks, runs
 from reconciler.feeding import HELD, OBSERVED, QUARANTINED, FeedGroup
 from reconciler.feeds.format import Contents
 from reconciler.feeds.limits import Judged, Limits, Standing, judge
@@ -305,3 +306,24 @@ def test_never_more_than_the_limits_allow(
         again = judge(contents, judged.groups, limits, now, standing)
         assert again == evolve(judged, added=Networks(), lifted=Networks())
         known = judged.groups
+
+
+@pytest.mark.parametrize("width", [10, 1024])
+def test_the_time_does_not_grow_with_the_square_of_the_groups(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger arranges many networks as he likes; each is looked up a few times at most."""
+    search = Mock(wraps=runs._search)  # noqa: SLF001 - what takes the time
+    monkeypatch.setattr(runs, "_search", search)
+
+    def arranged(number: int) -> list[FeedGroup]:
+        return [
+            FeedGroup(singles(width, 0x01000000 + start * width), reason=f"{number} {start}")
+            for start in range(20_000 // width)
+        ]
+
+    first = taken(*arranged(1))
+    second = taken(*arranged(2), known=first.groups)
+    assert not second.added
+    assert not second.lifted
+    assert search.call_count < 200

@@ -211,6 +211,15 @@ def test_more_than_max_entries_is_refused(tmp_path: Path) -> None:
     assert reading.read(path, Limits(max_entries=11)).groups == tuple(groups)
 
 
+def test_rows_that_the_feeds_process_would_have_joined_are_refused(tmp_path: Path) -> None:
+    """Member, reason and end tell a row from every other one; a ban and an end are two."""
+    alike = [FeedGroup(nets("192.0.2.1"), "m", "r"), FeedGroup(nets("192.0.2.2"), "m", "r")]
+    path = write(tmp_path / "feed.db", alike[:1], lifted=alike[1:])
+    assert reading.read(path, Limits()).groups == (alike[0],)
+    write(path, alike)
+    assert "two rows in it have the same member, reason and end" in refused(path, Limits())
+
+
 def test_more_rows_than_anybody_needs_are_refused(tmp_path: Path) -> None:
     """Also of those that hold no network."""
     counted = f"{ENDLESS.removesuffix('SELECT')} INSERT INTO bans SELECT '', '', i, 0, x'', x''"
