@@ -10,6 +10,9 @@ from reconciler.network import Network
 from reconciler.networks import Networks
 from reconciler.store.database import Database, texts
 
+_OWN: Final = "action != 'ban' AND reason NOT GLOB 'feed:*'"
+"""What ended an own ban (the index has the first half): what a feed lifts settles nothing."""
+
 _FEW: Final = 10
 """Messages without confirmation that stand between the events of all networks."""
 
@@ -65,13 +68,13 @@ class History:
     def lifts(
         self, networks: Iterable[Network], now: int, *, by_hand: bool = True
     ) -> dict[Network, float]:
-        """Return when a ban of each of these networks was lifted last, or ended.
+        """Return when an own ban of each of these networks was lifted last, or ended.
 
         Not ``by_hand``: when it ended by itself.
         """
         rows = self._database.rows(
-            "SELECT network, max(time) FROM (SELECT network, time FROM history"
-            " WHERE action != 'ban' AND (?3 OR action = 'expiry')"
+            "SELECT network, max(time) FROM (SELECT network, time FROM history"  # noqa: S608 - a constant
+            f" WHERE {_OWN} AND (?3 OR action = 'expiry')"
             " AND network IN (SELECT value FROM json_each(?1))"
             " UNION ALL SELECT network, until FROM bans"
             " WHERE until <= ?2 AND network IN (SELECT value FROM json_each(?1)))"
@@ -81,10 +84,10 @@ class History:
         return {Network.parse(text): time for text, time in rows}
 
     def endings(self, networks: Iterable[Network], now: int) -> dict[Network, int]:
-        """Return how many bans of each of these networks have ended by themselves."""
+        """Return how many own bans of each of these networks have ended by themselves."""
         rows = self._database.rows(
-            "SELECT network, count(*) FROM (SELECT network FROM history"
-            " WHERE action != 'ban' AND action = 'expiry'"  # as the index has it
+            "SELECT network, count(*) FROM (SELECT network FROM history"  # noqa: S608 - a constant
+            f" WHERE {_OWN} AND action = 'expiry'"
             " AND network IN (SELECT value FROM json_each(?1))"
             " UNION ALL SELECT network FROM bans"
             " WHERE until <= ?2 AND network IN (SELECT value FROM json_each(?1)))"

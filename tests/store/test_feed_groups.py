@@ -148,3 +148,17 @@ def test_who_holds_an_address_is_found(store: Store) -> None:
     assert found == {"a": [group("192.0.2.0/24", member="m")]}
     found = store.feeds.meeting(Network.parse("198.51.0.0/31"), NOW)
     assert found == {"b": [FeedGroup(many[:2])]}
+
+
+def test_what_a_feed_lifts_settles_no_offence(store: Store) -> None:
+    """Nor does it count as an earlier ban: else it could keep others from being banned, or more."""
+    [lifted, ended] = networks("192.0.2.7", "192.0.2.8")
+    store.feeds.take(FeedState("a"), [group("192.0.2.7"), group("192.0.2.8", until=NOW + 5)], NOW)
+    store.feeds.take(FeedState("a"), [group("192.0.2.8", until=NOW + 5)], NOW + 1)
+    store.feeds.expire(NOW + 5)
+    assert [event[:2] for event in events(store)[:2]] == [
+        ("expiry", "192.0.2.8"),
+        ("unban", "192.0.2.7"),
+    ]
+    assert store.history.lifts([lifted, ended], NOW + 9) == {}
+    assert store.history.endings([lifted, ended], NOW + 9) == {}
