@@ -138,12 +138,15 @@ class Recall:
         around: dict[Network, set[Network]] = {}
         extra, nothing = set(self.extra), not (touched or by_feeds or self.extra)
         fed = NOTHING if nothing else self.fed()
+        wider = {*fed.wider(4), *fed.wider(6)}
         for network in {*touched, *by_feeds, *extra}:
             held = self._counting(self.store.bans.around(network, self.now))
             was = touched.get(network) if network in touched else held.get(network)
             around[network] = held.keys() - {network}
-            if extra or fed:
-                around[network] |= {x for x in network.supernets if x in extra or x in fed}
+            if extra:
+                around[network] |= extra.intersection(network.supernets)
+            if wider:
+                around[network] |= wider.intersection(network.supernets)
             is_fed = network in fed
             if by_feeds.get(network, is_fed) or (was is not None and self._counts(network, was)):
                 before.add(network)
