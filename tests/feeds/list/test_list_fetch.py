@@ -277,6 +277,7 @@ def test_a_packed_list_is_read(site: Site, answer: bytes) -> None:
         (reply(gzip.compress(LIST)[:10] + b"\xff" * 20), "what gzip packed is damaged: Error -3"),
         (reply(zlib.compress(LIST), Content_Encoding="br"), "is packed by 'br'; only gzip is"),
     ],
+    ids=["too early", "damaged", "otherwise"],
 )
 def test_what_cannot_be_unpacked_is_unreadable(site: Site, answer: bytes, told: str) -> None:
     """It is damaged, cut off, or packed in another way."""
