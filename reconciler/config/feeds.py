@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from os.path import normpath
 from pathlib import Path
 from typing import Any, Final
 
@@ -127,13 +128,16 @@ def publishing(config: Config, file: TomlFile) -> dict[str, tuple[str, ...]]:
 
 
 def _check_stores(config: Config, file: TomlFile) -> None:
-    """Raise `ConfigError` where a feed would write what is another's, or treason's."""
-    taken = {config.treason.database.resolve(): "treason keeps its database there"}
+    """Raise `ConfigError` where a feed would write what is another's, or treason's.
+
+    By their names alone: links in a feed's directory are a stranger's.
+    """
+    taken = {normpath(config.treason.database.absolute()): "treason keeps its database there"}
     for name, path in own_files(config, file).items():
-        if whose := taken.get(path.resolve()):
+        if whose := taken.get(normpath(path)):
             reason = f"store: {path} is refused: {whose}"
             raise file.refusal([Problem(("feed", name), "store", reason)])
-        taken[path.resolve()] = f"[feed.{name}] writes it"
+        taken[normpath(path)] = f"[feed.{name}] writes it"
 
 
 def _own_file(name: str, settings: FeedSettings) -> Path:

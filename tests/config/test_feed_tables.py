@@ -36,3 +36,13 @@ def test_no_feed_writes_what_is_anothers(place: Place) -> None:
     told = place.treason("config", "check")
     assert (told.code, "[feed.a2] store: " in told.out) == (1, True)
     assert "is refused: [feed.a] writes it" in told.out
+
+
+def test_a_feed_may_put_a_link_where_its_file_was(place: Place) -> None:
+    """Whoever may write to its directory cannot make the configuration a wrong one."""
+    place.configure("".join(f'[feed.{n}]\n{LIST}store = "{n}/feed.db"\n' for n in "ab"))
+    (place.path / "a").mkdir()
+    for target in ("../b/feed.db", place.database):
+        (place.path / "a" / "feed.db").unlink(missing_ok=True)
+        (place.path / "a" / "feed.db").symlink_to(target)
+        assert place.treason("config", "check").code == 0
