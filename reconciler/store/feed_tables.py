@@ -6,6 +6,7 @@ What was released is never changed, but replaced by a later step.
 from typing import Final
 
 TABLES: Final = ("feeds", "feed_bans", "published", "publishings")
+RELEASES: Final = "feed_releases"
 
 # What feeds bring: many networks in a row, packed as `Networks` holds them, and what is known of
 # each feed (`feeds.py`). A change that is noted is one of the bans, or of what feeds hold.
@@ -35,6 +36,12 @@ STEP: Final = (
     "CREATE INDEX feed_bans_by_feed ON feed_bans (feed)",
     "CREATE INDEX feed_bans_by_end ON feed_bans (until) WHERE until IS NOT NULL",
     "ALTER TABLE changes ADD COLUMN feed INTEGER NOT NULL DEFAULT 0",
+    # What they held, where that was too much for the history, up to which of its events.
+    """CREATE TABLE feed_releases (
+        event INTEGER NOT NULL,
+        four BLOB NOT NULL CHECK (length(four) % 5 = 0),
+        six BLOB NOT NULL CHECK (length(six) % 17 = 0)
+    ) STRICT""",
     # What was given to feeds that tell others of it, and up to which event of the history.
     """CREATE TABLE published (
         feed TEXT NOT NULL,

@@ -14,6 +14,7 @@ from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks, covered
 from reconciler.store.changes import KEPT, Changes
 from reconciler.store.database import Database
+from reconciler.store.released import Released
 
 _COLUMNS: Final = "four, six, member, reason, until, since, state"
 _ACTIVE: Final = "(until IS NULL OR until > ?1)"
@@ -45,6 +46,7 @@ class Feeds:
     def __init__(self, database: Database, changes: Changes) -> None:
         self._database = database
         self._changes = changes
+        self._released = Released(database)
 
     def states(self) -> dict[str, FeedState]:
         """Return what is known of each feed that was ever looked at."""
@@ -89,8 +91,8 @@ class Feeds:
     ) -> None:
         """Keep exactly these groups of a feed from now on; nothing ends while ``now`` is doubted.
 
-        What it does not hold any more is told by the history; what it holds anew as well, unless
-        that is very much.
+        What it does not hold any more is told by the history, and what it holds anew; very much
+        in one event, or in none.
         """
         database, name = self._database, state.name
         with database.transaction():
@@ -158,10 +160,24 @@ class Feeds:
             # An earlier pass may have known it to be held until its end.
             left = self.held(now)
             self._changes.note(NOTHING, Networks.union(Networks(*row[1:3]) for row in rows) - left)
+            ended: dict[str, list[tuple[Networks, int]]] = {}
             for name, four, six, until in rows:
-                networks = Networks(four, six) - left
-                self._note(networks - self._banned(networks, now), "expiry", f"feed:{name}", until)
+                ended.setdefault(name, []).append((Networks(four, six), until))
+            for name, parts in ended.items():
+                self._expired(name, parts, left, now)
             self._database.execute("DELETE FROM feed_bans WHERE until <= ?", (now,))
+
+    def _expired(
+        self, feed: str, parts: Iterable[tuple[Networks, int]], left: Networks, now: int
+    ) -> None:
+        """Tell what has ended of a feed, and when, but for what is ``left``, or has a ban."""
+        every = Networks.union(networks for networks, _ in parts) - left
+        every -= self._banned(every, now)
+        if len(every) > KEPT:
+            self._released.add(every, "expiry", feed, now)
+            return
+        for networks, until in parts:
+            self._note(networks & every, "expiry", f"feed:{feed}", until)
 
     def next_end(self, now: int) -> int | None:
         """Return when the next of it ends; None where nothing does."""
@@ -225,7 +241,9 @@ class Feeds:
         self, feed: str, groups: Iterable[FeedGroup], networks: Networks, action: str, now: int
     ) -> None:
         """Note in the history what began or ceased to be dropped, by whose word."""
-        if action == "ban" and len(networks) > KEPT:
+        if len(networks) > KEPT:
+            if action != "ban":
+                self._released.add(networks, action, feed, now)
             return
         for group in groups if networks else ():
             if group.state == HELD:

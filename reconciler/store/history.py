@@ -9,6 +9,7 @@ from reconciler import lines
 from reconciler.network import Network
 from reconciler.networks import Networks
 from reconciler.store.database import Database, texts
+from reconciler.store.released import Released
 
 _OWN: Final = "action != 'ban' AND reason NOT GLOB 'feed:*'"
 """What ended an own ban (the index has the first half): what a feed lifts settles nothing."""
@@ -32,6 +33,7 @@ class History:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._released = Released(database)
 
     def latest(self, network: Network | None, limit: int) -> list[Event]:
         """Return the last events, of all networks or of one, the latest first.
@@ -63,7 +65,8 @@ class History:
             "SELECT CAST(network AS TEXT) FROM bans WHERE until <= ?", (now,)
         )
         ended, _ = lines.read(text for (text,) in rows)
-        return lifted | ended, banned - ended
+        gone = ended | self._released.networks()
+        return lifted | gone, banned - gone
 
     def lifts(
         self, networks: Iterable[Network], now: int, *, by_hand: bool = True
@@ -101,6 +104,7 @@ class History:
 
         So do the events after ``carried``.
         """
+        self._released.forget(carried)
         old = "SELECT network FROM history WHERE action != 'ban' AND time < ?1"
         if not self._database.rows(f"{old} LIMIT 1", (before,)):
             return

@@ -105,7 +105,32 @@ def test_of_very_much_nothing_is_noted(store: Store) -> None:
     assert store.changes.verified("nftables") is None
     assert events(store) == []
     store.feeds.take(FeedState("a"), [], NOW)
-    assert store.history.last_events(NOW)[0] == many
+    assert events(store) == [("unban", "10.0.0.0", "feed:a, and 20,000 other networks of it")]
+    assert store.history.last_events(NOW) == (many, Networks())
+
+
+@pytest.mark.parametrize("until", [None, NOW + 9])
+def test_very_much_that_is_lifted_is_one_event(store: Store, until: int | None) -> None:
+    """It explains removals until each backend has carried that out, but not of what came since."""
+    many = Networks.of_hosts(4, b"".join((10 << 24 | n).to_bytes(4) for n in range(KEPT + 1)))
+    some = Networks.of_hosts(4, b"".join((11 << 24 | n).to_bytes(4) for n in range(KEPT + 1)))
+    store.carried.begin(["nftables"], NOW)
+    store.feeds.take(FeedState("a"), [FeedGroup(many, until=until), FeedGroup(some)], NOW)
+    store.feeds.take(FeedState("a"), [FeedGroup(many, until=until)], NOW)
+    if until:
+        store.feeds.expire(until)
+    else:
+        store.feeds.take(FeedState("a"), [], NOW)
+    assert len(events(store)) == 2
+    [mine] = networks("10.0.0.3")
+    store.bans.add([Ban(mine, NOW, None, "manual", "mine")])
+    lifted, banned = store.history.last_events(NOW)
+    assert lifted == (many | some) - {mine}
+    assert banned == {mine}
+    store.history.prune(0, 1)
+    assert store.history.last_events(NOW)[0] == lifted
+    store.history.prune(0, store.carried.last_event)
+    assert store.history.last_events(NOW)[0] == networks("10.0.0.0", "11.0.0.0")
 
 
 def test_what_has_ended_is_moved_to_the_history(store: Store) -> None:
