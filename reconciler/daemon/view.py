@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from typing import Final
 
 from attrs import evolve, frozen
 
@@ -14,6 +15,10 @@ from reconciler.passes.run import Options, Pass
 from reconciler.planning.whitelist import Exemption
 from reconciler.store.pauses import Pause
 from reconciler.store.store import Store
+
+_TOGETHER: Final = 5
+"""Seconds within which all that ends of what feeds hold is taken out at once: strangers say when
+that is, so there may be an end each second."""
 
 
 @frozen(eq=False)
@@ -96,7 +101,8 @@ def _next_end(store: Store, now: int) -> int | None:
     pause = store.attempt_to_read(partial(store.pauses.active, now))
     ban = store.attempt_to_read(partial(store.bans.next_end, now))
     fed = store.attempt_to_read(partial(store.feeds.next_end, now))
-    ends = (ban, fed, pause.until if pause else None)
+    together = None if fed is None else -(-fed // _TOGETHER) * _TOGETHER
+    ends = (ban, together, pause.until if pause else None)
     return min((end for end in ends if end is not None), default=None)
 
 

@@ -45,6 +45,18 @@ def test_very_much_that_a_feed_brings_is_seen(place: Place, host: None) -> None:
     assert after.desired.banned == many | before.desired.banned
 
 
+def test_ends_of_a_feed_that_are_close_together_are_one(place: Place, host: None) -> None:
+    """A stranger says when they are: one each second is no reason to look each second."""
+    place.treason("ban", str(FIRST))
+    setup = Setup(str(place.config))
+    now = look(setup, [], None).now
+    begin = now // 100 * 100 + 200
+    with open_store(place.database, write=True) as store:
+        groups = [FeedGroup(Networks.of([SECOND]), str(n), until=begin + n) for n in range(1, 6)]
+        store.feeds.take(FeedState("a"), groups, now)
+    assert look(setup, [], None).next_end == begin + 5
+
+
 def test_what_was_committed_is_seen_past_a_lock(place: Place) -> None:
     """And what another program is about to commit is not taken for seen."""
     place.treason("ban", str(FIRST))
