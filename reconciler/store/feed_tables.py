@@ -5,8 +5,10 @@ What was released is never changed, but replaced by a later step.
 
 from typing import Final
 
-TABLES: Final = ("feeds", "feed_bans", "published", "publishings")
-RELEASES: Final = "feed_releases"
+STANDING: Final = ("feeds", "feed_bans", "published", "publishings")
+"""What is as feeds have it now, also where an older database takes this one's place."""
+
+TABLES: Final = (*STANDING, "feed_releases")
 
 # What feeds bring: many networks in a row, packed as `Networks` holds them, and what is known of
 # each feed (`feeds.py`). A change that is noted is one of the bans, or of what feeds hold.

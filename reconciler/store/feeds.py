@@ -170,7 +170,7 @@ class Feeds:
     def _expired(
         self, feed: str, parts: Iterable[tuple[Networks, int]], left: Networks, now: int
     ) -> None:
-        """Tell what has ended of a feed, and when, but for what is ``left``, or has a ban."""
+        """Note what has ended of a feed, and when, but for what is ``left``, or has a ban."""
         every = Networks.union(networks for networks, _ in parts) - left
         every -= self._banned(every, now)
         if len(every) > KEPT:

@@ -22,7 +22,7 @@ _TABLES: Final = (
     *("bans_set_back", "suspects", "withheld", "closings", "closed", "probes"),
     *("unconfirmed", "rules_told", "pause", "backup"),
     *counting.TABLES,
-    *(*feed_tables.TABLES, feed_tables.RELEASES),
+    *feed_tables.TABLES,
 )
 _KEYS: Final = "bans_by_key"
 _INDEXES: Final = {

@@ -25,7 +25,7 @@ from reconciler.store.store import Store
 
 _OF_NOW: Final = (
     *("pause", "clients", "treason_clock", "marks", "whitelists", "closings", "backup"),
-    *feed_tables.TABLES,
+    *feed_tables.STANDING,
 )
 """Tables that tell of this moment, not of the bans: they stay as they are in the present database.
 
