@@ -59,4 +59,5 @@ class Contents:
 
 def harmless(text: str, longest: int) -> str:
     """Return a stranger's text in one line, without what moves a terminal's cursor, or hides."""
-    return "".join(c if c.isprintable() else "?" for c in text[:longest])
+    text = text[:longest]
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
