@@ -11,7 +11,6 @@ from attrs import evolve
 from feedfiles import nets, singles, write
 from harness import Place
 
-from reconciler import Networks
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError
 from reconciler.feeding import FeedGroup
@@ -123,7 +122,7 @@ def everything(path: Path) -> None:
     write(path, [FeedGroup(singles(20) | nets("64.0.0.0/8", "96.0.0.0/8")), *WIDE])
 
 
-WIDE = [FeedGroup(Networks.of(nets(*(f"{n}.0.0.0/8" for n in range(130, 160)))))]
+WIDE = [FeedGroup(nets(*(f"{n}.0.0.0/8" for n in range(130, 160))), reason="wide")]
 
 
 def other_epoch(path: Path) -> None:
