@@ -6,9 +6,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from reconciler.errors import FeedUnreadable
+
+_CAUSES: Final[dict[int | None, str]] = {
+    errno.ELOOP: "it is a link, which is not followed",
+    errno.ENXIO: "it is not a file",  # but a socket
+}
 
 
 def token(path: Path) -> str | None:
@@ -45,8 +50,9 @@ def system(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        link = error.errno == errno.ELOOP
-        refuse(path, "it is a link, which is not followed" if link else str(error.strerror))
+        denied = isinstance(error, PermissionError)
+        hint = f"let {path.parent} and the file be of a group of the user that runs treason"
+        refuse(path, _CAUSES.get(error.errno, str(error.strerror)), hint if denied else "")
 
 
 def token_of(descriptor: int) -> str:
@@ -56,6 +62,6 @@ def token_of(descriptor: int) -> str:
     return f"{status.st_dev}.{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{counter}"
 
 
-def refuse(path: Path, cause: str) -> NoReturn:
-    """Raise `FeedUnreadable`: one line that names the file."""
-    raise FeedUnreadable(f"{path}: cannot read what the feed has written: {cause}")
+def refuse(path: Path, cause: str, hint: str = "") -> NoReturn:
+    """Raise `FeedUnreadable`: a line that names the file, and perhaps one with what helps."""
+    raise FeedUnreadable(f"{path}: cannot read what the feed has written: {cause}", hint)

@@ -1,8 +1,10 @@
 """The feed's own file as hostile input: whatever it holds, it is told in one line, and soon."""
 
+import errno
 import os
 import random
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from feedfiles import nets, singles, write
+from pytest_mock import MockerFixture
 
 from reconciler import FeedUnreadable, Network, Networks
 from reconciler.feeding import FeedGroup
@@ -61,13 +64,25 @@ def test_a_file_that_is_not_there_is_not_empty(tmp_path: Path) -> None:
         assert "there is no such file" in refused(path)
 
 
+def test_what_may_not_be_read_is_told_with_what_helps(
+    tmp_path: Path, mocker: MockerFixture
+) -> None:
+    """The group is how a feed's file is shared."""
+    path = write(tmp_path / "feed.db", [GROUP])
+    denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    mocker.patch("reconciler.feeds.token.os.open", side_effect=denied)
+    with pytest.raises(FeedUnreadable, match=r"Permission denied\n  let .* be of a group of"):
+        token(path)
+
+
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path) -> None:
-    """A directory, a FIFO that nobody writes to, a device, and a link to a good file."""
+    """A directory, a FIFO that nobody writes to, a device, a socket, and a link to a good file."""
     good = write(tmp_path / "good.db", [GROUP])
     (tmp_path / "directory").mkdir()
     os.mkfifo(tmp_path / "fifo")
+    os.mknod(tmp_path / "socket", stat.S_IFSOCK | 0o600)
     (tmp_path / "link").symlink_to(good)
-    for name in ("directory", "fifo", "link", "/dev/zero"):
+    for name in ("directory", "fifo", "socket", "link", "/dev/zero"):
         said = refused(tmp_path / name)
         assert ("it is a link" if name == "link" else "it is not a file") in said
         with pytest.raises(FeedUnreadable, match="it is "):
