@@ -1,7 +1,7 @@
 """The feeds that the configuration names: what each may do, and the plugin that brings it."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from os.path import normpath
 from pathlib import Path
@@ -13,7 +13,7 @@ from attrs.validators import and_, ge, gt, le, optional
 from reconciler.config.compose import mistake
 from reconciler.config.plugins import Plugins
 from reconciler.config.tables import Config, MinPrefix
-from reconciler.errors import PluginError, TreasonError, guarded
+from reconciler.errors import ConfigError, PluginError, TreasonError, guarded
 from reconciler.feeding import Feed, FeedPlugin
 from reconciler.feeds.limits import Limits
 from reconciler.toml import duration, schema
@@ -142,6 +142,22 @@ def _check_stores(config: Config, file: TomlFile) -> None:
 
 def _own_file(name: str, settings: FeedSettings) -> Path:
     return settings.store or STORES / name / "feed.db"
+
+
+def known(name: str, feeds: Mapping[str, ConfiguredFeed], file: Path) -> ConfiguredFeed:
+    """Return the feed of this name. Raise `ConfigError` where none is configured."""
+    if feed := feeds.get(name):
+        return feed
+    raise unknown(name, feeds, file)
+
+
+def unknown(name: str, feeds: Iterable[str], file: Path) -> ConfigError:
+    """Return the refusal of a name that no feed has."""
+    names = ", ".join(feeds)
+    return ConfigError(
+        f"no feed is named {name!r}",
+        f"known: {names}" if names else f"{file} has no table [feed.NAME]",
+    )
 
 
 def _feed(name: str, table: Mapping[str, Any], plugins: Plugins, file: TomlFile) -> ConfiguredFeed:

@@ -7,7 +7,6 @@ from attrs import field, frozen
 
 from reconciler.config.feeds import ConfiguredFeed
 from reconciler.config.setup import Setup
-from reconciler.errors import ConfigError
 from reconciler.feeding import HELD, OBSERVED, QUARANTINED
 from reconciler.store.feeds import FeedState
 from reconciler.store.store import Store
@@ -93,20 +92,6 @@ def standings(setup: Setup, store: Store, now: int) -> list[FeedStanding]:
         )
         for name in sorted(states.keys() | setup.feeds.keys())
     ]
-
-
-def known(setup: Setup, name: str) -> ConfiguredFeed:
-    """Return the feed of this name. Raise `ConfigError` where none is configured."""
-    if feed := setup.feeds.get(name):
-        return feed
-    raise unknown(setup, name)
-
-
-def unknown(setup: Setup, name: str) -> ConfigError:
-    """Return the refusal of a name that no feed has."""
-    names = ", ".join(setup.feeds)
-    hint = f"known: {names}" if names else f"{setup.path} has no table [feed.NAME]"
-    return ConfigError(f"no feed is named {name!r}", hint)
 
 
 def _refreshed(feed: ConfiguredFeed) -> float | None:

@@ -130,7 +130,7 @@ def test_a_feed_that_nobody_configured_is_refused(
     """The known ones are named, or how to write one."""
     assert "known: drop" in place.treason("feed", "run", "dorp").err
     place.configure()
-    assert "[feed.dorp]" in place.treason("feed", "run", "dorp").err
+    assert "has no table [feed.NAME]" in place.treason("feed", "run", "dorp").err
 
 
 PLUGIN = '''

@@ -9,9 +9,8 @@ import click
 
 from reconciler.cli.console import ERROR, OK, complain, emit, trace, warn
 from reconciler.cli.options import examples, output_format, verbose, verbosity
-from reconciler.config.feeds import ConfiguredFeed
+from reconciler.config.feeds import known
 from reconciler.config.setup import Setup
-from reconciler.errors import ConfigError
 from reconciler.errors import trace as trace_of
 from reconciler.feeding import WakingFeed
 from reconciler.feeds import engine, outbox
@@ -42,7 +41,7 @@ def run(setup: Setup, name: str, once: bool, form: str) -> int:
     would cut it, to show that; -v names each network. With -o json it is read once. Started by
     root, it becomes the owner of the file's directory first.
     """
-    feed = _named(setup, name)
+    feed = known(name, setup.feeds, setup.path)
     main = setup.config.treason
     seconds, told = main.pass_timeout, main.database.parent / outbox.OUTBOX / f"{name}.db"
     if owner.become(feed.store.parent):
@@ -68,16 +67,6 @@ def _follow(name: str, results: Iterable[Refreshed]) -> None:
             if not number or result.is_news:
                 with undisturbed():  # or a line may come twice, or half
                     _tell(name, result, "text")
-
-
-def _named(setup: Setup, name: str) -> ConfiguredFeed:
-    if name not in setup.feeds:
-        known = ", ".join(sorted(setup.feeds))
-        raise ConfigError(
-            f"{setup.path}: there is no feed {name!r}",
-            f"known: {known}" if known else f"write a table [feed.{name}]",
-        )
-    return setup.feeds[name]
 
 
 def _tell(name: str, result: Refreshed, form: str) -> int:

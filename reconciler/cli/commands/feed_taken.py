@@ -6,10 +6,10 @@ from reconciler.cli.commands.reconcile import Chosen, reconciled, tell
 from reconciler.cli.console import ERROR, OK, emit, say, show
 from reconciler.cli.ending import code_of
 from reconciler.cli.options import examples, lock_timeout, output_format, verbose, verbosity
-from reconciler.config.feeds import ConfiguredFeed
+from reconciler.config.feeds import ConfiguredFeed, known, unknown
 from reconciler.config.setup import Setup
 from reconciler.passes import access
-from reconciler.passes.feeds import known, standings, unknown
+from reconciler.passes.feeds import standings
 from reconciler.passes.run import Options
 from reconciler.report import feed_standing as text
 from reconciler.report import feeds_json, json
@@ -50,7 +50,7 @@ def show_(setup: Setup, name: str, networks: bool, form: str) -> int:
         now = access.told(store).now
         found = {each.name: each for each in standings(setup, store, now)}.get(name)
         if found is None:
-            raise unknown(setup, name)
+            raise unknown(name, setup.feeds, setup.path)
         if networks:
             rows = store.listed(now, Choice(rule=f"{FEED}{name}"))
             show(json.listed("bans", json.bans(rows)) if form == "json" else lists.bans(rows, now))
@@ -71,7 +71,7 @@ def accept(setup: Setup, name: str, lock_timeout: float) -> int:
     That may be another epoch, or leave out or name more than max_removals and max_share allow, and
     whoever is quarantined is not any more. max_entries, min_prefix and the private space hold.
     """
-    doubt = _doubt(setup, known(setup, name))
+    doubt = _doubt(setup, known(name, setup.feeds, setup.path))
     chosen = Chosen(None, (), None, create=True, scheduled=False)
     options = Options(accepted=frozenset([name]), render=verbose())
     result = reconciled(setup, chosen, options, lock_timeout)
