@@ -26,6 +26,9 @@ STORES: Final = Path("/var/lib/treason-feed")
 ENFORCE, OBSERVE = "enforce", "observe"
 """What is done with what a feed brings: it is dropped, or only listed."""
 
+_BY_HAND: Final = "manual"
+"""What stands for a rule where a ban was made by hand."""
+
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,17}")
 """A feed's name: the user ``treason-feed-NAME`` has 31 characters at most (useradd(8))."""
 
@@ -125,6 +128,21 @@ def publishing(config: Config, file: TomlFile) -> dict[str, tuple[str, ...]]:
     """Return the rules of which feeds tell others, for which no plugin need be known either."""
     settings = {name: _settings(table, name, file) for name, table in config.feed.items()}
     return {name: each.publish for name, each in settings.items() if each.publish}
+
+
+def check_publishing(config: Config, file: TomlFile) -> None:
+    """Raise `ConfigError` where a feed is to tell others the bans of a rule that there is not."""
+    from reconciler.detection import rules  # noqa: PLC0415 - most configurations have none
+
+    there = {_BY_HAND, *(each.name for each in (*rules.known(), *config.rule))}
+    problems = [
+        Problem(("feed", feed), "publish", f"publish: {schema.unknown('rule', name, there)}")
+        for feed, names in publishing(config, file).items()
+        for name in names
+        if name not in there
+    ]
+    if problems:
+        raise file.refusal(problems)
 
 
 def _check_stores(config: Config, file: TomlFile) -> None:

@@ -252,7 +252,7 @@ class Setup:
 
     def problems(self) -> list[str]:
         """Return every mistake in the configuration, the whitelist and the plugins' settings."""
-        from reconciler.config import compose  # noqa: PLC0415 - as above
+        from reconciler.config import compose, feeds  # noqa: PLC0415 - as above
 
         found: list[TreasonError] = []
         chosen = self
@@ -268,6 +268,7 @@ class Setup:
             steps += [
                 lambda: chosen.rules,
                 lambda: chosen.feeds,
+                lambda: feeds.check_publishing(chosen.config, self.file),
                 lambda: found.extend(compose.problems(chosen.config, chosen.plugins, self.file)),
             ]
         for step in steps:

@@ -46,3 +46,17 @@ def test_a_feed_may_put_a_link_where_its_file_was(place: Place) -> None:
         (place.path / "a" / "feed.db").unlink(missing_ok=True)
         (place.path / "a" / "feed.db").symlink_to(target)
         assert place.treason("config", "check").code == 0
+
+
+def test_a_rule_that_nobody_has_is_not_published(place: Place) -> None:
+    """It is named, with one that is alike; rules of one's own and bans by hand may be told."""
+    table = (
+        '[feed.a]\ntype = "list"\npath = "/x"\npublish = ["zero-window", "manual", "trap", "{}"]\n'
+    )
+    rule = '[[rule]]\nname = "trap"\npattern = "trap (?P<address>\\\\S+)"\n'
+    place.configure(table.format("zero-windw") + rule)
+    checked = place.treason("config", "check")
+    assert checked.code == 1
+    assert "publish: unknown rule 'zero-windw'; did you mean 'zero-window'?" in checked.out
+    place.configure(table.format("ufw-block") + rule)
+    assert place.treason("config", "check").code == 0
