@@ -4,6 +4,7 @@ import fcntl
 import os
 import signal
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -34,19 +35,29 @@ _LOAD: Final = 60.0
 DAMAGED: Final = ".damaged"
 """What is appended to the name of a file that is put aside."""
 
-_STOPS: Final = {signal.SIGTERM, signal.SIGINT}
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT)
 
 _NUMBERED: Final = "SELECT rowid, member, reason, until, removed FROM bans"
 
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Let signals that end the process wait until the end of the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    """Let signals that end the process wait until the end of the block.
+
+    A mask would not do: whichever thread gets a signal, Python handles it in the main one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {each: signal.signal(each, lambda number, _: came.append(number)) for each in _STOPS}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        for number in dict.fromkeys(came):  # as pending ones are, each once
+            signal.raise_signal(number)
 
 
 @contextmanager

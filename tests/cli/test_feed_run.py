@@ -189,9 +189,12 @@ def piped(place: Place) -> "Callable[..., subprocess.Popen[bytes]]":
     place.configure(f'[feed.drop]\ntype = "pipe"\nstore = "{place.path}/drop/own.db"')
     command = [sys.executable, "-m", "reconciler", "--config", str(place.config)]
     command += ["feed", "run", "drop"]
-    env = {**os.environ, "PYTHONPATH": f"{site}:{ROOT}", "HERE": str(place.path)}
+    env = {"PYTHONPATH": f"{site}:{ROOT}", "HERE": str(place.path)}
     return lambda *options: subprocess.Popen(
-        [*command, *options], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*command, *options],
+        env={**os.environ, **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
 
 
@@ -209,9 +212,13 @@ def passable(place: Place) -> Iterator[None]:
 
 @pytest.mark.skipif(not REAL_ROOT, reason="only root of the machine can become others")
 def test_root_becomes_the_owner_of_the_directory(
-    place: Place, passable: None, piped: "Callable[..., subprocess.Popen[bytes]]"
+    place: Place,
+    passable: None,
+    piped: "Callable[..., subprocess.Popen[bytes]]",
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What it makes is that user's, and what only root may read it cannot."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # it writes where only root may
     own, fifo = place.path / "drop", place.path / "fifo"
     own.mkdir()
     os.chown(own, 4711, 4712)

@@ -8,7 +8,6 @@ import pytest
 from fed import group, taken
 from harness import ROOT, Place
 
-NOW = int(time.time())
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "json.schema.json").read_text())
 CONFIGURED = '[feed.drop]\ntype = "list"\npath = "/nowhere"\n'
 
@@ -16,14 +15,15 @@ CONFIGURED = '[feed.drop]\ntype = "list"\npath = "/nowhere"\n'
 @pytest.fixture
 def fed(place: Place) -> Place:
     """A place with a ban by hand, and two feeds."""
+    now = int(time.time())
     place.configure(CONFIGURED)
     place.treason("ban", "198.51.100.9", "--for", "1h")
     place.treason("ban", "2001:db8::1")
     taken(
         place,
         "drop",
-        group("192.0.2.0/24", "203.0.113.7", reason="SBL1", since=NOW - 900),
-        group("198.51.100.1", member="ann", until=NOW + 90, state="observed"),
+        group("192.0.2.0/24", "203.0.113.7", reason="SBL1", since=now - 900),
+        group("198.51.100.1", member="ann", until=now + 1800, state="observed"),
     )
     taken(place, "fleet", group("192.0.2.7", member="bob", state="quarantined"))
     return place

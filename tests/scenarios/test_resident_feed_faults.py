@@ -209,8 +209,11 @@ def raging(place: Place, file: Path) -> Iterator[None]:
             process.kill()
 
 
-def test_a_feed_that_rages_costs_little(place: Place, nft: Nft, file: Path) -> None:
+def test_a_feed_that_rages_costs_little(
+    place: Place, nft: Nft, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """From the sixth pass within a minute on there are pauses; another feed waits for none."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # which would double what it costs
     with running(place) as daemon:
         with raging(place, file):
             often = "feed a: its file is written again and again"
