@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from targets import Target
 
-INSTRUMENTED: Final = ["sources", "reconciler.detection.detect", "reconciler.network"]
+INSTRUMENTED: Final = [
+    *("sources", "reconciler.detection.detect", "reconciler.network", "reconciler.blocklist"),
+]
 PARSERS: Final = [
     "network",
     "message",
@@ -33,6 +35,7 @@ PARSERS: Final = [
     "journal",
     "paths",
     "cursor",
+    "blocklist",
 ]
 PATIENCE: Final = 1.0
 """Seconds that an input of a few thousand bytes may take; it takes well under a thousandth."""

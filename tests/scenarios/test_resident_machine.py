@@ -396,8 +396,10 @@ class Machine(RuleBasedStateMachine):
         while stored - self.on.stored():
             assert time.monotonic() < begun + PATIENCE, f"a ban is lost: {self.on.said}"
             time.sleep(0.1)
-        check = self.on.treason("reconcile", "--check")
-        assert check.process.returncode == 0, check.err
+        while (check := self.on.treason("reconcile", "--check")).process.returncode:
+            spent = time.monotonic() - begun  # what a feed says may not be taken yet
+            assert spent < limit * slow, f"{check.err} after {spent:.1f} s: {self.on.said}"
+            time.sleep(0.1)
 
     def slowness(self) -> float:
         """Return how many times slower than it should be this machine is now."""
