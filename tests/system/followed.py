@@ -31,6 +31,7 @@ def listed(*networks: str) -> None:
 
 def read_anew() -> str:
     """Let the list be read now; return how that ended."""
+    run("systemctl", "reset-failed", SERVICE)  # which also forgets how often it was started
     run("systemctl", "start", SERVICE)
     until("the list was read", lambda: shown(SERVICE, "MainPID") == "0", 30)
     return shown(SERVICE, "Result")
