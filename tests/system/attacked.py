@@ -201,8 +201,10 @@ class Act:
     def knock_again(self) -> None:
         """See by packets who is dropped, and by the kernel's list and resets who is closed."""
         time.sleep(1)
-        kept = {who for who, flow in self.attacks.items() if not flow.reset}
-        kept |= self.attackers & _connected()
+        connected = _connected()
+        ended = self.orphans - connected  # also by the kernel itself, in silence, on a slow machine
+        kept = {who for who, flow in self.attacks.items() if not flow.reset} - ended
+        kept |= self.attackers & connected
         immortal = os.uname().release.startswith("5.10.")
         spared = self.orphans if immortal else set()
         what = (
