@@ -105,11 +105,9 @@ _CONFIRMING: Final = Bar(
 
 
 def _from_list(size: int, limit: float, measure: str = "wall") -> Bar:
+    work = "from a list to the kernel"
+    keys = Key(work, _TREASON, size), Key(work, "nft -f", size)
     name = f"a list of {size:,} to the kernel, to `nft -f`"
-    keys = (
-        Key("from a list to the kernel", _TREASON, size),
-        Key("from a list to the kernel", "nft -f", size),
-    )
     return Bar(name if measure == "wall" else "its peak memory", limit, *keys, measure=measure)
 
 

@@ -22,9 +22,8 @@ class FeedStanding:
     """A feed, as it is known: ``feed`` is None where it is not configured any more.
 
     ``numbers`` count its networks by their states. ``table`` is what the configuration says of it.
-    ``refreshed`` is when its process was successful
-    last (epoch seconds), None where that cannot be told. It is ``forgotten`` where nothing is
-    configured any more, which no pass believes.
+    ``refreshed`` is when its process was successful last (epoch seconds), None where that cannot be
+    told. It is ``forgotten`` where nothing is configured any more, which no pass believes.
     """
 
     name: str
