@@ -11,6 +11,8 @@ inside := unshare --net $(if $(filter 0,$(shell id -u)),,--user --map-root-user)
 # a test may cover a program that another one runs. PYTEST='--dist no' runs them one by one.
 count := $(shell n=$$(($$(nproc) * 3 / 2)); echo $$((n < 12 ? n : 12)))
 workers := --dist worksteal --tx '$(count)*popen//python=unshare --net --mount $(python)'
+# In CI the tests that failed on a busy machine are tried once more, alone, and the output has both.
+again = $(if $(CI),|| { echo "Once more and one by one:"; $(inside) $(1) --dist no --last-failed --last-failed-no-failures none; })
 
 demo: .venv/run
 	.venv/bin/treason demo
@@ -18,13 +20,13 @@ demo: .venv/run
 test: .venv/dev
 	mkdir -p .cache
 	.venv/bin/coverage erase
-	$(inside) .venv/bin/coverage run -m pytest --basetemp=.cache/pytest $(workers) $(PYTEST)
+	$(inside) .venv/bin/coverage run -m pytest --basetemp=.cache/pytest $(workers) $(PYTEST) $(call again,.venv/bin/coverage run -m pytest)
 	.venv/bin/coverage combine --quiet
 	$(if $(PYTEST),,.venv/bin/coverage report)
 
 # Minutes: passes and scans killed at random moments, machines in trouble, and a short fuzz.
 test-slow: .venv/dev .venv/fuzz
-	$(inside) $(python) -m pytest -q -m slow $(workers) $(PYTEST)
+	$(inside) $(python) -m pytest -q -m slow $(workers) $(PYTEST) $(call again,$(python) -m pytest -q -m slow)
 
 # Ten minutes for each parser, an hour and a half for all: FUZZ='line kmsg' chooses.
 FUZZ_SECONDS ?= 600
