@@ -92,7 +92,7 @@ check: lint types contracts test test-slow bench-quick test-examples
 
 .venv/dev: .venv/run
 	.ci/packages gcc libc6-dev python3-dev strace patch systemd systemd-journal-remote sqlite3 iptables ipset \
-		logrotate bzip2 xz-utils zstd busybox
+		logrotate bzip2 xz-utils zstd busybox postgresql
 	$(python) -m pip install --quiet --editable '.[dev]'
 	touch $@
 
