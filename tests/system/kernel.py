@@ -55,7 +55,8 @@ def boot(kernel: Path, image: Path, report: Path) -> None:
          "qemu-system-x86_64", "-accel", "tcg", "-cpu", CPU, "-m", "1024", "-smp", "2",
          "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot",
          "-kernel", str(kernel), "-initrd", str(initrd),
-         "-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1",
+         # A busy machine may let the timer's test at boot fail: kernel-parameters.txt.
+         "-append", "root=/dev/vda rw console=ttyS0 quiet panic=-1 no_timer_check",
          "-drive", f"file={image},format=raw,if=virtio,cache=unsafe",
          "-serial", f"file:{console}",
          "-chardev", f"file,id=report,path={report},append=on", "-serial", "chardev:report"],
@@ -94,6 +95,10 @@ def main() -> None:
         with ThreadPoolExecutor(len(SUITES)) as pool:  # mostly they wait
             places = [Path(directory, kernel.name) for kernel in kernels]
             passed = [*pool.map(tried, kernels, repeat(disk), places)]
+        if passed.count(False) == 1:
+            number = passed.index(False)
+            print("Once more and alone:")
+            passed[number] = tried(kernels[number], disk, places[number].with_suffix(".again"))
     if len(passed) < len(SUITES) or not all(passed):
         sys.exit(1)
 
