@@ -1,0 +1,1 @@
+"""The fleet: bans shared by many machines, in a PostgreSQL of their own."""
