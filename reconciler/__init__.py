@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from reconciler import blocklist, execute, files, hints, inotify, lines, netlink
+    from reconciler import blocklist, execute, files, hints, inotify, lines, netlink, secrets
     from reconciler.asking import AskableBackend, Decision, Held
     from reconciler.diagnosis import Diagnosing, Finding
     from reconciler.dropped import CountingBackend, Dropped
@@ -150,13 +150,18 @@ __all__ = [
     "inotify",
     "lines",
     "netlink",
+    "secrets",
 ]
+
+_MODULES: Final = {
+    *("blocklist", "execute", "files", "hints", "inotify", "lines", "netlink", "secrets"),
+}
 
 if not TYPE_CHECKING:  # or any name would pass for a public one
 
     def __getattr__(name: str) -> object:
         """Look for a public name from upstream to downstream: that imports no more than needed."""
-        if name in {"blocklist", "execute", "files", "hints", "inotify", "lines", "netlink"}:
+        if name in _MODULES:
             return import_module(f"{__name__}.{name}")
         if name in __all__:
             for home in (

@@ -227,6 +227,8 @@ class Needs:
     replaced, so its directory is made writable. ``runs`` are programs, by name or by path.
     ``root`` says that only root can do the work; to write outside of the services' own directories
     implies it. ``loopback`` says that it makes loopback connections of its own, of IPv4.
+    ``secrets``, of feeds alone, are absolute paths of files that root alone reads: `secrets.read`
+    returns what they hold.
     """
 
     reads: tuple[str, ...] = ()
@@ -234,6 +236,7 @@ class Needs:
     runs: tuple[str, ...] = ()
     root: bool = False
     loopback: bool = False
+    secrets: tuple[str, ...] = ()
 
 
 def _nothing(_settings: object) -> Needs:

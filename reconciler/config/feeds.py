@@ -10,12 +10,13 @@ from typing import Any, Final
 from attrs import evolve, field, fields, frozen
 from attrs.validators import and_, ge, gt, le, optional
 
-from reconciler.config.compose import mistake
+from reconciler.config.compose import mistake, needed
 from reconciler.config.plugins import Plugins
 from reconciler.config.tables import Config, MinPrefix
 from reconciler.errors import ConfigError, PluginError, TreasonError, guarded
 from reconciler.feeding import Feed, FeedPlugin
 from reconciler.feeds.limits import Limits
+from reconciler.interfaces import Needs
 from reconciler.toml import duration, schema
 from reconciler.toml.file import TomlFile
 from reconciler.toml.schema import Problem, setting
@@ -95,6 +96,11 @@ class ConfiguredFeed:
     def store(self) -> Path:
         """The feed's own file."""
         return _own_file(self.name, self.settings)
+
+    def needs(self) -> Needs:
+        """Return what its process needs. Raise `TreasonError` where that cannot be told or had."""
+        tell = self.plugin.needs if self.plugin else lambda _settings: self.make()  # it raises why
+        return needed("feed", self.name, tell, self.own)
 
     @property
     def limits(self) -> Limits:

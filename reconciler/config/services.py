@@ -1,6 +1,5 @@
 """What the installed services need for a configuration, and whether they can have it."""
 
-from reconciler.config import compose
 from reconciler.config.feeds import ConfiguredFeed
 from reconciler.config.setup import Setup
 from reconciler.config.tables import Config
@@ -35,10 +34,8 @@ def services(setup: Setup) -> Services:
 
 def _of_feed(feed: ConfiguredFeed) -> FeedUnit:
     """Return what the units of a feed get. Raise `TreasonError` for what they cannot."""
-    tell = feed.plugin.needs if feed.plugin else lambda _settings: feed.make()  # it raises why
-    needs = compose.needed("feed", feed.name, tell, feed.own)
-    settings = feed.settings
-    return FeedUnit.of(feed.name, needs, refresh=settings.refresh, publishes=bool(settings.publish))
+    refresh, publishes = feed.settings.refresh, bool(feed.settings.publish)
+    return FeedUnit.of(feed.name, feed.needs(), refresh=refresh, publishes=publishes)
 
 
 def _protecting(setup: Setup | None) -> Asked:

@@ -4,11 +4,13 @@ All of them share two templates; what one feed needs besides is in files beside 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from os.path import normpath
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
 
+from reconciler import secrets
 from reconciler.errors import TreasonError
 from reconciler.host import sandbox
 from reconciler.interfaces import Needs
@@ -20,6 +22,9 @@ STORES: Final = Path("/var/lib/treason-feed")
 """Where each feed has a directory of its own."""
 
 _HOUR: Final = 3600
+_NAMED: Final = 255
+"""Characters of a credential's name at most: it is a file's (systemd.exec(5))."""
+
 SERVICE: Final = "treason-feed@.service"
 TIMER: Final = "treason-feed@.timer"
 
@@ -118,13 +123,15 @@ class FeedUnit:
     """What the units of one feed get besides what those of every feed have.
 
     ``refresh`` is in seconds; members of ``groups`` may read what the feed reads. One that
-    ``publishes`` sees what treason has for it.
+    ``publishes`` sees what treason has for it. ``secrets`` are the paths of files that systemd
+    passes it.
     """
 
     name: str
     refresh: int = _HOUR
     groups: frozenset[str] = frozenset()
     publishes: bool = False
+    secrets: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, name: str, needs: Needs, *, refresh: int, publishes: bool) -> "FeedUnit":
@@ -141,7 +148,9 @@ class FeedUnit:
             groups |= _readers(who, path)
         for program in needs.runs:
             sandbox.find(who, program)
-        return cls(name, refresh, frozenset(groups), publishes)
+        for secret in needs.secrets:
+            _check_secret(who, secret)
+        return cls(name, refresh, frozenset(groups), publishes, needs.secrets)
 
     @property
     def user(self) -> str:
@@ -171,6 +180,7 @@ class FeedUnit:
     def texts(self) -> dict[str, str]:
         """Return what stands beside the templates for it, by its path."""
         service = sandbox.line("SupplementaryGroups", sorted(self.groups))
+        service += "".join(map(_credential, self.secrets))
         service += _OUTBOX if self.publishes else ""
         timer = "" if self.refresh == _HOUR else _REFRESH.format(refresh=self.refresh)
         needed = (service and f"[Service]\n{service}", timer)
@@ -193,6 +203,17 @@ def users(feeds: Sequence[FeedUnit]) -> str:
         for each in feeds
     ]
     return f"g {GROUP} -\n{''.join(lines)}"
+
+
+def _credential(path: str) -> str:
+    """Return what passes a secret; all behind the colon is the path (systemd.exec(5))."""
+    return f"LoadCredential={secrets.credential(path)}:{sandbox.word(normpath(path))}\n"
+
+
+def _check_secret(who: str, path: str) -> None:
+    """Refuse a secret that systemd could not pass. Raise `TreasonError`."""
+    if sandbox.word(path).startswith('"') or len(secrets.credential(path)) > _NAMED:
+        raise TreasonError(f"{who}: {path!r}: a unit cannot name this secret", "rename it")
 
 
 def _readers(who: str, path: Path) -> set[str]:

@@ -121,6 +121,11 @@ class Sandbox:
             if isinstance(each.plugin, SourcePlugin):
                 groups.update(filter(_is_group, each.plugin.groups))
             writable.update(_writable(each))
+            if each.needs.secrets:
+                raise TreasonError(
+                    f"{each.who}: its plugin needs a secret, which no service but a feed's gets",
+                    "name it as a file that it reads",
+                )
             for path in map(Path, each.needs.reads):
                 see(each.who, path)
                 allowed = readers(path)

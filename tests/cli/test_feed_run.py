@@ -137,7 +137,9 @@ PLUGIN = '''
 import os
 from pathlib import Path
 
-from reconciler import FeedBan, FeedPlugin, Network, hookimpl
+from reconciler import FeedBan, FeedPlugin, Needs, Network, hookimpl, secrets
+
+KEY = Path(os.environ["HERE"], "key")
 
 
 class Pipe:
@@ -157,6 +159,8 @@ class Pipe:
 
             Path(os.environ["HERE"], "stays").touch()
             time.sleep(600)
+        if text == "key":
+            text = secrets.read(KEY).decode()
         yield FeedBan(map(Network.parse, text.split()))
 
     def cursor(self):
@@ -172,7 +176,7 @@ class Pipe:
 
 @hookimpl
 def treason_feeds():
-    return [FeedPlugin("pipe", Pipe)]
+    return [FeedPlugin("pipe", Pipe, needs=lambda _: Needs(secrets=(str(KEY),)))]
 '''
 
 
@@ -232,6 +236,38 @@ def test_root_becomes_the_owner_of_the_directory(
     with piped("--once") as process:
         assert b"Permission denied" in process.communicate(timeout=60)[0]
     assert process.returncode == 1
+
+
+@pytest.mark.skipif(not REAL_ROOT, reason="only root of the machine can become others")
+@pytest.mark.usefixtures("passable")
+def test_root_reads_the_secrets_before_it_becomes_another(
+    place: Place,
+    piped: "Callable[..., subprocess.Popen[bytes]]",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The feed has them, whose user may not read them; a missing one is told in two lines."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # it writes where only root may
+    (place.path / "drop").mkdir()
+    os.chown(place.path / "drop", 4711, 4712)
+    (place.path / "fifo").chmod(0o666)
+    key = place.path / "key"
+    key.write_text("192.0.2.9\n")
+    key.chmod(0o600)
+    descriptor = os.open(place.path / "fifo", os.O_RDWR)
+    try:
+        os.write(descriptor, b"key")
+        with piped("--once") as process:
+            assert process.communicate(timeout=60)[0] == b"drop: 1 network, 1 added\n"
+        key.unlink()
+        os.write(descriptor, b"key")
+        with piped("--once") as process:
+            told, *help_ = process.communicate(timeout=60)[0].decode().splitlines()
+    finally:
+        os.close(descriptor)
+    assert (told, len(help_)) == (
+        f"treason: feed drop: {key}: there is no such file, and a secret is read from it",
+        1,
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -24,7 +24,9 @@ from reconciler.host.sandbox import Asked
 from reconciler.host.units import Services
 from reconciler.network import Network
 
-NEEDY = FeedUnit("y", 90, frozenset({"adm"}), publishes=True)
+NEEDY = FeedUnit(
+    "y", 90, frozenset({"adm"}), publishes=True, secrets=("/etc/treason/y.key", "/root/100%-%h")
+)
 PRIVILEGED = ("treason.service", "treason-pass.service", "treason-restore.service")
 
 
@@ -107,7 +109,12 @@ def test_one_feed_gets_what_it_needs() -> None:
     texts = NEEDY.texts()
     assert texts["treason-feed@y.timer.d/treason.conf"].endswith("OnUnitInactiveSec=90\n")
     service = texts["treason-feed@y.service.d/treason.conf"].splitlines()
-    assert service[:2] == ["[Service]", "SupplementaryGroups=adm"]
+    assert service[:4] == [
+        "[Service]",
+        "SupplementaryGroups=adm",
+        "LoadCredential=etc-treason-y.key:/etc/treason/y.key",
+        "LoadCredential=root-100_25_2d_25h:/root/100%%-%%h",
+    ]
     assert "BindReadOnlyPaths=-/var/lib/treason/outbox" in service
 
 
@@ -310,6 +317,15 @@ def test_a_feed_reads_by_its_groups(tmp_path: Path) -> None:
         assert needing(reads=(str(listed),)).groups == {grp.getgrgid(60).gr_name}
 
 
+@pytest.mark.usefixtures("own")
+def test_a_feed_gets_a_secret_from_anywhere(tmp_path: Path) -> None:
+    """Root's own too, and one that is written later: systemd reads it, whenever it starts."""
+    path = tmp_path / "own" / "key"
+    assert needing(secrets=(str(path),)).secrets == (str(path),)
+    path.touch(mode=0o600)
+    assert needing(secrets=(str(path),)).groups == frozenset()
+
+
 @pytest.mark.parametrize(
     ("needs", "words"),
     [
@@ -318,6 +334,8 @@ def test_a_feed_reads_by_its_groups(tmp_path: Path) -> None:
         ({"writes": ("list",)}, "its plugin needs root, or writes files"),
         ({"root": True}, "its plugin needs root, or writes files"),
         ({"runs": ("no-such-program",)}, "would not find the program no-such-program"),
+        ({"secrets": ("/etc/a key",)}, "'/etc/a key': a unit cannot name this secret"),
+        ({"secrets": ("/etc/" + "-" * 90,)}, "a unit cannot name this secret"),
     ],
 )
 @pytest.mark.usefixtures("own")

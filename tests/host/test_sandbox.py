@@ -157,6 +157,16 @@ def test_a_command_that_the_service_would_not_find_is_refused(place: Place, comm
     assert "backend 'file': the service would not find the program" in refused(place)
 
 
+def test_a_secret_is_for_feeds_alone() -> None:
+    """Whoever enforces reads what its capabilities let it."""
+    asked = Asked("source 'toy'", None, Needs(secrets=("/etc/treason/key",)))
+    with pytest.raises(
+        TreasonError, match="source 'toy': its plugin needs a secret, which no"
+    ) as e:
+        Sandbox.of([asked], root=False)
+    assert e.value.hint
+
+
 @pytest.mark.parametrize("what", ["list", "log", "command", "configuration", "program"])
 def test_what_the_sandbox_hides_is_refused(
     place: Place, mocker: MockerFixture, tmp_path: Path, what: str

@@ -1,16 +1,19 @@
 """The command of a feed's own process: ``feed run``."""
 
+import os
 import signal
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from types import FrameType
 
 import click
 
+from reconciler import secrets
 from reconciler.cli.console import ERROR, OK, complain, emit, trace, warn
 from reconciler.cli.options import examples, output_format, verbose, verbosity
 from reconciler.config.feeds import known
 from reconciler.config.setup import Setup
+from reconciler.errors import TreasonError
 from reconciler.errors import trace as trace_of
 from reconciler.feeding import WakingFeed
 from reconciler.feeds import engine, outbox
@@ -39,11 +42,14 @@ def run(setup: Setup, name: str, once: bool, form: str) -> int:
 
     A feed that can be waited for is followed until SIGTERM or Ctrl-C. What it says is cut as a pass
     would cut it, to show that; -v names each network. With -o json it is read once. Started by
-    root, it becomes the owner of the file's directory first.
+    root, it becomes the owner of the file's directory first, once it has read the feed's secrets.
     """
     feed = known(name, setup.feeds, setup.path)
     main = setup.config.treason
     seconds, told = main.pass_timeout, main.database.parent / outbox.OUTBOX / f"{name}.db"
+    if os.geteuid() == 0:
+        with suppress(TreasonError):  # of its service; what it reads itself is told by that
+            secrets.keep(feed.needs().secrets)
     if owner.become(feed.store.parent):
         _log.info("feed %s: runs as root, which owns %s", name, feed.store.parent)
     with alone(feed.store):
