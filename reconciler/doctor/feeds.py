@@ -4,23 +4,32 @@ import shlex
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
+from reconciler import secrets
 from reconciler.config.feeds import ConfiguredFeed
 from reconciler.diagnosis import Finding
 from reconciler.doctor.machine import Machine
-from reconciler.errors import FeedUnreadable
+from reconciler.errors import FeedUnreadable, TreasonError
+from reconciler.feeds import outbox
 from reconciler.feeds.token import token
 from reconciler.host.feed_units import SERVICE, FeedUnit
 from reconciler.lines import counted, first_few
-from reconciler.passes.feeds import FeedStanding, standings
+from reconciler.passes.feeds import FeedStanding, standing, standings
 from reconciler.report.plain import plain
 from reconciler.report.times import past
+from reconciler.store.feeds import FeedState
 from reconciler.toml import duration
 
 _MISSED: Final = 3
 """Refreshes without success, from which on that is said."""
 
+_SLACK: Final = 60
+"""Seconds that a feed may take to publish, besides its refresh."""
+
+_NOTHING: Final = "nothing that it says is dropped"
+_UNHEARD: Final = "others do not hear whom this machine bans"
 _STAYS: Final = "what was taken of it stays as it is, however much has changed since"
 
 
@@ -34,11 +43,12 @@ def check(machine: Machine) -> Iterator[Finding]:
     for name in sorted({*told, *setup.feeds}):
         if feed := setup.feeds.get(name):
             yield from _writers(feed)
-        found = [*_unread(machine, feed, told.get(name))] if feed else []
-        yield from found
+        known = told.get(name) or standing(FeedState(name), feed)
+        found = [*_unread(machine, feed, known)] if feed else []
+        yield from found or _process(machine, known)
         if name in told:
-            yield from [] if found else _trouble(machine, told[name])
-            yield from _quarantine(machine, told[name])
+            yield from [] if found else _trouble(machine, known)
+            yield from _quarantine(machine, known)
 
 
 def _writers(feed: ConfiguredFeed) -> Iterator[Finding]:
@@ -53,10 +63,11 @@ def _writers(feed: ConfiguredFeed) -> Iterator[Finding]:
                 )
 
 
-def _unread(
-    machine: Machine, feed: ConfiguredFeed, known: FeedStanding | None
-) -> Iterator[Finding]:
+def _unread(machine: Machine, feed: ConfiguredFeed, known: FeedStanding) -> Iterator[Finding]:
     """Yield why its own file cannot be read, or has not been written for long."""
+    if secret := next(_secrets(machine, feed), None):
+        yield secret
+        return
     try:
         there = token(feed.store)
     except FeedUnreadable as error:
@@ -65,14 +76,61 @@ def _unread(
         remedy = again if machine.is_root else f"sudo {machine.command('doctor')}"
         yield Finding(f"feed {feed.name}: {error.what}", _STAYS, remedy)
         return
+    if known.failure:
+        return
     if there is None:
-        ran = known is not None and known.state.taken is not None
+        ran = known.state.taken is not None
         yield Finding(
             f"feed {feed.name} {'is gone' if ran else 'never ran'}: there is no {feed.store}",
-            _STAYS if ran else "nothing that it says is dropped",
+            _STAYS if ran else _NOTHING,
             _run(machine, feed.name),
         )
+    else:
+        yield from _late(machine, feed)
+
+
+def _secrets(machine: Machine, feed: ConfiguredFeed) -> Iterator[Finding]:
+    """Yield which secrets its process cannot get; only root can tell."""
+    paths: tuple[str, ...] = ()
+    with suppress(TreasonError):  # told by the check of the configuration
+        paths = feed.needs().secrets if machine.is_root else ()
+    for path in paths:
+        try:
+            secrets.read(Path(path))
+        except FeedUnreadable as error:
+            why = "its process does not get it, and reads nothing new without"
+            yield Finding(f"feed {feed.name}: {error.what}", why, error.hint)
+
+
+def _process(machine: Machine, each: FeedStanding) -> Iterator[Finding]:
+    """Yield that its process fails, or does not tell others what it should."""
+    now, untold = machine.clock.now, each.untold
+    restart = _restart(machine, each.name)
+    if each.feed is None:
         return
+    if each.failure:
+        what, _, hint = each.failure.partition("\n  ")
+        since = past(each.remarks.since or 0, now)
+        stays = _NOTHING if each.state.taken is None else _STAYS
+        why = f"{stays}; it says what may help: {plain(hint)}" if hint else stays
+        yield Finding(f"feed {each.name} has failed since {since}: {plain(what)}", why, restart)
+    elif untold is not None and untold.error:
+        path = shlex.quote(str(outbox.of(machine.setup.config.treason.database, each.name)))
+        anew = machine.command("reconcile", "--no-scan")
+        yield Finding(
+            f"feed {each.name}: {untold.error}", _UNHEARD, f"mv {path} {path}.bad; {anew}"
+        )
+    elif untold is not None and untold.since is not None:
+        late = each.feed.settings.refresh + _SLACK
+        if not machine.clock.doubt and untold.since < now - late:
+            number, since = counted(untold.number, "change"), past(untold.since, now)
+            what = f"feed {each.name} has not published {number}, the first of {since}"
+            notes = "; ".join(map(plain, each.remarks.notes[:1]))
+            yield Finding(what, f"{_UNHEARD}; it notes: {notes}" if notes else _UNHEARD, restart)
+
+
+def _late(machine: Machine, feed: ConfiguredFeed) -> Iterator[Finding]:
+    """Yield that its process was not successful for long."""
     refresh, now = feed.settings.refresh, machine.clock.now
     refreshed = feed.store.parent.stat().st_mtime
     if not machine.clock.doubt and refreshed < now - _MISSED * refresh:
@@ -85,8 +143,8 @@ def _unread(
 
 
 def _trouble(machine: Machine, each: FeedStanding) -> Iterator[Finding]:
-    """Yield what keeps passes from taking more of it."""
-    if not each.trouble:
+    """Yield what else keeps passes from taking more of it."""
+    if not each.trouble or each.fails:
         return
     what, _, hint = each.trouble.partition("\n")
     if each.forgotten:
@@ -124,3 +182,8 @@ def _run(machine: Machine, name: str) -> str:
     if (machine.root / "etc/systemd/system" / SERVICE).exists():
         return f"systemctl start {FeedUnit(name).service}"
     return machine.command("feed", "run", name, "--once")
+
+
+def _restart(machine: Machine, name: str) -> str:
+    """Return what lets a feed try again, also one that stays."""
+    return _run(machine, name).replace("systemctl start ", "systemctl restart ")

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from attrs import field, frozen
 
@@ -46,6 +46,11 @@ class Told:
     id: int = field(default=0, eq=False)
 
 
+def of(database: Path, feed: str) -> Path:
+    """Return the path of a feed's outbox, beside the main database."""
+    return database.parent / OUTBOX / f"{feed}.db"
+
+
 def write(path: Path, rows: Iterable[Told], now: int, like: Path | None = None) -> None:
     """Add rows, and remove those of long ago; a missing file or directory is made.
 
@@ -77,6 +82,26 @@ def read(path: Path, after: int) -> list[Told]:
     Nothing where there is no file. If it was made anew since, all of it is behind. Raise
     `FeedUnreadable`.
     """
+    query = "SELECT id, network, banned, until, reason FROM told WHERE id > ? ORDER BY id"
+    return [
+        Told(Network.of_key(key), bool(banned), until, reason, number)
+        for number, key, banned, until, reason in _rows(path, f"{query} LIMIT {_MOST}", after)
+        if Network.is_key(key)
+    ]
+
+
+def waiting(path: Path, after: int) -> tuple[int, int | None]:
+    """Return how many rows are behind that one, and when the first was written (epoch seconds).
+
+    None where there is none. Raise `FeedUnreadable`.
+    """
+    [*rows] = _rows(path, "SELECT count(*), min(at) FROM told WHERE id > ?", after)
+    number, since = rows[0] if rows else (0, None)
+    return int(number), since
+
+
+def _rows(path: Path, query: str, after: int) -> list[tuple[Any, ...]]:
+    """Return what a query finds behind a row, if there is a file. Raise `FeedUnreadable`."""
     try:
         path.stat()
     except FileNotFoundError:
@@ -87,13 +112,7 @@ def read(path: Path, after: int) -> list[Told]:
         if not database.execute("PRAGMA user_version").fetchone()[0]:
             return []
         last = database.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()[0]
-        query = "SELECT id, network, banned, until, reason FROM told WHERE id > ? ORDER BY id"
-        rows = database.execute(f"{query} LIMIT {_MOST}", (after if after <= last else 0,))
-        return [
-            Told(Network.of_key(key), bool(banned), until, reason, number)
-            for number, key, banned, until, reason in rows
-            if Network.is_key(key)
-        ]
+        return database.execute(query, (after if after <= last else 0,)).fetchall()
 
 
 @contextmanager

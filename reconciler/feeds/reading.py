@@ -9,7 +9,8 @@ import os
 import sqlite3
 import struct
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final, TypeGuard
 
@@ -75,6 +76,20 @@ def read(path: Path, limits: Limits, timeout: float = 5.0) -> Contents:
     return evolve(parsed(path, data, limits, end), token=read_at)
 
 
+def published(path: Path, limits: Limits, timeout: float = 5.0) -> int:
+    """Return the last row of the outbox that the feed has told others, and read no network.
+
+    0 where there is no file. Raise `FeedUnreadable`.
+    """
+    end = time.monotonic() + timeout
+    try:
+        data, _ = content(path, limits, min(_WRITER, timeout))
+    except FileNotFoundError:
+        return 0
+    with _database(path, data, limits, end) as connection:
+        return _feed(path, connection)[2]
+
+
 def content(path: Path, limits: Limits, patience: float = _WRITER) -> tuple[bytes, str]:
     """Return the bytes that were committed last, with the token of these.
 
@@ -94,6 +109,13 @@ def content(path: Path, limits: Limits, patience: float = _WRITER) -> tuple[byte
 
 def parsed(path: Path, data: bytes, limits: Limits, end: float) -> Contents:
     """Return what these bytes hold; ``path`` is for errors, ``end`` is of time.monotonic()."""
+    with _database(path, data, limits, end) as connection:
+        return _contents(path, connection, limits, end)
+
+
+@contextmanager
+def _database(path: Path, data: bytes, limits: Limits, end: float) -> Iterator[sqlite3.Connection]:
+    """Let SQLite read these bytes, if they may be a feed's file. Raise `FeedUnreadable`."""
     if len(data) < _HEAD or not data.startswith(_MAGIC):
         refuse(path, "it is not an SQLite database")
     if data[18:20] != _ROLLBACK:
@@ -105,7 +127,7 @@ def parsed(path: Path, data: bytes, limits: Limits, end: float) -> Contents:
         with closing(sqlite3.connect(":memory:")) as connection:
             connection.deserialize(data)
             _restrict(connection, limits, end)
-            return _contents(path, connection, limits, end)
+            yield connection
     except (sqlite3.Error, UnicodeError) as error:  # names in SQLite's texts may be of any bytes
         over = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
         said = "it was not read in time" if over else f"it is damaged: {error}"
@@ -180,18 +202,24 @@ def _authorize(
     return sqlite3.SQLITE_OK if reads or action == sqlite3.SQLITE_SELECT else sqlite3.SQLITE_DENY
 
 
-def _contents(path: Path, connection: sqlite3.Connection, limits: Limits, end: float) -> Contents:
+def _feed(path: Path, connection: sqlite3.Connection) -> tuple[str, str | None, int]:
+    """Return its epoch, its cursor, and the last row that it has published."""
     schema = connection.execute("SELECT type, name, sql FROM sqlite_master LIMIT 3").fetchall()
     if len(schema) > len(SCHEMA) or {*schema} != {("table", *each) for each in SCHEMA.items()}:
         refuse(path, "its tables are not those of a feed's file")
     rows = connection.execute("SELECT epoch, cursor, published FROM feed LIMIT 2").fetchall()
     if len(rows) != 1:
         refuse(path, "its table feed has not one row")
-    epoch, cursor, published = rows[0]
+    epoch, cursor, number = rows[0]
     if not (_is_text(epoch, EPOCH) and (cursor is None or _is_text(cursor, CURSOR))):
         refuse(path, "its epoch or its cursor is not a short text")
-    if not (isinstance(published, int) and published >= 0):
+    if not (isinstance(number, int) and number >= 0):
         refuse(path, "its table feed holds no number of what it published")
+    return harmless(epoch, EPOCH), cursor, number
+
+
+def _contents(path: Path, connection: sqlite3.Connection, limits: Limits, end: float) -> Contents:
+    epoch, cursor, told = _feed(path, connection)
     groups: dict[object, dict[object, FeedGroup]] = {0: {}, 1: {}}
     held = {0: 0, 1: 0}
     query = "SELECT member, reason, until, removed, four, six FROM bans"
@@ -208,7 +236,7 @@ def _contents(path: Path, connection: sqlite3.Connection, limits: Limits, end: f
         if time.monotonic() > end:
             refuse(path, "it was not read in time")
     bans, lifts = ((*rows.values(),) for rows in groups.values())
-    return Contents(harmless(epoch, EPOCH), bans, lifts, cursor, published)
+    return Contents(epoch, bans, lifts, cursor, told)
 
 
 def _group(path: Path, row: list[object], four: object, six: object) -> FeedGroup:

@@ -1,13 +1,17 @@
 """How feeds stand: what was taken of each, when, and what keeps more from being taken."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from reconciler.config.feeds import ConfiguredFeed
 from reconciler.config.setup import Setup
+from reconciler.errors import FeedUnreadable
 from reconciler.feeding import HELD, OBSERVED, QUARANTINED
+from reconciler.feeds import outbox, reading, remarks
+from reconciler.feeds.remarks import Remarks
 from reconciler.store.feeds import FeedState
 from reconciler.store.store import Store
 from reconciler.toml import schema
@@ -17,13 +21,27 @@ _FORGOTTEN: Final = "the configuration says nothing any more"
 _UNTAKEN: Final = "no pass has taken anything of it yet: treason reconcile --no-scan"
 
 
+@frozen
+class Untold:
+    """What a feed has not published yet: how many rows of the outbox, since when (epoch seconds).
+
+    ``error`` is why that cannot be told.
+    """
+
+    number: int = 0
+    since: int | None = None
+    error: str = ""
+
+
 @frozen(eq=False)
 class FeedStanding:
     """A feed, as it is known: ``feed`` is None where it is not configured any more.
 
-    ``numbers`` count its networks by their states. ``table`` is what the configuration says of it.
-    ``refreshed`` is when its process was successful last (epoch seconds), None where that cannot be
-    told. It is ``forgotten`` where nothing is configured any more, which no pass believes.
+    ``numbers`` count its networks by their states, ``members`` who name any of them. ``table`` is
+    what the configuration says of it. ``refreshed`` is when its process was successful last (epoch
+    seconds), None where that cannot be told; ``remarks`` is what that process said last. ``untold``
+    is None where it publishes nothing. It is ``forgotten`` where nothing is configured any more,
+    which no pass believes.
     """
 
     name: str
@@ -33,6 +51,9 @@ class FeedStanding:
     table: Mapping[str, Any] = field(factory=dict)
     refreshed: float | None = None
     forgotten: bool = False
+    members: int = 0
+    remarks: Remarks = field(factory=Remarks)
+    untold: Untold | None = None
 
     @property
     def held(self) -> int:
@@ -61,7 +82,22 @@ class FeedStanding:
         """What keeps more from being taken of it; empty if nothing does."""
         if self.feed is None:
             return _FORGOTTEN if self.forgotten else _GONE
-        return self.state.trouble or ("" if self.state.taken is not None else _UNTAKEN)
+        if self.state.trouble or self.failure:
+            return self.state.trouble or self.failure
+        return "" if self.state.taken is not None else _UNTAKEN
+
+    @property
+    def failure(self) -> str:
+        """Why its own process failed last, for people; empty if it did not."""
+        if self.feed is None or not self.remarks.failure:
+            return ""
+        what = self.remarks.failure.removeprefix(f"feed {self.name}: ")
+        return "\n  ".join(filter(None, (what, self.remarks.hint)))
+
+    @property
+    def fails(self) -> bool:
+        """Whether its trouble is that its own process fails."""
+        return bool(self.failure) and self.trouble == self.failure
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -79,18 +115,30 @@ class FeedStanding:
 def standings(setup: Setup, store: Store, now: int) -> list[FeedStanding]:
     """Return how every feed stands that is configured, or that something was taken of."""
     states, numbers = store.feeds.states(), store.feeds.number(now)
+    members, database = store.feeds.members(now), setup.config.treason.database
     return [
-        FeedStanding(
-            name,
-            feed := setup.feeds.get(name),
-            states.get(name, FeedState(name)),
-            numbers.get(name, {}),
+        evolve(
+            standing(states.get(name, FeedState(name)), setup.feeds.get(name)),
+            numbers=numbers.get(name, {}),
             table=setup.config.feed.get(name, {}),
-            refreshed=_refreshed(feed) if feed else None,
             forgotten=not setup.file.data,
+            members=members.get(name, 0),
+            untold=_untold(setup.feeds.get(name), outbox.of(database, name)),
         )
         for name in sorted(states.keys() | setup.feeds.keys())
     ]
+
+
+def standing(state: FeedState, feed: ConfiguredFeed | None) -> FeedStanding:
+    """Return how a feed stands, as far as that can be told without the database."""
+    return FeedStanding(
+        state.name,
+        feed,
+        state,
+        {},
+        refreshed=_refreshed(feed) if feed else None,
+        remarks=remarks.read(feed.store) if feed else Remarks(),
+    )
 
 
 def _refreshed(feed: ConfiguredFeed) -> float | None:
@@ -99,3 +147,13 @@ def _refreshed(feed: ConfiguredFeed) -> float | None:
         return feed.store.parent.stat().st_mtime if feed.store.exists() else None
     except OSError:
         return None
+
+
+def _untold(feed: ConfiguredFeed | None, path: Path) -> Untold | None:
+    """Return what stands in its outbox, at this path, behind the last row that it has published."""
+    if feed is None or not feed.settings.publish:
+        return None
+    try:
+        return Untold(*outbox.waiting(path, reading.published(feed.store, feed.limits)))
+    except FeedUnreadable as error:
+        return Untold(error=error.what)

@@ -4,11 +4,10 @@ It is told at least once: it is given first, and remembered then.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from reconciler.feeds import outbox
-from reconciler.feeds.outbox import OUTBOX, Told
+from reconciler.feeds.outbox import Told
 from reconciler.store.store import Store
 
 _NEVER: Final = ("feed:", "import")
@@ -24,7 +23,7 @@ def publish(store: Store, publishing: Mapping[str, Sequence[str]], now: int) -> 
         store.published.forget(name)
     event = store.carried.last_event
     for name, named in publishing.items():
-        path = _outbox(store, name)
+        path = outbox.of(store.path, name)
         if not path.exists():
             store.published.forget(name)
         rules = sorted(r for r in set(named) if not r.startswith(_NEVER))
@@ -43,10 +42,6 @@ def prepare(store: Store, publishing: Iterable[str], now: int) -> None:
     Raise `StoreError`.
     """
     for name in publishing:
-        path = _outbox(store, name)
+        path = outbox.of(store.path, name)
         if not path.exists():
             outbox.write(path, (), now, like=store.path)
-
-
-def _outbox(store: Store, name: str) -> Path:
-    return store.path.parent / OUTBOX / f"{name}.db"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
+from attrs import frozen
+
 from reconciler.feeding import HELD, QUARANTINED
+from reconciler.feeds.remarks import NOTES
 from reconciler.lines import counted, shortened
 from reconciler.report.columns import BAD, DOUBTFUL, Row, aligned, table
 from reconciler.report.plain import plain
@@ -17,8 +21,8 @@ if TYPE_CHECKING:  # importing them takes longer than printing
     from reconciler.passes.feeds import FeedStanding
 
 _TITLES: Final = (
-    *("feed", "type", "mode", "held", "observed", "quarantined", "cut", "refused"),
-    *("taken", "refreshed", "next", "trouble"),
+    *("feed", "type", "mode", "members", "held", "observed", "quarantined", "cut", "refused"),
+    *("taken", "refreshed", "next", "note", "trouble"),
 )
 _SHOWN: Final = 10
 """Members, groups and networks that are told of one feed."""
@@ -32,32 +36,37 @@ def listed(feeds: Iterable[FeedStanding], now: int) -> Iterator[str]:
 def _row(each: FeedStanding, now: int) -> Iterator[str]:
     settings = each.feed.settings if each.feed else None
     yield from (each.name, settings.type if settings else "", settings.mode if settings else "")
-    numbers = (each.held, each.observed, each.quarantined, each.state.cut, each.state.refused)
-    yield from (f"{number:,}" for number in numbers)
+    numbers = (each.members, each.held, each.observed, each.quarantined)
+    yield from (f"{number:,}" for number in (*numbers, each.state.cut, each.state.refused))
     yield from (_taken(each, now), iso(each.refreshed) or "", iso(each.due) or "")
-    yield each.trouble.partition("\n")[0]
+    yield _note(each)
+    yield _trouble(each, now).partition("\n")[0]
 
 
 def section(feeds: Iterable[FeedStanding], now: int) -> Iterator[Row]:
     """Yield what `treason status` says of feeds."""
     for each in feeds:
-        lines = [f"{_numbers(each.numbers)}; taken: {_taken(each, now)}"]
+        of = f" of {counted(each.members, 'member')}" if each.members else ""
+        lines = [f"{_numbers(each.numbers)}{of}; taken: {_taken(each, now)}"]
         if each.state.quarantined:
             lines.append(f"{_quarantine(each)}; see: treason feed show {each.name}")
-        lines += [each.trouble] if each.trouble else []
+        lines += filter(None, (_untold(each, now), _note(each), _trouble(each, now)))
         colour = BAD if each.trouble else DOUBTFUL if each.state.quarantined else ""
         yield f"feed {each.name}", "\n".join(lines), colour
 
 
 def page(each: FeedStanding, groups: Sequence[FeedGroup], now: int) -> Iterator[str]:
     """Yield all that is known of a feed, of its networks the first ones."""
-    return aligned([*_standing(each, now), *_said(groups, each, now), *_settings(each)])
+    told = (*_standing(each, now), *_process(each, now))
+    return aligned([*told, *_said(groups, each, now), *_settings(each)])
 
 
 def _standing(each: FeedStanding, now: int) -> Iterator[Row]:
     yield "feed", each.name
     if each.trouble:
-        yield "trouble", each.trouble, BAD
+        yield "trouble", _trouble(each, now), BAD
+    if each.failure and not each.fails:
+        yield "failure", _failure(each, now), BAD
     if each.state.quarantined:
         accept = f"to enforce what it names: treason feed accept {each.name}"
         yield "quarantined", f"{_quarantine(each)}\n{accept}", DOUBTFUL
@@ -66,9 +75,6 @@ def _standing(each: FeedStanding, now: int) -> Iterator[Row]:
     if told := ", ".join(f"{number:,} {what}" for number, what in kept if number):
         yield "not taken", f"{told}; which ones: treason feed run {each.name} -v"
     yield "taken", _taken(each, now)
-    if each.refreshed is not None and each.due is not None:
-        when = ahead(int(each.due), now) if each.due > now else "by now"
-        yield "refreshed", f"{past(each.refreshed, now)}; the next is due {when}"
     if each.state.epoch:
         yield "epoch", plain(each.state.epoch)
     if each.state.accepted:
@@ -77,10 +83,28 @@ def _standing(each: FeedStanding, now: int) -> Iterator[Row]:
         yield "own file", str(each.feed.store)
 
 
+def _process(each: FeedStanding, now: int) -> Iterator[Row]:
+    """Yield what the feed's own process has done, and said."""
+    if each.refreshed is not None and each.due is not None:
+        when = ahead(int(each.due), now) if each.due > now else "by now"
+        yield "refreshed", f"{past(each.refreshed, now)}; the next is due {when}"
+    if untold := _untold(each, now):
+        yield "published", untold, DOUBTFUL
+    elif each.untold:
+        yield "published", "all that is to be told"
+    if notes := [plain(note) for note in each.remarks.notes]:
+        rest = f"and {{}} more: treason feed run {each.name} -v"
+        yield "notes", "\n".join(shortened(notes, NOTES, count=each.remarks.number, rest=rest))
+
+
 def _said(groups: Sequence[FeedGroup], each: FeedStanding, now: int) -> Iterator[Row]:
-    members = _members(groups)
-    if [*members] != [""]:
-        lines = [f"{plain(who) or each.name}: {_numbers(what)}" for who, what in members.items()]
+    members = by_member(groups)
+    if [each.name for each in members] != [""]:
+        lines = [
+            f"{plain(who.name) or each.name}: {_numbers(who.numbers)},"
+            f" the newest of {past(who.newest, now)}"
+            for who in members
+        ]
         yield from _row_of("members", lines)
     lines = [_group(group, now) for group in groups[: _SHOWN + 1]]
     yield from _row_of("groups", lines, len(groups))
@@ -121,13 +145,48 @@ def _setting(value: object) -> str:
     return str(value)
 
 
-def _members(groups: Iterable[FeedGroup]) -> dict[str, dict[str, int]]:
-    """Return how many networks of each member have which state."""
-    found: dict[str, dict[str, int]] = {}
+@frozen
+class Member:
+    """How many networks of a member have which state, and when the newest of them was taken."""
+
+    name: str
+    numbers: Mapping[str, int]
+    newest: int
+
+
+def by_member(groups: Iterable[FeedGroup]) -> list[Member]:
+    """Return who names them: first those of whom something is quarantined, then by their names."""
+    numbers: dict[str, Counter[str]] = {}
+    newest: dict[str, int] = {}
     for group in groups:
-        numbers = found.setdefault(group.member, {})
-        numbers[group.state] = numbers.get(group.state, 0) + len(group.networks)
-    return found
+        numbers.setdefault(group.member, Counter())[group.state] += len(group.networks)
+        newest[group.member] = max(newest.get(group.member, 0), group.since)
+    members = (Member(name, held, newest[name]) for name, held in numbers.items())
+    return sorted(members, key=lambda member: (QUARANTINED not in member.numbers, member.name))
+
+
+def _trouble(each: FeedStanding, now: int) -> str:
+    """Return what keeps more from being taken; since when, if that is known."""
+    return _failure(each, now) if each.fails else each.trouble
+
+
+def _failure(each: FeedStanding, now: int) -> str:
+    return f"it has failed since {past(each.remarks.since or 0, now)}: {each.failure}"
+
+
+def _note(each: FeedStanding) -> str:
+    """Return the first of its notes, and how many more there are."""
+    more = f" (and {each.remarks.number - 1:,} more)" if each.remarks.number > 1 else ""
+    return f"{plain(each.remarks.notes[0])}{more}" if each.remarks.notes else ""
+
+
+def _untold(each: FeedStanding, now: int) -> str:
+    """Return what it has not published yet, or why that cannot be told."""
+    untold = each.untold
+    if untold is None or untold.since is None:
+        return untold.error if untold else ""
+    number = counted(untold.number, "change")
+    return f"{number} not published yet, the first of {past(untold.since, now)}"
 
 
 def _numbers(numbers: Mapping[str, int]) -> str:

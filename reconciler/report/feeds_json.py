@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from reconciler.feeding import OBSERVED, QUARANTINED
+from reconciler.feeding import HELD, OBSERVED, QUARANTINED
+from reconciler.report.feed_standing import by_member
 from reconciler.report.feeds import named
 from reconciler.report.times import iso
 
 if TYPE_CHECKING:
     from reconciler.feeding import FeedGroup
-    from reconciler.passes.feeds import FeedStanding
+    from reconciler.passes.feeds import FeedStanding, Untold
     from reconciler.passes.taking import FeedReading
 
 
@@ -53,13 +54,27 @@ def value(each: FeedStanding) -> dict[str, Any]:
         "observed": each.observed,
         "quarantined": each.quarantined,
         "members": sorted(each.state.quarantined),
+        "member_count": each.members,
         "cut": each.state.cut,
         "refused": each.state.refused,
         "taken": iso(each.state.taken),
         "refreshed": iso(each.refreshed),
         "next": iso(each.due),
+        "notes": [*each.remarks.notes],
+        "note_count": each.remarks.number,
+        "failure": each.failure or None,
+        "failing_since": iso(each.remarks.since) if each.failure else None,
+        "unpublished": _unpublished(each.untold),
         "trouble": each.trouble or None,
     }
+
+
+def _unpublished(untold: Untold | None) -> dict[str, Any] | None:
+    """Return what a feed that publishes has not published yet."""
+    if untold is None:
+        return None
+    number = None if untold.error else untold.number
+    return {"number": number, "since": iso(untold.since), "error": untold.error or None}
 
 
 def whole(each: FeedStanding, groups: Sequence[FeedGroup]) -> dict[str, Any]:
@@ -70,6 +85,14 @@ def whole(each: FeedStanding, groups: Sequence[FeedGroup]) -> dict[str, Any]:
         "accepted": iso(each.state.accepted or None),
         "store": str(each.feed.store) if each.feed else None,
         "settings": each.settings,
+        "by_member": [
+            {
+                "member": each.name or None,
+                **{state: each.numbers.get(state, 0) for state in (HELD, OBSERVED, QUARANTINED)},
+                "newest": iso(each.newest),
+            }
+            for each in by_member(groups)
+        ],
         "groups": [group_of(group) for group in groups],
     }
 

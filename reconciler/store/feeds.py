@@ -216,6 +216,15 @@ class Feeds:
             found.setdefault(name, {})[state] = number
         return found
 
+    def members(self, now: int) -> dict[str, int]:
+        """Return how many members of each feed name anything; reads no network."""
+        rows = self._database.rows(
+            "SELECT feed, count(DISTINCT member) FROM feed_bans"  # noqa: S608 - a constant
+            f" WHERE {_ACTIVE} AND member <> '' GROUP BY feed",
+            (now,),
+        )
+        return {str(name): int(number) for name, number in rows}
+
     def _banned(self, networks: Networks, now: int) -> Networks:
         """Return which of these have a ban of their own: then nothing has come to its end."""
         if len(networks) > KEPT:

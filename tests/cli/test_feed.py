@@ -9,7 +9,11 @@ from fed import group, taken
 from feedfiles import nets, singles, write
 from harness import ROOT, Place
 
+from reconciler import FeedUnreadable
 from reconciler.feeding import FeedGroup
+from reconciler.feeds import outbox
+from reconciler.feeds.outbox import Told
+from reconciler.feeds.remarks import Keeper
 
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "json.schema.json").read_text())
 
@@ -44,9 +48,9 @@ def banned(place: Place) -> int:
 def row(place: Place) -> dict[str, str]:
     """Return what the only row of the list says, by its columns."""
     numbers = ("held", "observed", "quarantined", "cut", "refused")
-    names = ("feed", "type", "mode", *numbers, "taken", "refreshed", "next", "trouble")
+    names = ("feed", "type", "mode", "members", *numbers, "taken", "refreshed", "next")
     [line] = place.treason("feed", "list").out.splitlines()
-    return dict(zip(names, line.split("\t"), strict=True))
+    return dict(zip((*names, "note", "trouble"), line.split("\t"), strict=True))
 
 
 def test_feeds_are_listed_from_the_beginning(own: Path, place: Place) -> None:
@@ -104,8 +108,6 @@ def test_all_that_is_known_of_a_feed_is_shown(own: Path, place: Place) -> None:
         "not taken 2 cut (private space), 1 refused; which ones: treason feed run drop -v",
         "epoch one\\x1b",
         f"own file {own}",
-        "members ann: 30 held",
-        "bob\\x1b: 1 quarantined",
         "groups 30 networks as long as named: port scan",
         "first 203.0.113.0",
         "and 21 more",
@@ -118,9 +120,19 @@ def test_all_that_is_known_of_a_feed_is_shown(own: Path, place: Place) -> None:
         "private false",
     ):
         assert line in lines, line
+    [first] = [number for number, line in enumerate(lines) if line.startswith("members ")]
+    for line, start in zip(lines[first:], ("members bob\\x1b: 1 quarantined", "ann: 30 held"),
+                           strict=False):  # fmt: skip
+        assert line.startswith(f"{start}, the newest of ")
     value = place.treason("feed", "show", "drop", "-o", "json").json
     hold(value, "feed-show")
     assert [each["number"] for each in value["groups"]] == [30, 1]
+    assert [(each["member"], each["held"], each["quarantined"]) for each in value["by_member"]] == [
+        ("bob\x1b", 0, 1),
+        ("ann", 30, 0),
+    ]
+    assert value["by_member"][0]["newest"] == value["groups"][1]["since"]
+    assert value["member_count"] == 2
     assert value["settings"]["refresh"] == 3600
 
 
@@ -202,7 +214,7 @@ def test_status_tells_of_feeds(own: Path, place: Place) -> None:
     assert place.treason("reconcile").code == 0
     ended = place.treason("status")
     assert ended.code == 0
-    assert "1 held, 8 quarantined; taken: " in ended.out
+    assert "1 held, 8 quarantined of 1 member; taken: " in ended.out
     assert "ann named more than max_new allows: 8 networks not enforced; see: " in ended.out
     own.write_text("<html>")
     assert place.treason("reconcile").code == 1
@@ -219,3 +231,62 @@ def test_status_of_no_feeds_says_nothing_of_them(place: Place, host: None) -> No
     place.configure(main=f'sources = []\nbackends = ["file:{place.path}/banned.txt"]')
     assert place.treason("status", "-o", "json").json["feeds"] == []
     assert "\nfeed " not in place.treason("status").out
+
+
+def test_what_a_feeds_process_says_is_shown(own: Path, place: Place) -> None:
+    """Its notes, and since when it fails, without what a terminal would obey."""
+    write(own, [FeedGroup(nets("192.0.2.1"))])
+    assert place.treason("reconcile").code == 0
+    keeper = Keeper(own, lambda: 1_700_000_000)
+    keeper.keep(None, [f"odd\x1b {number}" for number in range(120)])
+    assert (row(place)["note"], row(place)["trouble"]) == ("odd? 0 (and 119 more)", "")
+    assert "odd? 0 (and 119 more)\n" in place.treason("status").out
+    assert place.treason("status").code == 0
+    shown = place.treason("feed", "show", "drop").out
+    assert "odd? 99\n" in shown
+    assert "and 20 more: treason feed run drop -v\n" in shown
+    keeper.keep(FeedUnreadable("feed drop: no server answers", "start it"))
+    failed = "it has failed since 2023-11-14T22:13:20Z ("
+    told = row(place)["trouble"]
+    assert told.startswith(failed)
+    assert told.endswith(" ago): no server answers")
+    for command in (("status",), ("feed", "list"), ("feed", "show", "drop")):
+        ended = place.treason(*command)
+        assert (ended.code, failed in ended.out) == (1, True)
+        result = place.treason(*command, "-o", "json")
+        hold(result.json, "-".join(command[:2]))
+        [value] = result.json.get("feeds", [result.json])
+        assert value["failure"] == value["trouble"] == "no server answers\n  start it"
+        assert value["failing_since"] == "2023-11-14T22:13:20Z"
+        assert (len(value["notes"]), value["note_count"], value["unpublished"]) == (100, 120, None)
+    own.write_text("<html>")
+    assert place.treason("reconcile").code == 1
+    shown = place.treason("feed", "show", "drop").out
+    assert "not an SQLite database" in shown
+    assert failed in shown
+
+
+def test_what_a_feed_has_not_published_is_shown(own: Path, place: Place) -> None:
+    """How much, and since when; not for one that publishes nothing."""
+    write(own, then="UPDATE feed SET published = 1")
+    told = outbox.of(place.database, "drop")
+    configure(place, own, 'publish = ["manual"]')
+    assert place.treason("reconcile").code == 0
+    assert "all that is to be told" in place.treason("feed", "show", "drop").out
+    outbox.write(told, [Told(network) for network in singles(3)], 1_700_000_000)
+    waits = "2 changes not published yet, the first of 2023-11-14T22:13:20Z ("
+    for command in (("status",), ("feed", "show", "drop")):
+        ended = place.treason(*command)
+        assert (ended.code, waits in ended.out) == (0, True)
+    result = place.treason("feed", "list", "-o", "json")
+    hold(result.json, "feed-list")
+    assert result.json["feeds"][0]["unpublished"] == {
+        "number": 2,
+        "since": "2023-11-14T22:13:20Z",
+        "error": None,
+    }
+    told.write_bytes(b"x" * 5000)
+    value = place.treason("feed", "show", "drop", "-o", "json").json
+    hold(value, "feed-show")
+    assert value["unpublished"]["number"] is None
+    assert f"{told}: cannot read it: " in place.treason("feed", "show", "drop").out

@@ -14,7 +14,7 @@ from feedfiles import nets, singles
 from harness import REAL_ROOT, ROOT, Place
 
 from reconciler import Networks
-from reconciler.feeds import reading
+from reconciler.feeds import reading, remarks
 from reconciler.feeds.limits import Limits
 
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "json.schema.json").read_text())
@@ -96,6 +96,27 @@ def test_what_cannot_be_read_leaves_what_was(
     assert result.err.startswith("treason: feed drop: ")
     assert len(result.err.splitlines()) <= 2
     assert place.path.joinpath("drop", "own.db").read_bytes() == before
+
+
+def test_what_it_says_for_people_is_kept(place: Place, listed: Callable[[str], None]) -> None:
+    """Its notes until it reads again, and since when it fails, also where it never read."""
+    own = place.path / "drop" / "own.db"
+    assert place.treason("feed", "run", "drop").code == 1
+    first = remarks.read(own)
+    assert first.failure.startswith(f"feed drop: {place.path}/list: ")
+    assert first.since is not None
+    listed("192.0.2.1\nno network\n")
+    assert place.treason("feed", "run", "drop").code == 0
+    [note] = remarks.read(own).notes
+    assert "no network" in note
+    assert remarks.read(own).failure == ""
+    os.utime(own.parent, (5, 5))
+    listed("")
+    for _ in range(2):
+        assert place.treason("feed", "run", "drop", "-o", "json").code == 1
+        assert own.parent.stat().st_mtime == 5
+    found = remarks.read(own)
+    assert (found.notes, bool(found.failure)) == ((note,), True)
 
 
 def test_what_no_pass_would_take_is_a_warning(place: Place, listed: Callable[[str], None]) -> None:
@@ -230,7 +251,7 @@ def test_root_becomes_the_owner_of_the_directory(
     with piped("--once") as process:
         assert process.communicate(timeout=60)[0] == b"drop: 0 networks, unchanged\n"
     made = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in own.iterdir()}
-    assert made == {"own.db": (4711, 4712), "own.db.lock": (4711, 4712)}
+    assert made == {f"own.db{end}": (4711, 4712) for end in ("", ".lock", ".remarks")}
     assert not place.path.joinpath("closed").exists()  # it may not write there
     fifo.chmod(0o600)
     with piped("--once") as process:
@@ -264,6 +285,7 @@ def test_root_reads_the_secrets_before_it_becomes_another(
             told, *help_ = process.communicate(timeout=60)[0].decode().splitlines()
     finally:
         os.close(descriptor)
+    assert remarks.read(place.path / "drop" / "own.db").failure == told.removeprefix("treason: ")
     assert (told, len(help_)) == (
         f"treason: feed drop: {key}: there is no such file, and a secret is read from it",
         1,

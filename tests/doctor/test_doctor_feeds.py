@@ -12,11 +12,16 @@ from feedfiles import nets, singles, write
 from harness import Place
 from pytest_mock import MockerFixture
 
+from reconciler import FeedUnreadable, Needs
+from reconciler.config.feeds import ConfiguredFeed
 from reconciler.config.setup import Setup
 from reconciler.diagnosis import Finding
 from reconciler.doctor import feeds
 from reconciler.doctor.machine import Machine, opened
 from reconciler.feeding import FeedGroup
+from reconciler.feeds import outbox
+from reconciler.feeds.outbox import Told
+from reconciler.feeds.remarks import Keeper
 from reconciler.host.feed_units import SERVICE
 
 HOUR = 3600
@@ -158,6 +163,87 @@ def test_what_passes_do_not_take(own: Path, place: Place) -> None:
     assert "not configured any more" in told.what
     do(told.remedy)
     assert found(place) == []
+
+
+def test_one_that_fails(own: Path, place: Place, tmp_path: Path) -> None:
+    """Is told with why, also before it was read once; what it proposes is no remedy of ours."""
+    keeper = Keeper(own, lambda: 1_700_000_000)
+    keeper.keep(FeedUnreadable("feed drop: no server answers\x1b", "sudo rm -r /"))
+    told = the_one(place)
+    assert told.what.startswith("feed drop has failed since 2023-11-14T22:13:20Z (")
+    assert told.what.endswith(" ago): no server answers?")
+    assert told.why.startswith("what was taken of it stays as it is")
+    assert told.why.endswith("; it says what may help: sudo rm -r /")
+    assert told.remedy == f"treason --config {place.config} feed run drop --once"
+    units = tmp_path / "etc/systemd/system"
+    units.mkdir(parents=True)
+    (units / SERVICE).touch()
+    with opened(Setup(str(place.config))) as looked_at:
+        looked_at.root = tmp_path
+        [told] = feeds.check(looked_at)
+    assert told.remedy == "systemctl restart treason-feed@drop.service"
+    own.unlink()
+    assert the_one(place).what.startswith("feed drop has failed since ")
+    own.write_text("<html>")
+    assert place.treason("reconcile").code == 1
+    assert sorted(each.what.partition(" ")[2][:12] for each in found(place)) == [
+        "drop has fai",
+        f"drop: {own}"[:12],
+    ]
+    place.database.unlink()
+    assert place.treason("feed", "run", "drop", "--once").code == 1
+    assert [each.what.partition(" since ")[0] for each in found(place)] == ["feed drop has failed"]
+    assert the_one(place).why.startswith("nothing that it says is dropped")
+
+
+def test_one_that_does_not_publish(own: Path, place: Place) -> None:
+    """Once something waits for longer than it takes from one refresh to the next."""
+    configure(place, own, 'publish = ["manual"]')
+    assert place.treason("reconcile").code == 0
+    told = outbox.of(place.database, "drop")
+    outbox.write(told, [Told(network) for network in singles(3)], int(time.time()) - HOUR)
+    assert found(place) == []
+    write(own, then="UPDATE feed SET published = 3")
+    outbox.write(told, [Told(network) for network in singles(2)], int(time.time()) - 2 * HOUR)
+    finding = the_one(place)
+    assert finding.what.startswith("feed drop has not published 2 changes, the first of ")
+    assert finding.why == "others do not hear whom this machine bans"
+    Keeper(own).keep(None, ["the quota is full: 2 networks wait"])
+    assert the_one(place).why.endswith("; it notes: the quota is full: 2 networks wait")
+    write(own, then="UPDATE feed SET published = 5")
+    assert found(place) == []
+    told.write_bytes(b"x" * 5000)
+    finding = the_one(place)
+    assert finding.what.startswith(f"feed drop: {told}: cannot read it: ")
+    do(finding.remedy)
+    assert found(place) == []
+
+
+def test_one_whose_secret_is_missing_or_known(
+    place: Place, mocker: MockerFixture, tmp_path: Path
+) -> None:
+    """Is told what helps; nobody but root is asked, who alone can tell."""
+    secret = tmp_path / "the key"
+    needs = mocker.Mock(return_value=Needs(secrets=(str(secret),)))
+    mocker.patch.object(ConfiguredFeed, "needs", needs)
+    own = place.path / "drop" / "feed.db"
+    own.parent.mkdir()
+    configure(place, own)
+    root = mocker.patch.object(Machine, "is_root", new_callable=mocker.PropertyMock)
+    root.return_value = True
+    told = the_one(place)
+    assert told.what == (
+        f"feed drop: {secret}: there is no such file, and a secret is read from it"
+    )
+    secret.write_text("open sesame")
+    secret.chmod(0o644)
+    told = the_one(place)
+    assert "all users of this machine may read this secret" in told.what
+    do(told.remedy.partition(";")[0])
+    assert the_one(place).what.startswith("feed drop never ran")
+    secret.unlink()
+    root.return_value = False
+    assert the_one(place).what.startswith("feed drop never ran")
 
 
 def test_who_is_quarantined(own: Path, place: Place) -> None:

@@ -51,6 +51,23 @@ def test_an_outbox_that_was_made_anew_is_read_from_its_beginning(path: Path) -> 
     assert outbox.read(path, 1000) == [TWO]
 
 
+def test_what_waits_is_counted_from_where_it_was_read_before(path: Path) -> None:
+    """With when the first of it was written; all of it, if the outbox was made anew since."""
+    assert outbox.waiting(path, 0) == (0, None)
+    outbox.write(path, [], NOW)
+    assert outbox.waiting(path, 0) == (0, None)
+    outbox.write(path, [ONE], NOW)
+    outbox.write(path, [TWO, ONE], NOW + 5)
+    one, *_, last = outbox.read(path, 0)
+    assert outbox.waiting(path, 0) == (3, NOW)
+    assert outbox.waiting(path, one.id) == (2, NOW + 5)
+    assert outbox.waiting(path, last.id) == (0, None)
+    assert outbox.waiting(path, last.id + 1) == (3, NOW)
+    path.write_bytes(b"x" * 5000)
+    with pytest.raises(FeedUnreadable, match="cannot read it"):
+        outbox.waiting(path, 0)
+
+
 def test_no_outbox_is_an_empty_one(path: Path) -> None:
     """A pass has told nothing as yet; one that was only begun is the same."""
     assert outbox.read(path, 0) == []

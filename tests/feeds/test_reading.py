@@ -57,6 +57,27 @@ def test_the_token_is_another_once_something_was_committed(tmp_path: Path) -> No
     assert token(path) != before
 
 
+def test_how_far_it_has_published_is_read_alone(tmp_path: Path) -> None:
+    """Whatever its networks are; what is no feed's file is refused as ever."""
+    path = tmp_path / "feed.db"
+    assert reading.published(path, LIMITS) == 0
+    write(path, [FeedGroup(nets("192.0.2.1"))], then="UPDATE feed SET published = 7")
+    assert reading.published(path, LIMITS) == 7
+    write(
+        path,
+        then="UPDATE feed SET published = 8; INSERT INTO bans VALUES ('', '', -5, 7, x'01', x'')",
+    )
+    assert reading.published(path, LIMITS) == 8
+    write(path, then="UPDATE feed SET published = -1")
+    for text in (None, "<html>"):
+        if text:
+            path.write_text(text)
+        with pytest.raises(
+            FeedUnreadable, match=r"feed\.db: cannot read what the feed has written"
+        ):
+            reading.published(path, LIMITS)
+
+
 def test_a_file_that_is_not_there_is_not_empty(tmp_path: Path) -> None:
     """It has no token, and cannot be read; nor can one in a directory that is missing."""
     for path in (tmp_path / "feed.db", tmp_path / "no" / "feed.db"):

@@ -9,7 +9,8 @@ from fed import group
 from pytest_mock import MockerFixture
 
 from reconciler.config.feeds import ConfiguredFeed, FeedSettings
-from reconciler.passes.feeds import FeedStanding
+from reconciler.feeds.remarks import Remarks
+from reconciler.passes.feeds import FeedStanding, Untold
 from reconciler.report import columns, feed_standing
 from reconciler.store.feeds import FeedState
 
@@ -30,6 +31,9 @@ FOUND = FeedStanding(
     ),
     {"held": 1_234_567, "quarantined": 2},
     refreshed=NOW - 7200,
+    members=2,
+    remarks=Remarks((EVIL, EVIL), 9, EVIL, EVIL, NOW - 30),
+    untold=Untold(7, NOW - 40),
 )
 GROUPS = [
     group(*(f"192.0.2.{number}" for number in range(20)), member=EVIL, reason=EVIL, until=NOW + 60),
@@ -44,9 +48,10 @@ def test_what_strangers_wrote_does_no_harm_at_any_width(
     """No line is longer than the terminal, and none is a feed's own."""
     mocker.patch.dict(os.environ, {"NO_COLOR": "1"})
     mocker.patch.object(columns, "_columns", return_value=width)
-    page = [*feed_standing.page(FOUND, GROUPS, NOW)]
-    section = [*columns.aligned([*feed_standing.section([FOUND], NOW)])]
-    listed = [*feed_standing.listed([FOUND], NOW)]
+    fails = evolve(FOUND, state=evolve(FOUND.state, trouble=""))
+    page = [line for each in (FOUND, fails) for line in feed_standing.page(each, GROUPS, NOW)]
+    section = [*columns.aligned([*feed_standing.section([FOUND, fails], NOW)])]
+    listed = [*feed_standing.listed([FOUND, fails], NOW)]
     for line in (*page, *section, *listed):
         assert line.replace("\t", " ").isprintable()
         assert width is None or len(line) <= width

@@ -13,12 +13,13 @@ from reconciler.cli.console import ERROR, OK, complain, emit, trace, warn
 from reconciler.cli.options import examples, output_format, verbose, verbosity
 from reconciler.config.feeds import known
 from reconciler.config.setup import Setup
-from reconciler.errors import TreasonError
+from reconciler.errors import FeedUnreadable, TreasonError
 from reconciler.errors import trace as trace_of
 from reconciler.feeding import WakingFeed
 from reconciler.feeds import engine, outbox
 from reconciler.feeds.collecting import Tame, tamed
 from reconciler.feeds.engine import Engine, Refreshed
+from reconciler.feeds.remarks import Keeper
 from reconciler.feeds.writing import DAMAGED, FeedFile, alone, undisturbed
 from reconciler.host import owner
 from reconciler.log import Log
@@ -46,30 +47,49 @@ def run(setup: Setup, name: str, once: bool, form: str) -> int:
     """
     feed = known(name, setup.feeds, setup.path)
     main = setup.config.treason
-    seconds, told = main.pass_timeout, main.database.parent / outbox.OUTBOX / f"{name}.db"
+    seconds, told = main.pass_timeout, outbox.of(main.database, name)
     if os.geteuid() == 0:
         with suppress(TreasonError):  # of its service; what it reads itself is told by that
             secrets.keep(feed.needs().secrets)
     if owner.become(feed.store.parent):
         _log.info("feed %s: runs as root, which owns %s", name, feed.store.parent)
     with alone(feed.store):
-        made = tamed(name, seconds, lambda run: run(feed.make))
-        file = FeedFile(feed.store, feed.limits)
+        keeper = Keeper(feed.store)
+        with _failing(keeper):
+            made = tamed(name, seconds, lambda run: run(feed.make))
+            file = FeedFile(feed.store, feed.limits)
         tame = Tame(made, name, feed.settings.max_entries, seconds)
         running = Engine(tame, file, feed.limits, told if feed.settings.publish else None)
         if not isinstance(made, WakingFeed):
-            return _tell(name, engine.once(running), form)
+            return _tell(name, _kept(engine.once(running), keeper), form)
         with closing(engine.follow(running, made, feed.settings.refresh)) as results:
             if once or form == "json":
-                return _tell(name, next(results), form)
-            _follow(name, results)
+                return _tell(name, _kept(next(results), keeper), form)
+            _follow(name, results, keeper)
     return OK
 
 
-def _follow(name: str, results: Iterable[Refreshed]) -> None:
+@contextmanager
+def _failing(keeper: Keeper) -> Iterator[None]:
+    """Keep why it failed before anything could be read."""
+    try:
+        yield
+    except FeedUnreadable as error:
+        keeper.keep(error)
+        raise
+
+
+def _kept(result: Refreshed, keeper: Keeper) -> Refreshed:
+    """Keep what a refresh says for people; one that read nothing has no notes."""
+    keeper.keep(result.failure, None if result.judged is None else result.notes)
+    return result
+
+
+def _follow(name: str, results: Iterable[Refreshed], keeper: Keeper) -> None:
     """Print what is news, and how it stands at the beginning, until a signal comes."""
     with _stoppable():
         for number, result in enumerate(results):
+            _kept(result, keeper)
             if not number or result.is_news:
                 with undisturbed():  # or a line may come twice, or half
                     _tell(name, result, "text")
