@@ -25,6 +25,9 @@ _PUBLIC: Final = {
 }
 """What `Limits.max_share` is a share of, without private space: all that is assigned (RFC 4291)."""
 
+_PART: Final = 0.1
+"""Of `Limits.max_share`, one of several members may name this part."""
+
 _FEW: Final = 10
 """Of fewer networks than these all may be gone at once."""
 
@@ -50,9 +53,10 @@ class Limits:
 class Standing:
     """What is known of a feed, besides the groups that were taken of it.
 
-    ``epoch`` is None as long as nothing was taken. ``quarantined`` are the members of whom nothing
-    new is enforced, ``accepted`` is when a person accepted the feed last (epoch seconds). With
-    ``observe``, its mode, nothing is. While the clock is ``doubted``, nothing ends by its time.
+    ``epoch`` is None as long as nothing was taken, ``taken`` is when something was taken last
+    (epoch seconds). ``quarantined`` are the members of whom nothing new is enforced, ``accepted``
+    is when a person accepted the feed last. With ``observe``, its mode, nothing is. While the clock
+    is ``doubted``, nothing ends by its time.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Standing:
     accepted: int = 0
     observe: bool = False
     doubted: bool = False
+    taken: int | None = None
 
 
 @frozen
@@ -104,7 +109,9 @@ def judge(  # noqa: PLR0913 - what was read, what is known, and the limits betwe
     if not accepted:
         _check_removals(said, known, contents.lifted, limits, standing)
     found = [*_found(said, known)]
-    quarantined = frozenset() if accepted else _quarantined(found, known, limits, now, standing)
+    quarantined = frozenset[str]()
+    if not accepted:
+        quarantined = _quarantined(found, known, limits, now, standing) | _too_wide(said, limits)
     groups = _groups(found, quarantined, now, standing)
     before, after = _enforced(known), _enforced(groups)
     if not accepted:
@@ -180,18 +187,34 @@ def _check_removals(
 
 
 def _check_share(enforced: Networks, limits: Limits, standing: Standing) -> None:
+    for name, share in _shares(enforced, limits.max_share):
+        raise _doubted(
+            standing,
+            f"it names {share:.2g} of {name}, more than a share of {limits.max_share:g}, set by"
+            " max_share",
+        )
+
+
+def _too_wide(said: Iterable[FeedGroup], limits: Limits) -> frozenset[str]:
+    """Return who of several members names so much that few of his kind would exceed the share."""
+    members = _by_member(group for group in said if group.member)
+    most = limits.max_share * _PART
+    return frozenset(who for who, networks in members.items() if any(_shares(networks, most)))
+
+
+def _shares(networks: Networks, most: float) -> Iterator[tuple[str, float]]:
+    """Yield of what the networks, without private space, are more than this share."""
     for name, network in _PUBLIC.items():
         every = _addresses(Networks.of(public(network)))
-        first, behind = bisect_left(enforced, network), bisect_right(enforced, Network(network.end))
-        inside = [FeedGroup(enforced[first:behind])]
+        first, behind = bisect_left(networks, network), bisect_right(networks, Network(network.end))
+        inside = [FeedGroup(networks[first:behind])]
         for group in Sieve.of(inside, (0, 0), private=False).sift(inside):
-            some, most = group.networks, limits.max_share * every
-            if _addresses(some) > most and (number := _addresses(some.outermost())) > most:
-                raise _doubted(
-                    standing,
-                    f"it names {number / every:.2g} of {name}, more than a share of"
-                    f" {limits.max_share:g}, set by max_share",
-                )
+            some = group.networks
+            if (
+                _addresses(some) > most * every
+                and (number := _addresses(some.outermost())) > most * every
+            ):
+                yield name, number / every
 
 
 def _addresses(networks: Networks) -> int:
@@ -243,10 +266,15 @@ def _quarantined(
     now: int,
     standing: Standing,
 ) -> frozenset[str]:
-    """Return who has brought too much within an hour, now or before."""
+    """Return who has brought too much within an hour, now or before.
+
+    At the first time all is new, and says nothing of how fast it came; what came in the hours since
+    the last time may be as much for each.
+    """
     before = standing.quarantined | {g.member for g in known if g.state == QUARANTINED}
-    if not limits.max_new:
+    if not limits.max_new or standing.epoch is None:
         return before
+    hours = max(1, -(-(now - (standing.taken or now)) // _HOUR))
     begin = max(now - _HOUR, standing.accepted)
     fresh, recent = Counter[str](), Counter[str]()
     for group, earlier in found:
@@ -254,7 +282,7 @@ def _quarantined(
     for group in known:
         if group.since > begin and group.state != QUARANTINED:
             recent[group.member] += len(group.networks)
-    return before | {m for m, n in fresh.items() if n and n + recent[m] > limits.max_new}
+    return before | {m for m, n in fresh.items() if n and n + recent[m] > hours * limits.max_new}
 
 
 def _groups(

@@ -130,4 +130,5 @@ def _standing(feed: ConfiguredFeed, state: FeedState) -> Standing:
         quarantined=state.quarantined,
         accepted=state.accepted,
         observe=feed.settings.mode == OBSERVE,
+        taken=state.taken,
     )

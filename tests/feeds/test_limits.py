@@ -209,6 +209,50 @@ def test_what_is_new_counts_for_an_hour_or_until_it_is_accepted() -> None:
         assert judged.quarantined == quarantined
 
 
+def test_who_joins_takes_all_that_is_known_already() -> None:
+    """How fast it came nobody can tell by then; what comes behind it is counted."""
+    limits, standing = Limits(max_new=10), evolve(STANDING, epoch=None)
+    said = FeedGroup(singles(1000), "m")
+    first = judge(Contents("", (said,)), (), limits, NOW, standing)
+    assert (first.added, first.quarantined) == (said.networks, frozenset())
+    more = Contents("", (FeedGroup(singles(1011), "m"),))
+    later = judge(more, first.groups, limits, NOW + 3601, evolve(STANDING, taken=NOW + 3600))
+    assert later.quarantined == {"m"}
+
+
+def test_who_was_away_for_hours_takes_what_came_in_them() -> None:
+    """As much as the member may bring in each of them, and no more."""
+    limits = Limits(max_new=10)
+    known = taken(FeedGroup(singles(5), "m"), limits=limits).groups
+    standing, now = evolve(STANDING, taken=NOW), NOW + 3 * 3600
+    for number, quarantined in ((35, set[str]()), (36, {"m"})):
+        contents = Contents("", (FeedGroup(singles(number), "m"),))
+        assert judge(contents, known, limits, now, standing).quarantined == quarantined
+
+
+@pytest.mark.parametrize(("kind", "number"), [("12.0.0.0/8", 60), ("2400::/20", 8000)])
+def test_one_of_several_members_keeps_nobody_from_being_believed(kind: str, number: int) -> None:
+    """Who names very wide networks is quarantined alone; a list without members is doubted."""
+    wide = Network.parse(kind)
+    step, length = 1 << wide.bits - wide.length, wide.length
+    many = Networks.of(
+        Network.of(wide.version, wide.address + each * step, length) for each in range(number)
+    )
+    good = FeedGroup(nets("203.0.113.9"), "good")
+    known = taken(FeedGroup(nets("203.0.113.7"), "thief"), good).groups
+    judged = taken(
+        FeedGroup(many | nets("203.0.113.7"), "thief"),
+        evolve(good, networks=nets("203.0.113.9", "203.0.113.10")),
+        known=known,
+        limits=Limits(),
+    )
+    assert judged.quarantined == {"thief"}
+    assert judged.added == nets("203.0.113.10")
+    assert state(judged)[HELD] == nets("203.0.113.7", "203.0.113.9", "203.0.113.10")
+    with pytest.raises(FeedUnreadable, match="max_share"):
+        taken(FeedGroup(many), limits=Limits())
+
+
 def test_observed_is_what_the_mode_says() -> None:
     """Also of what was taken in the other mode; nothing is taken anew."""
     said = FeedGroup(singles(3))
