@@ -269,20 +269,22 @@ def _quarantined(
     """Return who has brought too much within an hour, now or before.
 
     At the first time all is new, and says nothing of how fast it came; what came in the hours since
-    the last time may be as much for each.
+    the last time may be as much for each. So what was more at once is no matter any more.
     """
     before = standing.quarantined | {g.member for g in known if g.state == QUARANTINED}
     if not limits.max_new or standing.epoch is None:
         return before
-    hours = max(1, -(-(now - (standing.taken or now)) // _HOUR))
-    begin = max(now - _HOUR, standing.accepted)
-    fresh, recent = Counter[str](), Counter[str]()
+    most, begin = limits.max_new, max(now - _HOUR, standing.accepted)
+    fresh, at_once, recent = Counter[str](), Counter[tuple[str, int]](), Counter[str]()
     for group, earlier in found:
         fresh[group.member] += len(group.networks) if earlier is None else 0
     for group in known:
         if group.since > begin and group.state != QUARANTINED:
-            recent[group.member] += len(group.networks)
-    return before | {m for m, n in fresh.items() if n and n + recent[m] > hours * limits.max_new}
+            at_once[group.member, group.since] += len(group.networks)
+    for (member, _), number in at_once.items():
+        recent[member] += number if number <= most else 0
+    hours = max(1, -(-(now - (standing.taken or now)) // _HOUR))
+    return before | {m for m, n in fresh.items() if n and n + recent[m] > hours * most}
 
 
 def _groups(

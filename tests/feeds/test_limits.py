@@ -215,19 +215,25 @@ def test_who_joins_takes_all_that_is_known_already() -> None:
     said = FeedGroup(singles(1000), "m")
     first = judge(Contents("", (said,)), (), limits, NOW, standing)
     assert (first.added, first.quarantined) == (said.networks, frozenset())
-    more = Contents("", (FeedGroup(singles(1011), "m"),))
-    later = judge(more, first.groups, limits, NOW + 3601, evolve(STANDING, taken=NOW + 3600))
-    assert later.quarantined == {"m"}
+    for number, quarantined in ((1010, set[str]()), (1011, {"m"})):
+        more = Contents("", (FeedGroup(singles(number), "m"),))
+        later = judge(more, first.groups, limits, NOW + 9, evolve(STANDING, taken=NOW))
+        assert later.quarantined == quarantined
 
 
 def test_who_was_away_for_hours_takes_what_came_in_them() -> None:
-    """As much as the member may bring in each of them, and no more."""
+    """As much as the member may bring in each of them, and no more; then it is as before."""
     limits = Limits(max_new=10)
     known = taken(FeedGroup(singles(5), "m"), limits=limits).groups
     standing, now = evolve(STANDING, taken=NOW), NOW + 3 * 3600
-    for number, quarantined in ((35, set[str]()), (36, {"m"})):
+    for number, quarantined in ((36, {"m"}), (35, set[str]())):
         contents = Contents("", (FeedGroup(singles(number), "m"),))
-        assert judge(contents, known, limits, now, standing).quarantined == quarantined
+        away = judge(contents, known, limits, now, standing)
+        assert away.quarantined == quarantined
+    for number, quarantined in ((45, set[str]()), (46, {"m"})):
+        contents = Contents("", (FeedGroup(singles(number), "m"),))
+        later = judge(contents, away.groups, limits, now + 60, evolve(STANDING, taken=now))
+        assert later.quarantined == quarantined
 
 
 @pytest.mark.parametrize(("kind", "number"), [("12.0.0.0/8", 60), ("2400::/20", 8000)])
