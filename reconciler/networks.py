@@ -81,7 +81,8 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         *others, largest = sorted(filter(None, parts), key=len) or [NOTHING]
         if not others:
             return largest
-        more = cls.of_packed(*(b"".join([each.packed(v) for each in others]) for v in (4, 6)))
+        packed = ([each.packed(version) for each in others] for version in (4, 6))
+        more = cls(*map(runs.merged, packed, WIDTH.values()))
         return largest | more
 
     @property

@@ -6,7 +6,7 @@ A chunk is a network: five bytes of IPv4, seventeen of IPv6, the last of them th
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import compress, islice, pairwise, starmap
 from operator import lt
@@ -29,6 +29,9 @@ _BLOCK: Final = 1 << 12
 
 _FEW: Final = 32
 """So many times fewer networks are looked up among the others, not compared or sorted with them."""
+
+_SORTED, _CHOSEN = 1 << 17, 1 << 10
+"""Networks that are sorted at once, about, and of how many the ranges are made."""
 
 _T = TypeVar("_T", int, bytes)
 
@@ -113,7 +116,7 @@ def union(left: bytes, right: bytes, width: int) -> bytes:
     """Merge what ascends; a few chunks are put between those of many, which stay bytes."""
     few, many = sorted((left, right), key=len)
     if len(few) * _FEW > len(many):
-        return ordered(many + few, width)
+        return merged((many, few), width)
     parts: list[bytes] = []
     start = 0
     for chunk in chunks(difference(few, many, width), width):
@@ -121,6 +124,41 @@ def union(left: bytes, right: bytes, width: int) -> bytes:
         parts += [many[start * width : at * width], chunk]
         start = at
     return b"".join([*parts, many[start * width :]])
+
+
+def merged(parts: Iterable[bytes], width: int) -> bytes:
+    """Merge any number of what ascends: of very many chunks, those of one range at a time.
+
+    So a sort has few of them as objects, wherever they come from.
+    """
+    few = [ordered(b"".join(batch), width) for batch in _batches(parts, _SORTED * width)]
+    count = sum(map(len, few)) // width // _SORTED
+    if len(few) < 2 or not count:
+        return ordered(b"".join(few), width)
+    step = (sum(map(len, few)) // width // _CHOSEN or 1) * width
+    some = sorted(one[at : at + width] for one in few for at in range(0, len(one), step))
+    begins, made = [0] * len(few), list[bytes]()
+    for number in range(1, count + 2):
+        ends = [len(one) // width for one in few]
+        if number <= count:
+            bound = some[len(some) * number // (count + 1)]
+            ends = [_search(one, bound, width, at) for one, at in zip(few, begins, strict=True)]
+        ranges = zip(few, begins, ends, strict=True)
+        made.append(ordered(b"".join([p[a * width : b * width] for p, a, b in ranges]), width))
+        begins = ends
+    return b"".join(made)
+
+
+def _batches(parts: Iterable[bytes], size: int) -> Iterator[list[bytes]]:
+    """Yield parts together, until they have at least so many bytes."""
+    batch, held = list[bytes](), 0
+    for part in parts:
+        batch.append(part)
+        held += len(part)
+        if held >= size:
+            yield batch
+            batch, held = [], 0
+    yield batch
 
 
 def difference(left: bytes, right: bytes, width: int) -> bytes:

@@ -1,6 +1,7 @@
 """Compact sets of networks, held against plain sets of the same networks."""
 
 import sys
+import tracemalloc
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,6 +156,23 @@ def test_the_union_of_many_holds_all(parts: list[frozenset[Network]]) -> None:
 def test_a_union_of_many_is_that_of_plain_sets(parts: list[frozenset[Network]]) -> None:
     """Of none, of empty ones, and of such that share networks."""
     assert Networks.union(map(Networks.of, parts)) == frozenset().union(*parts)
+
+
+def test_a_union_of_very_many_sorts_few_at_once() -> None:
+    """Of 400,000 networks, from large sets and from small ones: far less than an object each."""
+    ours = [Networks.of_hosts(4, _every(number, 7)) for number in range(7)]
+    ours += [Networks.of_hosts(4, _every(number, 100_000)) for number in range(0, 50_000, 10)]
+    tracemalloc.start()
+    mine = Networks.union(ours)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert mine == Networks.of_hosts(4, _every(0, 1))
+    assert peak < 400_000 * 32
+
+
+def _every(first: int, step: int) -> bytes:
+    """Return every so manieth of 400,000 addresses."""
+    return b"".join(n.to_bytes(4) for n in range(0x0B000000 + first, 0x0B000000 + 400_000, step))
 
 
 @given(several, st.integers(0, 3000))
