@@ -1,0 +1,1 @@
+"""A fleet in small: hosts in namespaces on one switch, and PostgreSQL in another one."""
