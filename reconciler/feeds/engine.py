@@ -4,19 +4,16 @@ It knows neither the database nor a firewall, and nothing of what passes make of
 """
 
 import os
-import select
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import groupby
-from math import ceil
 from pathlib import Path
-from typing import Final
 
 from attrs import evolve, frozen
 
 from reconciler.errors import FeedUnreadable
-from reconciler.feeding import FeedBan, FeedLift, PublishingFeed, WakingFeed
+from reconciler.feeding import FeedBan, FeedLift, PublishingFeed
 from reconciler.feeds import outbox
 from reconciler.feeds.applying import applied
 from reconciler.feeds.collecting import Tame
@@ -24,17 +21,7 @@ from reconciler.feeds.format import GROUPS, Contents
 from reconciler.feeds.limits import Judged, Limits, Standing, judge
 from reconciler.feeds.outbox import Told
 from reconciler.feeds.writing import FeedFile
-from reconciler.inotify import Watch
 from reconciler.networks import Networks
-
-_SOON, _LATER = 0.05, 1.0
-"""Seconds until a feed is read again that woke for nothing: twice as many each time, at most."""
-
-_AGAIN, _LATEST = 1.0, 60.0
-"""Likewise, of one that could not be read."""
-
-_LONGEST: Final = 86_400.0
-"""Seconds that poll(2) waits at most: its number of milliseconds is limited."""
 
 
 @frozen
@@ -73,7 +60,10 @@ class Engine:
     clock: Callable[[], float] = time.time
 
     def refresh(self) -> Refreshed:
-        """Read what is new, and write it. Raise `FeedUnreadable`: then the file is as it was."""
+        """Read what is new, and write it. Raise `FeedUnreadable`: then the file is as it was.
+
+        In another epoch nobody knows what was published: all that stands in the outbox is due.
+        """
         before, damage = self.file.contents, self.file.damage
         known = self.file.is_there and not damage
         batch = self.feed.collect(before.cursor)
@@ -82,6 +72,7 @@ class Engine:
             applied(before, batch.changes, now, self.limits.max_entries),
             epoch=batch.epoch,
             cursor=batch.cursor,
+            published=before.published if batch.epoch == before.epoch else 0,
         )
         held = self._counted(contents)
         self._write(contents)
@@ -90,16 +81,21 @@ class Engine:
 
     def publish(self) -> int:
         """Publish what came since, and return how many networks. Raise `FeedUnreadable`."""
-        if self.outbox is None or not isinstance(self.feed.feed, PublishingFeed):
+        if self.outbox is None or not self.publishes:
             return 0
-        rows = outbox.read(self.outbox, self.file.contents.published)
-        if not rows:
-            return 0
-        changes = [*_changes(rows, int(self.clock()))]
-        if changes:
-            self.feed.publish(changes)
-        self.file.write(evolve(self.file.contents, published=rows[-1].id))
-        return sum(len(change.networks) for change in changes)
+        number = 0
+        while rows := outbox.read(self.outbox, self.file.contents.published):
+            changes = [*_changes(rows, int(self.clock()))]
+            if changes:
+                self.feed.publish(changes)
+            self.file.write(evolve(self.file.contents, published=rows[-1].id))
+            number += sum(len(change.networks) for change in changes)
+        return number
+
+    @property
+    def publishes(self) -> bool:
+        """Whether it tells others anything."""
+        return self.outbox is not None and isinstance(self.feed.feed, PublishingFeed)
 
     def _write(self, contents: Contents) -> None:
         """Write it; the times of the directory tell when that was done last, changed or not."""
@@ -152,63 +148,28 @@ def _changes(rows: Iterable[Told], now: int) -> Iterator[FeedBan | FeedLift]:
             yield FeedBan(networks, until and until - now, reason=reason)
 
 
-def once(engine: Engine) -> Refreshed:
-    """Refresh and publish; what fails is told."""
+def read(engine: Engine) -> Refreshed:
+    """Refresh; what fails is told."""
     try:
-        result = engine.refresh()
+        return engine.refresh()
     except FeedUnreadable as error:
         return Refreshed(failure=error)
+
+
+def told(engine: Engine) -> Refreshed:
+    """Publish; what fails is told."""
     try:
-        return evolve(result, published=engine.publish())
+        return Refreshed(published=engine.publish())
     except FeedUnreadable as error:
-        return evolve(result, failure=error)
+        return Refreshed(failure=error)
 
 
-def follow(engine: Engine, feed: WakingFeed, refresh: float) -> Generator[Refreshed, None, None]:
-    """Yield what each refresh brings, for ever: once woken, or after so many seconds.
-
-    One that fails is made again. The feed is closed when nobody asks for more.
-    """
-    with ExitStack() as stack:
-        stack.callback(_close, engine.feed, feed)
-        watch = None
-        if engine.outbox and isinstance(feed, PublishingFeed):
-            watch = Watch(str(engine.outbox))
-            stack.callback(watch.close)
-        idle, again, woken = 0.0, _AGAIN, False
-        while True:
-            result = once(engine)
-            yield result
-            if result.failure:
-                _woken(None, watch, min(again, refresh))
-                again = min(again * 2, _LATEST)
-                continue
-            again = _AGAIN
-            idle = min(max(idle * 2, _SOON), _LATER) if woken and not result.is_news else 0.0
-            woken = _woken(_descriptor(engine.feed, feed), watch, refresh)
-            time.sleep(idle if woken else 0.0)
+def joined(result: Refreshed, others: Refreshed) -> Refreshed:
+    """Return what was read and what was published as one; of two failures that of reading."""
+    failure = result.failure or others.failure
+    return evolve(result, published=others.published, failure=failure)
 
 
-def _close(tame: Tame, feed: WakingFeed) -> None:
-    with suppress(FeedUnreadable):
-        tame.call(feed.close)
-
-
-def _descriptor(tame: Tame, feed: WakingFeed) -> int | None:
-    """Return what is waited for; None where it cannot be now, and the time alone counts."""
-    with suppress(FeedUnreadable):
-        descriptor: object = tame.call(feed.fileno)
-        return descriptor if isinstance(descriptor, int) and descriptor >= 0 else None
-    return None
-
-
-def _woken(descriptor: int | None, watch: Watch | None, seconds: float) -> bool:
-    """Wait until the feed or the outbox wakes, or the time is over; return whether one did."""
-    poll = select.poll()
-    for each in (descriptor, watch and watch.fileno()):
-        if each is not None:
-            poll.register(each, select.POLLIN)
-    woken = bool(poll.poll(ceil(min(seconds, _LONGEST) * 1000)))
-    if watch:
-        watch.take()
-    return woken
+def once(engine: Engine) -> Refreshed:
+    """Refresh and publish; where one of them fails, the other is done, and the failure told."""
+    return joined(read(engine), told(engine))

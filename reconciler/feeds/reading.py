@@ -48,8 +48,8 @@ _SHARED, _SHARED_SIZE = _PENDING + 2, 510
 """The bytes that SQLite locks (its os_unix.c): who holds the shared ones keeps commits away."""
 
 _WRITER: Final = 2.0
-_AGAIN: Final = 0.02
-"""Seconds to wait for who is writing, and between two looks."""
+_SOON, _LATER = 0.001, 0.02
+"""Seconds to wait for who is writing; and between two looks, twice as many each time."""
 
 _STEPS: Final = 10_000
 """Instructions of SQLite between two looks at the clock."""
@@ -138,7 +138,7 @@ def _database(path: Path, data: bytes, limits: Limits, end: float) -> Iterator[s
 
 def _wait(path: Path, descriptor: int, patience: float) -> None:
     """Lock as a reader of SQLite's, once nobody writes; closing the descriptor unlocks."""
-    end = time.monotonic() + patience
+    end, pause = time.monotonic() + patience, _SOON
     while True:
         with system(path):
             if _locked(descriptor) and not _is_filled(path.with_name(f"{path.name}-journal")):
@@ -146,7 +146,8 @@ def _wait(path: Path, descriptor: int, patience: float) -> None:
             _lock(descriptor, fcntl.F_UNLCK, 0, 0)
         if time.monotonic() > end:
             refuse(path, "it is being written, or its writer died while it wrote")
-        time.sleep(_AGAIN)
+        time.sleep(pause)
+        pause = min(2 * pause, _LATER)
 
 
 def _locked(descriptor: int) -> bool:

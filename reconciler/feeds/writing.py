@@ -124,6 +124,7 @@ class FeedFile:
         if self.damage or not self.is_there:
             _make(self.path)
         with closing(_connected(self.path)) as database:
+            _hasten(database)
             database.execute("BEGIN IMMEDIATE")
             if self.damage or not self.is_there:
                 _found(database)
@@ -189,10 +190,20 @@ def _recovered(path: Path) -> str:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
-    """Open what is there, in the one way in which it is written."""
+    """Open what is there."""
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=_PATIENCE, isolation_level=None
     )
+
+
+def _hasten(database: sqlite3.Connection) -> None:
+    """Let a commit wait for the disk twice, not four times.
+
+    The journal is on the disk before the file is changed: so half of what was written is never
+    there. A power cut may undo what was committed last, cursor and all: it can be had again.
+    """
+    database.execute("PRAGMA journal_mode = TRUNCATE")
+    database.execute("PRAGMA synchronous = NORMAL")
 
 
 def _found(database: sqlite3.Connection) -> None:

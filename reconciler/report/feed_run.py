@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 def lines(name: str, result: Refreshed, *, verbose: bool) -> Iterator[str]:
     """Yield what a refresh has brought, with ``verbose`` line by line."""
     judged = result.judged
+    published = f"published: {counted(result.published, 'network')}"
     if judged is None:
+        if result.published:
+            yield f"{name}: {published}"
         return
     moved = [(judged.added, "added"), (judged.lifted, "removed")]
     said = ", ".join(f"{len(networks):,} {what}" for networks, what in moved if networks)
@@ -32,7 +35,7 @@ def lines(name: str, result: Refreshed, *, verbose: bool) -> Iterator[str]:
     notes = result.notes if verbose else shortened(result.notes, rest="and {} more; -v shows all")
     yield from (f"  note: {plain(note)}" for note in notes)
     if result.published:
-        yield f"  published: {counted(result.published, 'network')}"
+        yield f"  {published}"
 
 
 def value(name: str, result: Refreshed) -> dict[str, Any]:

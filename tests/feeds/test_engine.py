@@ -13,7 +13,7 @@ from feedfiles import nets, singles
 from sabotagedfeeds import BEGIN, END, Epochal, Noting, Scripted, fails
 
 from reconciler import FeedBan, FeedChange, FeedLift, FeedUnreadable, Network, Networks
-from reconciler.feeds import engine, outbox, reading
+from reconciler.feeds import engine, following, outbox, reading
 from reconciler.feeds.collecting import Tame
 from reconciler.feeds.engine import Engine, Refreshed
 from reconciler.feeds.limits import Limits
@@ -212,7 +212,7 @@ def test_a_feed_that_wakes_is_followed(path: Path, tmp_path: Path) -> None:
     feed = Waking(FeedBan(singles(1)))
     box = tmp_path / "outbox" / "fleet.db"
     running = made(feed, path, outbox=box)
-    with closing(engine.follow(running, feed, 1e9)) as results:
+    with closing(following.follow(running, feed, 1e9)) as results:
         assert next(results).held == 1
         feed.wake(FeedBan(singles(2)))
         assert next(results).held == 2
@@ -231,7 +231,7 @@ def test_a_feed_that_wakes_is_read_again_after_a_while(path: Path) -> None:
     def unready() -> int:
         raise FeedUnreadable("not now")
 
-    with closing(engine.follow(made(feed, path), feed, 0.01)) as results:
+    with closing(following.follow(made(feed, path), feed, 0.01)) as results:
         for _ in range(3):
             assert next(results).held == 1
         feed.fileno = unready  # type: ignore[method-assign]
@@ -246,7 +246,7 @@ def test_a_feed_that_wakes_is_read_again_after_a_while(path: Path) -> None:
 def test_a_file_that_is_followed_is_not_written_without_need(path: Path) -> None:
     """Nor is what woke for nothing any news."""
     feed = Waking(FeedBan(singles(1)))
-    with closing(engine.follow(made(feed, path), feed, 3600)) as results:
+    with closing(following.follow(made(feed, path), feed, 3600)) as results:
         first = next(results)
         before = token(path)
         for _ in range(3):

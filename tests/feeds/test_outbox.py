@@ -34,15 +34,34 @@ def test_what_was_told_is_read_from_where_it_was_read_before(path: Path) -> None
     assert outbox.read(path, two.id) == []
 
 
-def test_old_rows_go_and_numbers_are_not_used_again(path: Path) -> None:
-    """A feed that was stopped for a month has missed them."""
+def test_what_nobody_needs_any_more_goes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ban is kept while it lasts, its end for a month; numbers are not used again."""
+    monkeypatch.setattr(outbox, "_TIDIED", 1)
+    lasting = Told(Network.parse("192.0.2.8"))
+    again, gone = Told(ONE.network, until=NOW + 90 * DAY), Told(Network.parse("192.0.2.9"))
+    outbox.write(path, [ONE, TWO, lasting, gone], NOW)
+    outbox.write(path, [again, Told(gone.network, banned=False)], NOW + DAY)
+    assert [each.network for each in outbox.read(path, 0)] == [
+        *(TWO.network, lasting.network, again.network, gone.network)
+    ]
+    last = outbox.read(path, 0)[-1].id
+    outbox.write(path, [Told(ONE.network, until=NOW + 100 * DAY)], NOW + 31 * DAY + 1)
+    assert [(each.network, each.banned) for each in outbox.read(path, 0)] == [
+        *((lasting.network, True), (ONE.network, True))
+    ]
+    outbox.write(path, [TWO], NOW + 101 * DAY)
+    assert outbox.read(path, 0) == [lasting, TWO]
+    [new] = outbox.read(path, last + 1)
+    assert new.id == last + 2
+
+
+def test_an_outbox_is_not_tidied_each_time(path: Path) -> None:
+    """That takes longer the more there is."""
     outbox.write(path, [ONE], NOW)
-    [old] = outbox.read(path, 0)
-    outbox.write(path, [], NOW + 31 * DAY)
+    outbox.write(path, [ONE], NOW + DAY)
+    assert len(outbox.read(path, 0)) == 2
+    outbox.write(path, [ONE] * outbox._TIDIED, NOW + DAY)  # noqa: SLF001 - all had ended
     assert outbox.read(path, 0) == []
-    outbox.write(path, [TWO], NOW + 31 * DAY)
-    [new] = outbox.read(path, old.id)
-    assert new.id > old.id
 
 
 def test_an_outbox_that_was_made_anew_is_read_from_its_beginning(path: Path) -> None:

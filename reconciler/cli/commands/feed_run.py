@@ -2,9 +2,11 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from types import FrameType
+from typing import Final
 
 import click
 
@@ -16,7 +18,7 @@ from reconciler.config.setup import Setup
 from reconciler.errors import FeedUnreadable, TreasonError
 from reconciler.errors import trace as trace_of
 from reconciler.feeding import WakingFeed
-from reconciler.feeds import engine, outbox
+from reconciler.feeds import engine, following, outbox
 from reconciler.feeds.collecting import Tame, tamed
 from reconciler.feeds.engine import Engine, Refreshed
 from reconciler.feeds.remarks import Keeper
@@ -26,6 +28,9 @@ from reconciler.log import Log
 from reconciler.report import feed_run
 
 _log = Log("feed")
+
+_AGAIN: Final = 600.0
+"""Seconds after which a failure is printed again that goes on."""
 
 
 class _Stopped(SystemExit):
@@ -62,7 +67,7 @@ def run(setup: Setup, name: str, once: bool, form: str) -> int:
         running = Engine(tame, file, feed.limits, told if feed.settings.publish else None)
         if not isinstance(made, WakingFeed):
             return _tell(name, _kept(engine.once(running), keeper), form)
-        with closing(engine.follow(running, made, feed.settings.refresh)) as results:
+        with closing(following.follow(running, made, feed.settings.refresh)) as results:
             if once or form == "json":
                 return _tell(name, _kept(next(results), keeper), form)
             _follow(name, results, keeper)
@@ -87,12 +92,25 @@ def _kept(result: Refreshed, keeper: Keeper) -> Refreshed:
 
 def _follow(name: str, results: Iterable[Refreshed], keeper: Keeper) -> None:
     """Print what is news, and how it stands at the beginning, until a signal comes."""
+    failures = dict[str, float]()
     with _stoppable():
         for number, result in enumerate(results):
             _kept(result, keeper)
-            if not number or result.is_news:
+            if not number or (result.is_news and not _is_known(result, failures)):
                 with undisturbed():  # or a line may come twice, or half
                     _tell(name, result, "text")
+
+
+def _is_known(result: Refreshed, failures: dict[str, float]) -> bool:
+    """Whether it failed, and that was printed not long ago in the same words."""
+    if result.failure is None:
+        return False
+    now, text = time.monotonic(), str(result.failure)
+    for old in [each for each, when in failures.items() if now - when >= _AGAIN]:
+        del failures[old]
+    known = text in failures
+    failures.setdefault(text, now)
+    return known
 
 
 def _tell(name: str, result: Refreshed, form: str) -> int:
