@@ -134,7 +134,9 @@ def _woken(
         if turn.heard > now:
             ends.append(turn.heard)
             continue
-        descriptor = _descriptor(tame, feed) if turn is reading else watch and watch.fileno()
+        descriptor = (
+            _descriptor(tame, feed) if turn is reading else watch.fileno() if watch else None
+        )
         if descriptor is not None:
             poll.register(descriptor, select.POLLIN)
             waking[descriptor] = turn

@@ -1,6 +1,7 @@
 """The feed's own file, as its process keeps it."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import stat
@@ -55,9 +56,7 @@ def test_only_what_may_read_it_can(path: Path) -> None:
                 FeedFile(path, LIMITS).write(CONTENTS)
             assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
             assert stat.S_IMODE(path.stat().st_mode) == 0o640
-            path.unlink()
-            path.with_name("feed.db.lock").unlink()
-            path.parent.rmdir()
+            shutil.rmtree(path.parent)
     finally:
         os.umask(before)
 
