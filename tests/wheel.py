@@ -12,13 +12,13 @@ PACKAGES = ("reconciler", "backends", "sources", "feeds")
 
 
 def contents(wheel: Path) -> None:
-    """Every module of the packages and nothing else but the metadata."""
+    """Every module of the packages, and the SQL of the fleet, and nothing else but the metadata."""
     names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
     expected = {
         str(path.relative_to(ROOT))
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
-        if path.name == "py.typed" or path.suffix == ".py"
+        if path.name == "py.typed" or path.suffix in {".py", ".sql"}
     }
     if names != expected:
         sys.exit(f"the wheel holds or lacks: {sorted(names ^ expected)}")

@@ -1,1 +1,61 @@
-"""The fleet: bans shared by many machines, in a PostgreSQL of their own."""
+"""The fleet: bans that many machines share by a database of PostgreSQL."""
+
+from pathlib import Path
+
+from attrs import field, frozen
+from attrs.validators import optional
+
+from reconciler import Feed, FeedPlugin, FeedUnreadable, Needs, hookimpl
+
+_MAX_NEW = 1_000
+"""Networks that a member may ban in an hour, unless the table says otherwise."""
+
+
+def _absolute(_settings: object, _key: object, path: Path) -> None:
+    if not path.is_absolute():
+        raise ValueError(f"{str(path)!r} does not begin with /: write the whole path")
+
+
+def _dsn(_settings: object, _key: object, text: str) -> None:
+    from feeds.postgresql import dsn  # noqa: PLC0415 - every command imports this module
+
+    dsn.check(dsn.parse(text))
+
+
+@frozen
+class PostgresqlSettings:
+    """The keys of ``[feed.NAME]`` with ``type = "postgresql"``.
+
+    ``dsn`` is how to connect, in libpq's keywords or as a URI; it never holds a password, which is
+    all that ``password_file`` holds. ``ca_file`` holds the authorities that may have signed the
+    server's certificate, in place of the system's.
+    """
+
+    dsn: str = field(validator=_dsn)
+    password_file: Path | None = field(default=None, validator=optional(_absolute))
+    ca_file: Path | None = field(default=None, validator=optional(_absolute))
+
+
+def _made(settings: PostgresqlSettings) -> Feed:
+    try:
+        from feeds.postgresql.feed import Postgresql  # noqa: PLC0415 - every command imports this
+    except ImportError as error:
+        raise FeedUnreadable(
+            f"the fleet needs a library: {error}",
+            "pip install 'treason[fleet]', or python3-psycopg",
+        ) from None
+    return Postgresql(settings)
+
+
+def _needs(settings: PostgresqlSettings) -> Needs:
+    reads = (str(settings.ca_file),) if settings.ca_file else ()
+    secrets = (str(settings.password_file),) if settings.password_file else ()
+    return Needs(reads=reads, secrets=secrets)
+
+
+@hookimpl
+def treason_feeds() -> list[FeedPlugin]:
+    """Return the feed ``postgresql``."""
+    return [
+        FeedPlugin("postgresql", _made, PostgresqlSettings, needs=_needs, max_new=_MAX_NEW)
+    ]  # fmt: skip
