@@ -153,6 +153,82 @@ class FeedGroup:
         return f"{who}: {self.reason}" if self.reason else who
 
 
+@frozen
+class FleetMember:
+    """A member as the fleet's engine knows it.
+
+    It has banned ``fresh`` of ``max_new`` networks that it may ban in an hour, ``bans`` are active.
+    It was ``seen`` last at that time (epoch seconds; None: never), and had read all but ``behind``
+    changes.
+    """
+
+    name: str
+    max_new: int
+    fresh: int
+    bans: int
+    seen: float | None = None
+    behind: int | None = None
+
+
+@frozen
+class FleetStatus:
+    """How a fleet is, by the clock of its engine: ``now``, and ``updated``, its last change.
+
+    ``place`` is the engine for people; ``seq`` counts changes. ``notes`` are lines for people.
+    """
+
+    place: str
+    version: int
+    epoch: str
+    seq: int
+    updated: float | None
+    now: float
+    members: tuple[FleetMember, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Fleet(Protocol):
+    """Makes a fleet in an engine and keeps it: ``dsn`` is how its administrator connects.
+
+    Each method raises `TreasonError` where the engine does not do it; then nothing is changed.
+    """
+
+    def init(self, dsn: str, *, new_epoch: bool) -> Sequence[str]:
+        """Write all that the engine needs, or what a newer treason needs; return what was done."""
+
+    def add_member(
+        self,
+        dsn: str,
+        name: str,
+        *,
+        max_new: int | None,
+        new_password: bool,
+        keep: Callable[[str], object],
+    ) -> Sequence[str]:
+        """Add a member, or change one; return what was done.
+
+        A password that is made goes to ``keep`` before anything is final. The engine never sees it.
+        """
+
+    def remove_member(self, dsn: str, name: str) -> Sequence[str]:
+        """End its sessions, remove its bans and itself; return what was done."""
+
+    def status(self, dsn: str) -> FleetStatus:
+        """Return all that is known."""
+
+    def own_status(self, settings: Any) -> FleetStatus:  # noqa: ANN401 - the plugin's schema
+        """Return what the member of a configured feed may know: the clock, and its own line."""
+
+    def init_script(self, *, new_epoch: bool) -> str:
+        """Return what `init` does, for the engine's own client."""
+
+    def add_script(self, name: str, *, max_new: int | None, keep: Callable[[str], object]) -> str:
+        """Return what `add_member` does with a new password."""
+
+    def remove_script(self, name: str) -> str:
+        """Return what `remove_member` does."""
+
+
 def _nothing(_settings: object) -> Needs:
     return Needs()
 
@@ -164,7 +240,8 @@ class FeedPlugin:
     ``factory`` gets an instance of ``schema``, an attrs class, filled from what the table
     ``[feed.NAME]`` has besides the keys of every feed; ``type`` there names the kind. ``needs``
     gets the same, and tells what the feed's own service reads and runs. ``max_new`` is how many
-    networks a member may ban in an hour where the table does not say it; 0 is no limit.
+    networks a member may ban in an hour where the table does not say it; 0 is no limit. ``fleet``
+    makes what administers the engine, where there is one.
     """
 
     name: str = field(validator=matches_re(r"[a-z][a-z0-9_-]*"))
@@ -172,3 +249,4 @@ class FeedPlugin:
     schema: type[Any] = NoSettings
     needs: Callable[[Any], Needs] = _nothing
     max_new: int = field(default=0, validator=ge(0))
+    fleet: Callable[[], Fleet] | None = None

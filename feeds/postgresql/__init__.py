@@ -5,7 +5,7 @@ from pathlib import Path
 from attrs import field, frozen
 from attrs.validators import optional
 
-from reconciler import Feed, FeedPlugin, FeedUnreadable, Needs, hookimpl
+from reconciler import Feed, FeedPlugin, FeedUnreadable, Fleet, Needs, TreasonError, hookimpl
 
 _MAX_NEW = 1_000
 """Networks that a member may ban in an hour, unless the table says otherwise."""
@@ -53,9 +53,27 @@ def _needs(settings: PostgresqlSettings) -> Needs:
     return Needs(reads=reads, secrets=secrets)
 
 
+def _administration() -> Fleet:
+    try:
+        from feeds.postgresql.administration import Administration  # noqa: PLC0415 - as above
+    except ImportError as error:
+        raise TreasonError(
+            f"the fleet needs a library: {error}",
+            "pip install 'treason[fleet]', or python3-psycopg",
+        ) from None
+    return Administration()
+
+
 @hookimpl
 def treason_feeds() -> list[FeedPlugin]:
     """Return the feed ``postgresql``."""
     return [
-        FeedPlugin("postgresql", _made, PostgresqlSettings, needs=_needs, max_new=_MAX_NEW)
-    ]  # fmt: skip
+        FeedPlugin(
+            "postgresql",
+            _made,
+            PostgresqlSettings,
+            needs=_needs,
+            max_new=_MAX_NEW,
+            fleet=_administration,
+        )
+    ]

@@ -47,6 +47,10 @@ _COMMANDS: Final = {
         "Print the networks that are to be dropped: of bans and feeds, without what is exempt.",
     ),
     "feed": ("feed:feed", "Show what others say of whom to drop, and refresh or accept it."),
+    "fleet": (
+        "fleet:fleet",
+        "Share bans between machines: make the database, add members, see how they are.",
+    ),
     "history": (
         "bans:history",
         "List past bans, unbans, expiries and closed connections, the latest first.",

@@ -343,29 +343,24 @@ COMMENT ON FUNCTION fleet.remove IS 'Remove own bans; return how many were activ
 CREATE FUNCTION fleet.forget(most integer) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, fleet, pg_temp AS $$
 DECLARE
-    last bigint;
+    today timestamptz := clock_timestamp();
+    kept bigint;
 BEGIN
-    IF EXISTS (SELECT FROM fleet.bans b WHERE b.gone <= clock_timestamp() AND b.gone < 'infinity')
-    THEN
+    IF EXISTS (SELECT FROM fleet.bans b WHERE b.gone <= today AND b.gone < 'infinity') THEN
         DELETE FROM fleet.bans WHERE ctid = ANY (ARRAY(
-            SELECT b.ctid FROM fleet.bans b
-            WHERE b.gone <= clock_timestamp() AND b.gone < 'infinity'
+            SELECT b.ctid FROM fleet.bans b WHERE b.gone <= today AND b.gone < 'infinity'
             ORDER BY b.gone LIMIT most));
     END IF;
-    -- The last tick before the thirty days stays: who read that far has missed nothing.
-    WITH old AS (
-        SELECT t.seq FROM fleet.ticks t
-        WHERE t.seq < (SELECT max(k.seq) FROM fleet.ticks k
-            WHERE k.at < clock_timestamp() - interval '30 days')
-        ORDER BY t.seq LIMIT most
-    ), deleted AS (
-        DELETE FROM fleet.ticks t USING old WHERE t.seq = old.seq RETURNING t.seq
-    )
-    SELECT max(d.seq) + 1 INTO last FROM deleted d;
-    UPDATE fleet.clock c SET floor = last WHERE c.floor < last;
-    DELETE FROM fleet.spent WHERE ctid = ANY (ARRAY(
-        SELECT s.ctid FROM fleet.spent s
-        WHERE s.minute < clock_timestamp() - interval '2 hours' LIMIT most));
+    -- The last tick before the thirty days stays: who has read that far has missed nothing.
+    SELECT t.seq INTO kept FROM fleet.ticks t WHERE t.at < today - interval '30 days'
+        ORDER BY t.at DESC LIMIT 1;
+    IF EXISTS (SELECT FROM fleet.ticks t WHERE t.seq < kept) THEN
+        SELECT max(o.seq) + 1 INTO kept FROM (
+            SELECT t.seq FROM fleet.ticks t WHERE t.seq < kept ORDER BY t.seq LIMIT most) o;
+        DELETE FROM fleet.ticks t WHERE t.seq < kept;
+        UPDATE fleet.clock c SET floor = kept WHERE c.floor < kept;
+    END IF;
+    DELETE FROM fleet.spent s WHERE s.member = session_user AND s.minute < today - interval '2 hours';
 END
 $$;
 
@@ -404,6 +399,23 @@ EXCEPTION WHEN insufficient_privilege THEN
 END
 $$;
 COMMENT ON FUNCTION fleet.seen IS 'Note that the caller is there, and how far it has read';
+
+CREATE FUNCTION fleet.mine() RETURNS TABLE (
+    max_new integer, fresh bigint, changed bigint, bans bigint, last_seen timestamptz,
+    read_seq bigint
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, fleet, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    PERFORM fleet.check_member();
+    RETURN QUERY SELECT m.max_new, u.fresh, u.changed,
+        (SELECT count(*) FROM fleet.bans b
+            WHERE b.member = session_user AND fleet.active(b.removed, b.until)),
+        m.last_seen, m.read_seq
+    FROM fleet.members m CROSS JOIN fleet.used(session_user) u WHERE m.member = session_user;
+END
+$$;
+COMMENT ON FUNCTION fleet.mine IS 'What is known of the caller: its quota, used up, and its bans';
 
 CREATE VIEW fleet.news WITH (security_barrier) AS
     SELECT b.seq, b.member, b.network,
