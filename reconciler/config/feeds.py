@@ -130,6 +130,19 @@ def own_files(config: Config, file: TomlFile) -> dict[str, Path]:
     }
 
 
+def plain(config: Config, file: TomlFile, max_new: Mapping[str, int]) -> dict[str, ConfiguredFeed]:
+    """Return the feeds of which ``max_new`` is known, as far as no plugin need be for that."""
+    settings = {name: _settings(table, name, file) for name, table in config.feed.items()}
+    unknown = PluginError("a feed's plugin is not loaded here")
+    return {
+        name: ConfiguredFeed(
+            name, evolve(each, max_new=max_new[name]), None, partial(_raise, unknown)
+        )
+        for name, each in settings.items()
+        if name in max_new
+    }
+
+
 def publishing(config: Config, file: TomlFile) -> dict[str, tuple[str, ...]]:
     """Return the rules of which feeds tell others, for which no plugin need be known either."""
     settings = {name: _settings(table, name, file) for name, table in config.feed.items()}

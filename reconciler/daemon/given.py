@@ -17,7 +17,8 @@ class Given:
     """The configuration file, as it was named, and what the command line says besides.
 
     From ``level`` on is logged (`reconciler.log`). ``resolved`` are the plugins that are needed,
-    with their modules, and ``needs`` are the capabilities that these declare.
+    with their modules, and ``needs`` are the capabilities that these declare. ``max_new`` is that
+    of each feed, whose plugin is not needed.
     """
 
     named: str | None
@@ -27,6 +28,7 @@ class Given:
     level: int = WARNING
     resolved: tuple[tuple[str, str], ...] = ()
     needs: tuple[str, ...] = ()
+    max_new: tuple[tuple[str, int], ...] = ()
 
     @classmethod
     def read(cls, text: str) -> "Given":
@@ -34,8 +36,16 @@ class Given:
         told = json.loads(text)
         lists = {name: tuple(told[name]) for name in ("sources", "backends", "needs")}
         resolved = tuple((name, value) for name, value in told["resolved"])
+        limits = tuple((name, int(number)) for name, number in told["max_new"])
         create, level = bool(told["create"]), int(told["level"])
-        return cls(told["named"], **lists, create=create, level=level, resolved=resolved)
+        return cls(
+            told["named"],
+            **lists,
+            create=create,
+            level=level,
+            resolved=resolved,
+            max_new=limits,
+        )
 
     def written(self) -> str:
         """Return it as text."""

@@ -10,19 +10,24 @@ SHARE: Final = 20.0
 
 
 class Pace:
-    """When the next look may begin: ``least`` seconds are between two of them in any case."""
+    """When the next look may begin: ``least`` seconds are between two of them in any case.
 
-    def __init__(self, least: float) -> None:
-        self._least = least
+    Each pause is ``share`` times as long as the look took. Who had rested for long may be so many
+    seconds of pauses ``ahead``.
+    """
+
+    def __init__(self, least: float, share: float = SHARE, ahead: float = 0.0) -> None:
+        self._least, self._share, self._ahead = least, share, ahead
         self._after = 0.0
 
     def wait(self) -> float:
         """Return for how many seconds the next look has to wait."""
-        return max(0.0, self._after - time.monotonic())
+        return max(0.0, self._after - self._ahead - time.monotonic())
 
     def took(self, seconds: float) -> None:
         """Take how long a look took that ends now."""
-        self._after = time.monotonic() + max(self._least, SHARE * seconds)
+        begin = max(self._after, time.monotonic()) if self._ahead else time.monotonic()
+        self._after = begin + max(self._least, self._share * seconds)
 
     @contextmanager
     def look(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from reconciler import execute
 from reconciler.config.setup import Setup
@@ -41,6 +41,9 @@ from reconciler.interfaces import DigestedBackend
 from reconciler.lines import counted
 from reconciler.netlink import NetlinkError
 from reconciler.networks import NOTHING, Networks
+
+if TYPE_CHECKING:
+    from reconciler.daemon.tasting import Tasting
 
 _CLOSING: Final = 10.0
 """Seconds between two passes that only close connections."""
@@ -255,13 +258,23 @@ class Resident:
 
     def _set_up(self, given: Given, setup: Setup) -> None:
         sources, backends = setup.sources(given.sources), setup.backends(given.backends)
-        self.feeds.follow(setup.feed_files)
         self.truth = Truth(setup, sources, self)
         self.given = given
         self.force = Force(backends, self, events=setup.config.run.events)
         self.watches = {name: Watch(name, make, self) for name, make in sources.items()}
         limit = setup.config.treason.pass_timeout * (len(sources) + 1)
         self.passes = Passes(self.loop, given, limit, self._passed, self.rest)
+        self.feeds.follow(setup.feed_files, self._tasting(setup, given))
+
+    def _tasting(self, setup: Setup, given: Given) -> "Tasting | None":
+        """Return who takes what feeds say, if there are any."""
+        if not given.max_new:
+            return None
+        from reconciler.config import feeds  # noqa: PLC0415 - many configurations have none
+        from reconciler.daemon.tasting import Tasting  # noqa: PLC0415 - as above
+
+        known = feeds.plain(setup.config, setup.file, dict(given.max_new))
+        return Tasting(known, setup, self)
 
     def _files(self) -> Sequence[Path]:
         return self.truth.look_at_files()
@@ -270,6 +283,8 @@ class Resident:
         """Take what a pass has changed."""
         self.trouble("pass", error)
         self.following.undone = False
+        if not error:
+            self.feeds.passed()
         if not self.force.all_are_told:
             self.loop.soon(MINUTE, "minute", self.make_pass)
         if self.truth.view is not None:

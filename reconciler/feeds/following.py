@@ -134,9 +134,8 @@ def _woken(
         if turn.heard > now:
             ends.append(turn.heard)
             continue
-        descriptor = (
-            _descriptor(tame, feed) if turn is reading else watch.fileno() if watch else None
-        )
+        outbox = watch.fileno() if watch else None
+        descriptor = _descriptor(tame, feed) if turn is reading else outbox
         if descriptor is not None:
             poll.register(descriptor, select.POLLIN)
             waking[descriptor] = turn

@@ -62,15 +62,15 @@ _SAID: Final = 200
 """Characters that are told of what SQLite says, which has names from the file in it."""
 
 
-def read(path: Path, limits: Limits, timeout: float = 5.0) -> Contents:
-    """Return what the file holds.
+def read(path: Path, limits: Limits, timeout: float = 5.0, largest: int = _LARGEST) -> Contents:
+    """Return what the file holds, which may have ``largest`` bytes.
 
     Raise `FeedUnreadable` where there is none, where it is anything else than what the feed's
     process writes, or where that is not read within so many seconds.
     """
     end = time.monotonic() + timeout
     try:
-        data, read_at = content(path, limits, min(_WRITER, timeout))
+        data, read_at = content(path, limits, min(_WRITER, timeout), largest)
     except FileNotFoundError:
         refuse(path, "there is no such file")
     return evolve(parsed(path, data, limits, end), token=read_at)
@@ -90,13 +90,15 @@ def published(path: Path, limits: Limits, timeout: float = 5.0) -> int:
         return _feed(path, connection)[2]
 
 
-def content(path: Path, limits: Limits, patience: float = _WRITER) -> tuple[bytes, str]:
+def content(
+    path: Path, limits: Limits, patience: float = _WRITER, largest: int = _LARGEST
+) -> tuple[bytes, str]:
     """Return the bytes that were committed last, with the token of these.
 
     Raise `FeedUnreadable`, or FileNotFoundError.
     """
     with opened(path) as descriptor:
-        most = min(_LARGEST, _ENTRY * limits.max_entries + _REST)
+        most = min(largest, _ENTRY * limits.max_entries + _REST)
         _wait(path, descriptor, patience)
         size = os.fstat(descriptor).st_size
         if size > most:

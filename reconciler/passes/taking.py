@@ -3,16 +3,18 @@
 What cannot be read, or is not believed, changes nothing: what was taken before stays.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from pathlib import Path
 
 from attrs import evolve, field, frozen
 
 from reconciler.config.feeds import OBSERVE, ConfiguredFeed
 from reconciler.errors import FeedUnreadable
 from reconciler.feeding import FeedGroup
-from reconciler.feeds.limits import Judged, Standing, judge
+from reconciler.feeds.format import Contents
+from reconciler.feeds.limits import Judged, Limits, Standing, judge
 from reconciler.feeds.reading import read
 from reconciler.feeds.token import token
 from reconciler.networks import NOTHING, Networks
@@ -25,8 +27,8 @@ class FeedReading:
     """What a pass has taken of a feed.
 
     ``begun`` and ``gone`` are the networks that it holds anew, and not any more. ``judged`` is None
-    where its file has not changed, or it is not configured any more. ``error`` is why nothing could
-    be taken; it is empty otherwise.
+    where its file has not changed, or it is not configured any more; else ``state`` is what is
+    known of it from now on. ``error`` is why nothing could be taken; it is empty otherwise.
     """
 
     feed: str
@@ -34,6 +36,7 @@ class FeedReading:
     gone: Networks = NOTHING
     judged: Judged | None = None
     error: str = ""
+    state: FeedState | None = None
 
 
 @frozen(eq=False)
@@ -49,7 +52,8 @@ class Taker:
     """Takes what feeds say at ``now`` (epoch seconds); stores nothing without ``write``.
 
     The feeds that are ``accepted`` may exceed, this once, what a person may allow them. While the
-    clock is ``doubted``, what has ended by it is kept, and does not count.
+    clock is ``doubted``, what has ended by it is kept, and does not count. ``read`` reads a feed's
+    own file.
     """
 
     store: Store
@@ -57,6 +61,7 @@ class Taker:
     write: bool = True
     doubted: bool = False
     accepted: frozenset[str] = frozenset()
+    read: Callable[[Path, Limits], Contents] = read
 
     def take(self, feeds: Mapping[str, ConfiguredFeed], known: Mapping[str, FeedState]) -> Taken:
         """Take what each feed says; what is known of any other one is lifted."""
@@ -65,7 +70,7 @@ class Taker:
             self.store.attempt(partial(self.store.feeds.forget, feeds.keys(), self.now))
         groups: dict[str, Sequence[FeedGroup]] = {}
         for name, feed in feeds.items():
-            reading = self._read(feed, known.get(name, FeedState(name)))
+            reading = self.look(feed, known.get(name, FeedState(name)))
             readings.append(reading)
             if reading.judged is not None:
                 groups[name] = reading.judged.groups
@@ -79,13 +84,14 @@ class Taker:
         groups = self.store.feeds.groups(name, self.now).get(name, [])
         return FeedReading(name, gone=enforced(groups))
 
-    def _read(self, feed: ConfiguredFeed, state: FeedState) -> FeedReading:
+    def look(self, feed: ConfiguredFeed, state: FeedState) -> FeedReading:
+        """Take what one feed says of which this is known."""
         accepted, name = feed.name in self.accepted, feed.name
         try:
             if state.file == _seen(feed, token(feed.store)) and not accepted:
                 return FeedReading(name)
             held = self.store.feeds.groups(name, 0 if self.doubted else self.now).get(name, [])
-            contents = read(feed.store, feed.limits)
+            contents = self.read(feed.store, feed.limits)
             standing = evolve(_standing(feed, state), doubted=self.doubted)
             judged = judge(contents, held, feed.limits, self.now, standing, accepted=accepted)
         except FeedUnreadable as error:
@@ -107,7 +113,7 @@ class Taker:
             take = partial(self.store.feeds.take, doubted=self.doubted)
             self.store.attempt(partial(take, taken, judged.groups, self.now))
         old, new = enforced(held), enforced(judged.groups)
-        return FeedReading(name, new - old, old - new, judged)
+        return FeedReading(name, new - old, old - new, judged, state=taken)
 
     def _held(
         self, feeds: Mapping[str, ConfiguredFeed], judged: Mapping[str, Sequence[FeedGroup]]

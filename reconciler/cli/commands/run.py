@@ -78,7 +78,12 @@ def _resolved(setup: Setup, given: Given) -> Given:
     needs = tuple(sorted(_capabilities(setup.plugins, chosen)))
     chosen += (*config.source, *config.backend)  # whose tables are checked, too
     chosen += tuple(name for name, each in setup.plugins.sources.items() if each.witness)
-    return evolve(given, resolved=_plugins(setup, chosen), needs=needs)
+    return evolve(
+        given,
+        resolved=_plugins(setup, chosen),
+        needs=needs,
+        max_new=tuple((name, each.limits.max_new) for name, each in setup.feeds.items()),
+    )
 
 
 def _capabilities(plugins: Plugins, chosen: Iterable[str]) -> set[str]:

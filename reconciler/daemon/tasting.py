@@ -1,0 +1,205 @@
+"""What a feed says, taken by the daemon itself where that is little: in force first, stored then.
+
+By the steps of a pass. Whatever is much, doubtful, or to be removed, is left to a pass, which reads
+it anew.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Protocol
+
+from attrs import frozen
+
+from reconciler.config.feeds import ConfiguredFeed
+from reconciler.config.setup import Setup
+from reconciler.daemon.following import Following
+from reconciler.daemon.force import Force
+from reconciler.daemon.marks import Mark, mark
+from reconciler.daemon.rest import Rest
+from reconciler.daemon.truth import Truth
+from reconciler.daemon.unstored import Unstored
+from reconciler.daemon.view import View, seconds_left
+from reconciler.daemon.writer import Writer
+from reconciler.errors import StoreError, TreasonError
+from reconciler.feeds.reading import read
+from reconciler.host import lock
+from reconciler.networks import Networks, covered, overlaps
+from reconciler.passes import access
+from reconciler.passes.taking import FeedReading, Taker
+from reconciler.store.feeds import FeedState
+
+_LARGEST: Final = 1 << 18
+_PATIENCE: Final = 0.1
+"""Bytes of a feed's file, and seconds to read it: what is more is left to a pass."""
+
+_FEW: Final = 1000
+"""Networks that are dropped at once, at most."""
+
+Then = Callable[[bool, float], object]
+"""Is told whether all is done, else a pass is to do the rest; and how many seconds it took."""
+
+
+class Daemon(Protocol):
+    """What is needed of the daemon."""
+
+    writer: Writer
+    truth: Truth
+    force: Force
+    following: Following
+    unstored: Unstored
+    rest: Rest
+
+    def drop(self, source: str, networks: Networks) -> None:
+        """Drop these networks now; they are pending until they are stored."""
+
+
+@frozen(eq=False)
+class _Taste:
+    """What was found at ``now`` (epoch seconds) of a feed, of which ``known`` was known before."""
+
+    known: FeedState
+    reading: FeedReading
+    now: int
+    took: float
+
+    @property
+    def is_little(self) -> bool:
+        """Whether nothing but few networks come, and whoever was quarantined stays so."""
+        judged, gone = self.reading.judged, self.reading.gone
+        if judged is None or gone or len(self.reading.begun) > _FEW:
+            return False
+        return judged.quarantined == self.known.quarantined
+
+
+@frozen(eq=False)
+class _Stored:
+    """What storing has left: the database's marks before and behind, as `Truth.wrote` takes them.
+
+    ``ends`` are the seconds until the next ban ends.
+    """
+
+    before: Mark | None
+    after: Mark | None
+    ends: float | None
+    took: float
+
+
+class Tasting:
+    """Takes what these feeds say, in the writer's thread, until it is closed."""
+
+    def __init__(self, feeds: Mapping[str, ConfiguredFeed], setup: Setup, daemon: Daemon) -> None:
+        self._feeds, self._setup, self._daemon = feeds, setup, daemon
+        self._closed = False
+        self._view: View | None = None
+        self._since: list[Networks] = []  # what was dropped since that view
+
+    def close(self) -> None:
+        """Take no more; the pass that follows takes all of it."""
+        self._closed = True
+        for name in self._feeds:
+            self.stored(name, self.pending(name))
+
+    def taste(self, name: str, then: Then) -> None:
+        """Drop at once who is new in a feed's file, and store it; call ``then`` in the loop."""
+        daemon = self._daemon
+        if name not in self._feeds or daemon.rest.closed or daemon.truth.view is None:
+            then(False, 0.0)
+        else:
+            work = partial(_tasted, self._setup, self._feeds[name])
+            daemon.writer.ask(work, partial(self._drop, then))
+
+    def pending(self, name: str) -> Networks:
+        """Return what of a feed is in force, and not stored yet."""
+        return self._daemon.unstored.of(_subject(name))
+
+    def stored(self, name: str, networks: Networks) -> None:
+        """Take notice that this of a feed is stored, or is not to be."""
+        self._daemon.unstored.forget(networks & self.pending(name))
+
+    def _drop(self, then: Then, found: _Taste | TreasonError) -> None:
+        if self._closed:
+            return
+        if isinstance(found, TreasonError) or found.reading.error:
+            then(False, 0.0 if isinstance(found, TreasonError) else found.took)
+        elif found.reading.judged is None:  # a pass was faster
+            then(True, found.took)
+        else:
+            self._drop_few(then, found)
+
+    def _drop_few(self, then: Then, found: _Taste) -> None:
+        daemon, name = self._daemon, found.reading.feed
+        reflex, held = daemon.truth.now().reflex, self._held()
+        begun = reflex.enforceable(found.reading.begun[:_FEW])
+        new = [each for each in begun if not covered(each, held)]
+        networks = Networks.of(each for each in new if not overlaps(each, held))
+        if networks:
+            daemon.drop(_subject(name), networks)
+            self._since.append(networks)
+        wider = len(networks) < len(new)  # a pass takes out what they hold
+        undone = daemon.following.undone or not daemon.force.all_by_reflex
+        if undone or wider or not found.is_little:
+            then(False, found.took)
+        else:
+            told = partial(self._take, then, found)
+            daemon.writer.ask(partial(_stored, self._setup, found), told)
+
+    def _held(self) -> Networks:
+        """Return what is dropped now, as far as is known, without what lies inside another one."""
+        view = self._daemon.truth.view
+        if view is not self._view:
+            self._view, self._since = view, []
+        known = [view.desired.banned] if view else []
+        return Networks.union([*known, *self._since, self._daemon.unstored.all()]).outermost()
+
+    def _take(self, then: Then, found: _Taste, stored: _Stored | TreasonError) -> None:
+        if self._closed:
+            return
+        if isinstance(stored, TreasonError):  # mostly as a pass is running
+            then(False, found.took)
+            return
+        daemon, name = self._daemon, found.reading.feed
+        self.stored(name, self.pending(name))
+        daemon.truth.wrote(stored.before, stored.after)
+        if stored.ends is not None:
+            daemon.following.ends_in(stored.ends)
+        then(True, found.took + stored.took)
+
+
+def _subject(name: str) -> str:
+    """Return what stands for a feed among the sources."""
+    return f"feed {name}"
+
+
+def _tasted(setup: Setup, feed: ConfiguredFeed) -> _Taste:
+    """Read a feed's file, and judge it as a pass does; store nothing. Raise `TreasonError`."""
+    begun = time.monotonic()
+    with access.opened(setup, write=False, backends={}, create=False, past_locks=True) as store:
+        clock = access.told(store)
+        known = store.feeds.states().get(feed.name, FeedState(feed.name))
+        quickly = partial(read, timeout=_PATIENCE, largest=_LARGEST)
+        taker = Taker(store, clock.now, write=False, doubted=bool(clock.doubt), read=quickly)
+        reading = taker.look(feed, known)
+    if clock.doubt:
+        raise StoreError(f"the clock is in doubt: {clock.doubt}")
+    return _Taste(known, reading, clock.now, time.monotonic() - begun)
+
+
+def _stored(setup: Setup, found: _Taste) -> _Stored:
+    """Store what was judged, unless anybody has taken the feed meanwhile. Raise `TreasonError`."""
+    begun, main, name = time.monotonic(), setup.config.treason, found.reading.feed
+    state, judged = found.reading.state, found.reading.judged
+    with (
+        lock.held(main.lock, 0.0, main.database.parent, inherited=False),
+        access.opened_to_enforce(setup, {}, create=False) as store,
+    ):
+        if store.unwritten:
+            raise store.unwritten
+        before, version = mark(store.path), store.changes.version
+        known = store.feeds.states().get(name, FeedState(name))
+        if known != found.known or state is None or judged is None or store.integrity.unreadable():
+            raise StoreError(f"feed {name}: it was taken by somebody else meanwhile")
+        store.feeds.take(state, judged.groups, found.now)
+        after = mark(store.path) if store.changes.version == version else None
+        ends = seconds_left(store, found.now)
+    return _Stored(before, after, ends, time.monotonic() - begun)
