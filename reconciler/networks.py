@@ -151,7 +151,7 @@ class Networks(AbstractSet[Network], Sequence[Network]):
         return Networks.joined([*kept, self[start:]])
 
     def __len__(self) -> int:
-        return self._border + len(self._six) // 17
+        return len(self._four) // 5 + len(self._six) // 17
 
     def __iter__(self) -> Iterator[Network]:
         four, six = self._four, self._six

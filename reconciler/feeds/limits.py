@@ -7,6 +7,7 @@ the limits allow is not believed: then all stays as it is, until a person accept
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import Final
 
 from attrs import frozen
@@ -30,6 +31,9 @@ _PART: Final = 0.1
 
 _FEW: Final = 10
 """Of fewer networks than these all may be gone at once."""
+
+_SOME: Final = 1 << 12
+"""Networks from which on it takes longer to find which prefix lengths there are than to count."""
 
 _HOUR: Final = 3600
 
@@ -205,9 +209,11 @@ def _too_wide(said: Iterable[FeedGroup], limits: Limits) -> frozenset[str]:
 def _shares(networks: Networks, most: float) -> Iterator[tuple[str, float]]:
     """Yield of what the networks, without private space, are more than this share."""
     for name, network in _PUBLIC.items():
-        every = _addresses(Networks.of(public(network)))
+        every = _every(network)
         first, behind = bisect_left(networks, network), bisect_right(networks, Network(network.end))
         inside = [FeedGroup(networks[first:behind])]
+        if _addresses(inside[0].networks) <= most * every:
+            continue
         for group in Sieve.of(inside, (0, 0), private=False).sift(inside):
             some = group.networks
             if (
@@ -217,11 +223,22 @@ def _shares(networks: Networks, most: float) -> Iterator[tuple[str, float]]:
                 yield name, number / every
 
 
+@cache
+def _every(network: Network) -> int:
+    """Return how many addresses of a network are public."""
+    return _addresses(Networks.of(public(network)))
+
+
 def _addresses(networks: Networks) -> int:
     """Return how many addresses they have; those in several networks count each time."""
     four, six = networks.packed(4)[4::5], networks.packed(6)[16::17]
-    number = sum(four.count(length) << 32 - length for length in range(33))
-    return number + sum(six.count(length) << 128 - length for length in range(129))
+    number = sum(four.count(length) << 32 - length for length in _lengths(four, 32))
+    return number + sum(six.count(length) << 128 - length for length in _lengths(six, 128))
+
+
+def _lengths(found: bytes, longest: int) -> Iterable[int]:
+    """Return the prefix lengths to count: of few networks those that there are."""
+    return {*found} if len(found) < _SOME else range(longest + 1)
 
 
 def _doubted(standing: Standing, why: str) -> FeedUnreadable:

@@ -19,6 +19,9 @@ _PRIVATE: Final = (
 PRIVATE: Final = Networks.of(map(Network.parse, _PRIVATE.split()))
 """Private and reserved space (RFC 6890): no feed can mean a peer on the internet by it."""
 
+_WIDE: Final = (16, 10)
+"""The longest prefix in it: a network that holds any of it has a shorter one."""
+
 
 @frozen
 class Sieve:
@@ -46,7 +49,8 @@ class Sieve:
             (bisect_left(every, each), bisect_right(every, Network(each.end))) for each in PRIVATE
         ]
         inner = Networks.joined(every[first:behind] for first, behind in ends)
-        around = {each: [n for n in each.supernets if n in every] for each in PRIVATE}
+        wide = every.wider_than(4, _WIDE[0]) | every.wider_than(6, _WIDE[1])
+        around = {each: [n for n in each.supernets if n in wide] for each in PRIVATE if wide}
         outer = Networks.of(chain.from_iterable(around.values()))
         return cls((*refused,), inner, outer, inner | {n for n, found in around.items() if found})
 
