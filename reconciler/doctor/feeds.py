@@ -13,6 +13,7 @@ from reconciler.diagnosis import Finding
 from reconciler.doctor.machine import Machine
 from reconciler.errors import FeedUnreadable, TreasonError
 from reconciler.feeds import outbox
+from reconciler.feeds.remarks import Failure
 from reconciler.feeds.token import token
 from reconciler.host.feed_units import SERVICE, FeedUnit
 from reconciler.lines import counted, first_few
@@ -104,29 +105,36 @@ def _secrets(machine: Machine, feed: ConfiguredFeed) -> Iterator[Finding]:
 
 def _process(machine: Machine, each: FeedStanding) -> Iterator[Finding]:
     """Yield that its process fails, or does not tell others what it should."""
-    now, untold = machine.clock.now, each.untold
-    restart = _restart(machine, each.name)
-    if each.feed is None:
-        return
-    if each.failure:
-        what, _, hint = each.failure.partition("\n  ")
-        since = past(each.remarks.since or 0, now)
+    if each.remarks.unread:
         stays = _NOTHING if each.state.taken is None else _STAYS
-        why = f"{stays}; it says what may help: {plain(hint)}" if hint else stays
-        yield Finding(f"feed {each.name} has failed since {since}: {plain(what)}", why, restart)
-    elif untold is not None and untold.error:
+        yield _failing(machine, each, "has failed", each.remarks.unread, stays)
+    elif each.untold and each.remarks.untold:
+        yield _failing(machine, each, "has published nothing", each.remarks.untold, _UNHEARD)
+    elif each.untold and each.untold.error:
         path = shlex.quote(str(outbox.of(machine.setup.config.treason.database, each.name)))
         anew = machine.command("reconcile", "--no-scan")
         yield Finding(
-            f"feed {each.name}: {untold.error}", _UNHEARD, f"mv {path} {path}.bad; {anew}"
+            f"feed {each.name}: {each.untold.error}", _UNHEARD, f"mv {path} {path}.bad; {anew}"
         )
-    elif untold is not None and untold.since is not None:
-        late = each.feed.settings.refresh + _SLACK
-        if not machine.clock.doubt and untold.since < now - late:
-            number, since = counted(untold.number, "change"), past(untold.since, now)
+    elif each.feed and each.untold and each.untold.since is not None:
+        late, now = each.feed.settings.refresh + _SLACK, machine.clock.now
+        if not machine.clock.doubt and each.untold.since < now - late:
+            number, since = counted(each.untold.number, "change"), past(each.untold.since, now)
             what = f"feed {each.name} has not published {number}, the first of {since}"
-            notes = "; ".join(map(plain, each.remarks.notes[:1]))
-            yield Finding(what, f"{_UNHEARD}; it notes: {notes}" if notes else _UNHEARD, restart)
+            notes = "".join(f"; it notes: {plain(note)}" for note in each.remarks.notes[:1])
+            yield Finding(what, f"{_UNHEARD}{notes}", _restart(machine, each.name))
+
+
+def _failing(
+    machine: Machine, each: FeedStanding, does: str, failure: Failure, follows: str
+) -> Finding:
+    """Return what its process says that fails; its word on what helps is no remedy of ours."""
+    what, _, hint = failure.told_of(each.name).partition("\n  ")
+    return Finding(
+        f"feed {each.name} {does} since {past(failure.since, machine.clock.now)}: {plain(what)}",
+        f"{follows}; it says what may help: {plain(hint)}" if hint else follows,
+        _restart(machine, each.name),
+    )
 
 
 def _late(machine: Machine, feed: ConfiguredFeed) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ from reconciler.feeds.collecting import Tame
 from reconciler.feeds.format import GROUPS, Contents
 from reconciler.feeds.limits import Judged, Limits, Standing, judge
 from reconciler.feeds.outbox import Told
+from reconciler.feeds.remarks import Keeper
 from reconciler.feeds.writing import FeedFile
 from reconciler.networks import Networks
 
@@ -51,13 +52,17 @@ class Refreshed:
 
 @frozen(eq=False)
 class Engine:
-    """Refreshes one feed, and publishes by it what stands in the outbox, if there is one."""
+    """Refreshes one feed, and publishes by it what stands in the outbox, if there is one.
+
+    ``keeper`` keeps what people should know of that.
+    """
 
     feed: Tame
     file: FeedFile
     limits: Limits
     outbox: Path | None = None
     clock: Callable[[], float] = time.time
+    keeper: Keeper | None = None
 
     def refresh(self) -> Refreshed:
         """Read what is new, and write it. Raise `FeedUnreadable`: then the file is as it was.
@@ -151,17 +156,23 @@ def _changes(rows: Iterable[Told], now: int) -> Iterator[FeedBan | FeedLift]:
 def read(engine: Engine) -> Refreshed:
     """Refresh; what fails is told."""
     try:
-        return engine.refresh()
+        result = engine.refresh()
     except FeedUnreadable as error:
-        return Refreshed(failure=error)
+        result = Refreshed(failure=error)
+    if engine.keeper:
+        engine.keeper.read(result.failure, result.notes)
+    return result
 
 
 def told(engine: Engine) -> Refreshed:
     """Publish; what fails is told."""
     try:
-        return Refreshed(published=engine.publish())
+        result = Refreshed(published=engine.publish())
     except FeedUnreadable as error:
-        return Refreshed(failure=error)
+        result = Refreshed(failure=error)
+    if engine.keeper:
+        engine.keeper.told(result.failure)
+    return result
 
 
 def joined(result: Refreshed, others: Refreshed) -> Refreshed:

@@ -1,4 +1,4 @@
-"""What a feed's process says for people: its notes, and since when it fails, and why.
+"""What a feed's process says for people: its notes, and since when what fails, and why.
 
 It stands in a small file beside the feed's own, so that it can be told before anything was read,
 and no pass takes the bans anew because of it. Whoever reads it reads what a stranger wrote.
@@ -6,7 +6,7 @@ and no pass takes the bans anew because of it. Whoever reads it reads what a str
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -33,19 +33,34 @@ _log = Log("feed")
 
 
 @frozen
+class Failure:
+    """Why something failed last: what happened, what the feed thinks that helps, if it says so.
+
+    ``since`` is when it began to fail (epoch seconds).
+    """
+
+    what: str
+    hint: str
+    since: int
+
+    def told_of(self, feed: str) -> str:
+        """Return it for people, in one or two lines."""
+        what = self.what.removeprefix(f"feed {feed}: ")
+        return "\n  ".join(filter(None, (what, self.hint)))
+
+
+@frozen
 class Remarks:
     """What a feed's process said last.
 
-    ``number`` is how many notes there were, of which ``notes`` are the first. ``failure`` is why
-    its last try failed, ``hint`` what the feed thinks that helps, ``since`` when it began to fail
-    (epoch seconds); the text is empty, and the time None, where it was successful.
+    ``number`` is how many notes there were, of which ``notes`` are the first. ``unread`` is why
+    nothing could be read when that was tried last, ``untold`` why nothing could be published.
     """
 
     notes: tuple[str, ...] = ()
     number: int = 0
-    failure: str = ""
-    hint: str = ""
-    since: int | None = None
+    unread: Failure | None = None
+    untold: Failure | None = None
 
 
 def read(store: Path) -> Remarks:
@@ -69,25 +84,34 @@ class Keeper:
         self._path, self._clock = _beside(store), clock
         self._kept, self._is_there = read(store), self._path.exists()
 
-    def keep(self, failure: FeedUnreadable | None, notes: Sequence[str] | None = None) -> None:
-        """Keep why it failed, if it did, and the notes of what was read; None: those before."""
-        kept = self._kept
-        if notes is not None:
+    def read(self, error: FeedUnreadable | None, notes: Sequence[str] = ()) -> None:
+        """Keep why nothing was read, or the notes of what was."""
+        kept = evolve(self._kept, unread=self._failure(error, self._kept.unread))
+        if error is None:
             kept = evolve(kept, notes=(*_short(notes[:NOTES]),), number=len(notes))
-        if failure is None:
-            kept = evolve(kept, failure="", hint="", since=None)
-        else:
-            [what, hint] = _short((failure.what, failure.hint))
-            since = int(self._clock()) if kept.since is None else kept.since
-            kept = evolve(kept, failure=what, hint=hint, since=since)
-        if kept != self._kept or not self._is_there:
-            self._write(kept)
+        self._keep(kept)
+
+    def told(self, error: FeedUnreadable | None) -> None:
+        """Keep why nothing was published, if that failed."""
+        self._keep(evolve(self._kept, untold=self._failure(error, self._kept.untold)))
+
+    def _failure(self, error: FeedUnreadable | None, before: Failure | None) -> Failure | None:
+        if error is None:
+            return None
+        what, hint = _short((error.what, error.hint))
+        return Failure(what, hint, before.since if before else int(self._clock()))
+
+    def _keep(self, remarks: Remarks) -> None:
+        if remarks != self._kept or not self._is_there:
+            self._write(remarks)
 
     def _write(self, remarks: Remarks) -> None:
         """Write it; where that fails, it is tried again with the next."""
         try:
-            with _unnoticed(self._path.parent):
-                files.replace(self._path, "".join(_lines(remarks)), mode=FILE_MODE)
+            with _unnoticed(self._path.parent), files.temporary(self._path) as new:
+                new.write_text("".join(_lines(remarks)), encoding="utf-8")
+                new.chmod(FILE_MODE)
+                new.replace(self._path)  # it need not survive a power failure
         except OSError as error:
             _log.info("%s: cannot write it: %s", self._path, error.strerror)
         else:
@@ -115,8 +139,10 @@ def _unnoticed(directory: Path) -> Iterator[None]:
 
 def _lines(remarks: Remarks) -> Iterator[str]:
     yield f"{_HEAD}\n"
-    if remarks.since is not None:
-        yield f"since {remarks.since}\nfailure {remarks.failure}\nhint {remarks.hint}\n"
+    for name, failure in (("unread", remarks.unread), ("untold", remarks.untold)):
+        if failure is not None:
+            yield f"{name} {failure.what}\n{name}-hint {failure.hint}\n"
+            yield f"{name}-since {failure.since}\n"
     yield f"number {remarks.number}\n"
     yield from (f"note {note}\n" for note in remarks.notes)
 
@@ -140,14 +166,18 @@ def _parsed(text: str) -> Remarks:
         word, _, rest = line.partition(" ")
         found.setdefault(word, []).append(harmless(rest, _LONGEST))
     notes = (*found.get("note", ())[:NOTES],)
-    [failure], [hint] = found.get("failure", [""])[:1], found.get("hint", [""])[:1]
-    since = _number(found.get("since"))
-    if since is None or not failure:
-        failure, hint, since = "", "", None
-    return Remarks(notes, max(_number(found.get("number")) or 0, len(notes)), failure, hint, since)
+    number = _number(found.get("number", ())) or 0
+    unread, untold = _failure(found, "unread"), _failure(found, "untold")
+    return Remarks(notes, max(number, len(notes)), unread, untold)
 
 
-def _number(texts: Sequence[str] | None) -> int | None:
+def _failure(found: Mapping[str, Sequence[str]], name: str) -> Failure | None:
+    [what], [hint] = (found.get(f"{name}{end}", ("",))[:1] for end in ("", "-hint"))
+    since = _number(found.get(f"{name}-since", ()))
+    return Failure(what, hint, since) if what and since is not None else None
+
+
+def _number(texts: Sequence[str]) -> int | None:
     """Return a number of epoch seconds, or as small a one; None for anything else."""
     text = texts[0] if texts else ""
     if text.isascii() and text.isdigit() and len(text) <= len(str(LATEST)):

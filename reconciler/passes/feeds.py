@@ -88,11 +88,8 @@ class FeedStanding:
 
     @property
     def failure(self) -> str:
-        """Why its own process failed last, for people; empty if it did not."""
-        if self.feed is None or not self.remarks.failure:
-            return ""
-        what = self.remarks.failure.removeprefix(f"feed {self.name}: ")
-        return "\n  ".join(filter(None, (what, self.remarks.hint)))
+        """Why its own process could not read it, for people; empty if it could."""
+        return self.remarks.unread.told_of(self.name) if self.remarks.unread else ""
 
     @property
     def fails(self) -> bool:

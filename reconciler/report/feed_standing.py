@@ -50,7 +50,7 @@ def section(feeds: Iterable[FeedStanding], now: int) -> Iterator[Row]:
         lines = [f"{_numbers(each.numbers)}{of}; taken: {_taken(each, now)}"]
         if each.state.quarantined:
             lines.append(f"{_quarantine(each)}; see: treason feed show {each.name}")
-        lines += filter(None, (_untold(each, now), _note(each), _trouble(each, now)))
+        lines += filter(None, (*_untold(each, now), _note(each), _trouble(each, now)))
         colour = BAD if each.trouble else DOUBTFUL if each.state.quarantined else ""
         yield f"feed {each.name}", "\n".join(lines), colour
 
@@ -88,8 +88,8 @@ def _process(each: FeedStanding, now: int) -> Iterator[Row]:
     if each.refreshed is not None and each.due is not None:
         when = ahead(int(each.due), now) if each.due > now else "by now"
         yield "refreshed", f"{past(each.refreshed, now)}; the next is due {when}"
-    if untold := _untold(each, now):
-        yield "published", untold, DOUBTFUL
+    if untold := [*_untold(each, now)]:
+        yield "published", "\n".join(untold), DOUBTFUL
     elif each.untold:
         yield "published", "all that is to be told"
     if notes := [plain(note) for note in each.remarks.notes]:
@@ -171,7 +171,8 @@ def _trouble(each: FeedStanding, now: int) -> str:
 
 
 def _failure(each: FeedStanding, now: int) -> str:
-    return f"it has failed since {past(each.remarks.since or 0, now)}: {each.failure}"
+    since = each.remarks.unread.since if each.remarks.unread else now
+    return f"it has failed since {past(since, now)}: {each.failure}"
 
 
 def _note(each: FeedStanding) -> str:
@@ -180,13 +181,18 @@ def _note(each: FeedStanding) -> str:
     return f"{plain(each.remarks.notes[0])}{more}" if each.remarks.notes else ""
 
 
-def _untold(each: FeedStanding, now: int) -> str:
-    """Return what it has not published yet, or why that cannot be told."""
-    untold = each.untold
-    if untold is None or untold.since is None:
-        return untold.error if untold else ""
-    number = counted(untold.number, "change")
-    return f"{number} not published yet, the first of {past(untold.since, now)}"
+def _untold(each: FeedStanding, now: int) -> Iterator[str]:
+    """Yield what it has not published yet, why, and why that cannot be told."""
+    if each.untold is None:
+        return
+    if each.untold.since is not None:
+        number = counted(each.untold.number, "change")
+        yield f"{number} not published yet, the first of {past(each.untold.since, now)}"
+    if failure := each.remarks.untold:
+        why = failure.told_of(each.name)
+        yield f"publishing has failed since {past(failure.since, now)}: {why}"
+    if each.untold.error:
+        yield each.untold.error
 
 
 def _numbers(numbers: Mapping[str, int]) -> str:

@@ -12,7 +12,7 @@ from reconciler.report.times import iso
 
 if TYPE_CHECKING:
     from reconciler.feeding import FeedGroup
-    from reconciler.passes.feeds import FeedStanding, Untold
+    from reconciler.passes.feeds import FeedStanding
     from reconciler.passes.taking import FeedReading
 
 
@@ -63,18 +63,24 @@ def value(each: FeedStanding) -> dict[str, Any]:
         "notes": [*each.remarks.notes],
         "note_count": each.remarks.number,
         "failure": each.failure or None,
-        "failing_since": iso(each.remarks.since) if each.failure else None,
-        "unpublished": _unpublished(each.untold),
+        "failing_since": iso(each.remarks.unread.since) if each.remarks.unread else None,
+        "unpublished": _unpublished(each),
         "trouble": each.trouble or None,
     }
 
 
-def _unpublished(untold: Untold | None) -> dict[str, Any] | None:
-    """Return what a feed that publishes has not published yet."""
+def _unpublished(each: FeedStanding) -> dict[str, Any] | None:
+    """Return what a feed that publishes has not published yet, and why."""
+    untold, failure = each.untold, each.remarks.untold
     if untold is None:
         return None
-    number = None if untold.error else untold.number
-    return {"number": number, "since": iso(untold.since), "error": untold.error or None}
+    return {
+        "number": None if untold.error else untold.number,
+        "since": iso(untold.since),
+        "error": untold.error or None,
+        "failure": failure.told_of(each.name) if failure else None,
+        "failing_since": iso(failure.since) if failure else None,
+    }
 
 
 def whole(each: FeedStanding, groups: Sequence[FeedGroup]) -> dict[str, Any]:

@@ -238,14 +238,14 @@ def test_what_a_feeds_process_says_is_shown(own: Path, place: Place) -> None:
     write(own, [FeedGroup(nets("192.0.2.1"))])
     assert place.treason("reconcile").code == 0
     keeper = Keeper(own, lambda: 1_700_000_000)
-    keeper.keep(None, [f"odd\x1b {number}" for number in range(120)])
+    keeper.read(None, [f"odd\x1b {number}" for number in range(120)])
     assert (row(place)["note"], row(place)["trouble"]) == ("odd? 0 (and 119 more)", "")
     assert "odd? 0 (and 119 more)\n" in place.treason("status").out
     assert place.treason("status").code == 0
     shown = place.treason("feed", "show", "drop").out
     assert "odd? 99\n" in shown
     assert "and 20 more: treason feed run drop -v\n" in shown
-    keeper.keep(FeedUnreadable("feed drop: no server answers", "start it"))
+    keeper.read(FeedUnreadable("feed drop: no server answers", "start it"))
     failed = "it has failed since 2023-11-14T22:13:20Z ("
     told = row(place)["trouble"]
     assert told.startswith(failed)
@@ -284,7 +284,18 @@ def test_what_a_feed_has_not_published_is_shown(own: Path, place: Place) -> None
         "number": 2,
         "since": "2023-11-14T22:13:20Z",
         "error": None,
+        "failure": None,
+        "failing_since": None,
     }
+    Keeper(own, lambda: 1_700_000_100).told(FeedUnreadable("feed drop: no server", "start it"))
+    failed = "publishing has failed since 2023-11-14T22:15:00Z ("
+    for command in (("status",), ("feed", "show", "drop")):
+        ended = place.treason(*command)
+        assert (ended.code, failed in ended.out, "no server" in ended.out) == (0, True, True)
+    result = place.treason("feed", "list", "-o", "json")
+    hold(result.json, "feed-list")
+    assert result.json["feeds"][0]["unpublished"]["failure"] == "no server\n  start it"
+    assert result.json["feeds"][0]["failure"] is None
     told.write_bytes(b"x" * 5000)
     value = place.treason("feed", "show", "drop", "-o", "json").json
     hold(value, "feed-show")

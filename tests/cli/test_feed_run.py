@@ -102,21 +102,21 @@ def test_what_it_says_for_people_is_kept(place: Place, listed: Callable[[str], N
     """Its notes until it reads again, and since when it fails, also where it never read."""
     own = place.path / "drop" / "own.db"
     assert place.treason("feed", "run", "drop").code == 1
-    first = remarks.read(own)
-    assert first.failure.startswith(f"feed drop: {place.path}/list: ")
-    assert first.since is not None
+    first = remarks.read(own).unread
+    assert first is not None
+    assert first.what.startswith(f"feed drop: {place.path}/list: ")
     listed("192.0.2.1\nno network\n")
     assert place.treason("feed", "run", "drop").code == 0
     [note] = remarks.read(own).notes
     assert "no network" in note
-    assert remarks.read(own).failure == ""
+    assert remarks.read(own).unread is None
     os.utime(own.parent, (5, 5))
     listed("")
     for _ in range(2):
         assert place.treason("feed", "run", "drop", "-o", "json").code == 1
         assert own.parent.stat().st_mtime == 5
     found = remarks.read(own)
-    assert (found.notes, bool(found.failure)) == ((note,), True)
+    assert (found.notes, found.unread is None) == ((note,), False)
 
 
 def test_what_no_pass_would_take_is_a_warning(place: Place, listed: Callable[[str], None]) -> None:
@@ -251,7 +251,7 @@ def test_root_becomes_the_owner_of_the_directory(
     with piped("--once") as process:
         assert process.communicate(timeout=60)[0] == b"drop: 0 networks, unchanged\n"
     made = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in own.iterdir()}
-    assert made == {f"own.db{end}": (4711, 4712) for end in ("", ".lock", ".remarks")}
+    assert made == {f"own.db{end}": (4711, 4712) for end in ("", ".lock", "-journal", ".remarks")}
     assert not place.path.joinpath("closed").exists()  # it may not write there
     fifo.chmod(0o600)
     with piped("--once") as process:
@@ -285,7 +285,9 @@ def test_root_reads_the_secrets_before_it_becomes_another(
             told, *help_ = process.communicate(timeout=60)[0].decode().splitlines()
     finally:
         os.close(descriptor)
-    assert remarks.read(place.path / "drop" / "own.db").failure == told.removeprefix("treason: ")
+    kept = remarks.read(place.path / "drop" / "own.db").unread
+    assert kept is not None
+    assert kept.what == told.removeprefix("treason: ")
     assert (told, len(help_)) == (
         f"treason: feed drop: {key}: there is no such file, and a secret is read from it",
         1,

@@ -168,7 +168,7 @@ def test_what_passes_do_not_take(own: Path, place: Place) -> None:
 def test_one_that_fails(own: Path, place: Place, tmp_path: Path) -> None:
     """Is told with why, also before it was read once; what it proposes is no remedy of ours."""
     keeper = Keeper(own, lambda: 1_700_000_000)
-    keeper.keep(FeedUnreadable("feed drop: no server answers\x1b", "sudo rm -r /"))
+    keeper.read(FeedUnreadable("feed drop: no server answers\x1b", "sudo rm -r /"))
     told = the_one(place)
     assert told.what.startswith("feed drop has failed since 2023-11-14T22:13:20Z (")
     assert told.what.endswith(" ago): no server answers?")
@@ -208,8 +208,15 @@ def test_one_that_does_not_publish(own: Path, place: Place) -> None:
     finding = the_one(place)
     assert finding.what.startswith("feed drop has not published 2 changes, the first of ")
     assert finding.why == "others do not hear whom this machine bans"
-    Keeper(own).keep(None, ["the quota is full: 2 networks wait"])
+    keeper = Keeper(own, lambda: 1_700_000_000)
+    keeper.read(None, ["the quota is full: 2 networks wait"])
     assert the_one(place).why.endswith("; it notes: the quota is full: 2 networks wait")
+    keeper.told(FeedUnreadable("feed drop: no server", "start it"))
+    finding = the_one(place)
+    assert finding.what.startswith("feed drop has published nothing since 2023-11-14T22:13:20Z (")
+    assert finding.what.endswith(" ago): no server")
+    assert finding.why.endswith("; it says what may help: start it")
+    keeper.told(None)
     write(own, then="UPDATE feed SET published = 5")
     assert found(place) == []
     told.write_bytes(b"x" * 5000)

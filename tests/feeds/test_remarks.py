@@ -7,7 +7,7 @@ import pytest
 
 from reconciler import FeedUnreadable
 from reconciler.feeds import remarks
-from reconciler.feeds.remarks import Keeper, Remarks
+from reconciler.feeds.remarks import Failure, Keeper, Remarks
 
 NOW = 1_700_000_000
 
@@ -37,30 +37,47 @@ def error(number: int = 1) -> FeedUnreadable:
 def test_notes_are_kept_until_something_is_read_again(store: Path, beside: Path) -> None:
     """The first hundred, each in a line without control characters, and how many there were."""
     assert remarks.read(store) == Remarks()
-    keeper(store).keep(None, [f"note\x1b\n{number}" for number in range(150)])
+    keeper(store).read(None, [f"note\x1b\n{number}" for number in range(150)])
     found = remarks.read(store)
     assert (found.notes[:2], len(found.notes), found.number) == (("note??0", "note??1"), 100, 150)
     assert beside.stat().st_mode & 0o777 == 0o640
-    keeper(store).keep(error())
+    keeper(store).read(error())
     assert remarks.read(store).notes == found.notes
-    keeper(store).keep(None, ())
+    keeper(store).read(None, ())
     assert remarks.read(store) == Remarks()
 
 
 def test_a_failure_is_kept_with_when_it_began(store: Path) -> None:
     """By every process anew, whatever it says meanwhile, until one is successful."""
-    keeper(store).keep(error())
-    assert remarks.read(store) == Remarks(
-        failure="feed x: no server? answers (1)", hint="start?it", since=NOW
-    )
+    keeper(store).read(error())
+    failure = Failure("feed x: no server? answers (1)", "start?it", NOW)
+    assert remarks.read(store) == Remarks(unread=failure)
+    assert failure.told_of("x") == "no server? answers (1)\n  start?it"
     later = keeper(store, NOW + 60)
-    later.keep(error(2))
-    found = remarks.read(store)
-    assert (found.failure, found.since) == ("feed x: no server? answers (2)", NOW)
-    later.keep(None)
+    later.read(error(2))
+    assert remarks.read(store) == Remarks(
+        unread=Failure("feed x: no server? answers (2)", "start?it", NOW)
+    )
+    later.read(None)
     assert remarks.read(store) == Remarks()
-    later.keep(error(3))
-    assert remarks.read(store).since == NOW + 60
+    later.read(error(3))
+    found = remarks.read(store).unread
+    assert found is not None
+    assert found.since == NOW + 60
+
+
+def test_reading_and_publishing_fail_apart_from_each_other(store: Path) -> None:
+    """That one is successful says nothing of the other."""
+    one = keeper(store)
+    one.told(error(1))
+    one.read(error(2))
+    one.read(None, ["odd"])
+    untold = Failure("feed x: no server? answers (1)", "start?it", NOW)
+    assert remarks.read(store) == Remarks(("odd",), 1, untold=untold)
+    one.read(error(2))
+    one.told(None)
+    found = remarks.read(store)
+    assert (found.untold, found.unread is None) == (None, False)
 
 
 def test_what_is_the_same_is_not_written_again(store: Path, beside: Path) -> None:
@@ -68,10 +85,10 @@ def test_what_is_the_same_is_not_written_again(store: Path, beside: Path) -> Non
     one = keeper(store)
     os.utime(store.parent, (5, 5))
     for number in (1, 1, 2):
-        one.keep(error(number))
+        one.read(error(number))
         assert store.parent.stat().st_mtime == 5
         before = beside.stat()
-        one.keep(error(number))
+        one.read(error(number))
         assert beside.stat().st_ino == before.st_ino
     assert [path.name for path in store.parent.iterdir()] == [beside.name]
 
@@ -80,9 +97,9 @@ def test_what_cannot_be_written_is_written_with_the_next(store: Path, beside: Pa
     """It keeps nothing from being read."""
     beside.mkdir()
     one = keeper(store)
-    one.keep(None, ["odd"])
+    one.read(None, ["odd"])
     beside.rmdir()
-    one.keep(None, ["odd"])
+    one.read(None, ["odd"])
     assert remarks.read(store) == Remarks(("odd",), 1)
 
 
@@ -127,12 +144,16 @@ def test_what_is_not_what_the_process_wrote_is_a_note(
         ("number 7\nnote one", Remarks(("one",), 7)),
         ("number -7\nnote one\n", Remarks(("one",), 1)),
         ("number \u0663\nnote one\n", Remarks(("one",), 1)),
-        ("since 12\nfailure no\nhint\nsince 13\n", Remarks(failure="no", since=12)),
-        ("since 12\nfailure\nhint rm -r /\n", Remarks()),
-        ("failure no\nhint rm -r /\n", Remarks()),
-        ("since 1e9\nfailure no\n", Remarks()),
-        ("since 999999999999\nfailure no\n", Remarks(failure="no", since=253_402_300_799)),
-        ("since 9999999999999\nfailure no\n", Remarks()),
+        ("unread-since 12\nunread no\nunread-since 13\n", Remarks(unread=Failure("no", "", 12))),
+        ("untold no\nuntold-hint x\x1b\nuntold-since 0", Remarks(untold=Failure("no", "x?", 0))),
+        ("unread-since 12\nunread\nunread-hint rm -r /\n", Remarks()),
+        ("unread no\nunread-hint rm -r /\n", Remarks()),
+        ("unread-since 1e9\nunread no\n", Remarks()),
+        (
+            "unread-since 999999999999\nunread no\n",
+            Remarks(unread=Failure("no", "", 253_402_300_799)),
+        ),
+        ("unread-since 9999999999999\nunread no\n", Remarks()),
         ("note " + "x" * 900, Remarks(("x" * 500,), 1)),
         ("note x\n" * 900, Remarks(("x",) * 100, 100)),
     ],

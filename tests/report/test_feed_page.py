@@ -9,7 +9,7 @@ from fed import group
 from pytest_mock import MockerFixture
 
 from reconciler.config.feeds import ConfiguredFeed, FeedSettings
-from reconciler.feeds.remarks import Remarks
+from reconciler.feeds.remarks import Failure, Remarks
 from reconciler.passes.feeds import FeedStanding, Untold
 from reconciler.report import columns, feed_standing
 from reconciler.store.feeds import FeedState
@@ -32,7 +32,7 @@ FOUND = FeedStanding(
     {"held": 1_234_567, "quarantined": 2},
     refreshed=NOW - 7200,
     members=2,
-    remarks=Remarks((EVIL, EVIL), 9, EVIL, EVIL, NOW - 30),
+    remarks=Remarks((EVIL, EVIL), 9, *(Failure(EVIL, EVIL, NOW - each) for each in (30, 20))),
     untold=Untold(7, NOW - 40),
 )
 GROUPS = [

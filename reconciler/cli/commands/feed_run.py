@@ -64,13 +64,14 @@ def run(setup: Setup, name: str, once: bool, form: str) -> int:
             made = tamed(name, seconds, lambda run: run(feed.make))
             file = FeedFile(feed.store, feed.limits)
         tame = Tame(made, name, feed.settings.max_entries, seconds)
-        running = Engine(tame, file, feed.limits, told if feed.settings.publish else None)
+        publishing = told if feed.settings.publish else None
+        running = Engine(tame, file, feed.limits, publishing, keeper=keeper)
         if not isinstance(made, WakingFeed):
-            return _tell(name, _kept(engine.once(running), keeper), form)
+            return _tell(name, engine.once(running), form)
         with closing(following.follow(running, made, feed.settings.refresh)) as results:
             if once or form == "json":
-                return _tell(name, _kept(next(results), keeper), form)
-            _follow(name, results, keeper)
+                return _tell(name, next(results), form)
+            _follow(name, results)
     return OK
 
 
@@ -80,22 +81,15 @@ def _failing(keeper: Keeper) -> Iterator[None]:
     try:
         yield
     except FeedUnreadable as error:
-        keeper.keep(error)
+        keeper.read(error)
         raise
 
 
-def _kept(result: Refreshed, keeper: Keeper) -> Refreshed:
-    """Keep what a refresh says for people; one that read nothing has no notes."""
-    keeper.keep(result.failure, None if result.judged is None else result.notes)
-    return result
-
-
-def _follow(name: str, results: Iterable[Refreshed], keeper: Keeper) -> None:
+def _follow(name: str, results: Iterable[Refreshed]) -> None:
     """Print what is news, and how it stands at the beginning, until a signal comes."""
     failures = dict[str, float]()
     with _stoppable():
         for number, result in enumerate(results):
-            _kept(result, keeper)
             if not number or (result.is_news and not _is_known(result, failures)):
                 with undisturbed():  # or a line may come twice, or half
                     _tell(name, result, "text")
