@@ -114,7 +114,9 @@ class Administration:
             can_reap, lost = _row(connection, _ROLES)
             notes = _notes(members, lost, can_reap=can_reap)
             where = owner.place(connection)
-            return FleetStatus(where, version, epoch, seq, updated, now, members, notes)
+            return FleetStatus(
+                where, version, epoch, seq, updated=updated, now=now, members=members, notes=notes
+            )
 
     def own_status(self, settings: Any) -> FleetStatus:  # noqa: ANN401 - the plugin's schema
         """Return the clock, and the member's own line. Raise `FeedUnreadable`."""

@@ -87,7 +87,7 @@ def place(connection: "psycopg.Connection[Any]") -> str:
 
 @contextmanager
 def _speaking(dsn: str) -> Iterator[list[str]]:
-    """Say what the server says: two lines, as every error of treason."""
+    """Raise what the server says as `TreasonError`."""
     words = parsed(dsn)
     where = [f"database {words.get('dbname', 'by default')}"]
     try:

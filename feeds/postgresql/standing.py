@@ -47,4 +47,6 @@ def _read(connection: "psycopg.Connection[Any]", where: str) -> FleetStatus:
             f"{where}: the fleet is of version {version}, not {schema.VERSION}",
             "install the same version of treason on all members",
         )
-    return FleetStatus(where, version, epoch, seq, updated, now, (FleetMember(*own),))
+    return FleetStatus(
+        where, version, epoch, seq, updated=updated, now=now, members=(FleetMember(*own),)
+    )
