@@ -90,7 +90,8 @@ class Administration:
                     keep(password)
         done = "added" if is_new else "has a new password" if password else "was changed"
         quota = f"{row[0]:,} new networks an hour" if row else ""
-        return [f"member {name} {done}: {quota}", *notes]
+        stays = "its password stays as it was; --new-password makes another one"
+        return [f"member {name} {done}: {quota}", *([] if password else [stays]), *notes]
 
     def remove_member(self, dsn: str, name: str) -> Sequence[str]:
         """End its sessions, remove its bans and the role. Raise `TreasonError`."""

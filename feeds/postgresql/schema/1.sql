@@ -199,11 +199,11 @@ BEGIN
     IF cardinality(networks) > 10000 THEN
         RAISE EXCEPTION '% networks in one call: 10000 are allowed', cardinality(networks) USING
             ERRCODE = '54000';
-    ELSIF cardinality(networks) <> cardinality(seconds)
-        OR cardinality(networks) <> cardinality(reasons) THEN
-        RAISE EXCEPTION 'as many ends and reasons are needed as networks' USING ERRCODE = '22023';
-    ELSIF array_position(networks, NULL) IS NOT NULL THEN
+    ELSIF networks IS NULL OR array_position(networks, NULL) IS NOT NULL THEN
         RAISE EXCEPTION 'a network is null' USING ERRCODE = '22004';
+    ELSIF cardinality(networks) IS DISTINCT FROM cardinality(seconds)
+        OR cardinality(networks) IS DISTINCT FROM cardinality(reasons) THEN
+        RAISE EXCEPTION 'as many ends and reasons are needed as networks' USING ERRCODE = '22023';
     END IF;
     SELECT n::text INTO bad FROM unnest(networks) n
         WHERE masklen(n) < CASE family(n) WHEN 4 THEN 8 ELSE 19 END OR n <<= '::ffff:0:0/96'
@@ -387,7 +387,8 @@ LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, fleet, pg_temp SET lock_timeout = '2s' AS $$
 BEGIN
     UPDATE fleet.members m SET last_seen = clock_timestamp(),
-            read_seq = greatest(0, least(seen.seq, (SELECT c.seq FROM fleet.clock c)))
+            read_seq = CASE WHEN seen.seq IS NULL THEN m.read_seq
+                ELSE greatest(0, least(seen.seq, (SELECT c.seq FROM fleet.clock c))) END
         WHERE m.member = session_user;
     PERFORM fleet.check_member();
     -- All members together look about three times a minute.

@@ -1,5 +1,6 @@
 """The commands of a fleet's administrator, and what a member may see of it."""
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError, TreasonError
 from reconciler.feeding import Fleet
 from reconciler.files import remedy, replace
+from reconciler.lines import counted
 from reconciler.report import fleet as text
 
 _PRIVATE = 0o077
@@ -115,18 +117,26 @@ def add_member(
 @click.command("remove-member", epilog=examples("fleet remove-member web1 --dsn dbname=fleet"))
 @click.argument("name")
 @dsn_option
+@click.option("--yes", is_flag=True, help="Do not ask before, as on a terminal it does.")
 @print_sql
 @verbosity
 @click.pass_obj
-def remove_member(setup: Setup, name: str, dsn: str | None, print_sql: bool) -> int:
+def remove_member(setup: Setup, name: str, dsn: str | None, yes: bool, print_sql: bool) -> int:
     """Let a machine in no more, and remove all that it bans.
 
-    Its sessions end, the others stop to drop what only it banned, and its role is gone.
+    Its sessions end, the others stop to drop what only it banned, and its role is gone. On a
+    terminal it asks first.
     """
     fleet = _fleet(setup)
     if print_sql:
         say(fleet.remove_script(name).rstrip("\n"))
         return OK
+    if sys.stdin is not None and sys.stdin.isatty() and not yes:
+        bans = sum(each.bans for each in fleet.status(_given(dsn)).members if each.name == name)
+        asked = f"Remove member {name}, and {counted(bans, 'ban')} of it everywhere?"
+        if not click.confirm(asked, err=True):
+            say("nothing was changed")
+            return ERROR
     return _say(fleet.remove_member(_given(dsn), name))
 
 
