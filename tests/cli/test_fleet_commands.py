@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -316,3 +317,41 @@ def test_a_lock_that_somebody_keeps_is_said(place: Place, base: Base) -> None:
     told = fleet(place, base, "init", "--new-epoch")
     assert told.code == 1
     assert "somebody else keeps it" in told.err
+
+
+def test_an_administrator_need_not_be_superuser(
+    place: Place, server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database's owner with CREATEROLE does it all, and is told what it cannot take away."""
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute("CREATE ROLE keeper LOGIN CREATEROLE PASSWORD 'of the tests'")
+        connection.execute("CREATE DATABASE kept OWNER keeper")
+    path = tmp_path / "pgpass"
+    path.write_text("*:*:*:*:of the tests\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(path))
+    dsn = server.dsn("keeper", "kept", host=str(server.directory))
+    assert "until a superuser has run init once" in place.treason("fleet", "init", "--dsn", dsn).out
+    added = place.treason("fleet", "add-member", "web16", "--dsn", dsn)
+    assert added.code == 0
+    assert "a superuser has to run: ALTER ROLE web16 SET temp_file_limit = '1GB';" in added.err
+    member = server.dsn("web16", "kept", host=str(server.directory))
+    with psycopg.connect(member, password=added.out.strip(), autocommit=True) as web:
+        publish(web, ["192.0.2.7"])
+        assert "web16\t1\t1 of 1,000" in place.treason("fleet", "status", "--dsn", dsn).out
+        removed = place.treason("fleet", "remove-member", "web16", "--dsn", dsn)
+        assert removed.out == "member web16 removed, with 1 ban\n"
+        with pytest.raises(psycopg.OperationalError):
+            web.execute("SELECT 1")
+
+
+def test_without_the_library_it_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra that brings it, too."""
+    for name in [name for name in sys.modules if name.startswith(("psycopg", "feeds.postgresql."))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    told = place.treason("fleet", "status", "--dsn", "dbname=fleet")
+    assert told.code == 1
+    first, second = told.err.splitlines()
+    assert "the fleet needs a library" in first
+    assert "pip install 'treason[fleet]'" in second
