@@ -18,7 +18,12 @@ from reconciler import secrets
 CONNECT: Final = 10.0
 """Seconds for one host."""
 
-_KEPT_ALIVE: Final = {
+_PLACES: Final = ("host", "port", "hostaddr")
+
+_ALWAYS: Final = {
+    "application_name": "treason",
+    "client_encoding": "UTF8",
+    "gssencmode": "disable",  # else it may be taken in place of TLS
     "keepalives": "1",
     "keepalives_idle": "30",
     "keepalives_interval": "5",
@@ -42,19 +47,18 @@ _SYSTEM, _REQUIRES = 160_000, 160_000
 def parameters(settings: PostgresqlSettings, libpq: int, password: str) -> list[dict[str, str]]:
     """Return what libpq is given, for each host in turn; ``libpq`` is its version."""
     words = dsn.parse(settings.dsn)
-    made = _KEPT_ALIVE | {"application_name": "treason", "client_encoding": "UTF8"} | words
+    made = _ALWAYS | {key: value for key, value in words.items() if key not in _PLACES}
     if dsn.is_local(words):
         made.setdefault("sslmode", "prefer")
     else:
-        made["sslmode"] = dsn.VERIFIED
-    made["sslrootcert"] = str(settings.ca_file) if settings.ca_file else authorities(libpq)
+        made |= {"sslmode": dsn.VERIFIED, "sslrootcert": authorities(libpq)}
+    if settings.ca_file:
+        made["sslrootcert"] = str(settings.ca_file)
     if password:
         made["password"] = password
         if libpq >= _REQUIRES:  # whoever poses as the server does not get it
             made.setdefault("require_auth", "scram-sha-256")
-    hosts, ports, addresses = (
-        words[key].split(",") if key in words else [] for key in ("host", "port", "hostaddr")
-    )
+    hosts, ports, addresses = (words[key].split(",") if key in words else [] for key in _PLACES)
     if len(ports) == 1:
         ports *= len(hosts)
     each = zip_longest(hosts, ports, addresses, fillvalue="")

@@ -11,7 +11,7 @@ _WORD: Final = re.compile(
     r"\s*([A-Za-z_]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?:[^'\s\\]|\\.)*))(?=\s|\Z)"
 )
 _URI: Final = re.compile(r"postgres(?:ql)?://(?:([^/?#@]*)@)?([^/?#]*)(?:/([^?#]*))?(?:\?([^#]*))?")
-_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([0-9]*))?")
+_HOST: Final = re.compile(r"(\[[^\]]*\]|[^:@]*)(?::([0-9]*))?")
 _LOOPBACK: Final = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
 
 _SECRETS: Final = frozenset(
@@ -27,7 +27,7 @@ _SECRETS: Final = frozenset(
 _TAKEN: Final = (
     *("host", "hostaddr", "port", "dbname", "user", "sslmode", "sslcert", "sslkey", "sslcrl"),
     *("sslnegotiation", "ssl_min_protocol_version", "channel_binding", "require_auth"),
-    *("target_session_attrs", "gssencmode", "krbsrvname"),
+    "target_session_attrs",
 )
 VERIFIED: Final = "verify-full"
 """The one ``sslmode`` in which nobody else can stand in for the server."""
@@ -36,11 +36,11 @@ VERIFIED: Final = "verify-full"
 def parse(text: str) -> dict[str, str]:
     """Return the keywords and their values. Raise ValueError, also where one is a secret."""
     if "\0" in text:
-        raise ValueError("dsn holds a NUL character")
+        raise ValueError("holds a NUL character")
     found = _of_uri(text) if re.match(r"postgres(ql)?://", text) else _of_words(text)
     for key in sorted(found.keys() & _SECRETS):
         raise ValueError(
-            f"dsn: {key} is refused: write the password to a file, and name it by password_file"
+            f"{key} is refused: write the password to a file, and name it by password_file"
         )
     return found
 
@@ -49,18 +49,18 @@ def check(words: dict[str, str]) -> None:
     """Raise ValueError where that is not enough to connect, or the server would not be verified."""
     for key in words:
         if key == "sslrootcert":
-            raise ValueError("dsn: sslrootcert is refused: name the file by ca_file")
+            raise ValueError("sslrootcert is refused: name the file by ca_file")
         if key not in _TAKEN:
-            raise ValueError(f"dsn: {key} is refused; known: {', '.join(_TAKEN)}")
+            raise ValueError(f"{key} is refused; known: {', '.join(_TAKEN)}")
     for key in ("host", "dbname", "user"):
         if not words.get(key):
             raise ValueError(
-                f'dsn names no {key}: write as in "host=db.example dbname=fleet user=web1"'
+                f'names no {key}: write as in "host=db.example dbname=fleet user=web1"'
             )
     mode = words.get("sslmode", VERIFIED)
     if mode != VERIFIED and not is_local(words):
         raise ValueError(
-            f"dsn: sslmode={mode} is refused, since anybody could stand in for the server:"
+            f"sslmode={mode} is refused, since anybody could stand in for the server:"
             " leave it out; ca_file names who signed the server's certificate"
         )
 
@@ -83,7 +83,7 @@ def _of_words(text: str) -> dict[str, str]:
         match = _WORD.match(text, at)
         if match is None:
             raise ValueError(
-                f"dsn is not understood from its character {at + 1} on: write as in host=db.example"
+                f"is not understood from its character {at + 1} on: write as in host=db.example"
             )
         key, quoted, plain = match.groups()
         found[key] = re.sub(r"\\(.)", r"\1", plain if quoted is None else quoted)
@@ -94,14 +94,12 @@ def _of_words(text: str) -> dict[str, str]:
 def _of_uri(text: str) -> dict[str, str]:
     match = _URI.fullmatch(text)
     if match is None:
-        raise ValueError(
-            "dsn is no URI of PostgreSQL: write as in postgresql://web1@db.example/fleet"
-        )
+        raise ValueError("is no URI of PostgreSQL: write as in postgresql://web1@db.example/fleet")
     who, where, name, rest = (part or "" for part in match.groups())
     user, colon, _password = who.partition(":")
     places = [_HOST.fullmatch(each) for each in where.split(",")]
     if not all(places):
-        raise ValueError("dsn names no valid host")
+        raise ValueError("names no valid host")
     hosts = [unquote(each[1]).strip("[]") for each in places if each]
     ports = [each[2] or "" for each in places if each]
     found = dict(parse_qsl(rest, keep_blank_values=True))

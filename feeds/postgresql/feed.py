@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from feeds.postgresql import PostgresqlSettings, publishing, reading
+from feeds.postgresql.ends import Groups
 from feeds.postgresql.failures import Refused
 from feeds.postgresql.link import Link
 from feeds.postgresql.publishing import Told
@@ -40,6 +41,7 @@ class Postgresql:
         self._epoch = ""
         self._seen = float("-inf")
         self._published = Told()
+        self._groups = Groups()
 
     def changes(self, cursor: str | None) -> Iterator[FeedChange]:
         """Yield what the others banned and removed since, or all that they ban."""
@@ -51,7 +53,7 @@ class Postgresql:
         yield from news.changes(now)
         if since is None:
             yield FeedSnapshot.END
-        groups = news.groups + (since.groups + len(news.gone) if since else 0)
+        groups = self._counted(news, since, now)
         self._cursor = Cursor(position.seq, position.mark, position.epoch, groups)
         self._epoch = position.epoch
         self._tell_seen(position.seq)
@@ -107,7 +109,7 @@ class Postgresql:
         link.asking(session, before.seq if before else 0)
         now = int(self._clock())
         if before:
-            position, news = reading.news(session, before, now)
+            position, news = reading.news(session, before, now, link.members)
             _check(position)
             is_whole = (
                 position.epoch != before.epoch
@@ -123,7 +125,7 @@ class Postgresql:
                     " feed accept NAME",
                 )
         if before is None:
-            position, news = reading.everything(session, now)
+            position, news = reading.everything(session, now, link.members)
             _check(position)
             if news.groups > REREAD:
                 raise FeedUnreadable(
@@ -134,6 +136,15 @@ class Postgresql:
         link.members = position.members
         link.ear.judge(position.seq, news.seq if before else 0, time.monotonic())
         return position, news, before
+
+    def _counted(self, news: News, since: Cursor | None, now: int) -> int:
+        """Return how many groups a feed's file may hold now."""
+        if since is None:
+            return self._groups.begin(news.bans)
+        groups = since.groups + self._groups.add(news.bans)
+        if groups > REREAD and self._groups.are_all:
+            return self._groups.left(now)
+        return groups
 
     def _tell_seen(self, seq: int) -> None:
         """Tell how far was read, once a minute; a server that only follows another refuses it."""

@@ -5,7 +5,7 @@ position behind it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from attrs import evolve, frozen
@@ -21,10 +21,10 @@ SHORT: Final = 10.0
 _LONG: Final = 60.0
 """Seconds for all bans."""
 
-_MANY: Final = 50_000
-"""Bans, above which their ends are coarse from the beginning."""
+_LOOKED_AT: Final = 20_000
+"""Bans whose members are counted before all bans are read."""
 
-_GROUPS: Final = 32_000
+_GROUPS: Final = 60_000
 """Different members, reasons and ends of a snapshot: a feed's file may hold 100,000."""
 
 REREAD: Final = 85_000
@@ -36,32 +36,40 @@ _POSITION: Final = (
     b"SELECT version::int8, epoch::text, seq::int8, mark::text, floor::int8, members::int8, known"
     b" FROM fleet.position($1::int8, $2::text)"
 )
-_COUNT: Final = b"SELECT count(*) FROM (SELECT FROM fleet.news LIMIT $1::int8) AS counted"
-_MEMORY: Final = Statement(b"SET LOCAL work_mem = '64MB'")
+_MEMBERS: Final = Statement(
+    b"SELECT count(DISTINCT member) FROM (SELECT member FROM fleet.news LIMIT %d) AS counted"
+    % _LOOKED_AT
+)
+_PLANNED: Final = (
+    Statement(b"SET LOCAL work_mem = '64MB'"),
+    Statement(b"SET LOCAL enable_sort = off"),
+    Statement(b"SET LOCAL jit = off"),
+)
+"""To put a million bans together takes a table of their groups, and no sorting."""
+
 _NEWS: Final = b"""
-SELECT member, gone, reason, until,
-    string_agg(cidr_send(network), ''::bytea) FILTER (WHERE family(network) = 4),
-    string_agg(cidr_send(network), ''::bytea) FILTER (WHERE family(network) = 6),
+SELECT member::text, gone, reason, until,
+    string_agg(packed, ''::bytea) FILTER (WHERE is_four),
+    string_agg(packed, ''::bytea) FILTER (WHERE NOT is_four),
     max(seq)
 FROM (
-    SELECT member::text, network, seq, gone,
+    SELECT member, cidr_send(network) AS packed, family(network) = 4 AS is_four, seq, gone,
         CASE WHEN NOT gone THEN reason END AS reason,
         CASE WHEN NOT gone THEN -(-($2::int8 + seconds) >> bits) << bits END AS until
     FROM (
         SELECT member, network, seq, reason, seconds,
             removed OR coalesce(seconds < 1, false) AS gone,
-            greatest(floor(ln(greatest(seconds, 1)::float8) / ln(2::float8))::int - $3::int, 0)
+            greatest(floor(ln(greatest(seconds, 1)::float8) * 1.4426950408889634)::int - $3::int, 0)
                 AS bits
         FROM fleet.news WHERE seq > $1::int8
     ) AS told
     WHERE $1::int8 >= 0 OR NOT gone
 ) AS rounded
-GROUP BY 1, 2, 3, 4
+GROUP BY member, gone, reason, until
 """
 """As `ends.rounded`, where most bans are put together. cidr_send gives family, length, a flag and
 the number of bytes before those of the address (src/backend/utils/adt/network.c)."""
 
-_NOTHING: Final = Networks()
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _CURSOR: Final = re.compile(r"([0-9]{1,18}):([!-9;-~]{0,100}):([!-9;-~]{1,100}):([0-9]{1,9})")
 
@@ -119,7 +127,7 @@ class News:
     """
 
     bans: dict[str, ends.Says]
-    gone: dict[str, Networks]
+    gone: dict[str, list[ends.Packed]]
     seq: int = 0
 
     @property
@@ -129,17 +137,17 @@ class News:
 
     def changes(self, now: int) -> Iterator[Change]:
         """Yield them, with the seconds that are left from ``now`` on."""
-        for member, networks in self.gone.items():
-            yield FeedLift(networks, member)
+        for member, parts in self.gone.items():
+            yield FeedLift(_networks(parts), member)
         for member, says in self.bans.items():
             for (reason, until), parts in says.items():
                 left = None if until is None else max(until - now, 1)
-                yield FeedBan(Networks.union(parts), left, member, reason)
+                yield FeedBan(_networks(parts), left, member, reason)
 
 
-def news(session: Session, cursor: Cursor, now: int) -> tuple[Position, News]:
+def news(session: Session, cursor: Cursor, now: int, members: int) -> tuple[Position, News]:
     """Return where the clock stands, and what came since the cursor."""
-    since = (_int(cursor.seq), _int(now), b"%d" % ends.FINE)
+    since = (_int(cursor.seq), _int(now), _int(ends.fine(members)))
     _, position, groups, _ = session.run(
         [
             _BEGIN,
@@ -152,24 +160,24 @@ def news(session: Session, cursor: Cursor, now: int) -> tuple[Position, News]:
     return Position.of(position), _news(groups)
 
 
-def everything(session: Session, now: int) -> tuple[Position, News]:
-    """Return where the clock stands, and all bans there are."""
-    [[row]] = session.run([Statement(_COUNT, (b"%d" % (_MANY + 1),))], SHORT)
-    fine = ends.COARSE if _number(row[0]) > _MANY else ends.FINE
-    _, _, position, groups, _ = session.run(
+def everything(session: Session, now: int, members: int) -> tuple[Position, News]:
+    """Return where the clock stands, and all bans there are; ``members`` are known to listen."""
+    [[row]] = session.run([_MEMBERS], SHORT)
+    fine = ends.fine(max(members, _number(row[0])))
+    answers = session.run(
         [
             _BEGIN,
-            _MEMORY,
+            *_PLANNED,
             Statement(_POSITION, (None, None)),
-            Statement(_NEWS, (b"-1", _int(now), b"%d" % fine)),
+            Statement(_NEWS, (b"-1", _int(now), _int(fine))),
             _COMMIT,
         ],
         _LONG,
     )
-    said = _news(groups)
+    position, said = Position.of(answers[-3]), _news(answers[-2])
     if said.groups > _GROUPS:
         said = evolve(said, bans=ends.fitted(said.bans, now, _GROUPS))
-    return Position.of(position), said
+    return position, said
 
 
 def listen(session: Session) -> str:
@@ -189,31 +197,40 @@ def seen(session: Session, seq: int) -> None:
 def _news(rows: list[Row]) -> News:
     found = News({}, {})
     latest = 0
+    texts: dict[bytes | None, str] = {}
     for member, gone, reason, until, four, six, seq in rows:
-        who, networks = line(_text(member)), _networks(four or b"", six or b"")
+        for text in (member, reason):
+            if text not in texts:
+                texts[text] = line((text or b"").decode(errors="replace"))
+        who, packed = texts[member], (four or b"", six or b"")
         latest = max(latest, _number(seq))
         if gone == b"\x01":
-            found.gone[who] = found.gone.get(who, _NOTHING) | networks
+            found.gone.setdefault(who, []).append(packed)
         else:
-            key = line(_text(reason)), None if until is None else _number(until)
-            found.bans.setdefault(who, {}).setdefault(key, []).append(networks)
+            key = texts[reason], None if until is None else _number(until)
+            found.bans.setdefault(who, {}).setdefault(key, []).append(packed)
     return evolve(found, seq=latest)
 
 
-def _networks(four: bytes, six: bytes) -> Networks:
+def _networks(parts: Iterable[ends.Packed]) -> Networks:
     """Return what cidr_send gave, one behind another; what is mapped is of IPv4."""
-    packed4 = bytearray(len(four) // 8 * 5)
-    for byte in range(4):
-        packed4[byte::5] = four[4 + byte :: 8]
-    packed4[4::5] = four[1::8]
-    packed6 = bytearray(len(six) // 20 * 17)
-    for byte in range(16):
-        packed6[byte::17] = six[4 + byte :: 20]
-    packed6[16::17] = six[1::20]
+    four, six = map(b"".join, zip(*parts, strict=True))
+    packed4, packed6 = _packed(four, 4), _packed(six, 16)
     networks = Networks.of_packed(packed4, packed6)
     if _MAPPED in packed6:
         return Networks.of([network.unmapped for network in networks])
     return networks
+
+
+def _packed(sent: bytes, size: int) -> bytes:
+    """Return the addresses of so many bytes and their lengths, as `Networks` packs them."""
+    step = size + 4
+    packed = bytearray(len(sent) // step * (size + 1))
+    if packed:
+        for byte in range(size):
+            packed[byte :: size + 1] = sent[4 + byte :: step]
+        packed[size :: size + 1] = sent[1::step]
+    return bytes(packed)
 
 
 def _int(number: int) -> bytes:
