@@ -70,10 +70,8 @@ class Fleet:
 
     def settings(self, member: str = "ours", **more: str) -> PostgresqlSettings:
         """Return the settings of a member."""
-        words = {"host": str(self.server.directory)} | more
-        return PostgresqlSettings(
-            self.server.dsn(member, self.name, **words), self.directory / "password"
-        )
+        words = {"host": str(self.server.directory), "dbname": self.name} | more
+        return PostgresqlSettings(self.server.dsn(member, **words), self.directory / "password")
 
     def feed(self, member: str = "ours") -> Postgresql:
         """Listen as a member."""

@@ -14,11 +14,11 @@ _SHOWN: Final = 300
 
 _MEMBER: Final = "is this member in the fleet? Its administrator runs: treason fleet add-member"
 _INIT: Final = "the fleet's administrator runs: treason fleet init"
+_NO_FLEET: Final = frozenset({"3F000", "42883", "42P01"})
+"""SQLSTATEs of a schema, a function and a table that are not there."""
+
 _HINTS: Final = {
     "42501": _MEMBER,
-    "3F000": _INIT,
-    "42883": _INIT,
-    "42P01": _INIT,
     BUSY: "another session holds the fleet's clock; it is tried again",
     QUOTA: "the fleet's administrator may raise it: treason fleet add-member --max-new",
     "53300": "raise max_connections of the server: each member has one connection",
@@ -77,6 +77,8 @@ def is_down(error: Lost | Refused) -> bool:
 def unreadable(where: str, error: Lost | Refused) -> FeedUnreadable:
     """Return what is raised of it, where ``where`` names the database."""
     text = line(str(error)) or "no reason is given"
+    if isinstance(error, Refused) and error.state in _NO_FLEET:
+        return FeedUnreadable(f"{where}: there is no fleet in it", _INIT)
     if isinstance(error, Refused) and error.state in _HINTS:
         return FeedUnreadable(f"{where}: {text}", _HINTS[error.state])
     for pattern, hint in _REASONS:

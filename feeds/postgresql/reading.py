@@ -31,6 +31,7 @@ REREAD: Final = 85_000
 """Likewise, with all that came since: then all is read again, and its ends made coarser."""
 
 _BEGIN: Final = Statement(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", (), b"begin")
+_LISTEN: Final = Statement(b"LISTEN fleet")
 _COMMIT: Final = Statement(b"COMMIT", (), b"commit")
 _POSITION: Final = (
     b"SELECT version::int8, epoch::text, seq::int8, mark::text, floor::int8, members::int8, known"
@@ -183,7 +184,7 @@ def everything(session: Session, now: int, members: int) -> tuple[Position, News
 def listen(session: Session) -> str:
     """Let the session be told of changes. Return why that cannot be; empty where it can."""
     try:
-        session.run([Statement(b"LISTEN fleet")], SHORT)
+        session.run([_LISTEN], SHORT)
     except Refused as error:
         return line(error.text)
     return ""
