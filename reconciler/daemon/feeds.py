@@ -109,8 +109,8 @@ class _File:
 
     def made_up_for(self) -> None:
         """Take notice of a pass that has ended well, behind one that has not."""
-        self._stored(self._late)
-        self._late = NOTHING
+        late, self._late = self._late, NOTHING
+        self._settle(late)
 
     def _wait(self) -> None:
         """Wait for the next change, and forget what was told before."""
@@ -195,14 +195,14 @@ class _File:
         self._daemon.make_pass(self._passed, self._let_go)
 
     def _passed(self, error: str) -> None:
-        """Go on behind the pass: what was in force before it began is stored, if it was made."""
+        """Go on behind the pass."""
         if self._closed:
             return
         self._is_passed = False
         if error:
-            self._late |= self._left
+            self._are_late(self._left)
         else:
-            self._stored(self._left)
+            self._settle(self._left)
         now, was_often = time.monotonic(), self._brake.fights
         self._brake.note(now, now - self._begun)
         if self._brake.fights and not was_often:
@@ -215,9 +215,14 @@ class _File:
         """Go on where nobody tells how the pass ends."""
         self._is_passed = False
 
-    def _stored(self, networks: Networks) -> None:
+    def _settle(self, networks: Networks) -> None:
+        """Go by what the pass has stored of what was in force before it began."""
         if self._tasting and networks:
-            self._tasting.stored(self._name, networks)
+            self._tasting.settle(self._name, networks, self._are_late)
+
+    def _are_late(self, networks: Networks) -> None:
+        """Let the next pass that ends well settle these, too."""
+        self._late |= networks
 
     def _token(self) -> str | None:
         try:

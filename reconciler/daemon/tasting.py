@@ -5,7 +5,8 @@ it anew.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, Protocol
 
@@ -28,6 +29,7 @@ from reconciler.networks import Networks, covered, overlaps
 from reconciler.passes import access
 from reconciler.passes.taking import FeedReading, Taker
 from reconciler.store.feeds import FeedState
+from reconciler.store.store import Store
 
 _LARGEST: Final = 1 << 18
 _PATIENCE: Final = 0.1
@@ -52,6 +54,9 @@ class Daemon(Protocol):
 
     def drop(self, source: str, networks: Networks) -> None:
         """Drop these networks now; they are pending until they are stored."""
+
+    def make_pass(self) -> None:
+        """Ask for a pass over the backends."""
 
 
 @frozen(eq=False)
@@ -98,7 +103,7 @@ class Tasting:
         """Take no more; the pass that follows takes all of it."""
         self._closed = True
         for name in self._feeds:
-            self.stored(name, self.pending(name))
+            self._daemon.unstored.forget(self.pending(name))
 
     def taste(self, name: str, then: Then) -> None:
         """Drop at once who is new in a feed's file, and store it; call ``then`` in the loop."""
@@ -113,9 +118,24 @@ class Tasting:
         """Return what of a feed is in force, and not stored yet."""
         return self._daemon.unstored.of(_subject(name))
 
-    def stored(self, name: str, networks: Networks) -> None:
-        """Take notice that this of a feed is stored, or is not to be."""
-        self._daemon.unstored.forget(networks & self.pending(name))
+    def settle(self, name: str, networks: Networks, late: Callable[[Networks], object]) -> None:
+        """Go by what is stored of these, behind a pass that took what the feed says.
+
+        What it said for a moment only is let go by another pass. Where that cannot be seen now,
+        ``late`` is told.
+        """
+
+        def settled(vain: Networks | TreasonError) -> None:
+            if self._closed:
+                return
+            if isinstance(vain, TreasonError):
+                late(networks)
+                return
+            self._daemon.unstored.forget(networks & self.pending(name))
+            if vain:
+                self._daemon.truth.refresh(self._daemon.make_pass)
+
+        self._daemon.writer.ask(partial(_settled, self._setup, name, networks), settled)
 
     def _drop(self, then: Then, found: _Taste | TreasonError) -> None:
         if self._closed:
@@ -159,7 +179,7 @@ class Tasting:
             then(False, found.took)
             return
         daemon, name = self._daemon, found.reading.feed
-        self.stored(name, self.pending(name))
+        daemon.unstored.forget(self.pending(name))
         daemon.truth.wrote(stored.before, stored.after)
         if stored.ends is not None:
             daemon.following.ends_in(stored.ends)
@@ -187,14 +207,9 @@ def _tasted(setup: Setup, feed: ConfiguredFeed) -> _Taste:
 
 def _stored(setup: Setup, found: _Taste) -> _Stored:
     """Store what was judged, unless anybody has taken the feed meanwhile. Raise `TreasonError`."""
-    begun, main, name = time.monotonic(), setup.config.treason, found.reading.feed
+    begun, name = time.monotonic(), found.reading.feed
     state, judged = found.reading.state, found.reading.judged
-    with (
-        lock.held(main.lock, 0.0, main.database.parent, inherited=False),
-        access.opened_to_enforce(setup, {}, create=False) as store,
-    ):
-        if store.unwritten:
-            raise store.unwritten
+    with _opened(setup) as store:
         before, version = mark(store.path), store.changes.version
         known = store.feeds.states().get(name, FeedState(name))
         if known != found.known or state is None or judged is None or store.integrity.unreadable():
@@ -203,3 +218,22 @@ def _stored(setup: Setup, found: _Taste) -> _Stored:
         after = mark(store.path) if store.changes.version == version else None
         ends = seconds_left(store, found.now)
     return _Stored(before, after, ends, time.monotonic() - begun)
+
+
+def _settled(setup: Setup, name: str, networks: Networks) -> Networks:
+    """Return which of these nothing holds that is stored. Raise `TreasonError`."""
+    with _opened(setup) as store:
+        return store.feeds.settle(name, networks, access.told(store).now)
+
+
+@contextmanager
+def _opened(setup: Setup) -> Iterator[Store]:
+    """Open the database where no pass is under way, and it can be written. Raise `TreasonError`."""
+    main = setup.config.treason
+    with (
+        lock.held(main.lock, 0.0, main.database.parent, inherited=False),
+        access.opened_to_enforce(setup, {}, create=False) as store,
+    ):
+        if store.unwritten:
+            raise store.unwritten
+        yield store

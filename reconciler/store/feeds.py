@@ -113,6 +113,18 @@ class Feeds:
             self._tell(name, groups, new - old, "ban", now)
             self._tell(name, held, gone - self._banned(gone, now), "unban", now)
 
+    def settle(self, feed: str, networks: Networks, now: int) -> Networks:
+        """Return those that were dropped for a feed a moment ago, and that nothing holds.
+
+        The history tells of them: a firewall that holds them yet may let them go.
+        """
+        with self._database.transaction():
+            vain = networks - self.held(now)
+            vain -= self._banned(vain, now)
+            for action in ("ban", "unban") if vain else ():
+                self._note(vain, action, f"feed:{feed}", now)
+        return vain
+
     def note(self, state: FeedState) -> None:
         """Keep what is known of a feed."""
         self._database.execute(
