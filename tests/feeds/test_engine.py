@@ -2,7 +2,8 @@
 
 import os
 import resource
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -255,3 +256,114 @@ def test_a_file_that_is_followed_is_not_written_without_need(path: Path) -> None
     assert first.is_news
     assert token(path) == before
     assert evolve(reading.read(path, LIMITS), token="").cursor == "after"
+
+
+class Shared(Waking):
+    """One that wakes, publishes, and may be replaced by another one."""
+
+    said_epoch = "one"
+
+    def epoch(self) -> str:
+        """Return it."""
+        return self.said_epoch
+
+
+def test_all_is_published_again_in_another_epoch(path: Path, tmp_path: Path) -> None:
+    """What was told may be lost there; but nothing is told twice to the same one."""
+    feed, box = Shared(), tmp_path / "outbox" / "fleet.db"
+    outbox.write(box, [Told(Network.parse("192.0.2.1"))], NOW)
+    running = made(feed, path, outbox=box)
+    with closing(following.follow(running, feed, 1e9)) as results:
+        assert next(results).published == 1
+        feed.wake()
+        assert not next(results).published
+        feed.said_epoch = "two"
+        feed.wake()
+        until(results, lambda result: result.published == 1)
+    again = made(feed, path, outbox=box)
+    assert again.file.contents.epoch == "two"
+    assert engine.once(again).published == 0
+    assert len(feed.told) == 2
+
+
+def test_very_many_rows_are_published_without_a_pause(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are read in portions."""
+    monkeypatch.setattr(outbox, "_MOST", 2)
+    feed, box = Telling(), tmp_path / "outbox" / "fleet.db"
+    outbox.write(box, [Told(each) for each in singles(7)], NOW)
+    assert engine.once(made(feed, path, outbox=box)).published == 7
+    assert [len(change.networks) for change in feed.told] == [2, 2, 2, 1]  # type: ignore[union-attr]
+
+
+def until(results: Iterator[Refreshed], true: Callable[[Refreshed], bool]) -> list[Refreshed]:
+    """Take results up to the first of which this is true; return the others."""
+    before: list[Refreshed] = []
+    for result in results:
+        if true(result):
+            break
+        before.append(result)
+        assert len(before) < 50
+    return before
+
+
+def test_a_feed_that_cannot_publish_is_read(path: Path, tmp_path: Path) -> None:
+    """Each time it wakes, and publishing is tried again by itself."""
+    feed, box = Waking(FeedBan(singles(1))), tmp_path / "outbox" / "fleet.db"
+    outbox.write(box, [Told(Network.parse("192.0.2.1"))], NOW)
+    feed.broken = True
+    with closing(following.follow(made(feed, path, outbox=box), feed, 1e9)) as results:
+        first = next(results)
+        assert first.held == 1
+        assert "nobody listens" in str(first.failure)
+        feed.wake(FeedBan(singles(2)))
+        until(results, lambda result: result.held == 2)
+        feed.broken = False
+        until(results, lambda result: result.published == 1)
+
+
+def test_a_feed_that_cannot_be_read_publishes(path: Path, tmp_path: Path) -> None:
+    """At once, however long it is until it is read again; and then it tells what it could not."""
+    feed, box = Waking(fails(ValueError("gone"))), tmp_path / "outbox" / "fleet.db"
+    with closing(following.follow(made(feed, path, outbox=box), feed, 1e9)) as results:
+        assert "gone" in str(next(results).failure)
+        outbox.write(box, [Told(Network.parse("192.0.2.1"))], NOW)
+        until(results, lambda result: result.published == 1)
+        feed.broken = True
+        outbox.write(box, [Told(Network.parse("192.0.2.2"))], NOW)
+        until(results, lambda result: "nobody listens" in str(result.failure))
+        feed.broken = False
+        feed.wake()
+        until(results, lambda result: result.judged is not None)
+        until(results, lambda result: result.published == 1)
+
+
+def test_a_feed_that_failed_is_read_once_it_wakes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its time has come; one that is always ready is left alone for a while."""
+    monkeypatch.setattr(following, "_AGAIN", 1e6)
+    monkeypatch.setattr(following, "_LATEST", 1e6)
+    feed = Waking(fails(ValueError("gone")))
+    with closing(following.follow(made(feed, path), feed, 1e9)) as results:
+        assert next(results).failure
+        begun = time.monotonic()
+        for _ in range(3):
+            os.write(feed.write, b"!")
+            assert next(results).failure
+        assert time.monotonic() - begun > 1  # 0.2, 0.4 and 0.8 s
+        feed.wake(FeedBan(singles(1)))
+        assert next(results).held == 1
+
+
+def test_who_wakes_for_nothing_again_and_again_is_left_alone(path: Path) -> None:
+    """For longer and longer; what comes after a rest is read at once."""
+    feed = Waking(FeedBan(singles(1)))
+    with closing(following.follow(made(feed, path), feed, 3600)) as results:
+        next(results)
+        begun = time.monotonic()
+        for _ in range(following._SENSELESS + 4):  # noqa: SLF001 - each is worth waiting for
+            feed.wake()
+            next(results)
+        assert time.monotonic() - begun > 0.35  # 0.05, 0.1 and 0.2 s
