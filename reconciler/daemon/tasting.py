@@ -81,11 +81,12 @@ class _Taste:
 class _Stored:
     """What storing has left: the database's marks before and behind, as `Truth.wrote` takes them.
 
-    ``ends`` are the seconds until the next ban ends.
+    ``ends`` are the seconds until the next ban ends. ``vain`` were dropped, and nothing holds them.
     """
 
     before: Mark | None
     after: Mark | None
+    vain: Networks
     ends: float | None
     took: float
 
@@ -131,11 +132,15 @@ class Tasting:
             if isinstance(vain, TreasonError):
                 late(networks)
                 return
-            self._daemon.unstored.forget(networks & self.pending(name))
-            if vain:
-                self._daemon.truth.refresh(self._daemon.make_pass)
+            self._forget(name, networks, vain)
 
         self._daemon.writer.ask(partial(_settled, self._setup, name, networks), settled)
+
+    def _forget(self, name: str, networks: Networks, vain: Networks) -> None:
+        """Take notice that these are stored, but for those that nothing holds any more."""
+        self._daemon.unstored.forget(networks & self.pending(name))
+        if vain:
+            self._daemon.truth.refresh(self._daemon.make_pass)
 
     def _drop(self, then: Then, found: _Taste | TreasonError) -> None:
         if self._closed:
@@ -161,8 +166,9 @@ class Tasting:
         if undone or wider or not found.is_little:
             then(False, found.took)
         else:
-            told = partial(self._take, then, found)
-            daemon.writer.ask(partial(_stored, self._setup, found), told)
+            late = self.pending(name)
+            told = partial(self._take, then, found, late)
+            daemon.writer.ask(partial(_stored, self._setup, found, late), told)
 
     def _held(self) -> Networks:
         """Return what is dropped now, as far as is known, without what lies inside another one."""
@@ -172,14 +178,16 @@ class Tasting:
         known = [view.desired.banned] if view else []
         return Networks.union([*known, *self._since, self._daemon.unstored.all()]).outermost()
 
-    def _take(self, then: Then, found: _Taste, stored: _Stored | TreasonError) -> None:
+    def _take(
+        self, then: Then, found: _Taste, late: Networks, stored: _Stored | TreasonError
+    ) -> None:
         if self._closed:
             return
         if isinstance(stored, TreasonError):  # mostly as a pass is running
             then(False, found.took)
             return
-        daemon, name = self._daemon, found.reading.feed
-        daemon.unstored.forget(self.pending(name))
+        daemon = self._daemon
+        self._forget(found.reading.feed, late, stored.vain)
         daemon.truth.wrote(stored.before, stored.after)
         if stored.ends is not None:
             daemon.following.ends_in(stored.ends)
@@ -205,8 +213,11 @@ def _tasted(setup: Setup, feed: ConfiguredFeed) -> _Taste:
     return _Taste(known, reading, clock.now, time.monotonic() - begun)
 
 
-def _stored(setup: Setup, found: _Taste) -> _Stored:
-    """Store what was judged, unless anybody has taken the feed meanwhile. Raise `TreasonError`."""
+def _stored(setup: Setup, found: _Taste, late: Networks) -> _Stored:
+    """Store what was judged, unless anybody has taken the feed meanwhile; settle what is ``late``.
+
+    Raise `TreasonError`.
+    """
     begun, name = time.monotonic(), found.reading.feed
     state, judged = found.reading.state, found.reading.judged
     with _opened(setup) as store:
@@ -214,10 +225,12 @@ def _stored(setup: Setup, found: _Taste) -> _Stored:
         known = store.feeds.states().get(name, FeedState(name))
         if known != found.known or state is None or judged is None or store.integrity.unreadable():
             raise StoreError(f"feed {name}: it was taken by somebody else meanwhile")
-        store.feeds.take(state, judged.groups, found.now)
+        with store.transaction():
+            store.feeds.take(state, judged.groups, found.now)
+            vain = store.feeds.settle(name, late, found.now)
         after = mark(store.path) if store.changes.version == version else None
         ends = seconds_left(store, found.now)
-    return _Stored(before, after, ends, time.monotonic() - begun)
+    return _Stored(before, after, vain, ends, time.monotonic() - begun)
 
 
 def _settled(setup: Setup, name: str, networks: Networks) -> Networks:
