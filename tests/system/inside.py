@@ -9,7 +9,9 @@ import traceback
 from pathlib import Path
 
 import followed
+import kept
 import resident
+import shared
 from machine import (
     BELIEVED,
     CONFIGURATION,
@@ -79,6 +81,8 @@ def second_boot() -> None:
     resident.read_other_sources()
     resident.enforce_otherwise()
     followed.follow(wire)
+    kept.keep()
+    shared.share()
     configure("")
     the_other_backends()
     the_journal()

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
 
-from make import BASE, CACHE, HERE, MIRROR, SUITE, base, install, run
+from make import BASE, CACHE, HERE, SUITE, extended, install, run
 
 KERNEL = "linux-image-cloud-amd64"
 SUITES = ("bullseye", SUITE, f"{SUITE}-backports")
@@ -27,23 +27,7 @@ CPU = "qemu64,-cx16"
 
 def ready() -> Path:
     """The cached system with both kernels, each with its modules and an initial RAM disk."""
-    if not READY.is_dir():
-        with tempfile.TemporaryDirectory(prefix="part.", dir=base().parent) as directory:
-            system = Path(directory, "system")
-            run("cp", "--archive", "--reflink=auto", BASE, system)
-            (system / "etc/apt/sources.list").write_text(
-                "".join(f"deb {MIRROR} {each} main\n" for each in SUITES)
-            )
-            shutil.copy("/etc/resolv.conf", system / "etc/resolv.conf")
-            inside = ["chroot", system, "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"]
-            run(*inside, "apt-get", "-qq", "update")
-            get = [*inside, "apt-get", "-qq", "install", "--yes", "--no-install-recommends"]
-            for each in SUITES:
-                run(*get, f"{KERNEL}/{each}", stdout=subprocess.DEVNULL)
-            run(*inside, "apt-get", "clean")
-            shutil.rmtree(system / "var/lib/apt/lists")
-            system.rename(READY)
-    return READY
+    return extended(READY, SUITES, [f"{KERNEL}/{each}" for each in SUITES])
 
 
 def boot(kernel: Path, image: Path, report: Path) -> None:

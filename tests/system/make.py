@@ -1,6 +1,7 @@
 """Boot a real Debian with real systemd, and let it test itself: `make test-system`.
 
-As root. The base system is made once, by debootstrap, and cached; each run works on a copy.
+As root. The base system is made once, by debootstrap, and cached, also with PostgreSQL in it; each
+run works on a copy.
 """
 
 import os
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -19,6 +21,7 @@ PACKAGES = (
     "netfilter-persistent,iptables-persistent"
 )
 BASE = CACHE / f"{SUITE}-{zlib.crc32(PACKAGES.encode()):08x}"
+SERVED = CACHE / f"{BASE.name}-postgresql"
 MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 MINUTES = 12
 
@@ -39,6 +42,40 @@ def base() -> Path:
     return BASE
 
 
+def extended(ready: Path, suites: Iterable[str], packages: Iterable[str]) -> Path:
+    """The cached system with more packages, one after the other; none of them is started."""
+    if ready.is_dir():
+        return ready
+    with tempfile.TemporaryDirectory(prefix="part.", dir=base().parent) as directory:
+        system = Path(directory, "system")
+        run("cp", "--archive", "--reflink=auto", BASE, system)
+        (system / "etc/apt/sources.list").write_text(
+            "".join(f"deb {MIRROR} {each} main\n" for each in suites)
+        )
+        shutil.copy("/etc/resolv.conf", system / "etc/resolv.conf")
+        policy = system / "usr/sbin/policy-rc.d"  # invoke-rc.d(8)
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+        inside = ["chroot", system, "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"]
+        run(*inside, "apt-get", "-qq", "update")
+        get = [*inside, "apt-get", "-qq", "install", "--yes", "--no-install-recommends"]
+        for each in packages:
+            run(*get, each, stdout=subprocess.DEVNULL)
+        run(*inside, "apt-get", "clean")
+        shutil.rmtree(system / "var/lib/apt/lists")
+        policy.unlink()
+        system.rename(ready)
+    return ready
+
+
+def served() -> Path:
+    """The cached system with PostgreSQL, which starts when a test lets it."""
+    ready = extended(SERVED, (SUITE,), ("postgresql",))
+    starts = ready / "etc/systemd/system/multi-user.target.wants/postgresql.service"
+    starts.unlink(missing_ok=True)
+    return ready
+
+
 def install(system: Path, wheel: Path) -> None:
     """Put the wheel with all it needs into a virtual environment of the system's own Python."""
     wheels = system / "wheels"
@@ -51,7 +88,7 @@ def install(system: Path, wheel: Path) -> None:
         "--python-version=3.11",
         "--dest",
         wheels,
-        wheel,
+        f"{wheel}[fleet]",
     )
     # python-iptables has no wheel, and the system no compiler: the one of here will do.
     legacy = sys.version_info[:2] == (3, 11)
@@ -63,10 +100,18 @@ def install(system: Path, wheel: Path) -> None:
     run(*inside, "python3", "-m", "venv", "/opt/treason")
     offline = ["--no-index", "--find-links", "/wheels"]
     environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-    name = "treason[legacy]" if legacy else "treason"
+    name = "treason[fleet,legacy]" if legacy else "treason[fleet]"
     run(*inside, "/opt/treason/bin/pip", "install", "-q", *offline, name, env=environment)
     (system / "usr/bin/treason").symlink_to("/opt/treason/bin/treason")
-    for name in ("inside.py", "machine.py", "resident.py", "followed.py", "prisoner.py"):
+    for name in (
+        "inside.py",
+        "machine.py",
+        "resident.py",
+        "followed.py",
+        "kept.py",
+        "shared.py",
+        "prisoner.py",
+    ):
         shutil.copy(HERE / name, system / "opt/treason" / name)
     unit = system / "etc/systemd/system/self-test.service"
     unit.write_text((HERE / "self-test.service").read_text())
@@ -91,9 +136,10 @@ def boot(system: Path) -> None:
 
 def main() -> None:
     """Make it, boot it, tell what it found."""
-    with tempfile.TemporaryDirectory(prefix="run.", dir=base().parent) as directory:
+    ready = served()
+    with tempfile.TemporaryDirectory(prefix="run.", dir=ready.parent) as directory:
         system = Path(directory, "system")
-        run("cp", "--archive", "--reflink=auto", BASE, system)
+        run("cp", "--archive", "--reflink=auto", ready, system)
         install(system, Path(sys.argv[1]).resolve())
         boot(system)
         report = system / "opt/treason/report"
