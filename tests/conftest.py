@@ -14,7 +14,9 @@ from reconciler.execute import run
 from reconciler.host.netns import Namespace, Wire
 
 if TYPE_CHECKING:
+    from fleetplaces import Fleet
     from listservers import Site
+    from postgres import Postgres
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault
 settings.load_profile("unhurried")
@@ -123,3 +125,23 @@ def kmsg() -> Iterator[Callable[[str], None]]:
     # A record without its newline may be continued, so readers do not see it yet.
     yield lambda text: (os.write(descriptor, f"{text}\n".encode()), None)[1]
     os.close(descriptor)
+
+
+@pytest.fixture(scope="module")
+def fleet_server() -> Iterator["Postgres"]:
+    """A PostgreSQL for the fleets of a module, one after the other."""
+    from fleetplaces import server  # noqa: PLC0415 - imports psycopg, and few tests need it
+
+    with server() as made:
+        yield made
+
+
+@pytest.fixture
+def fleet(
+    fleet_server: "Postgres", tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Iterator["Fleet"]:
+    """A fleet without members, and its administrator."""
+    from fleetplaces import founded  # noqa: PLC0415 - as above
+
+    with founded(fleet_server, tmp_path, capsys) as made:
+        yield made
