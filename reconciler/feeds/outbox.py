@@ -32,6 +32,12 @@ _TABLE: Final = (
     "CREATE TABLE told (id INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL,"
     " network BLOB NOT NULL, banned INTEGER NOT NULL, until INTEGER, reason TEXT NOT NULL) STRICT"
 )
+_EACH: Final = 1000
+"""Numbers for each second of the epoch: an outbox that is made anew begins behind the one before.
+
+Otherwise what it has by the time it is read would seem to be told already.
+"""
+
 _TIDIED: Final = 10_000
 """Rows that come until it is tidied again."""
 
@@ -75,6 +81,7 @@ def write(path: Path, rows: Iterable[Told], now: int, like: Path | None = None) 
             database.execute("BEGIN IMMEDIATE")
             if not database.execute("PRAGMA user_version").fetchone()[0]:
                 database.execute(_TABLE)
+                database.execute("INSERT INTO sqlite_sequence VALUES ('told', ?)", (now * _EACH,))
                 database.execute(f"PRAGMA user_version = {_VERSION}")
             before = _last(database)
             database.executemany(

@@ -268,12 +268,13 @@ def test_what_a_feeds_process_says_is_shown(own: Path, place: Place) -> None:
 
 def test_what_a_feed_has_not_published_is_shown(own: Path, place: Place) -> None:
     """How much, and since when; not for one that publishes nothing."""
-    write(own, then="UPDATE feed SET published = 1")
+    write(own)
     told = outbox.of(place.database, "drop")
     configure(place, own, 'publish = ["manual"]')
     assert place.treason("reconcile").code == 0
     assert "all that is to be told" in place.treason("feed", "show", "drop").out
     outbox.write(told, [Told(network) for network in singles(3)], 1_700_000_000)
+    write(own, then=f"UPDATE feed SET published = {outbox.read(told, 0)[0].id}")  # noqa: S608 - a number
     waits = "2 changes not published yet, the first of 2023-11-14T22:13:20Z ("
     for command in (("status",), ("feed", "show", "drop")):
         ended = place.treason(*command)

@@ -70,6 +70,15 @@ def test_an_outbox_that_was_made_anew_is_read_from_its_beginning(path: Path) -> 
     assert outbox.read(path, 1000) == [TWO]
 
 
+def test_an_outbox_that_was_made_anew_holds_nothing_back(path: Path) -> None:
+    """Also where by the time it is read it has more than was read of the one before."""
+    outbox.write(path, [ONE, TWO], NOW)
+    told = outbox.read(path, 0)[-1].id
+    path.unlink()
+    outbox.write(path, [TWO, ONE, TWO], NOW + 1)
+    assert len(outbox.read(path, told)) == 3
+
+
 def test_what_waits_is_counted_from_where_it_was_read_before(path: Path) -> None:
     """With when the first of it was written; all of it, if the outbox was made anew since."""
     assert outbox.waiting(path, 0) == (0, None)
@@ -124,6 +133,6 @@ def test_rows_of_no_network_are_left_out(path: Path) -> None:
     """Only treason writes there, but what is told goes far."""
     outbox.write(path, [ONE, TWO], NOW)
     with sqlite3.connect(path) as database:
-        database.execute("UPDATE told SET network = x'0102' WHERE id = 1")
+        database.execute("UPDATE told SET network = x'0102' WHERE id % 1000 = 1")
     database.close()
     assert outbox.read(path, 0) == [TWO]
