@@ -191,6 +191,15 @@ _TEXT: Final = """\
 # max_new = 0
 # The rules whose bans it is told, where it is a feed that tells others.
 # publish = []
+# The type "postgresql" is a fleet: machines that share their bans by a database that `treason fleet
+# init` has prepared. The dsn has no password: that is in password_file. The server's certificate is
+# verified, by the authorities of ca_file if that is given. max_new is 1000 where nothing is said.
+# [feed.fleet]
+# type = "postgresql"
+# dsn = "host=db.example dbname=fleet user=web1"
+# password_file = "/etc/treason/fleet.password"
+# ca_file = "/etc/treason/fleet.crt"
+# publish = ["treason-uncloaked", "zero-window"]
 
 # Which iptables to use: "auto" (what the command `iptables` is), "nft" or "legacy"; and the chains
 # that jump to ours. With Docker add "DOCKER-USER"; "raw/PREROUTING" alone sees all that comes in.
