@@ -93,7 +93,7 @@ def test_who_has_no_such_list_pays_nothing_for_it() -> None:
 
 def test_the_feed_that_the_configuration_shows_is_taken(place: Place) -> None:
     """Without its comment signs; every key of a feed and of a list is in it."""
-    [shown] = re.findall(r"^# \[feed\.drop\]\n(?:# .*\n)+", default_text(), re.MULTILINE)
+    [shown] = re.findall(r"^# \[feed\.drop\]\n(?:# (?!\[).*\n)+", default_text(), re.MULTILINE)
     lines = re.findall(r"^# (\[feed.*|[a-z_]+ = .*)$", shown, re.MULTILINE)
     keys = {line.split(" = ")[0] for line in lines[1:]}
     every = {*attrs.fields_dict(ListSettings), *attrs.fields_dict(FeedSettings)}
