@@ -79,6 +79,7 @@ def test_a_member_gets_a_password_that_the_server_never_sees(place: Place, base:
     assert publish(web, ["192.0.2.7"]) == 1
     assert password not in base.server.log
     assert password not in added.err
+    assert "then restart its feed" in added.err
     [(stored,)] = base.all("SELECT rolpassword FROM pg_authid WHERE rolname = 'web1'")
     assert stored.startswith("SCRAM-SHA-256$4096:")
     [(limit, settings)] = base.all(
@@ -185,7 +186,14 @@ def test_the_status_is_told(place: Place, base: Base) -> None:
     told = fleet(place, base, "status")
     assert told.code == 0
     assert "web5\t2\t2 of 3\t-\tnever" in told.out
+    base.owner.execute("REVOKE pg_signal_backend FROM treason_fleet_reaper")
     rows(web, "SELECT fleet.seen(0)")
+    told = fleet(place, base, "status")
+    assert told.code == 1
+    assert "nobody ends sessions that keep the clock, until a superuser has run: GRANT" in told.out
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        rows(web, "SELECT fleet.reap()")
+    assert fleet(place, base, "init").code == 0
     value = fleet(place, base, "status", "-o", "json").json
     jsonschema.validate(value, SCHEMA | {"$ref": "#/$defs/fleet-status"})
     assert (value["changes"], value["members"][0]["behind"]) == (1, 1)

@@ -19,6 +19,8 @@ from reconciler.report import fleet as text
 _PRIVATE = 0o077
 """What nobody but the owner of a password's file may have."""
 
+_RESTART = "restart its feed, if it runs"
+
 dsn_option = click.option(
     "--dsn", metavar="DSN",
     help="How the administrator connects, as libpq reads it, without a password: dbname=fleet.",
@@ -107,9 +109,9 @@ def add_member(
         note(line)
     for password in made:
         if password_file:
-            note(f"its password is in {password_file}")
+            note(f"its password is in {password_file}, for password_file there; then {_RESTART}")
         else:
-            note("its password, for password_file on that machine:")
+            note(f"its password, for password_file on that machine; then {_RESTART}:")
             say(password)
     return OK
 
