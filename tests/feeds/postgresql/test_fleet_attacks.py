@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import postgres
 import psycopg
 import pytest
-from fleetbases import Base, Session, news, publish, refusal, rows
+from fleetbases import PASSWORD, Base, Session, news, publish, refusal, rows
 from postgres import Postgres
 
 pytestmark = postgres.needed
@@ -200,3 +200,19 @@ def test_a_flood_ends_at_the_quota(base: Base, thief: Session) -> None:
         publish(thief, many[taken:])
     [(fresh,)] = base.all("SELECT fresh FROM fleet.used('thief')")
     assert fresh == 100
+
+
+@pytest.mark.slow
+def test_no_transaction_of_a_member_lasts(base: Base) -> None:
+    """In another database, too, where it would keep the whole server's notifications."""
+    dsn = base.server.dsn("thief", "postgres", host=str(base.server.directory))
+    with psycopg.connect(dsn, password=PASSWORD, autocommit=True) as thief:
+        thief.execute("LISTEN fleet")
+        thief.execute("BEGIN")
+        rows(thief, "SELECT 1")
+        honest = base.session("honest")
+        assert rows(honest, "SELECT fleet.reap()") == [(0,)]
+        base.owner.execute("SELECT pg_sleep(61)")
+        rows(honest, "SELECT fleet.seen(0)")
+        with pytest.raises(psycopg.OperationalError):
+            thief.execute("SELECT 1")
