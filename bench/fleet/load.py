@@ -270,7 +270,7 @@ def _questions(cursor: reading.Cursor) -> Sequence[Statement]:
     """Return what a feed asks behind a cursor."""
     asked = _Asked()
     with suppress(StopIteration):
-        reading.news(asked, cursor, int(time.time()))
+        reading.news(asked, cursor, int(time.time()), 1)
     return asked.statements
 
 

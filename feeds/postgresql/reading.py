@@ -24,8 +24,10 @@ _LONG: Final = 60.0
 _LOOKED_AT: Final = 20_000
 """Bans whose members are counted before all bans are read."""
 
-_GROUPS: Final = 60_000
-"""Different members, reasons and ends of a snapshot: a feed's file may hold 100,000."""
+_FEW, _SHARE = 4_000, 32
+"""So many different members, reasons and ends a snapshot may have in any case, and one for so many
+bans: the more there are, the longer everything takes that reads them (a feed's file may hold
+100,000)."""
 
 REREAD: Final = 85_000
 """Likewise, with all that came since: then all is read again, and its ends made coarser."""
@@ -70,6 +72,9 @@ GROUP BY member, gone, reason, until
 """
 """As `ends.rounded`, where most bans are put together. cidr_send gives family, length, a flag and
 the number of bytes before those of the address (src/backend/utils/adt/network.c)."""
+
+_SENT: Final = {4: 8, 6: 20}
+"""Bytes of cidr_send."""
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
 _CURSOR: Final = re.compile(r"([0-9]{1,18}):([!-9;-~]{0,100}):([!-9;-~]{1,100}):([0-9]{1,9})")
@@ -136,6 +141,12 @@ class News:
         """How many different members, reasons and ends there are."""
         return sum(map(len, self.bans.values()))
 
+    @property
+    def number(self) -> int:
+        """How many bans there are."""
+        parts = (part for says in self.bans.values() for each in says.values() for part in each)
+        return sum(len(four) // _SENT[4] + len(six) // _SENT[6] for four, six in parts)
+
     def changes(self, now: int) -> Iterator[Change]:
         """Yield them, with the seconds that are left from ``now`` on."""
         for member, parts in self.gone.items():
@@ -176,8 +187,9 @@ def everything(session: Session, now: int, members: int) -> tuple[Position, News
         _LONG,
     )
     position, said = Position.of(answers[-3]), _news(answers[-2])
-    if said.groups > _GROUPS:
-        said = evolve(said, bans=ends.fitted(said.bans, now, _GROUPS))
+    most = max(_FEW, said.number // _SHARE)
+    if said.groups > most:
+        said = evolve(said, bans=ends.fitted(said.bans, now, most))
     return position, said
 
 
@@ -216,16 +228,16 @@ def _news(rows: list[Row]) -> News:
 def _networks(parts: Iterable[ends.Packed]) -> Networks:
     """Return what cidr_send gave, one behind another; what is mapped is of IPv4."""
     four, six = map(b"".join, zip(*parts, strict=True))
-    packed4, packed6 = _packed(four, 4), _packed(six, 16)
+    packed4, packed6 = _packed(four, _SENT[4]), _packed(six, _SENT[6])
     networks = Networks.of_packed(packed4, packed6)
     if _MAPPED in packed6:
         return Networks.of([network.unmapped for network in networks])
     return networks
 
 
-def _packed(sent: bytes, size: int) -> bytes:
-    """Return the addresses of so many bytes and their lengths, as `Networks` packs them."""
-    step = size + 4
+def _packed(sent: bytes, step: int) -> bytes:
+    """Return the addresses and their lengths, each of so many bytes, as `Networks` packs them."""
+    size = step - 4
     packed = bytearray(len(sent) // step * (size + 1))
     if packed:
         for byte in range(size):

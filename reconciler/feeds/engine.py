@@ -5,7 +5,7 @@ It knows neither the database nor a firewall, and nothing of what passes make of
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from reconciler.errors import FeedUnreadable
-from reconciler.feeding import FeedBan, FeedLift, PublishingFeed
+from reconciler.feeding import FeedBan, FeedLift, FeedSnapshot, PublishingFeed
 from reconciler.feeds import outbox
 from reconciler.feeds.applying import applied
 from reconciler.feeds.collecting import Tame
@@ -23,6 +23,9 @@ from reconciler.feeds.outbox import Told
 from reconciler.feeds.remarks import Keeper
 from reconciler.feeds.writing import FeedFile
 from reconciler.networks import Networks
+
+_MUCH = 50_000
+"""Networks above which a change is judged by what its members said before: a pass judges it all."""
 
 
 @frozen
@@ -81,7 +84,11 @@ class Engine:
         )
         held = self._counted(contents)
         self._write(contents)
-        judged, doubt = self._judged(before, contents, now, before.epoch if known else None)
+        epoch = before.epoch if known else None
+        if held > _MUCH and epoch == contents.epoch and FeedSnapshot.BEGIN not in batch.changes:
+            members = {each.member for each in batch.changes if not isinstance(each, FeedSnapshot)}
+            before, contents = _said_by(members, before), _said_by(members, contents)
+        judged, doubt = self._judged(before, contents, now, epoch)
         return Refreshed(held, judged, doubt, batch.notes, damage)
 
     def publish(self) -> int:
@@ -139,6 +146,15 @@ class Engine:
             return judge(after, known, limits, now, standing), ""
         except FeedUnreadable as error:
             return judge(after, known, limits, now, standing, accepted=True), str(error)
+
+
+def _said_by(members: Collection[str], contents: Contents) -> Contents:
+    """Return what these members say, and have lifted."""
+    groups, lifted = (
+        tuple(group for group in groups if group.member in members)
+        for groups in (contents.groups, contents.lifted)
+    )
+    return evolve(contents, groups=groups, lifted=lifted)
 
 
 def _changes(rows: Iterable[Told], now: int) -> Iterator[FeedBan | FeedLift]:

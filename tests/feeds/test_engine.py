@@ -17,7 +17,8 @@ from reconciler import FeedBan, FeedChange, FeedLift, FeedUnreadable, Network, N
 from reconciler.feeds import engine, following, outbox, reading
 from reconciler.feeds.collecting import Tame
 from reconciler.feeds.engine import Engine, Refreshed
-from reconciler.feeds.limits import Limits
+from reconciler.feeds.format import Contents
+from reconciler.feeds.limits import Judged, Limits, judge
 from reconciler.feeds.outbox import Told
 from reconciler.feeds.token import token
 from reconciler.feeds.writing import FeedFile, alone
@@ -77,6 +78,26 @@ def test_what_a_pass_would_not_take_is_told(path: Path) -> None:
     second = refresh(feed, path)
     assert "18 of 20 networks are missing" in second.doubt
     assert held(path) == singles(2)
+
+
+def test_of_much_what_changed_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where very much is held, what a member changes is told by what that member said before."""
+    monkeypatch.setattr(engine, "_MUCH", 10)
+    feed = Scripted(BEGIN, FeedBan(singles(20), member="a"), FeedBan(singles(20), member="b"), END)
+    refresh(feed, path)
+    said: list[set[str]] = []
+
+    def recorded(contents: Contents, *rest: Any, **how: Any) -> Judged:
+        said.append({group.member for group in contents.groups})
+        return judge(contents, *rest, **how)
+
+    monkeypatch.setattr(engine, "judge", recorded)
+    feed.said = [FeedBan(singles(1, 0x02000000), member="a"), FeedLift(singles(2), member="a")]
+    result = refresh(feed, path)
+    assert result.judged is not None
+    assert (result.held, result.judged.added) == (39, singles(1, 0x02000000))
+    assert result.judged.lifted == singles(2)
+    assert said == [{"a"}, {"a"}]
 
 
 def test_another_epoch_is_told(path: Path) -> None:

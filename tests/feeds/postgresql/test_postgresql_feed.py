@@ -170,7 +170,7 @@ def test_too_many_groups(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before a feed's file is full, all is read again, with coarser ends."""
     feed = fleet.feed()
     [*feed.changes(None)]
-    monkeypatch.setattr(reading, "_GROUPS", 10)
+    monkeypatch.setattr(reading, "_FEW", 10)
     monkeypatch.setattr("feeds.postgresql.feed.REREAD", 20)
     many = [f"11.0.0.{n}" for n in range(50)]
     with fleet.as_member("alpha") as session:
