@@ -78,9 +78,10 @@ class Networks(AbstractSet[Network], Sequence[Network]):
     @classmethod
     def union(cls, parts: Iterable["Networks"]) -> "Networks":
         """Return all networks of many sets: all but the largest are put together at once."""
-        *others, largest = sorted(filter(None, parts), key=len) or [NOTHING]
-        if not others:
-            return largest
+        held = [*filter(None, parts)]
+        if len(held) < 2:  # as often
+            return held[0] if held else NOTHING
+        *others, largest = sorted(held, key=len)
         packed = ([each.packed(version) for each in others] for version in (4, 6))
         more = cls(*map(runs.merged, packed, WIDTH.values()))
         return largest | more
