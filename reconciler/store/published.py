@@ -9,6 +9,10 @@ from attrs import frozen
 from reconciler.network import Network
 from reconciler.store.database import Database
 
+_BY_HAND: Final = "manual"
+_REASON: Final = f"CASE origin WHEN '{_BY_HAND}' THEN reason ELSE origin END"
+"""A rule is told by its name: what a message says beyond that differs from ban to ban."""
+
 _ACTIVE: Final = (
     "FROM bans WHERE origin IN (SELECT value FROM json_each(?2)) AND key > x''"
     " AND (until IS NULL OR until > ?3)"
@@ -19,7 +23,8 @@ _ACTIVE: Final = (
 class Publication:
     """A network whose ban others are to be told of: until when (epoch seconds; None: permanent).
 
-    Or, if it is not ``banned``, that it ended before its time.
+    Or, if it is not ``banned``, that it ended before its time. The ``reason`` is the rule's name,
+    or what was given by hand.
     """
 
     network: Network
@@ -45,7 +50,7 @@ class Published:
         And those that are not there any more before their time.
         """
         told = self._database.rows(
-            f"SELECT key, until, reason {_ACTIVE}"  # noqa: S608 - a constant
+            f"SELECT key, until, {_REASON} {_ACTIVE}"  # noqa: S608 - a constant
             " AND NOT EXISTS (SELECT 1 FROM published AS p WHERE p.feed = ?1 AND p.key = bans.key"
             " AND p.until IS bans.until) ORDER BY key",
             (feed, json.dumps(rules), now),
