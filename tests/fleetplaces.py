@@ -93,6 +93,7 @@ class Member:
         self._stack.callback(setattr, self, "engine", None)
         tame = Tame(made, "fleet", feed.settings.max_entries, 30.0)
         self.engine = Engine(tame, FeedFile(feed.store, feed.limits), feed.limits, self.outbox)
+        self.engine.begin()
 
     def end(self) -> None:
         """End its feed's process."""

@@ -104,6 +104,11 @@ class Engine:
             number += sum(len(change.networks) for change in changes)
         return number
 
+    def begin(self) -> None:
+        """Let all that stands in the outbox be due: whoever was told may have forgotten it."""
+        if self.publishes:
+            self.file.contents = evolve(self.file.contents, published=0)
+
     @property
     def publishes(self) -> bool:
         """Whether it tells others anything."""

@@ -76,9 +76,10 @@ class _Turn:
 def follow(engine: Engine, feed: WakingFeed, refresh: float) -> Generator[Refreshed, None, None]:
     """Yield what is read and published, for ever: once woken, or after so many seconds.
 
-    The first result is of both. What fails is tried again. The feed is closed when nobody asks for
-    more.
+    The first result is of both: then all is published once more, and what others know changes
+    nothing. What fails is tried again. The feed is closed when nobody asks for more.
     """
+    engine.begin()
     with ExitStack() as stack:
         stack.callback(_close, engine.feed, feed)
         watch = None

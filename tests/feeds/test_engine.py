@@ -246,6 +246,21 @@ def test_a_feed_that_wakes_is_followed(path: Path, tmp_path: Path) -> None:
     assert feed.closed == 1
 
 
+def test_a_new_process_tells_all_once_more(path: Path, tmp_path: Path) -> None:
+    """Of a feed that is followed: who was told may have forgotten it, as one that lost a member."""
+    box = tmp_path / "outbox" / "fleet.db"
+    outbox.write(box, [Told(Network.parse("192.0.2.1"))], NOW)
+    told = [FeedBan(nets("192.0.2.1"))]
+    for _ in range(2):
+        feed = Waking(FeedBan(singles(1)))
+        running = made(feed, path, outbox=box)
+        with closing(following.follow(running, feed, 1e9)) as results:
+            assert next(results).published == 1
+            feed.wake(FeedBan(singles(2)))
+            assert next(results).held == 2
+        assert feed.told == told
+
+
 def test_a_feed_that_wakes_is_read_again_after_a_while(path: Path) -> None:
     """Also where it does not wake, where it cannot be waited for, and where it fails."""
     feed = Waking(FeedBan(singles(1)))

@@ -192,6 +192,24 @@ def test_a_member_that_is_removed_is_out_at_once(
     assert other.dropped() == {KEPT}
 
 
+def test_a_member_that_is_removed_and_added_again_tells_its_bans_again(
+    fleet: Fleet, good: Member, other: Member
+) -> None:
+    """Once its feed's process begins anew, as it must with another password."""
+    good.bans("192.0.2.1")
+    good.unbans("192.0.2.1")
+    fleet.does("remove-member", "good")
+    other.settles()
+    assert other.dropped() == set()
+    good.password.unlink()
+    fleet.does("add-member", "good", "--password-file", str(good.password))
+    good.begin()
+    good.settles()
+    other.settles()
+    assert other.dropped() == {KEPT}
+    assert fleet.rows() == [("good", KEPT)]
+
+
 def test_he_opens_as_many_connections_as_he_may(fleet: Fleet, good: Member, other: Member) -> None:
     """A few; then he is refused, and others are let in."""
     web, opened = fleet.add("web9"), list[Raw]()
