@@ -131,7 +131,10 @@ class Machine:
                 if name != each.name and truth.active()
             }
             each.settles()
-            assert each.told() == others, each.name
+            told = each.told()
+            for name in self.truth.keys() - {each.name}:
+                odd = told.get(name, set()) ^ others.get(name, set())
+                assert not odd, f"{each.name} of {name}: {odd}"
             own = self.truth[each.name]
             every = own.active().union(*others.values())
             assert _met(each.dropped()) == _met(every) - own.exempt, each.name
