@@ -163,15 +163,22 @@ def _said_by(members: Collection[str], contents: Contents) -> Contents:
 
 
 def _changes(rows: Iterable[Told], now: int) -> Iterator[FeedBan | FeedLift]:
-    """Yield what is to be told, in order, what is alike together; but no ban that has ended."""
-    for (banned, until, reason), alike in groupby(
-        rows, lambda row: (row.banned, row.until, row.reason)
-    ):
+    """Yield what is to be told, in order, what is alike together.
+
+    A ban that has ended may have taken the place of one that others know, and that goes on longer.
+    """
+
+    def word(row: Told) -> tuple[bool, int | None, str]:
+        if row.banned and (row.until is None or row.until > now):
+            return True, row.until, row.reason
+        return False, None, ""
+
+    for (banned, until, reason), alike in groupby(rows, word):
         networks = Networks.of(row.network for row in alike)
-        if not banned:
-            yield FeedLift(networks)
-        elif until is None or until > now:
+        if banned:
             yield FeedBan(networks, until and until - now, reason=reason)
+        else:
+            yield FeedLift(networks)
 
 
 def read(engine: Engine) -> Refreshed:

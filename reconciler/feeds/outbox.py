@@ -44,9 +44,12 @@ _TIDIED: Final = 10_000
 _TIDY: Final = """\
 DELETE FROM told
 WHERE id NOT IN (SELECT max(id) FROM told GROUP BY network)
-OR (banned AND until <= :now) OR (NOT banned AND at < :forgotten)
+OR until <= :forgotten OR (NOT banned AND at < :forgotten)
 """
-"""What nobody needs any more: what a later row replaces, a ban that has ended, an old unban."""
+"""What nobody needs any more: what a later row replaces, a ban that ended long ago, an old unban.
+
+A ban that has ended may have taken the place of a longer one that others know.
+"""
 
 _MOST: Final = 100_000
 """Rows that are read at once."""
@@ -89,7 +92,7 @@ def write(path: Path, rows: Iterable[Told], now: int, like: Path | None = None) 
                 ((now, e.network.key, e.banned, e.until, harmless(e.reason, REASON)) for e in rows),
             )
             if before // _TIDIED < _last(database) // _TIDIED:
-                database.execute(_TIDY, {"now": now, "forgotten": now - _KEPT})
+                database.execute(_TIDY, {"forgotten": now - _KEPT})
             database.execute("COMMIT")
     except OSError as error:
         hint = files.remedy(error, "let the user that runs treason own it")

@@ -175,7 +175,7 @@ class Telling(Scripted):
 
 
 def test_what_treason_bans_is_told_once(path: Path, tmp_path: Path) -> None:
-    """In order, what is alike together, with the seconds that are left; ended bans are not."""
+    """In order, what is alike together, with the seconds that are left; ended bans are none."""
     box = tmp_path / "outbox" / "fleet.db"
     one, two, three = nets("192.0.2.1", "192.0.2.2", "2001:db8::1")
     rows = [
@@ -192,11 +192,24 @@ def test_what_treason_bans_is_told_once(path: Path, tmp_path: Path) -> None:
     assert "nobody listens" in str(failed.failure)
     assert feed.told == []
     feed.broken = False
-    assert engine.once(running).published == 4
-    told = [FeedBan([one, two], 60, reason="r"), FeedLift([one]), FeedBan([three])]
+    assert engine.once(running).published == 5
+    told = [FeedBan([one, two], 60, reason="r"), FeedLift([three, one]), FeedBan([three])]
     assert feed.told == told
     assert engine.once(made(feed, path, outbox=box)).published == 0
     assert feed.told == told
+
+
+def test_a_short_ban_in_place_of_a_long_one_ends_it(path: Path, tmp_path: Path) -> None:
+    """Also where it has ended by the time it is told, and the long one is told with it or was."""
+    box = tmp_path / "outbox" / "fleet.db"
+    feed = Telling()
+    outbox.write(box, [Told(Network.parse("192.0.2.1"))], NOW)
+    assert engine.once(made(feed, path, outbox=box)).published == 1
+    networks = nets("192.0.2.1", "192.0.2.2")
+    outbox.write(box, [Told(Network.parse("192.0.2.2"))], NOW - 9)
+    outbox.write(box, [Told(each, until=NOW - 1) for each in networks], NOW - 5)
+    assert engine.once(made(feed, path, outbox=box)).published == 3
+    assert feed.told[-1] == FeedLift(networks)
 
 
 class Waking(Telling):

@@ -35,7 +35,7 @@ def test_what_was_told_is_read_from_where_it_was_read_before(path: Path) -> None
 
 
 def test_what_nobody_needs_any_more_goes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ban is kept while it lasts, its end for a month; numbers are not used again."""
+    """A ban is kept while it lasts, and its end for a month; numbers are not used again."""
     monkeypatch.setattr(outbox, "_TIDIED", 1)
     lasting = Told(Network.parse("192.0.2.8"))
     again, gone = Told(ONE.network, until=NOW + 90 * DAY), Told(Network.parse("192.0.2.9"))
@@ -49,7 +49,7 @@ def test_what_nobody_needs_any_more_goes(path: Path, monkeypatch: pytest.MonkeyP
     assert [(each.network, each.banned) for each in outbox.read(path, 0)] == [
         *((lasting.network, True), (ONE.network, True))
     ]
-    outbox.write(path, [TWO], NOW + 101 * DAY)
+    outbox.write(path, [TWO], NOW + 131 * DAY)
     assert outbox.read(path, 0) == [lasting, TWO]
     [new] = outbox.read(path, last + 1)
     assert new.id == last + 2
@@ -60,7 +60,7 @@ def test_an_outbox_is_not_tidied_each_time(path: Path) -> None:
     outbox.write(path, [ONE], NOW)
     outbox.write(path, [ONE], NOW + DAY)
     assert len(outbox.read(path, 0)) == 2
-    outbox.write(path, [ONE] * outbox._TIDIED, NOW + DAY)  # noqa: SLF001 - all had ended
+    outbox.write(path, [ONE] * outbox._TIDIED, NOW + 31 * DAY)  # noqa: SLF001 - all had ended
     assert outbox.read(path, 0) == []
 
 
