@@ -134,7 +134,9 @@ class Tasting:
                 return
             self._forget(name, networks, vain)
 
-        self._daemon.writer.ask(partial(_settled, self._setup, name, networks), settled)
+        work = partial(_settled, self._setup, name, networks)
+        ask = partial(self._daemon.writer.ask, work, settled)
+        self._daemon.truth.refresh(ask)  # first it is compared with what the pass has left
 
     def _forget(self, name: str, networks: Networks, vain: Networks) -> None:
         """Take notice that these are stored, but for those that nothing holds any more."""
