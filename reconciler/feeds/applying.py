@@ -20,6 +20,9 @@ _LIFTED: Final = None
 _Fate = _Ban | None
 """What becomes of networks in the end: a ban with its reason and its end, or a lift."""
 
+_Settled = dict[str, dict[_Fate, Networks]]
+"""What becomes of each member's networks that were said anything of."""
+
 
 def applied(before: Contents, changes: Sequence[FeedChange], now: int, most: int) -> Contents:
     """Return what is held at ``now`` (epoch seconds) once the changes have been made, in order.
@@ -37,44 +40,45 @@ def applied(before: Contents, changes: Sequence[FeedChange], now: int, most: int
             until = each.seconds and min(now + each.seconds, LATEST)
             fates[each.member].add(each.networks, (each.reason, until))
     earlier = before.groups if start < 0 else ()
+    settled = {member: owners.values() for member, owners in fates.items()}
     return evolve(
         before,
-        groups=_groups(earlier, fates, now),
-        lifted=_lifted(before, fates, now, most),
+        groups=_groups(earlier, settled, now),
+        lifted=_lifted(before, settled, now, most),
     )
 
 
-def _groups(
-    earlier: Iterable[FeedGroup], fates: dict[str, Owners[_Fate]], now: int
-) -> tuple[FeedGroup, ...]:
-    touched = {member: owners.networks() for member, owners in fates.items()}
+def _groups(earlier: Sequence[FeedGroup], settled: _Settled, now: int) -> tuple[FeedGroup, ...]:
+    touched = {
+        member: Networks.union(settled[member].values())
+        for member in {group.member for group in earlier} & settled.keys()
+    }
     found: defaultdict[tuple[str, str, int | None], list[Networks]] = defaultdict(list)
     for group in earlier:
         left = group.networks - touched.get(group.member, NOTHING)
         found[group.member, group.reason, group.until].append(left)
-    for member, owners in fates.items():
-        for fate, networks in owners.values().items():
+    for member, fates in settled.items():
+        for fate, networks in fates.items():
             if fate is not _LIFTED:
                 found[member, *fate].append(networks)
     groups = [FeedGroup(Networks.union(parts), *key) for key, parts in found.items()]
     return _sorted(each for each in groups if each.networks and _lasts(each, now))
 
 
-def _lifted(
-    before: Contents, fates: dict[str, Owners[_Fate]], now: int, most: int
-) -> tuple[FeedGroup, ...]:
+def _lifted(before: Contents, settled: _Settled, now: int, most: int) -> tuple[FeedGroup, ...]:
     """Return what was lifted explicitly, of what was banned before, and is not banned again."""
     found: defaultdict[tuple[str, int], list[Networks]] = defaultdict(list)
     held: defaultdict[str, list[Networks]] = defaultdict(list)
     for group in before.groups:
         held[group.member].append(group.networks)
     end = -(-now // _HOUR) * _HOUR + _KEPT
-    banned: dict[str, Networks] = {}
-    for member, owners in fates.items():
-        of = owners.values()
-        if lifted := of.get(_LIFTED, NOTHING) & Networks.union(held[member]):
+    for member, fates in settled.items():
+        if _LIFTED in fates and (lifted := fates[_LIFTED] & Networks.union(held[member])):
             found[member, end].append(lifted)
-        banned[member] = Networks.union(n for fate, n in of.items() if fate is not _LIFTED)
+    banned = {
+        member: Networks.union(n for fate, n in settled[member].items() if fate is not _LIFTED)
+        for member in {group.member for group in before.lifted} & settled.keys()
+    }
     for group in before.lifted:
         if group.until and (left := group.networks - banned.get(group.member, NOTHING)):
             found[group.member, group.until].append(left)
