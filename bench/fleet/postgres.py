@@ -142,7 +142,7 @@ class Postgres:
         return [pid, *map(int, children)]
 
     def _signal_all(self, number: signal.Signals) -> None:
-        """Tell all; each of the children has a session of its own."""
+        """Signal all; each of the children has a session of its own."""
         for each in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(each, number)
@@ -170,7 +170,7 @@ class Postgres:
             raise TreasonError(f"{program}: {done.stderr.decode(errors='replace').strip()}")
 
     def _certify(self, uid: int, gid: int) -> None:
-        """Give it a certificate for its address and for ``db.example``."""
+        """Write a certificate for its address and for ``db.example``."""
         self.authority = self.authority or trustme.CA()
         certificate = self.authority.issue_cert(self.address, "db.example")
         certificate.private_key_pem.write_to_path(self.data / "server.key")

@@ -81,7 +81,7 @@ class Postgresql:
         return notes
 
     def publish(self, changes: Sequence[FeedBan | FeedLift]) -> None:
-        """Tell the others. Raise `FeedUnreadable` where not all could be told, for the quota."""
+        """Publish to the others. Raise `FeedUnreadable`, also where the quota is full."""
         since = self._published.since or self._clock()
         self._published = self._link.reached(lambda session: publishing.publish(session, changes))
         if waiting := self._published.waiting:
@@ -147,7 +147,7 @@ class Postgresql:
         return groups
 
     def _tell_seen(self, seq: int) -> None:
-        """Tell how far was read, once a minute; a server that only follows another refuses it."""
+        """Note how far was read, once a minute; a server that only follows another refuses it."""
         now = time.monotonic()
         if now - self._seen >= _SEEN:
             self._seen = now

@@ -1,4 +1,4 @@
-"""Tell the fleet what this machine bans, by few statements for many networks."""
+"""How the fleet is told what this machine bans, by few statements for many networks."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
@@ -37,7 +37,7 @@ class Told:
 
 
 def publish(session: Session, changes: Sequence[FeedBan | FeedLift]) -> Told:
-    """Tell the last word on each network: removals first, for which nobody is to wait, then bans.
+    """Publish the last word on each network: removals first, for which nobody waits, then bans.
 
     Bans are told in order, up to the first for which the quota is full. Raise `Refused` and `Lost`.
     """

@@ -120,9 +120,14 @@ class Position:
             raise Refused("", "the fleet has no clock")
         version, epoch, seq, mark, floor, members, known = rows[0]
         return cls(
-            _number(version), _text(epoch), _number(seq), _text(mark), _number(floor),
-            _number(members), known == b"\x01",
-        )  # fmt: skip
+            version=_number(version),
+            epoch=_text(epoch),
+            seq=_number(seq),
+            mark=_text(mark),
+            floor=_number(floor),
+            members=_number(members),
+            known=known == b"\x01",
+        )
 
 
 @frozen
@@ -203,7 +208,7 @@ def listen(session: Session) -> str:
 
 
 def seen(session: Session, seq: int) -> None:
-    """Tell how far this member has read."""
+    """Note how far this member has read."""
     session.run([Statement(b"SELECT fleet.seen($1::int8)", (_int(seq),), b"seen")], SHORT)
 
 
