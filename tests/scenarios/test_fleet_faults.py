@@ -14,8 +14,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from attrs import evolve
-from fleetplaces import Fleet, until
+from fleetplaces import Fleet, founded, server, until
 from postgres import needed
+
+from reconciler.execute import run
 
 pytestmark = needed
 
@@ -71,6 +73,35 @@ def test_a_frozen_engine_is_given_up_and_nothing_ends(fleet: Fleet) -> None:
     fleet.agrees()
 
 
+@pytest.mark.slow
+def test_packets_that_are_dropped_are_waited_for_in_vain_and_not_for_long(
+    nft: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The way by TCP is gone, and nobody says so; each turn ends, and healed all goes on."""
+    run(["ip", "link", "set", "lo", "up"])
+    with (
+        server(settings={"listen_addresses": "127.0.0.1"}) as made,
+        founded(made, tmp_path, capsys) as fleet,
+    ):
+        a, b = fleet.grow("a", "b", home=Path("127.0.0.1"))
+        a.bans("203.0.113.1")
+        fleet.agrees()
+        nft("add table inet between")
+        nft("add chain inet between way { type filter hook input priority 0; }")
+        nft("add rule inet between way tcp dport 5433 drop")
+        a.bans("203.0.113.2")
+        for each in (a, b):
+            for _ in range(2):  # the connection that was there, and one that does not come about
+                begun = time.monotonic()
+                assert each.goes().failure
+                assert time.monotonic() - begun < 45
+        assert b.dropped() == {"203.0.113.1"}
+        nft("delete table inet between")
+        begun = time.monotonic()
+        fleet.agrees()
+        assert time.monotonic() - begun < 30
+
+
 KINDS = ("a copy of its directory", "pg_dump")
 
 
@@ -106,6 +137,34 @@ def test_a_restored_backup_unbans_nobody(kind: str, fleet: Fleet, tmp_path: Path
         assert each.place.treason("feed", "accept", "fleet").code == 0
     fleet.agrees()
     assert fleet.union() == {f"203.0.113.{number}" for number in (1, 3, 4, 5)}
+
+
+def test_a_restored_backup_is_told_also_once_its_clock_has_gone_on(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    """By who has read what came behind it; who has not goes on, and nothing is taken twice."""
+    a, b, away = fleet.grow("a", "b", "away")
+    a.bans("203.0.113.1")
+    fleet.agrees()
+    back = _backup(fleet, tmp_path / "backup", KINDS[0])
+    for number in range(2, 5):
+        a.bans(f"203.0.113.{number}")
+        a.settles()
+    b.settles()
+    back()
+    for number in range(10):
+        away.bans(f"198.51.100.{number}")
+        away.settles()
+    for each in (a, b):
+        assert "backup" in str(each.goes().failure)
+    assert b.dropped() == {f"203.0.113.{number}" for number in range(1, 5)}
+    fleet.does("init", "--new-epoch")
+    for each in (a, b, away, a, b, away):
+        each.settles()
+    for each in (a, b, away):
+        assert each.place.treason("feed", "accept", "fleet").code == 0
+    fleet.agrees()
+    assert len(fleet.union()) == 14
 
 
 def _backup(fleet: Fleet, path: Path, kind: str) -> Callable[[], None]:
