@@ -33,6 +33,14 @@ CREATE TABLE fleet.members (
 );
 COMMENT ON COLUMN fleet.members.max_new IS 'New networks an hour; ten times as many may change';
 
+CREATE TABLE fleet.present (
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    members integer NOT NULL DEFAULT 0,
+    counted timestamptz NOT NULL DEFAULT '-infinity'
+);
+COMMENT ON TABLE fleet.present IS
+    'One row: how many members were seen within five minutes, when that was counted last';
+
 CREATE TABLE fleet.spent (
     member name,
     minute timestamptz,
@@ -372,8 +380,10 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, fleet, pg
 BEGIN
     PERFORM fleet.check_member();
     RETURN QUERY SELECT c.version, c.epoch::text, c.seq, c.mark, c.floor,
-        (SELECT count(*)::integer FROM fleet.members m
-            WHERE m.last_seen > clock_timestamp() - interval '5 minutes'),
+        (SELECT CASE WHEN p.counted > clock_timestamp() - interval '5 minutes' THEN p.members
+            ELSE (SELECT count(*)::integer FROM fleet.members m
+                WHERE m.last_seen > clock_timestamp() - interval '5 minutes') END
+            FROM fleet.present p),
         coalesce(read_seq < c.floor, false) OR EXISTS (
             SELECT FROM fleet.ticks t WHERE t.seq = read_seq AND t.mark = read_mark)
     FROM fleet.clock c;
@@ -391,8 +401,15 @@ BEGIN
             read_seq = CASE WHEN seen.seq IS NULL THEN m.read_seq
                 ELSE greatest(0, least(seen.seq, (SELECT c.seq FROM fleet.clock c))) END
         WHERE m.member = session_user;
-    -- All members together look about three times a minute.
-    IF random() * (SELECT count(*) FROM fleet.members) < 3 THEN
+    -- All members together count and look about three times a minute.
+    PERFORM FROM fleet.present p WHERE p.counted < clock_timestamp() - interval '20 seconds'
+        FOR UPDATE SKIP LOCKED;
+    IF FOUND THEN
+        UPDATE fleet.present p SET counted = clock_timestamp(), members = (
+            SELECT count(*) FROM fleet.members m
+            WHERE m.last_seen > clock_timestamp() - interval '5 minutes');
+    END IF;
+    IF random() * (SELECT p.members FROM fleet.present p) < 3 THEN
         BEGIN
             PERFORM fleet.reap();
         EXCEPTION WHEN insufficient_privilege THEN
@@ -464,6 +481,7 @@ COMMENT ON FUNCTION fleet.reap IS
 RESET ROLE;
 REVOKE CREATE ON SCHEMA fleet FROM treason_fleet_reaper;
 SET LOCAL ROLE treason_fleet;
+INSERT INTO fleet.present DEFAULT VALUES;
 WITH begun AS (INSERT INTO fleet.clock (mark) VALUES ('') RETURNING seq, mark)
     INSERT INTO fleet.ticks (seq, mark) SELECT seq, mark FROM begun;
 RESET ROLE;

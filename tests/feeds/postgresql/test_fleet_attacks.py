@@ -38,7 +38,7 @@ def thief(base: Base) -> Iterator[Session]:
 @pytest.mark.parametrize(
     "sql",
     [
-        *(f"TABLE fleet.{table}" for table in ("bans", "members", "clock", "ticks", "spent")),
+        *(f"TABLE fleet.{table}" for table in ("bans", "members", "clock", "ticks", "spent", "present")),
         "INSERT INTO fleet.bans (network, member) VALUES ('192.0.2.7', 'honest')",
         "UPDATE fleet.bans SET removed = now()",
         "UPDATE fleet.members SET max_new = 1000000",

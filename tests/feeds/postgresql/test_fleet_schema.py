@@ -346,3 +346,20 @@ def test_a_member_sees_itself(base: Base) -> None:
         rows(web, "SELECT fleet.seen(%s)", said)
         assert rows(web, mine)[0][4:] == (False, kept)
     assert rows(web, "SELECT members FROM fleet.position(NULL, NULL)") == [(1,)]
+
+
+def test_members_are_counted_three_times_a_minute_at_most(base: Base) -> None:
+    """Not at each question, which would cost a large fleet more than all else."""
+    web, mail = base.member("web"), base.member("mail")
+    present = "SELECT members FROM fleet.position(NULL, NULL)"
+    rows(web, "SELECT fleet.seen(0)")
+    rows(mail, "SELECT fleet.seen(0)")
+    assert rows(web, present) == [(1,)]
+    base.owner.execute("UPDATE fleet.present SET counted = counted - interval '30 seconds'")
+    rows(web, "SELECT fleet.seen(0)")
+    assert rows(mail, present) == [(2,)]
+    old = "UPDATE fleet.members SET last_seen = last_seen - interval '6 minutes'"
+    base.owner.execute(f"{old} WHERE member = 'mail'")
+    assert rows(web, present) == [(2,)]
+    base.owner.execute("UPDATE fleet.present SET counted = counted - interval '6 minutes'")
+    assert rows(web, present) == [(1,)]
