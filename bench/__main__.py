@@ -17,6 +17,7 @@ from bench.works import (
     endurance,
     feeds,
     first_apply,
+    fleet,
     from_log,
     listeners,
     lists,
@@ -58,6 +59,7 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "routes": routes.measure,
     "lists": lists.measure,
     "feeds": feeds.measure,
+    "fleet": fleet.measure,
     "from-log": from_log.measure,
     "size": size.measure,
     "packets": packets.measure,
@@ -67,6 +69,7 @@ QUICK: Final = (
     *("start-up", "scan", "first-apply", "passes", "neighbours", "routes", "lists", "size"),
     *("sockets", "reflexes", "resident", "offender", "endurance", "listeners", "confirming"),
     "feeds",
+    "fleet",
 )
 
 

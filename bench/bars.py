@@ -4,7 +4,7 @@ from typing import Final
 
 from attrs import evolve
 
-from bench import resident_bars
+from bench import fleet_bars, resident_bars
 from bench.bar import Bar
 from bench.results import Key, Results
 
@@ -177,6 +177,7 @@ BARS: Final = (
     _from_list(1_000_000, 0.4, "memory"),
     *_SOCKETS,
     *resident_bars.BARS,
+    *fleet_bars.BARS,
     _CONFIRMING,
     Bar(
         "the database after 60,000 bans came and went, to its greatest size",
@@ -208,6 +209,7 @@ GUARDS: Final = (
     evolve(_CONFIRMING, limit=2 * _CONFIRMING.limit, measure="cpu"),
     *(evolve(bar, limit=2 * bar.limit) for bar in _SOCKETS if bar.key.size != 50_000),
     *resident_bars.GUARDS,
+    *fleet_bars.GUARDS,
 )
 """What no change may break: about twice the bars, in sizes that a quick run can afford."""
 

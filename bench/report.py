@@ -36,7 +36,14 @@ log itself there, with a scenario that needs one line. "No more than a commit" i
 waits for the log and sends the address of its line to the kernel, and neither judges nor stores. A
 daemon that goes on is told of so many offences by a thousand offenders, a thousand lines at a time,
 and then each of so many elements is deleted by somebody, and back before the next; its brake is
-taken out, which else would let it repair a few times a second. `ipset restore` is run plainly;
+taken out, which else would let it repair a few times a second. The fleet's hosts stand in
+namespaces on one bridge, PostgreSQL in another one; it waits for the disk at each commit, and all
+goes by TLS. One ban is measured from the drop in the kernel of the host that found the offender to
+the drop in the other's, "line" from the line in its log. A thousand members are a thousand
+connections in two processes, each of which waits and asks as a feed does. A million bans end within
+a day; the time is that of the feed's first reading and of the pass, the memory that of the pass
+alone, which is verified against the whole list. PostgreSQL is away until those that wait for it do
+so as after an hour; the time begins when it lets members in. `ipset restore` is run plainly;
 treason gives it `RES_OPTIONS=no-reload`, without which it looks at the resolver's file with each
 address. "No size" is a set that grows; the others are declared large enough, which is faster. The
 kernel's buffer is read again and again until 100,000 records came: by dd, which tells how long it
