@@ -2,7 +2,7 @@
 # installed; an ordinary user is told which ones are missing.
 
 .DELETE_ON_ERROR:
-.PHONY: demo test test-slow fuzz test-examples test-system test-kernel bench bench-quick bench-attack lint types contracts wheel check clean
+.PHONY: demo demo-fleet test test-slow fuzz test-examples test-system test-kernel bench bench-quick bench-attack lint types contracts wheel check clean
 
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
@@ -16,6 +16,11 @@ again = $(if $(CI),|| { echo "Once more and one by one:"; $(inside) $(1) --dist 
 
 demo: .venv/run
 	.venv/bin/treason demo
+
+# As root: an attack on one of three hosts that share their bans by PostgreSQL.
+demo-fleet: .venv/dev
+	.ci/packages postgresql iproute2 util-linux procps
+	PYTHONPATH=tests $(python) -m bench.fleet
 
 test: .venv/dev
 	mkdir -p .cache
