@@ -116,19 +116,17 @@ class Member:
         return result
 
     def bans(self, *networks: str, seconds: int | None = None, force: bool = False) -> None:
-        """Ban by hand, as a person does; a pass gives it to the feed."""
+        """Ban by hand, as a person does."""
         more = ["--for", f"{seconds}s"] if seconds else []
         more += ["--force"] if force else []
         result = self.place.treason("ban", *networks, *more)
         assert result.code == 0, result
-        self.passes()
         self.own.update(networks)
 
     def unbans(self, *networks: str) -> None:
         """Unban by hand."""
         result = self.place.treason("unban", *networks)
         assert result.code == 0, result
-        self.passes()
         self.own.difference_update(networks)
 
     def tells(self, *networks: str, banned: bool = True, until: int | None = None) -> None:

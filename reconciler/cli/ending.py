@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.cli.console import DRIFT, ERROR, OK, complain, say, trace, warn
 from reconciler.cli.options import verbose
-from reconciler.errors import DaemonError
+from reconciler.errors import DaemonError, TreasonError
 from reconciler.lines import counted, first_few
 from reconciler.passes import access, resident
 from reconciler.report import text
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reconciler.passes.reading import Reading
     from reconciler.passes.run import PassResult
     from reconciler.store.bans import NotEnforced
+    from reconciler.store.store import Store
 
 
 def code_of(result: PassResult) -> int:
@@ -38,6 +39,17 @@ def complain_of(readings: Iterable[Reading], outcomes: Iterable[Outcome], *besid
             trace(where)
     for each in filter(None, besides):
         complain(each)
+
+
+def publish_now(setup: Setup, store: Store, now: int) -> None:
+    """Give feeds what they are to tell others of what was stored; else the next pass does."""
+    try:
+        if publishing := setup.publishing:
+            from reconciler.passes.publishing import publish  # noqa: PLC0415 - few do
+
+            publish(store, publishing, now)
+    except TreasonError as error:
+        warn(f"others hear of it behind the next pass: {error}")
 
 
 def enforce_now(setup: Setup) -> int:

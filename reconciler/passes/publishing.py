@@ -27,13 +27,18 @@ def publish(store: Store, publishing: Mapping[str, Sequence[str]], now: int) -> 
         if not path.exists():
             store.published.forget(name)
         rules = sorted(r for r in set(named) if not r.startswith(_NEVER))
-        if store.published.is_current(name, rules, event):
-            continue
-        due = store.published.due(name, rules, now)
-        if due:
-            rows = [Told(each.network, each.banned, each.until, each.reason) for each in due]
-            outbox.write(path, rows, now, like=store.path)
-        store.published.keep(name, rules, event, due, now)
+        if not store.published.is_current(name, rules, event):
+            with store.transaction():  # or another one gives it as it was before, and gives it last
+                _give(store, name, rules, now)
+
+
+def _give(store: Store, name: str, rules: Sequence[str], now: int) -> None:
+    """Write to an outbox what is due, and remember it."""
+    event, due = store.carried.last_event, store.published.due(name, rules, now)
+    if due:
+        rows = [Told(each.network, each.banned, each.until, each.reason) for each in due]
+        outbox.write(outbox.of(store.path, name), rows, now, like=store.path)
+    store.published.keep(name, rules, event, due, now)
 
 
 def prepare(store: Store, publishing: Iterable[str], now: int) -> None:

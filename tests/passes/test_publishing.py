@@ -47,6 +47,24 @@ def test_a_pass_gives_the_bans_of_the_rules_that_are_named(
     assert given(place.path, first[-1].id) == [Told(Network.parse("218.14.17.182"), banned=False)]
 
 
+def test_what_people_ban_and_unban_is_given_at_once(place: Place) -> None:
+    """By the command itself, whoever enforces it; where that fails, it is stored all the same."""
+    place.configure('[feed.b]\ntype = "list"\npath = "/nowhere"\npublish = ["manual"]')
+    one, two = Network.parse("192.0.2.1"), Network.parse("192.0.2.2")
+    assert place.treason("ban", str(one), str(two), "--reason", "odd").code == 0
+    first = given(place.path)
+    assert first == [Told(one, reason="odd"), Told(two, reason="odd")]
+    assert place.treason("unban", str(one)).code == 0
+    second = given(place.path, first[-1].id)
+    assert second == [Told(one, banned=False)]
+    assert place.treason("unban", "--all").code == 0
+    assert given(place.path, second[-1].id) == [Told(two, banned=False)]
+    outbox.of(place.database, "b").write_bytes(b"x" * 5000)
+    result = place.treason("ban", str(one))
+    assert (result.code, "behind the next pass" in result.err) == (0, True)
+    assert str(one) in place.treason("list").out
+
+
 def tell(store: Store, *rules: str, now: int = NOW) -> list[Told]:
     """Make the step, and return what it gave."""
     before = given(store.path.parent) if (store.path.parent / "outbox/b.db").exists() else []

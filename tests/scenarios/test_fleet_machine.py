@@ -85,7 +85,6 @@ class Machine:
             self.done[-1] += f" {gone}"
             del self.truth[member.name].bans[gone]
             member.place.treason("unban", gone)  # it may have ended meanwhile
-            member.passes()
 
     def whitelist(self, member: Member) -> None:
         """Spare somebody, or nobody more."""

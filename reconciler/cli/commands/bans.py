@@ -7,7 +7,7 @@ import click
 
 from reconciler.cli import given
 from reconciler.cli.console import ERROR, OK, emit, note, say, show
-from reconciler.cli.ending import enforce_now
+from reconciler.cli.ending import enforce_now, publish_now
 from reconciler.cli.given import Given
 from reconciler.cli.options import examples, output_format, verbosity
 from reconciler.config.setup import Setup
@@ -81,6 +81,7 @@ def ban(
             if close:
                 every = [Closing(network, Ground.EVERY, now) for network in wanted]
                 store.closings.expect(every)
+        publish_now(setup, store, now)
     end = "permanently" if until is None else f"until {iso(until)} ({ahead(until, now)})"
     show(f"{network}: banned {end}{exempt.remark(network)}" for network in wanted)
     return enforce_now(setup)
@@ -124,14 +125,16 @@ def unban(
         return _unban_all(setup, rule, yes=yes)
     rows, texts = _rows(setup, given.read(networks, lists))
     wanted = given.judged(texts, skip=skip)
-    with access.opened(setup, write=True) as store, store.transaction():
-        now = access.told(store).now
-        lifted = store.bans.lift(wanted, now)
-        store.closings.withdraw(wanted)
-        store.bans.remove(rows, now)
-        allows = setup.config.treason.min_prefix.allows
-        held = {each for each in wanted if store.bans.holds(each, now, allows)}
-        fed = store.feeds.holders(wanted, now)
+    with access.opened(setup, write=True) as store:
+        with store.transaction():
+            now = access.told(store).now
+            lifted = store.bans.lift(wanted, now)
+            store.closings.withdraw(wanted)
+            store.bans.remove(rows, now)
+            allows = setup.config.treason.min_prefix.allows
+            held = {each for each in wanted if store.bans.holds(each, now, allows)}
+            fed = store.feeds.holders(wanted, now)
+        publish_now(setup, store, now)
     show(f"{plain(row.text)}: removed; it was not a valid network" for row in rows)
     for network in wanted:
         missing = "was not banned" if network in fed else _NOT_BANNED
@@ -173,7 +176,9 @@ def _unban_all(setup: Setup, rule: str | None, *, yes: bool) -> int:
         say("nothing was changed")
         return ERROR
     with access.opened(setup, write=True) as store:
-        number = store.lift_all(access.told(store).now, rule)
+        now = access.told(store).now
+        number = store.lift_all(now, rule)
+        publish_now(setup, store, now)
     say(f"unbanned: {counted(number, 'ban')}{of}")
     _remark(feeds)
     return enforce_now(setup)
