@@ -35,7 +35,7 @@ class Refreshed:
     ``held`` is how many networks the file holds now. ``judged`` is what a pass would take of them
     that took all of it before; ``doubt`` why it would take nothing. ``damage`` is why the file was
     made anew, ``published`` how many networks were told others. ``failure`` is why nothing was
-    written.
+    written; ``again`` is whether it could be read that could not be before.
     """
 
     held: int = 0
@@ -45,6 +45,7 @@ class Refreshed:
     damage: str = ""
     published: int = 0
     failure: FeedUnreadable | None = None
+    again: bool = False
 
     @property
     def is_news(self) -> bool:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 from math import ceil
 from typing import Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from reconciler.errors import FeedUnreadable
 from reconciler.feeding import WakingFeed
@@ -105,8 +105,9 @@ def _turns(
             yield telling.take(woken=concerned)
         if reading in woken or reading.due <= now:
             failed, before = reading.fails, engine.file.contents.epoch
-            yield reading.take(woken=reading in woken)
+            result = reading.take(woken=reading in woken)
             again = failed and not reading.fails  # whoever is reached again, or is another one now
+            yield evolve(result, again=again)
             if watch and (again or engine.file.contents.epoch != before):
                 telling.due = 0.0
 

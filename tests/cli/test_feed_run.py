@@ -8,14 +8,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+import click
 import jsonschema
 import pytest
 from feedfiles import nets, singles
 from harness import REAL_ROOT, ROOT, Place
 
-from reconciler import Networks
+from reconciler import FeedUnreadable, Networks
+from reconciler.cli.commands import feed_run
 from reconciler.feeds import reading, remarks
-from reconciler.feeds.limits import Limits
+from reconciler.feeds.engine import Refreshed
+from reconciler.feeds.format import Contents
+from reconciler.feeds.limits import Limits, Standing, judge
 
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "json.schema.json").read_text())
 
@@ -316,3 +320,17 @@ def test_a_feed_that_wakes_stays_until_a_signal(
     assert waking.returncode == 0
     assert place.path.joinpath("closed").exists()
     assert held(place) == nets("192.0.2.1", "192.0.2.2")
+
+
+def test_that_it_can_be_read_again_is_said_where_it_was_said_that_it_cannot(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Or the journal ends with an error, though all is well; as often as the error was said."""
+    judged = judge(Contents(), (), Limits(), 0, Standing("drop"))
+    well, again = Refreshed(judged=judged), Refreshed(judged=judged, again=True)
+    failed = Refreshed(failure=FeedUnreadable("feed drop: no server"))
+    with click.Context(feed_run.run):
+        feed_run._follow("drop", [well, failed, failed, again, well, failed, again])  # noqa: SLF001
+    said = capsys.readouterr()
+    assert said.out == "drop: 0 networks, unchanged\n" * 2
+    assert said.err.count("no server") == 1

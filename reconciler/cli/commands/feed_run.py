@@ -86,11 +86,16 @@ def _failing(keeper: Keeper) -> Iterator[None]:
 
 
 def _follow(name: str, results: Iterable[Refreshed]) -> None:
-    """Print what is news, and how it stands at the beginning, until a signal comes."""
-    failures = dict[str, float]()
+    """Print what is news, and how it stands at the beginning, until a signal comes.
+
+    That it can be read again is news where it was printed that it could not.
+    """
+    failures, printed = dict[str, float](), False
     with _stoppable():
         for number, result in enumerate(results):
-            if not number or (result.is_news and not _is_known(result, failures)):
+            news = result.is_news or (result.again and printed)
+            if not number or (news and not _is_known(result, failures)):
+                printed = bool(result.failure) or (printed and not result.again)
                 with undisturbed():  # or a line may come twice, or half
                     _tell(name, result, "text")
 
