@@ -279,7 +279,8 @@ def _listening(dsn: str) -> Member:
     link = pq.PGconn.connect(dsn.encode())
     if link.status != pq.ConnStatus.OK:
         raise RuntimeError(link.get_error_message())
-    link.exec_(b"LISTEN fleet")
+    for query in (b"LISTEN fleet", b"SELECT fleet.seen(0)"):
+        link.exec_(query)
     link.nonblocking = 1
     link.enter_pipeline_mode()
     return Member(link)
