@@ -158,6 +158,9 @@ class Tasting:
         daemon, name = self._daemon, found.reading.feed
         reflex, held = daemon.truth.now().reflex, self._held()
         begun = reflex.enforceable(found.reading.begun[:_FEW])
+        if self.pending(name) - begun:  # it says these no more: both may be more than the limits
+            then(False, found.took)
+            return
         new = [each for each in begun if not covered(each, held)]
         networks = Networks.of(each for each in new if not overlaps(each, held))
         if networks:
