@@ -3,6 +3,7 @@
 import select
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -53,6 +54,7 @@ class Feeds:
         self._daemon = daemon
         self._files: list[_File] = []
         self._tasting: Tasting | None = None
+        self._left: set[Tasting] = set()
 
     def follow(self, files: Mapping[str, Path], tasting: "Tasting | None" = None) -> None:
         """Wait for these from now on, and for no other; a pass that follows takes what is there.
@@ -69,12 +71,16 @@ class Feeds:
             self._files.pop().close()
         if self._tasting is not None:
             self._tasting.close()
+            self._left.add(self._tasting)
             self._tasting = None
 
     def passed(self) -> None:
         """Take notice that a pass, whoever asked for it, has ended well."""
         for file in self._files:
             file.made_up_for()
+        left, self._left = self._left, set()
+        for each in left:
+            each.finish(partial(self._left.add, each))
 
 
 class _File:

@@ -101,10 +101,17 @@ class Tasting:
         self._since: list[Networks] = []  # what was dropped since that view
 
     def close(self) -> None:
-        """Take no more; the pass that follows takes all of it."""
+        """Take no more; the pass that follows takes all of it, and then this is to be finished."""
         self._closed = True
+        if self._daemon.rest.closed:  # the firewall may be another one
+            for name in self._feeds:
+                self._daemon.unstored.forget(self.pending(name))
+
+    def finish(self, late: Callable[[], object]) -> None:
+        """Settle what is in force and not stored, behind a pass, as `settle`."""
         for name in self._feeds:
-            self._daemon.unstored.forget(self.pending(name))
+            if networks := self.pending(name):
+                self.settle(name, networks, lambda _: late())
 
     def taste(self, name: str, then: Then) -> None:
         """Drop at once who is new in a feed's file, and store it; call ``then`` in the loop."""
@@ -127,8 +134,6 @@ class Tasting:
         """
 
         def settled(vain: Networks | TreasonError) -> None:
-            if self._closed:
-                return
             if isinstance(vain, TreasonError):
                 late(networks)
                 return

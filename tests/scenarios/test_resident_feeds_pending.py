@@ -1,5 +1,6 @@
 """The real daemon and feeds: what is in force and not stored, for as long as it cannot be stored."""
 
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -63,11 +64,10 @@ def test_what_a_feed_said_that_is_taken_out_is_let_go(
 ) -> None:
     """Also where it was in force and not stored yet, so that no pass has ever known it."""
     text = place.config.read_text()
-    feed_b = text[text.index("[feed.b]") :]
     with lock.held(place.path / "lock", 20):
         publish(place.path / "b" / "feed.db", nets(C) | singles(20))
         until(lambda: drops("1.0.0.1"), daemon.error)
-        place.config.write_text(text.replace(feed_b, ""))
+        place.config.write_text(re.sub(r"(?ms)^\[feed\.b\].*?(?=^\[)", "", text))
         daemon.send(signal.SIGHUP)
         time.sleep(2)  # it begins anew, which the lock keeps from being told
     until(lambda: in_force() == nets(C), daemon.error)
