@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 _MOMENT: Final = 0.05
 """Seconds for which whoever writes again and again is left alone, and between two passes."""
 
-_LOOKS: Final = 1.0
-"""Seconds of those moments that looks may be ahead, after a rest: a commit wakes a few times."""
+_LEAST, _LOOKS = 0.002, 1.0
+"""Seconds from a look to the next one at least: a commit wakes a few times, and most of them find
+nothing; and how many seconds of the pauses behind looks may be ahead, after a rest."""
 
 _SHARE, _TASTES = 5.0, 2.0
 """So many times longer than we took something ourselves is the pause behind it; and how many
@@ -94,7 +95,7 @@ class _File:
         self._name, self._path, self._daemon, self._loop = name, path, daemon, daemon.loop
         self._tasting = tasting
         self._subject = f"feed {name}"
-        self._looks = Pace(_MOMENT, ahead=_LOOKS)
+        self._looks = Pace(_LEAST, ahead=_LOOKS)
         self._tastes, self._brake = Pace(0.0, _SHARE, _TASTES), Brake(PASSES)
         self._watch: Watch | None = None
         self._closed = self._half_written = False
@@ -144,9 +145,10 @@ class _File:
 
     def _look(self) -> None:
         """See whether the file has changed; what comes from now on wakes."""
-        with self._looks.look():
-            self._wait()
-            seen = self._token()
+        begun = time.thread_time()  # who is kept waiting by others has cost nothing
+        self._wait()
+        seen = self._token()
+        self._looks.took(time.thread_time() - begun)
         if seen == self._seen:
             return
         self._half_written = not self._half_written and self._is_being_written()
