@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from psycopg import Connection
+from psycopg.errors import InsufficientPrivilege
 
 from feeds.postgresql import owner, schema, scram
 from reconciler import FleetMember, FleetStatus, TreasonError
@@ -33,8 +34,7 @@ _ROLES: Final = """
     SELECT pg_has_role('treason_fleet_reaper', 'pg_signal_backend', 'USAGE')
         AND pg_has_role('treason_fleet_reaper', 'pg_read_all_stats', 'USAGE'),
         ARRAY(SELECT m.member::text FROM fleet.members m
-            WHERE NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = m.member)
-            ORDER BY m.member)
+            WHERE NOT fleet.has_role(m.member) ORDER BY m.member)
 """
 
 
@@ -88,6 +88,8 @@ class Administration:
                 ).fetchone()
                 if password:
                     keep(password)
+            if password and not is_new:
+                _end_sessions(connection, name, notes)
         done = "added" if is_new else "has a new password" if password else "was changed"
         quota = f"{row[0]:,} new networks an hour" if row else ""
         stays = "its password stays as it was; --new-password makes another one"
@@ -135,12 +137,25 @@ class Administration:
         password = scram.password()
         sql = schema.text("add", member=name, verifier=scram.verifier(password), max_new=max_new)
         keep(password)
-        return schema.blocks(schema.text("begin") + sql)
+        sessions = schema.text("sessions", member=name)
+        return schema.blocks(*(schema.text("begin") + each for each in (sql, sessions)))
 
     def remove_script(self, name: str) -> str:
         """Return what `remove_member` does, for psql."""
         _check(name)
         return schema.blocks(*(schema.text("begin") + sql for sql in _removal(name)))
+
+
+def _end_sessions(connection: "Connection[Any]", name: str, notes: list[str]) -> None:
+    """End those of whoever came in by the password before, or note that nobody may."""
+    try:
+        with connection.transaction():
+            connection.execute(
+                (schema.text("begin") + schema.text("sessions", member=name)).encode()
+            )
+    except InsufficientPrivilege as error:
+        hint = error.diag.message_hint or ""
+        notes.append(f"who is connected as {name} stays so, until a superuser has run: {hint}")
 
 
 def _removal(name: str) -> _Removal:

@@ -10,7 +10,7 @@ import jsonschema
 import postgres
 import psycopg
 import pytest
-from fleetbases import Base, news, publish, rows
+from fleetbases import Base, news, publish, refusal, rows
 from harness import ROOT, Place, Result
 from postgres import Postgres
 from pytest_mock import MockerFixture
@@ -90,9 +90,11 @@ def test_a_member_gets_a_password_that_the_server_never_sees(place: Place, base:
 
 
 def test_a_members_quota_and_password_change(place: Place, base: Base, tmp_path: Path) -> None:
-    """Each alone; nothing that the member set for itself stays."""
+    """Each alone; nothing that the member set for itself stays, nor a session of the old password."""
     first = fleet(place, base, "add-member", "web2").out.strip()
-    session(base, "web2", first).execute("ALTER ROLE web2 SET statement_timeout = 1")
+    old = session(base, "web2", first)
+    old.execute("ALTER ROLE web2 SET statement_timeout = 1")
+    old.execute(f"ALTER ROLE web2 IN DATABASE {base.name} SET statement_timeout = 1".encode())
     changed = fleet(place, base, "add-member", "web2", "--max-new", "7")
     assert changed.out == ""
     assert changed.err.splitlines() == [
@@ -100,10 +102,12 @@ def test_a_members_quota_and_password_change(place: Place, base: Base, tmp_path:
         "info: its password stays as it was; --new-password makes another one",
     ]
     assert "statement_timeout" not in str(base.all("SELECT setconfig FROM pg_db_role_setting"))
+    assert rows(old, "SELECT 1") == [(1,)]
     path = tmp_path / "web2.password"
     given = fleet(place, base, "add-member", "web2", "--new-password", "--password-file", str(path))
     assert given.out == ""
     assert path.stat().st_mode & 0o777 == 0o600
+    assert refusal(old, "SELECT 1") == "57P01"
     with pytest.raises(psycopg.OperationalError):
         session(base, "web2", first)
     web = session(base, "web2", path.read_text().strip())

@@ -145,12 +145,22 @@ BEGIN
             SET fresh = s.fresh + excluded.fresh, changed = s.changed + excluded.changed;
     SELECT m.member INTO full_member FROM fleet.members m
         WHERE m.member IN (SELECT DISTINCT w.member FROM written w WHERE w.removed IS NULL)
-            AND (SELECT u.fresh > m.max_new OR u.changed > 10 * m.max_new FROM fleet.used(m.member) u);
+            AND (SELECT u.fresh > m.max_new OR u.changed > 10 * m.max_new::bigint
+                FROM fleet.used(m.member) u);
     IF FOUND THEN
         RAISE EXCEPTION 'the quota of % is full', full_member USING ERRCODE = '53400';
     END IF;
     RETURN NULL;
 END
+$$;
+
+-- Return whether the server has a role of this name that was made for a member.
+CREATE FUNCTION fleet.has_role(member name) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, fleet, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM pg_auth_members a JOIN pg_roles r ON r.oid = a.member
+            JOIN pg_roles g ON g.oid = a.roleid
+        WHERE r.rolname = has_role.member AND g.rolname = 'treason_fleet_member')
 $$;
 
 -- Return what a member has written within the last hour: new networks, and changes of known ones.
@@ -466,8 +476,11 @@ BEGIN
         WHERE a.pid <> pg_backend_pid() AND CASE WHEN of IS NOT NULL THEN a.usename = of
             ELSE a.xact_start < clock_timestamp() - interval '1 minute'
                 OR a.xact_start < clock_timestamp() - interval '5 seconds' AND EXISTS (
-                    SELECT FROM fleet.clock c JOIN pg_locks l ON l.transactionid = c.xmax
-                    WHERE l.pid = a.pid AND l.granted AND l.mode = 'ExclusiveLock') END);
+                    -- Not the row's xmax: a savepoint's is in no lock once that is released.
+                    SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                    WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock'
+                        AND l.relation = 'fleet.clock'::regclass
+                        AND d.datname = current_database()) END);
 END
 $$;
 

@@ -5,8 +5,10 @@ DECLARE
     verifier text := :verifier;
     most integer := :max_new;
     is_role boolean := EXISTS (SELECT FROM pg_roles WHERE rolname = who);
+    base name;
 BEGIN
-    IF is_role AND NOT EXISTS (SELECT FROM fleet.members m WHERE m.member = who) THEN
+    IF is_role AND NOT (fleet.has_role(who)
+        AND EXISTS (SELECT FROM fleet.members m WHERE m.member = who)) THEN
         RAISE EXCEPTION 'the server has a role % already, and it is no member of this fleet', who
             USING ERRCODE = '42710', HINT = 'Choose another name: roles are the whole server''s.';
     END IF;
@@ -14,6 +16,12 @@ BEGIN
         EXECUTE format('CREATE ROLE %I', who);
     END IF;
     EXECUTE format('ALTER ROLE %I RESET ALL', who);
+    FOR base IN
+        SELECT d.datname FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+            JOIN pg_roles r ON r.oid = s.setrole WHERE r.rolname = who
+    LOOP
+        EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET ALL', who, base);
+    END LOOP;
     EXECUTE format('ALTER ROLE %I LOGIN CONNECTION LIMIT 5', who);
     EXECUTE format('ALTER ROLE %I SET jit = off', who);
     IF NOT pg_has_role(who, 'treason_fleet_member', 'USAGE') THEN

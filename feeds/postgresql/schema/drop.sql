@@ -10,7 +10,7 @@ BEGIN
     PERFORM set_config('fleet.removed', removed::text, false);
     DELETE FROM fleet.spent WHERE member = who;
     DELETE FROM fleet.members WHERE member = who;
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = who) THEN
+    IF fleet.has_role(who) THEN
         IF NOT pg_has_role(current_user, who, 'USAGE') THEN
             EXECUTE format('GRANT %I TO %I', who, current_user);
         END IF;

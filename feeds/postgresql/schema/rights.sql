@@ -18,6 +18,7 @@ REVOKE ALL ON SCHEMA fleet FROM PUBLIC, treason_fleet_member;
 REVOKE ALL ON ALL TABLES IN SCHEMA fleet FROM PUBLIC, treason_fleet_member;
 REVOKE ALL ON FUNCTION
     fleet.tick(), fleet.take_clock(), fleet.stamp(), fleet.count_written(), fleet.used(name),
+    fleet.has_role(name),
     fleet.raise_floor(), fleet.active(timestamptz, timestamptz),
     fleet.same_end(timestamptz, timestamptz), fleet.check_member(), fleet.check_given(cidr[], bigint[], text[]),
     fleet.asked(cidr[], bigint[], text[]), fleet.fitting(cidr[], bigint[], text[]),
@@ -30,7 +31,7 @@ GRANT EXECUTE ON FUNCTION
     fleet.publish(cidr[], bigint[], text[]), fleet.remove(cidr[]),
     fleet.position(bigint, text), fleet.seen(bigint), fleet.mine()
     TO treason_fleet_member;
-GRANT SELECT ON fleet.clock, fleet.members TO treason_fleet_reaper;
+GRANT SELECT ON fleet.members TO treason_fleet_reaper;
 SET LOCAL ROLE treason_fleet_reaper;
 REVOKE ALL ON FUNCTION fleet.end_sessions(name), fleet.reap() FROM PUBLIC, treason_fleet_member;
 GRANT EXECUTE ON FUNCTION fleet.end_sessions(name) TO treason_fleet;
@@ -59,7 +60,7 @@ BEGIN
             SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', p.oid::regprocedure)
             FROM pg_proc p
             WHERE p.pronamespace = 'pg_catalog'::regnamespace
-                AND (p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea')
+                AND (p.proname IN ('lo_creat', 'lo_create', 'lo_from_bytea', 'pg_logical_emit_message')
                     OR p.proname ~ '^pg_(try_)?advisory_(xact_)?lock')
             ORDER BY p.oid::regprocedure::text
         LOOP
@@ -69,8 +70,8 @@ BEGIN
         GRANT EXECUTE ON FUNCTION pg_catalog.pg_advisory_xact_lock(bigint) TO treason_fleet;
     ELSIF has_function_privilege('treason_fleet_member', 'pg_catalog.lo_create(oid)', 'EXECUTE')
     THEN
-        RAISE NOTICE 'members may fill the disk with large objects, and the table of locks, until '
-            'a superuser has run init once';
+        RAISE NOTICE 'members may fill the disk with large objects and messages in the log of writes, '
+            'and the table of locks, until a superuser has run init once';
     END IF;
     IF to_regnamespace('public') IS NOT NULL
         AND has_schema_privilege('treason_fleet_member', 'public', 'CREATE') THEN

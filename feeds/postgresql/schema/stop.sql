@@ -7,7 +7,7 @@ BEGIN
         RAISE EXCEPTION '% is no member of this fleet', who USING ERRCODE = '42704',
             HINT = 'treason fleet status lists the members.';
     END IF;
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = who) THEN
+    IF fleet.has_role(who) THEN
         EXECUTE format('ALTER ROLE %I NOLOGIN', who);
     END IF;
 END

@@ -81,6 +81,7 @@ def thief(base: Base) -> Iterator[Session]:
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'honest'",
         "SELECT lo_create(0)",
         "SELECT lo_from_bytea(0, 'x')",
+        "SELECT pg_logical_emit_message(false, 'a', repeat('x', 1000000))",
         "SELECT pg_advisory_lock(1)",
         "SELECT pg_try_advisory_xact_lock(1, 1)",
         "COPY fleet.bans TO STDOUT",
@@ -151,17 +152,29 @@ def test_the_rows_of_the_view_cannot_be_pried_out(base: Base) -> None:
     other.close()
 
 
-def test_who_keeps_the_clock_is_shown_out(base: Base, thief: Session) -> None:
-    """Others wait for two seconds; once it has been five, any member ends that session."""
+@pytest.mark.parametrize(
+    ("before", "behind"),
+    [("SELECT 1", "SELECT 1"), ("SAVEPOINT a", "RELEASE a"), ("SAVEPOINT a", "SAVEPOINT b")],
+)
+def test_who_keeps_the_clock_is_shown_out(
+    base: Base, thief: Session, before: str, behind: str
+) -> None:
+    """Others wait for two seconds; once it has been five, any member ends that session.
+
+    A savepoint that was released hides nobody.
+    """
     honest = base.session("honest")
     thief.execute("BEGIN")
+    thief.execute(before.encode())
     publish(thief, ["203.0.113.3"])
+    thief.execute(behind.encode())
     for _ in range(2):
         assert refusal(honest, "SELECT fleet.publish('{192.0.2.1}', '{9}', '{a}')") == "55P03"
         assert rows(thief, "SELECT 1") == [(1,)]
     base.owner.execute("SELECT pg_sleep(1.5)")
     assert rows(honest, "SELECT fleet.reap()") == [(1,)]
     assert publish(honest, ["192.0.2.1"]) == 1
+    rows(honest, "SELECT fleet.remove('{192.0.2.1}')")
     assert refusal(thief, "SELECT 1") == "57P01"
 
 
