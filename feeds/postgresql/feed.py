@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from math import ceil
 from typing import Final
 
 from feeds.postgresql import PostgresqlSettings, publishing, reading
@@ -47,13 +48,13 @@ class Postgresql:
         """Yield what the others banned and removed since, or all that they ban."""
         before = Cursor.read(cursor)
         position, news, since = self._link.reached(lambda session: self._read(session, before))
-        now = int(self._clock())
+        now = self._clock()
         if since is None:
             yield FeedSnapshot.BEGIN
         yield from news.changes(now)
         if since is None:
             yield FeedSnapshot.END
-        groups = self._counted(news, since, now)
+        groups = self._counted(news, since, int(now))
         self._cursor = Cursor(position.seq, position.mark, position.epoch, groups)
         self._epoch = position.epoch
         self._tell_seen(position.seq)
@@ -107,9 +108,8 @@ class Postgresql:
         """Return what there is, and the cursor behind which that is; None where it is all."""
         link = self._link
         link.asking(session, before.seq if before else 0)
-        now = int(self._clock())
         if before:
-            position, news = reading.news(session, before, now, link.members)
+            position, news = reading.news(session, before, ceil(self._clock()), link.members)
             _check(position)
             is_whole = (
                 position.epoch != before.epoch
@@ -125,7 +125,7 @@ class Postgresql:
                     " feed accept NAME",
                 )
         if before is None:
-            position, news = reading.everything(session, now, link.members)
+            position, news = reading.everything(session, ceil(self._clock()), link.members)
             _check(position)
             if news.groups > REREAD:
                 raise FeedUnreadable(

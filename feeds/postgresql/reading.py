@@ -6,6 +6,7 @@ position behind it.
 
 import re
 from collections.abc import Iterable, Iterator
+from math import ceil
 from typing import Final
 
 from attrs import evolve, frozen
@@ -134,12 +135,14 @@ class Position:
 class News:
     """What the members said: bans by member, reason and end, and networks that are banned no more.
 
-    ``seq`` is the latest tick of any of it.
+    ``seq`` is the latest tick of any of it, ``asked`` (seconds since the epoch) when it was asked
+    for: ends are as if the server had reckoned what is left at that time.
     """
 
     bans: dict[str, ends.Says]
     gone: dict[str, list[ends.Packed]]
     seq: int = 0
+    asked: int = 0
 
     @property
     def groups(self) -> int:
@@ -152,13 +155,17 @@ class News:
         parts = (part for says in self.bans.values() for each in says.values() for part in each)
         return sum(len(four) // _SENT[4] + len(six) // _SENT[6] for four, six in parts)
 
-    def changes(self, now: int) -> Iterator[Change]:
-        """Yield them, with the seconds that are left from ``now`` on."""
+    def changes(self, now: float) -> Iterator[Change]:
+        """Yield them, with the seconds that are left from ``now`` on.
+
+        The server reckoned at some time between; as if that were now, so that no ban ends early.
+        """
+        asked = int(now) - max(ceil(now) - self.asked, 0)
         for member, parts in self.gone.items():
             yield FeedLift(_networks(parts), member)
         for member, says in self.bans.items():
             for (reason, until), parts in says.items():
-                left = None if until is None else max(until - now, 1)
+                left = None if until is None else max(until - asked, 1)
                 yield FeedBan(_networks(parts), left, member, reason)
 
 
@@ -174,7 +181,7 @@ def news(session: Session, cursor: Cursor, now: int, members: int) -> tuple[Posi
         ],
         SHORT,
     )
-    return Position.of(position), _news(groups)
+    return Position.of(position), _news(groups, now)
 
 
 def everything(session: Session, now: int, members: int) -> tuple[Position, News]:
@@ -191,7 +198,7 @@ def everything(session: Session, now: int, members: int) -> tuple[Position, News
         ],
         _LONG,
     )
-    position, said = Position.of(answers[-3]), _news(answers[-2])
+    position, said = Position.of(answers[-3]), _news(answers[-2], now)
     most = max(_FEW, said.number // _SHARE)
     if said.groups > most:
         said = evolve(said, bans=ends.fitted(said.bans, now, most))
@@ -212,7 +219,7 @@ def seen(session: Session, seq: int) -> None:
     session.run([Statement(b"SELECT fleet.seen($1::int8)", (_int(seq),), b"seen")], SHORT)
 
 
-def _news(rows: list[Row]) -> News:
+def _news(rows: list[Row], asked: int) -> News:
     found = News({}, {})
     latest = 0
     texts: dict[bytes | None, str] = {}
@@ -227,7 +234,7 @@ def _news(rows: list[Row]) -> News:
         else:
             key = texts[reason], None if until is None else _number(until)
             found.bans.setdefault(who, {}).setdefault(key, []).append(packed)
-    return evolve(found, seq=latest)
+    return evolve(found, seq=latest, asked=asked)
 
 
 def _networks(parts: Iterable[ends.Packed]) -> Networks:

@@ -147,6 +147,41 @@ def test_shortened_while_away(fleet: Fleet) -> None:
     assert [*feed.changes(feed.cursor())] == [FeedLift(networks("192.0.2.7"), "alpha")]
 
 
+@pytest.mark.parametrize(
+    ("asked", "answered"), [(50.9, 50.99), (50.0, 50.0), (50.9, 51.1), (50.9, 57.2)]
+)
+def test_never_early(fleet: Fleet, asked: float, answered: float) -> None:
+    """Whatever part of a second it is, and however long the answer takes, no ban ends early."""
+
+    def left() -> float:
+        [[seconds]] = fleet.owner.execute(
+            "SELECT extract(epoch FROM until - clock_timestamp())::float8 FROM fleet.bans"
+        ).fetchall()
+        assert isinstance(seconds, float)
+        return seconds
+
+    publish(fleet, "192.0.2.7", seconds=100)
+    times = iter((asked, answered))
+    feed = Postgresql(fleet.settings(), clock=partial(next, times))
+    most = left()
+    ban = [*feed.changes(None)][1]
+    feed.close()
+    assert isinstance(ban, FeedBan)
+    assert ban.seconds is not None
+    assert left() <= int(answered) + ban.seconds - answered < most + 2 + answered - asked
+
+
+@pytest.mark.parametrize(
+    ("now", "seconds"), [(899.2, 101), (900.0, 100), (900.1, 101), (907.2, 101)]
+)
+def test_seconds_left(now: float, seconds: int) -> None:
+    """What was left when it was asked for is left when it is answered, and up to two seconds more."""
+    said = reading.News({"a": {("", 1000): [(b"", b"")]}}, {}, asked=900)
+    [ban] = said.changes(now)
+    assert isinstance(ban, FeedBan)
+    assert ban.seconds == seconds
+
+
 def test_mapped(fleet: Fleet) -> None:
     """What an administrator wrote as a mapped network is one of IPv4."""
     sent = bytes([3, 128, 1, 16]) + bytes(10) + b"\xff\xff" + bytes([192, 0, 2, 7])
