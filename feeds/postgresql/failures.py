@@ -40,11 +40,12 @@ _REASONS: Final = (
     (r"too many (clients|connections)|connection slots",
      "raise max_connections of the server: each member has one connection"),
     (r"could not translate host name", "is the host in dsn right, and does DNS answer?"),
-    (r"starting up|shutting down|in recovery", "it is tried again"),
+    (r"starting up|shutting down|in recovery|not (yet )?accepting", "it is tried again"),
 )  # fmt: skip
 
 _PASSES: Final = re.compile(
-    "refused|No such file|starting up|shutting down|in recovery|terminating|closed|reset by peer"
+    "refused|No such file|starting up|shutting down|in recovery|not (yet )?accepting|terminating"
+    "|closed|reset by peer"
     "|[Bb]roken pipe|[Nn]o route|unreachable|timed? ?out|EOF"
 )
 """What is told where the server is not there, and may be again at any time."""
