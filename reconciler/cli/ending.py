@@ -42,7 +42,7 @@ def complain_of(readings: Iterable[Reading], outcomes: Iterable[Outcome], *besid
 
 
 def publish_now(setup: Setup, store: Store, now: int) -> None:
-    """Give feeds what they are to tell others of what was stored; else the next pass does."""
+    """Write to outboxes what feeds are to tell others of what was stored; or the next pass does."""
     try:
         if publishing := setup.publishing:
             from reconciler.passes.publishing import publish  # noqa: PLC0415 - few do
