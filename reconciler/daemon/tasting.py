@@ -22,10 +22,11 @@ from reconciler.daemon.truth import Truth
 from reconciler.daemon.unstored import Unstored
 from reconciler.daemon.view import View, seconds_left
 from reconciler.daemon.writer import Writer
+from reconciler.embedding import TEREDO
 from reconciler.errors import StoreError, TreasonError
 from reconciler.feeds.reading import read
 from reconciler.host import lock
-from reconciler.networks import Networks, covered, overlaps
+from reconciler.networks import NOTHING, Networks, covered, overlaps
 from reconciler.passes import access
 from reconciler.passes.taking import FeedReading, Taker
 from reconciler.store.feeds import FeedState
@@ -98,7 +99,7 @@ class Tasting:
         self._feeds, self._setup, self._daemon = feeds, setup, daemon
         self._closed = False
         self._view: View | None = None
-        self._since: list[Networks] = []  # what was dropped since that view
+        self._since = NOTHING  # what was dropped since that view
 
     def close(self) -> None:
         """Take no more; the pass that follows takes all of it, and then this is to be finished."""
@@ -156,6 +157,8 @@ class Tasting:
             then(False, 0.0 if isinstance(found, TreasonError) else found.took)
         elif found.reading.judged is None:  # a pass was faster
             then(True, found.took)
+        elif found.reading.begun.meeting(TEREDO):  # a pass tells who is protected behind these
+            then(False, found.took)
         else:
             self._drop_few(then, found)
 
@@ -166,11 +169,12 @@ class Tasting:
         if self.pending(name) - begun:  # it says these no more: both may be more than the limits
             then(False, found.took)
             return
-        new = [each for each in begun if not covered(each, held)]
-        networks = Networks.of(each for each in new if not overlaps(each, held))
+        new = [each for each in begun if not any(covered(each, some) for some in held)]
+        fresh = (each for each in new if not any(overlaps(each, some) for some in held))
+        networks = Networks.of(fresh)
         if networks:
             daemon.drop(_subject(name), networks)
-            self._since.append(networks)
+            self._since |= networks
         wider = len(networks) < len(new)  # a pass takes out what they hold
         undone = daemon.following.undone or not daemon.force.all_by_reflex
         if undone or wider or not found.is_little:
@@ -178,15 +182,24 @@ class Tasting:
         else:
             late = self.pending(name)
             told = partial(self._take, then, found, late)
-            daemon.writer.ask(partial(_stored, self._setup, found, late), told)
+            daemon.writer.ask(partial(self._store, found, late), told)
 
-    def _held(self) -> Networks:
-        """Return what is dropped now, as far as is known, without what lies inside another one."""
+    def _store(self, found: _Taste, late: Networks) -> _Stored:
+        """Store it, unless a pass may have taken the feed out by now. Raise `TreasonError`."""
+        if self._closed:
+            raise StoreError(f"feed {found.reading.feed}: the configuration is another one by now")
+        return _stored(self._setup, found, late)
+
+    def _held(self) -> tuple[Networks, Networks]:
+        """Return what is dropped now, as far as is known: what may be much, and what came since.
+
+        Each without what lies inside another one of it.
+        """
         view = self._daemon.truth.view
         if view is not self._view:
-            self._view, self._since = view, []
-        known = [view.desired.banned] if view else []
-        return Networks.union([*known, *self._since, self._daemon.unstored.all()]).outermost()
+            self._view, self._since = view, NOTHING
+        since = self._since | self._daemon.unstored.all()
+        return view.desired.banned if view else NOTHING, since.outermost()
 
     def _take(
         self, then: Then, found: _Taste, late: Networks, stored: _Stored | TreasonError
@@ -214,12 +227,11 @@ def _tasted(setup: Setup, feed: ConfiguredFeed) -> _Taste:
     begun = time.monotonic()
     with access.opened(setup, write=False, backends={}, create=False, past_locks=True) as store:
         clock = access.told(store)
+        if clock.doubt:
+            raise StoreError(f"the clock is in doubt: {clock.doubt}")
         known = store.feeds.states().get(feed.name, FeedState(feed.name))
         quickly = partial(read, timeout=_PATIENCE, largest=_LARGEST)
-        taker = Taker(store, clock.now, write=False, doubted=bool(clock.doubt), read=quickly)
-        reading = taker.look(feed, known)
-    if clock.doubt:
-        raise StoreError(f"the clock is in doubt: {clock.doubt}")
+        reading = Taker(store, clock.now, write=False, read=quickly).look(feed, known)
     return _Taste(known, reading, clock.now, time.monotonic() - begun)
 
 

@@ -1,4 +1,4 @@
-"""The real daemon and feeds: what is in force and not stored, for as long as it cannot be stored."""
+"""The real daemon and feeds: what is in force for as long as it cannot be stored."""
 
 import re
 import signal
@@ -21,7 +21,6 @@ from residents import (
     with_feeds,
 )
 
-from reconciler import Networks
 from reconciler.host import lock
 
 A, B, C = "203.0.113.5", "203.0.113.6", "203.0.113.7"
