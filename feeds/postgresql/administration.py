@@ -147,15 +147,15 @@ class Administration:
 
 
 def _end_sessions(connection: "Connection[Any]", name: str, notes: list[str]) -> None:
-    """End those of whoever came in by the password before, or note that nobody may."""
+    """End those of whoever came in by the password before, or note that they go on."""
     try:
         with connection.transaction():
             connection.execute(
                 (schema.text("begin") + schema.text("sessions", member=name)).encode()
             )
     except InsufficientPrivilege as error:
-        hint = error.diag.message_hint or ""
-        notes.append(f"who is connected as {name} stays so, until a superuser has run: {hint}")
+        reason = owner.line(error.diag.message_primary or "")
+        notes.append(f"sessions of {name} that were begun with the password before go on: {reason}")
 
 
 def _removal(name: str) -> _Removal:

@@ -90,7 +90,7 @@ def test_a_member_gets_a_password_that_the_server_never_sees(place: Place, base:
 
 
 def test_a_members_quota_and_password_change(place: Place, base: Base, tmp_path: Path) -> None:
-    """Each alone; nothing that the member set for itself stays, nor a session of the old password."""
+    """Each alone; nothing that it set for itself stays, nor a session of the old password."""
     first = fleet(place, base, "add-member", "web2").out.strip()
     old = session(base, "web2", first)
     old.execute("ALTER ROLE web2 SET statement_timeout = 1")
@@ -331,26 +331,37 @@ def test_a_lock_that_somebody_keeps_is_said(place: Place, base: Base) -> None:
     assert "somebody else keeps it" in told.err
 
 
+@pytest.fixture
+def empty() -> Iterator[Postgres]:
+    """A server that has no role of any fleet: from version 16 on who made a role administers it."""
+    with postgres.running(port=5434) as made:
+        yield made
+
+
 def test_an_administrator_need_not_be_superuser(
-    place: Place, server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Place, empty: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database's owner with CREATEROLE does it all, and is told what it cannot take away."""
-    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+    with psycopg.connect(empty.dsn(), autocommit=True) as connection:
         connection.execute("CREATE ROLE keeper LOGIN CREATEROLE PASSWORD 'of the tests'")
         connection.execute("CREATE DATABASE kept OWNER keeper")
     path = tmp_path / "pgpass"
     path.write_text("*:*:*:*:of the tests\n")
     path.chmod(0o600)
     monkeypatch.setenv("PGPASSFILE", str(path))
-    dsn = server.dsn("keeper", "kept", host=str(server.directory))
+    dsn = empty.dsn("keeper", "kept", host=str(empty.directory))
     assert "until a superuser has run init once" in place.treason("fleet", "init", "--dsn", dsn).out
     added = place.treason("fleet", "add-member", "web16", "--dsn", dsn)
     assert added.code == 0
     assert "a superuser has to run: ALTER ROLE web16 SET temp_file_limit = '1GB';" in added.err
-    member = server.dsn("web16", "kept", host=str(server.directory))
+    member = empty.dsn("web16", "kept", host=str(empty.directory))
     with psycopg.connect(member, password=added.out.strip(), autocommit=True) as web:
         publish(web, ["192.0.2.7"])
         assert "web16\t1\t1 of 1,000" in place.treason("fleet", "status", "--dsn", dsn).out
+        added = place.treason("fleet", "add-member", "web16", "--new-password", "--dsn", dsn)
+        with pytest.raises(psycopg.OperationalError):
+            web.execute("SELECT 1")
+    with psycopg.connect(member, password=added.out.strip(), autocommit=True) as web:
         removed = place.treason("fleet", "remove-member", "web16", "--dsn", dsn)
         assert removed.out == "member web16 removed, with 1 ban\n"
         with pytest.raises(psycopg.OperationalError):

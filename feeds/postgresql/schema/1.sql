@@ -461,8 +461,8 @@ COMMENT ON VIEW fleet.news IS
 
 SET LOCAL ROLE treason_fleet_reaper;
 
--- End the sessions of members, as far as that is needed; return how many.
-CREATE FUNCTION fleet.end_sessions(of name) RETURNS integer
+-- End sessions of members, and return how many.
+CREATE FUNCTION fleet.reap() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, fleet, pg_temp AS $$
 BEGIN
     IF NOT pg_has_role(current_user, 'pg_signal_backend', 'USAGE')
@@ -473,20 +473,15 @@ BEGIN
     RETURN (
         SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid))
         FROM pg_stat_activity a JOIN fleet.members m ON m.member = a.usename
-        WHERE a.pid <> pg_backend_pid() AND CASE WHEN of IS NOT NULL THEN a.usename = of
-            ELSE a.xact_start < clock_timestamp() - interval '1 minute'
-                OR a.xact_start < clock_timestamp() - interval '5 seconds' AND EXISTS (
-                    -- Not the row's xmax: a savepoint's is in no lock once that is released.
-                    SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-                    WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock'
-                        AND l.relation = 'fleet.clock'::regclass
-                        AND d.datname = current_database()) END);
+        WHERE a.pid <> pg_backend_pid() AND (
+            a.xact_start < clock_timestamp() - interval '1 minute'
+            OR a.xact_start < clock_timestamp() - interval '5 seconds' AND EXISTS (
+                -- Not the row's xmax: a savepoint's is in no lock once that is released.
+                SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                WHERE l.pid = a.pid AND l.mode = 'RowExclusiveLock'
+                    AND l.relation = 'fleet.clock'::regclass
+                    AND d.datname = current_database())));
 END
-$$;
-
-CREATE FUNCTION fleet.reap() RETURNS integer
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, fleet, pg_temp AS $$
-    SELECT fleet.end_sessions(NULL)
 $$;
 COMMENT ON FUNCTION fleet.reap IS
     'End sessions of members that hold the clock for over 5 seconds, or any transaction for a minute';

@@ -11,9 +11,6 @@ BEGIN
     DELETE FROM fleet.spent WHERE member = who;
     DELETE FROM fleet.members WHERE member = who;
     IF fleet.has_role(who) THEN
-        IF NOT pg_has_role(current_user, who, 'USAGE') THEN
-            EXECUTE format('GRANT %I TO %I', who, current_user);
-        END IF;
         EXECUTE format('DROP OWNED BY %I', who);
         EXECUTE format('DROP ROLE %I', who);
     END IF;

@@ -33,8 +33,7 @@ GRANT EXECUTE ON FUNCTION
     TO treason_fleet_member;
 GRANT SELECT ON fleet.members TO treason_fleet_reaper;
 SET LOCAL ROLE treason_fleet_reaper;
-REVOKE ALL ON FUNCTION fleet.end_sessions(name), fleet.reap() FROM PUBLIC, treason_fleet_member;
-GRANT EXECUTE ON FUNCTION fleet.end_sessions(name) TO treason_fleet;
+REVOKE ALL ON FUNCTION fleet.reap() FROM PUBLIC, treason_fleet_member;
 GRANT EXECUTE ON FUNCTION fleet.reap() TO treason_fleet, treason_fleet_member;
 RESET ROLE;
 

@@ -38,7 +38,8 @@ def thief(base: Base) -> Iterator[Session]:
 @pytest.mark.parametrize(
     "sql",
     [
-        *(f"TABLE fleet.{table}" for table in ("bans", "members", "clock", "ticks", "spent", "present")),
+        *(f"TABLE fleet.{table}" for table in (
+            "bans", "members", "clock", "ticks", "spent", "present")),
         "INSERT INTO fleet.bans (network, member) VALUES ('192.0.2.7', 'honest')",
         "UPDATE fleet.bans SET removed = now()",
         "UPDATE fleet.members SET max_new = 1000000",
@@ -62,7 +63,7 @@ def thief(base: Base) -> Iterator[Session]:
         "DROP TRIGGER stamp ON fleet.bans",
         "ALTER FUNCTION fleet.publish RESET search_path",
         *(f"SELECT fleet.{function}" for function in (
-            "tick()", "forget(1)", "check_member()", "used('honest')", "end_sessions('honest')",
+            "tick()", "forget(1)", "check_member()", "used('honest')", "has_role('honest')",
             "asked('{}', '{}', '{}')", "fitting('{}', '{}', '{}')", "active(NULL, NULL)",
             "check_given('{}', '{}', '{}')")),
         *(f"SELECT fleet.{function}()" for function in (

@@ -175,7 +175,7 @@ def test_never_early(fleet: Fleet, asked: float, answered: float) -> None:
     ("now", "seconds"), [(899.2, 101), (900.0, 100), (900.1, 101), (907.2, 101)]
 )
 def test_seconds_left(now: float, seconds: int) -> None:
-    """What was left when it was asked for is left when it is answered, and up to two seconds more."""
+    """What was left when it was asked for is left when it is answered, and little more."""
     said = reading.News({"a": {("", 1000): [(b"", b"")]}}, {}, asked=900)
     [ban] = said.changes(now)
     assert isinstance(ban, FeedBan)
