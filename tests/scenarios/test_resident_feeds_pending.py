@@ -21,6 +21,7 @@ from residents import (
     with_feeds,
 )
 
+from reconciler.execute import run
 from reconciler.host import lock
 
 A, B, C = "203.0.113.5", "203.0.113.6", "203.0.113.7"
@@ -86,3 +87,14 @@ def test_what_cannot_be_written_is_let_go_once_it_can(
         until(lambda: drops(B), daemon.error)
     until(lambda: in_force() == nets(B, C), daemon.error)
     assert place.treason("reconcile", "--check", "--no-scan", "--full").code == 0
+
+
+def test_who_is_protected_behind_teredo_is_never_dropped(place: Place, file: Path) -> None:
+    """That is told by what is stored, so a pass takes it."""
+    run(["ip", "address", "add", "192.0.2.1/32", "dev", "lo"])
+    ours, other = "2001:0:cb00:7101::3fff:fdfe", "2001:0:cb00:7101::3fff:fdfd"
+    with running(place) as daemon:
+        feed_says(place, A, C, ours, other)
+        until(lambda: drops(A, other), daemon.error)
+        assert not drops(ours)
+        assert "own address" in place.treason("why", ours).out
