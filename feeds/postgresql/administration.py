@@ -9,6 +9,7 @@ from psycopg import Connection
 from psycopg.errors import InsufficientPrivilege
 
 from feeds.postgresql import owner, schema, scram
+from feeds.postgresql.failures import line
 from reconciler import FleetMember, FleetStatus, TreasonError
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -154,7 +155,7 @@ def _end_sessions(connection: "Connection[Any]", name: str, notes: list[str]) ->
                 (schema.text("begin") + schema.text("sessions", member=name)).encode()
             )
     except InsufficientPrivilege as error:
-        reason = owner.line(error.diag.message_primary or "")
+        reason = line(error.diag.message_primary or "")
         notes.append(f"sessions of {name} that were begun with the password before go on: {reason}")
 
 
@@ -224,7 +225,7 @@ def _heard(connection: "Connection[Any]") -> list[str]:
 
     def hear(notice: Any) -> None:  # noqa: ANN401 - psycopg's Diagnostic
         with suppress(AttributeError):
-            notes.append(owner.line(notice.message_primary or ""))
+            notes.append(line(notice.message_primary or ""))
 
     connection.add_notice_handler(hear)
     return notes

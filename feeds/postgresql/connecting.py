@@ -1,7 +1,10 @@
 """Connect to the fleet's database: by verified TLS, unless it is on this machine, within a time."""
 
+import os
 import select
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from typing import Final
@@ -94,7 +97,8 @@ def connected(settings: PostgresqlSettings) -> Session:
 def _connected(words: dict[str, str]) -> Session:
     """Connect to one host, however many addresses it has."""
     end = time.monotonic() + CONNECT
-    connection = pq.PGconn.connect_start(conninfo(words).encode())
+    with _no_variables():
+        connection = pq.PGconn.connect_start(conninfo(words).encode())
     try:
         _finish(connection, end)
         session = Session(connection)
@@ -107,6 +111,21 @@ def _connected(words: dict[str, str]) -> Session:
         connection.finish()
         raise
     return session
+
+
+@contextmanager
+def _no_variables() -> Iterator[None]:
+    """Hide what libpq would add to the table (PostgreSQL's documentation, §34.15): PGHOSTADDR, say.
+
+    It reads its variables, and the files that they name, when a connection is begun.
+    """
+    hidden = {name: value for name, value in os.environ.items() if name.startswith("PG")}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 def _finish(connection: abc.PGconn, end: float) -> None:

@@ -12,18 +12,18 @@ _WORD: Final = re.compile(
 )
 _URI: Final = re.compile(r"postgres(?:ql)?://(?:([^/?#@]*)@)?([^/?#]*)(?:/([^?#]*))?(?:\?([^#]*))?")
 _HOST: Final = re.compile(r"(\[[^\]]*\]|[^:@]*)(?::([0-9]*))?")
-_LOOPBACK: Final = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
+_LOOPBACK: Final = re.compile(r"localhost|127(?:\.(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]?[0-9])){3}|::1")
+"""What no resolver of names is asked for: a fourth part of 300 would be a name."""
 
-_SECRETS: Final = frozenset(
-    {
-        "password",
-        "passfile",
-        "sslpassword",
-        "oauth_client_secret",
-        "scram_client_key",
-        "scram_server_key",
-    }
+SECRETS: Final = (
+    "password",
+    "sslpassword",
+    "oauth_client_secret",
+    "scram_client_key",
+    "scram_server_key",
 )
+"""Keywords whose values nobody else may know."""
+
 _TAKEN: Final = (
     *("host", "hostaddr", "port", "dbname", "user", "sslmode", "sslcert", "sslkey", "sslcrl"),
     *("sslnegotiation", "ssl_min_protocol_version", "channel_binding", "require_auth"),
@@ -38,7 +38,7 @@ def parse(text: str) -> dict[str, str]:
     if "\0" in text:
         raise ValueError("holds a NUL character")
     found = _of_uri(text) if re.match(r"postgres(ql)?://", text) else _of_words(text)
-    for key in sorted(found.keys() & _SECRETS):
+    for key in (each for each in (*SECRETS, "passfile") if each in found):
         raise ValueError(
             f"{key} is refused: write the password to a file, and name it by password_file"
         )
@@ -57,12 +57,24 @@ def check(words: dict[str, str]) -> None:
             raise ValueError(
                 f'names no {key}: write as in "host=db.example dbname=fleet user=web1"'
             )
+    _check_places(words)
     mode = words.get("sslmode", VERIFIED)
     if mode != VERIFIED and not is_local(words):
         raise ValueError(
             f"sslmode={mode} is refused, since anybody could stand in for the server:"
             " leave it out; ca_file names who signed the server's certificate"
         )
+
+
+def _check_places(words: dict[str, str]) -> None:
+    """Raise ValueError unless each host is named: libpq goes to one of its own choice otherwise."""
+    hosts = words["host"].split(",")
+    if not all(map(str.strip, hosts)):
+        raise ValueError("names an empty host: write as in host=db1.example,db2.example")
+    for key in ("port", "hostaddr"):
+        number = words.get(key, "").count(",") + 1
+        if key in words and number != len(hosts) and (key, number) != ("port", 1):
+            raise ValueError(f"names {len(hosts)} as host, and {number} as {key}")
 
 
 def is_local(words: dict[str, str]) -> bool:

@@ -29,7 +29,7 @@ _REASONS: Final = (
     (r"password authentication failed|no password supplied|SCRAM|SASL",
      "is password_file what `treason fleet add-member` wrote? A changed one needs a restart"),
     (r"certificate verify failed|root certificate|unknown ca",
-     "ca_file in the feed's table names who signed the server's certificate"),
+     "ca_file names who signed the server's certificate; or has that expired?"),
     (r"server certificate for|does not match host name",
      "name the host in dsn as the server's certificate does"),
     (r"does not support SSL", "set ssl = on in the server's postgresql.conf"),

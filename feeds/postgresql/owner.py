@@ -8,12 +8,13 @@ from typing import Any, Final
 import psycopg
 from psycopg import conninfo
 
+from feeds.postgresql import dsn as dsn_words
+from feeds.postgresql.failures import line
 from reconciler import TreasonError
 
 _PATIENCE: Final = 10
 """Seconds for a host to let us in."""
 
-_SECRETS: Final = ("password", "sslpassword")
 
 _AS_OWNER: Final = "on the server itself: sudo -u postgres treason fleet ... --dsn dbname=fleet"
 _REASONS: Final = (
@@ -44,7 +45,6 @@ _HINTS: Final = {
     "2BP01": "another database of the server has something of it: DROP OWNED BY it there first",
 }
 _NO_FLEET: Final = frozenset({"3F000", "42P01"})
-_SHOWN: Final = 300
 
 
 def parsed(dsn: str) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def parsed(dsn: str) -> dict[str, Any]:
             f"--dsn is not understood: {line(str(error))}",
             'write it as libpq does: --dsn "host=db.example dbname=fleet user=postgres"',
         ) from None
-    for key in _SECRETS:
+    for key in dsn_words.SECRETS:
         if words.get(key):
             raise TreasonError(
                 f"--dsn holds a {key}, which every user of this machine could read",
@@ -112,9 +112,3 @@ def _guessed(text: str) -> str:
         if match := re.search(pattern, text):
             return match.expand(hint) if r"\1" in hint else hint
     return ""
-
-
-def line(text: str) -> str:
-    """Return a stranger's text in one line that moves no terminal's cursor."""
-    text = " ".join(text.split())[:_SHOWN]
-    return "".join(each if each.isprintable() else "?" for each in text)

@@ -1,10 +1,12 @@
 """Connecting to the fleet: who the server is, and every way in which that fails, in two lines."""
 
+import os
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Thread
 from typing import Final
@@ -62,6 +64,12 @@ def read(settings: PostgresqlSettings) -> list[object]:
         feed.close()
 
 
+def restart(server: Postgres) -> None:
+    """Let the server read its certificate again."""
+    server.stop()
+    server.start()
+
+
 def refused(settings: PostgresqlSettings) -> FeedUnreadable:
     """Return why nothing can be read: two lines for people, without the password."""
     with pytest.raises(FeedUnreadable) as caught:
@@ -97,6 +105,44 @@ def test_another_name(fleet: Fleet) -> None:
     error = refused(by_name(fleet, host="other.example"))
     assert "does not match host name" in error.what
     assert "name the host in dsn" in error.hint
+
+
+def test_expired(fleet: Fleet, server: Postgres) -> None:
+    """A certificate that has expired is none; once another one is there, all is well again."""
+    assert server.authority is not None
+    paths = [server.data / name for name in ("server.key", "server.crt")]
+    before = [path.read_bytes() for path in paths]
+    expired = server.authority.issue_cert("db.example", not_after=datetime.now(UTC))
+    try:
+        paths[0].write_bytes(expired.private_key_pem.bytes())
+        paths[1].write_bytes(expired.cert_chain_pems[0].bytes())
+        restart(server)
+        error = refused(by_name(fleet))
+    finally:
+        for path, content in zip(paths, before, strict=True):
+            path.write_bytes(content)
+        restart(server)
+    assert "certificate verify failed" in error.what
+    assert "expired" in error.hint
+    assert read(by_name(fleet))
+
+
+def test_the_environment_changes_nothing(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table alone says how to connect; what libpq would add to it is hidden for that time."""
+    settings = by_name(fleet), fleet.settings(host=str(fleet.server.directory))
+    with monkeypatch.context() as environment:
+        for name, value in (
+            ("PGHOSTADDR", "192.0.2.1"),
+            ("PGPORT", "1"),
+            ("PGSSLMODE", "disable"),
+            ("PGSERVICE", "none"),
+            ("PGOPTIONS", "-c statement_timeout=1"),
+            ("PGREQUIREAUTH", "none"),
+            ("PGSSLMAXPROTOCOLVERSION", "TLSv1"),
+        ):
+            environment.setenv(name, value)
+        assert all(map(read, settings))
+        assert os.environ["PGSERVICE"] == "none"
 
 
 def test_no_such_file(fleet: Fleet) -> None:
@@ -227,7 +273,7 @@ def test_what_libpq_is_given(words: str, made: dict[str, str]) -> None:
 
 def test_several_hosts() -> None:
     """Each has its own port and address, where it has any."""
-    settings = PostgresqlSettings("host=a,b,c port=1,,3 hostaddr=,127.0.0.2 dbname=d user=e")
+    settings = PostgresqlSettings("host=a,b,c port=1,,3 hostaddr=,127.0.0.2, dbname=d user=e")
     places = [
         [each.get(key) for key in ("host", "port", "hostaddr")]
         for each in connecting.parameters(settings, 160_000, "")
