@@ -79,14 +79,14 @@ class Administration:
             with connection.transaction():
                 connection.execute(schema.text("begin").encode())
                 _refuse_newer(connection)
-                is_new = not _is_role(connection, name)
-                password = scram.password() if is_new or new_password else None
+                known = "SELECT max_new FROM fleet.members WHERE member = %s"
+                is_new = connection.execute(known, (name,)).fetchone() is None
+                has_none = not _is_role(connection, name)
+                password = scram.password() if has_none or new_password else None
                 verifier = password and scram.verifier(password)
                 sql = schema.text("add", member=name, verifier=verifier, max_new=max_new)
                 connection.execute(sql.encode())
-                row = connection.execute(
-                    "SELECT max_new FROM fleet.members WHERE member = %s", (name,)
-                ).fetchone()
+                row = connection.execute(known, (name,)).fetchone()
                 if password:
                     keep(password)
             if password and not is_new:

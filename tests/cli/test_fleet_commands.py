@@ -70,6 +70,30 @@ def test_a_database_becomes_a_fleet_and_stays_one(place: Place, server: Postgres
     base.close()
 
 
+@pytest.mark.parametrize("way", ["init", "psql"])
+def test_a_database_that_others_use_is_left_alone(place: Place, server: Postgres, way: str) -> None:
+    """A name that was mistyped at night locks nobody out of what is there."""
+    base = Base(server, is_fleet=False)
+    base.owner.execute("CREATE TABLE public.orders (number integer)")
+    rights = "SELECT datacl FROM pg_database WHERE datname = current_database()"
+    if way == "init":
+        refused = fleet(place, base, "init")
+        assert refused.code == 1
+        assert refused.err.splitlines() == [
+            f"treason: database {base.name} at {server.directory}: it is not the fleet's alone:"
+            " public.orders is in it",
+            "  Make one for the fleet, and name that: createdb fleet",
+        ]
+    else:
+        with pytest.raises(psycopg.errors.ObjectInUse):
+            schema.install(base.owner)
+    assert base.all(rights) == [(None,)]
+    assert base.all("SELECT FROM pg_namespace WHERE nspname = 'fleet'") == []
+    base.close()
+    everybodys = place.treason("fleet", "init", "--dsn", server.dsn())
+    assert "every user of the server may need it" in everybodys.err
+
+
 def test_a_member_gets_a_password_that_the_server_never_sees(place: Place, base: Base) -> None:
     """It stands alone on standard output, and lets the member in."""
     added = fleet(place, base, "add-member", "web1")
@@ -143,6 +167,24 @@ def test_names_that_no_member_has(place: Place, base: Base, name: str, what: str
     assert told.code == 1
     assert what in told.err
     assert told.out == ""
+
+
+def test_members_of_a_fleet_that_was_made_anew_are_added_with_their_passwords(
+    place: Place, base: Base, server: Postgres
+) -> None:
+    """Their roles are the server's: they outlived the database, and nobody else may be one."""
+    password = fleet(place, base, "add-member", "web1").out.strip()
+    again = Base(server, is_fleet=False)
+    assert fleet(place, again, "init").code == 0
+    added = fleet(place, again, "add-member", "web1")
+    assert added.code == 0, added
+    assert "member web1 added: 1,000 new networks an hour" in added.err
+    assert "its password stays as it was; --new-password makes another one" in added.err
+    assert publish(session(again, "web1", password), ["192.0.2.7"]) == 1
+    again.owner.execute("ALTER ROLE web1 CREATEROLE")
+    again.owner.execute("DELETE FROM fleet.members")
+    assert "the server has a role web1 already" in fleet(place, again, "add-member", "web1").err
+    again.close()
 
 
 def test_a_removed_member_is_gone_with_its_bans(place: Place, base: Base) -> None:

@@ -7,8 +7,11 @@ DECLARE
     is_role boolean := EXISTS (SELECT FROM pg_roles WHERE rolname = who);
     base name;
 BEGIN
-    IF is_role AND NOT (fleet.has_role(who)
-        AND EXISTS (SELECT FROM fleet.members m WHERE m.member = who)) THEN
+    -- A role that is a member's was made for a fleet, be it one whose database is gone.
+    IF is_role AND (NOT fleet.has_role(who) OR EXISTS (
+        SELECT FROM pg_roles r WHERE r.rolname = who AND (
+            r.rolsuper OR r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls)))
+    THEN
         RAISE EXCEPTION 'the server has a role % already, and it is no member of this fleet', who
             USING ERRCODE = '42710', HINT = 'Choose another name: roles are the whole server''s.';
     END IF;
