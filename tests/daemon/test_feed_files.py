@@ -15,6 +15,7 @@ from reconciler.daemon import feeds
 from reconciler.daemon.children import Done, Left
 from reconciler.daemon.feeds import Feeds
 from reconciler.daemon.loop import Loop
+from reconciler.feeds.token import token
 
 LIBC = inotify._libc  # noqa: SLF001 - the one place that asks the kernel
 
@@ -224,8 +225,13 @@ def test_a_look_that_finds_nothing_keeps_no_other_one_waiting(
     daemon: Daemon, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A commit wakes a few times, and there may be many commits a second."""
-    looks, same = list[Path](), feeds.token(path)
-    monkeypatch.setattr(feeds, "token", lambda path: looks.append(path) or same)
+    looks, same = list[Path](), token(path)
+
+    def unchanged(path: Path) -> str | None:
+        looks.append(path)
+        return same
+
+    monkeypatch.setattr(feeds, "token", unchanged)
     for _ in range(80):
         path.with_name("feed.db-journal").write_text("rows")
         assert not daemon.run(0.01)
