@@ -115,6 +115,14 @@ class Machine:
         for each in self.fleet.members.values():
             each.settles()
 
+    def _hears(self, member: Member, others: dict[str, set[str]]) -> None:
+        """Wait until it knows what others ban; an end is late by as long as an answer took."""
+        end = time.monotonic() + 20
+        while odd := _odd(member, others):
+            assert time.monotonic() < end, f"{member.name}: {odd}"
+            time.sleep(0.2)
+            member.settles()
+
     def settle(self) -> None:
         """Let all be read: who is dropped is who should be."""
         for _ in range(2):
@@ -124,21 +132,19 @@ class Machine:
         ends = [each for each in until if each - time.time() < _SHORT + 1]
         time.sleep(max(0.0, max(ends, default=0) + 1.5 - time.time()))
         for each in self.fleet.members.values():
-            others = {
-                name: truth.active()
-                for name, truth in self.truth.items()
-                if name != each.name and truth.active()
-            }
-            each.settles()
-            told = each.told()
-            for name in self.truth.keys() - {each.name}:
-                odd = told.get(name, set()) ^ others.get(name, set())
-                assert not odd, f"{each.name} of {name}: {odd}"
+            others = {name: t.active() for name, t in self.truth.items() if name != each.name}
+            self._hears(each, others)
             own = self.truth[each.name]
             every = own.active().union(*others.values())
             assert _met(each.dropped()) == _met(every) - own.exempt, each.name
         rows = [(name, each) for name, t in self.truth.items() for each in t.active()]
         assert self.fleet.rows() == sorted(rows)
+
+
+def _odd(member: Member, others: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return what a feed's file says of others, and is not so, or the other way round."""
+    told = member.told()
+    return {name: odd for name in others if (odd := told.get(name, set()) ^ others[name])}
 
 
 def _met(networks: Iterable[str]) -> set[str]:
