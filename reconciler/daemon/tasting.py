@@ -153,8 +153,10 @@ class Tasting:
     def _drop(self, then: Then, found: _Taste | TreasonError) -> None:
         if self._closed:
             return
-        if isinstance(found, TreasonError) or found.reading.error:
-            then(False, 0.0 if isinstance(found, TreasonError) else found.took)
+        if isinstance(found, TreasonError):
+            then(False, _PATIENCE)  # nobody knows how long it took, and it may fail again and again
+        elif found.reading.error:
+            then(False, found.took)
         elif found.reading.judged is None:  # a pass was faster
             then(True, found.took)
         elif found.reading.begun.meeting(TEREDO):  # a pass tells who is protected behind these
