@@ -22,6 +22,9 @@ _FIRST, _LONGEST = 10.0, 600.0
 Done = Callable[[str], object]
 """Is told why the pass failed; an empty text: it did not."""
 
+Ended = Callable[[str, bool], object]
+"""Is told the same of any pass, and whether all is in line: one that failed to take a feed, say."""
+
 Left = Callable[[], object]
 """Is told that nobody will tell how the pass ends."""
 
@@ -34,7 +37,7 @@ class Passes:
     ``rest``, none is made: who asks is told so.
     """
 
-    def __init__(self, loop: Loop, given: Given, timeout: float, ended: Done, rest: Rest) -> None:
+    def __init__(self, loop: Loop, given: Given, timeout: float, ended: Ended, rest: Rest) -> None:
         self._loop, self._given, self._ended, self._rest = loop, given, ended, rest
         self._limit = timeout + _SLACK
         self._running: execute.Background | None = None
@@ -152,7 +155,8 @@ class Passes:
             return
         asked, self._asked = self._asked, []
         self._pause = min(max(2 * self._pause, _FIRST), _LONGEST) if error else 0.0
-        self._ended(error)
+        enforced = enforced or not error
+        self._ended(error, enforced)
         for done, _ in asked:
             done("" if enforced else error)
         self._begin_if_asked()

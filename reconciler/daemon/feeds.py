@@ -76,7 +76,7 @@ class Feeds:
             self._tasting = None
 
     def passed(self) -> None:
-        """Take notice that a pass, whoever asked for it, has ended well."""
+        """Take notice that a pass, whoever asked for it, has brought all in line."""
         for file in self._files:
             file.made_up_for()
         left, self._left = self._left, set()
@@ -115,7 +115,7 @@ class _File:
         self._daemon.trouble(self._subject, "")
 
     def made_up_for(self) -> None:
-        """Take notice of a pass that has ended well, behind one that has not."""
+        """Take notice of a pass that has brought all in line, behind one that has not."""
         late, self._late = self._late, NOTHING
         self._settle(late)
 

@@ -279,11 +279,11 @@ class Resident:
     def _files(self) -> Sequence[Path]:
         return self.truth.look_at_files()
 
-    def _passed(self, error: str) -> None:
+    def _passed(self, error: str, enforced: bool) -> None:
         """Take what a pass has changed."""
         self.trouble("pass", error)
         self.following.undone = False
-        if not error:
+        if enforced:
             self.feeds.passed()
         if not self.force.all_are_told:
             self.loop.soon(MINUTE, "minute", self.make_pass)

@@ -8,7 +8,7 @@ import pytest
 from attrs import frozen
 
 from reconciler.daemon import children
-from reconciler.daemon.children import Passes
+from reconciler.daemon.children import Ended, Passes
 from reconciler.daemon.given import Given
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.rest import Rest
@@ -32,9 +32,14 @@ def resting() -> Rest:
     return Rest(lambda: None, lambda: None)
 
 
+def noting(told: list[str]) -> Ended:
+    """Keep why each one failed."""
+    return lambda error, _enforced: told.append(error)
+
+
 def passes(loop: Loop, script: str, told: list[str], timeout: float = 10.0) -> Passes:
     """Return passes that run a script, and tell how each one ended."""
-    return Passes(loop, Script(script=script), timeout, told.append, resting())
+    return Passes(loop, Script(script=script), timeout, noting(told), resting())
 
 
 def test_who_asks_while_one_runs_gets_the_next_one(tmp_path: Path) -> None:
@@ -105,7 +110,7 @@ def test_at_rest_none_is_made(tmp_path: Path) -> None:
     """Who asks is told why; so is who waits for the next one, once the one that runs has ended."""
     loop, told, done, rest = Loop(), list[str](), list[str](), resting()
     script = Script(script=f"open('{tmp_path}/log', 'a').write('pass;')")
-    made = Passes(loop, script, 10.0, told.append, rest)
+    made = Passes(loop, script, 10.0, noting(told), rest)
     made.ask(lambda _: done.append("first"))
     made.ask(done.append)
     rest.hold("somebody", 7, loop.stop)
@@ -123,7 +128,7 @@ def test_none_begins_at_rest_once_they_go_on(tmp_path: Path) -> None:
     """Who asked while they waited is told why: who holds the daemon need not share the lock."""
     loop, told, done, rest = Loop(), list[str](), list[str](), resting()
     script = Script(script=f"open('{tmp_path}/log', 'a').write('pass;')")
-    made = Passes(loop, script, 10.0, told.append, rest)
+    made = Passes(loop, script, 10.0, noting(told), rest)
     made.wait()
     made.ask(done.append)
     rest.hold("somebody", 7, lambda: None)
