@@ -193,7 +193,7 @@ _TEXT: Final = """\
 # publish = []
 # The type "postgresql" is a fleet: machines that share their bans by a database that `treason fleet
 # init` has prepared. The dsn has no password: that is in password_file. The server's certificate is
-# verified, by the authorities of ca_file if that is given. max_new is 1000 where nothing is said.
+# verified, by the authorities of ca_file if that is given. max_new is 2000 where nothing is said.
 # [feed.fleet]
 # type = "postgresql"
 # dsn = "host=db.example dbname=fleet user=web1"

@@ -221,6 +221,20 @@ def test_who_joins_takes_all_that_is_known_already() -> None:
         assert later.quarantined == quarantined
 
 
+@pytest.mark.parametrize("minutes", [0, 10, 30, 59])
+def test_twice_the_quota_lets_nobody_honest_be_quarantined(minutes: int) -> None:
+    """Where a member brings all that its fleet allows, and who takes it was away for so long."""
+    quota, limits = 10, Limits(max_new=20)
+    known, standing = tuple[FeedGroup, ...](), STANDING
+    for now in range(NOW, NOW + 6 * 3600, 600):
+        if not 300 < now - NOW - 3600 < minutes * 60:
+            hours = 1 + (now - NOW) // (61 * 60)
+            contents = Contents("", (FeedGroup(singles(quota * hours), "m"),))
+            judged = judge(contents, known, limits, now, standing)
+            assert judged.quarantined == frozenset()
+            known, standing = judged.groups, evolve(standing, taken=now)
+
+
 def test_who_was_away_for_hours_takes_what_came_in_them() -> None:
     """As much as the member may bring in each of them, and no more; then it is as before."""
     limits = Limits(max_new=10)

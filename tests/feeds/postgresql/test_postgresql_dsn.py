@@ -96,7 +96,7 @@ def test_what_it_needs() -> None:
     """The authorities are read by the feed's user, the password by root alone."""
     [plugin] = treason_feeds()
     settings = plugin.schema(WHOLE, Path("/etc/treason/fleet.password"), Path("/etc/ca.pem"))
-    assert plugin.max_new == 1_000
+    assert plugin.max_new == 2_000
     assert plugin.needs(settings).secrets == ("/etc/treason/fleet.password",)
     assert plugin.needs(settings).reads == ("/etc/ca.pem",)
     assert plugin.needs(plugin.schema(WHOLE)) == plugin.needs(plugin.schema(f"{WHOLE} port=5"))
