@@ -17,6 +17,9 @@ from feeds.postgresql.schema import VERSION
 from feeds.postgresql.session import Session
 from reconciler import FeedBan, FeedChange, FeedLift, FeedSnapshot, FeedUnreadable
 
+_SHARED: Final = 600.0
+"""Seconds after which is asked again whether another one reads as this member."""
+
 _SEEN: Final = 60.0
 """Seconds after which the fleet is told again how far this member has read."""
 
@@ -40,7 +43,8 @@ class Postgresql:
         self._link = Link(settings, sleep, chance)
         self._cursor: Cursor | None = None
         self._epoch = ""
-        self._seen = float("-inf")
+        self._seen = self._asked = float("-inf")
+        self._shared = False
         self._published = Told()
         self._groups = Groups()
 
@@ -75,6 +79,11 @@ class Postgresql:
             notes.append(f"LISTEN does not work ({ear.deaf}): asked every {self._link.pause:g} s")
         if ear.empty:
             notes.append(f"notifications that told of nothing: {ear.empty:,}")
+        if self._shared:
+            notes.append(
+                "another machine or feed reads as this member: neither hears the other's bans, and"
+                " each can end them; it needs a name of its own: treason fleet add-member"
+            )
         if told.waiting:
             notes.append(f"this member's quota is full: networks that wait: {told.waiting:,}")
         if told.wide:
@@ -147,12 +156,19 @@ class Postgresql:
         return groups
 
     def _tell_seen(self, seq: int) -> None:
-        """Note how far was read, once a minute; a server that only follows another refuses it."""
+        """Note how far was read, once a minute; a server that only follows another refuses it.
+
+        Ask whether anybody else does so in this member's name, less often.
+        """
         now = time.monotonic()
         if now - self._seen >= _SEEN:
             self._seen = now
             with suppress(FeedUnreadable, Refused):
                 self._link.reached(lambda session: reading.seen(session, seq))
+        if now - self._asked >= (_SEEN if self._shared else _SHARED):
+            self._asked = now
+            with suppress(FeedUnreadable, Refused):
+                self._shared = self._link.reached(reading.is_shared)
 
 
 def _check(position: Position) -> None:

@@ -35,6 +35,15 @@ REREAD: Final = 85_000
 
 _BEGIN: Final = Statement(b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", (), b"begin")
 _LISTEN: Final = Statement(b"LISTEN fleet")
+_LASTING, _USED = 90, 60
+"""Seconds for which a session is open that stays, and within which one asks that is in use."""
+
+_OTHERS: Final = b"""
+    SELECT count(*)::int8 FROM pg_stat_activity
+    WHERE usename = session_user AND application_name = 'treason' AND pid <> pg_backend_pid()
+        AND backend_start < statement_timestamp() - make_interval(secs => $1::int8)
+        AND state_change > statement_timestamp() - make_interval(secs => $2::int8)
+"""
 _COMMIT: Final = Statement(b"COMMIT", (), b"commit")
 _POSITION: Final = (
     b"SELECT version::int8, epoch::text, seq::int8, mark::text, floor::int8, members::int8, known"
@@ -217,6 +226,17 @@ def listen(session: Session) -> str:
 def seen(session: Session, seq: int) -> None:
     """Note how far this member has read."""
     session.run([Statement(b"SELECT fleet.seen($1::int8)", (_int(seq),), b"seen")], SHORT)
+
+
+def is_shared(session: Session) -> bool:
+    """Return whether another process reads as this member, in a session that goes on and is used.
+
+    Behind a pooler that cannot be told.
+    """
+    if session.is_pooled:
+        return False
+    [[row]] = session.run([Statement(_OTHERS, (_int(_LASTING), _int(_USED)), b"others")], SHORT)
+    return bool(_number(row[0]))
 
 
 def _news(rows: list[Row], asked: int) -> News:

@@ -204,7 +204,10 @@ def _quarantine(each: FeedStanding) -> str:
     names = sorted(map(plain, filter(None, each.state.quarantined)))
     who = ", ".join(shortened(names)) or "it"
     number = each.numbers.get(QUARANTINED, 0)
-    return f"{who} named more than max_new allows: {counted(number, 'network')} not enforced"
+    what = (
+        f"{counted(number, 'network')} not enforced" if number else "what it names is listed only"
+    )
+    return f"{who} named more than max_new allows: {what}"
 
 
 def _taken(each: FeedStanding, now: int) -> str:

@@ -257,6 +257,25 @@ def test_published(fleet: Fleet) -> None:
     assert feed.notes() == ["networks too wide for the fleet, and not published: 2"]
 
 
+def test_two_machines_of_one_name(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a machine was copied: each is told, until the other one has gone."""
+    monkeypatch.setattr(reading, "_LASTING", 0)
+    monkeypatch.setattr("feeds.postgresql.feed._SEEN", 0.0)
+    monkeypatch.setattr("feeds.postgresql.feed._SHARED", 0.0)
+    one, copy, other = fleet.feed(), fleet.feed(), fleet.feed("beta")
+    for each in (one, copy, other, one):
+        [*each.changes(each.cursor())]
+    for each in (one, copy):
+        [note] = each.notes()
+        assert note.startswith("another machine or feed reads as this member")
+    assert other.notes() == []
+    copy.close()
+    end = time.monotonic() + PATIENCE
+    while one.notes():
+        assert time.monotonic() < end
+        [*one.changes(one.cursor())]
+
+
 def test_quota(fleet: Fleet) -> None:
     """Up to the quota is accepted; the rest waits, and removals do not wait for it."""
     fleet.owner.execute("UPDATE fleet.members SET max_new = 2")
