@@ -145,8 +145,7 @@ def plain(config: Config, file: TomlFile, max_new: Mapping[str, int]) -> dict[st
 
 def publishing(config: Config, file: TomlFile) -> dict[str, tuple[str, ...]]:
     """Return the rules of which feeds tell others, for which no plugin need be known either."""
-    settings = {name: _settings(table, name, file) for name, table in config.feed.items()}
-    return {name: each.publish for name, each in settings.items() if each.publish}
+    return {name: _settings(table, name, file).publish for name, table in config.feed.items()}
 
 
 def check_publishing(config: Config, file: TomlFile) -> None:

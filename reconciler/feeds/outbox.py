@@ -71,6 +71,14 @@ def of(database: Path, feed: str) -> Path:
     return database.parent / OUTBOX / f"{feed}.db"
 
 
+def is_there(path: Path) -> bool:
+    """Return whether there is one, that this process may see."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return False
+
+
 def write(path: Path, rows: Iterable[Told], now: int, like: Path | None = None) -> None:
     """Add rows, and remove those of long ago; a missing file or directory is made.
 

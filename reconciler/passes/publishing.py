@@ -3,7 +3,7 @@
 It is told at least once: it is given first, and remembered then.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from reconciler.feeds import outbox
@@ -17,15 +17,20 @@ _NEVER: Final = ("feed:", "import")
 def publish(store: Store, publishing: Mapping[str, Sequence[str]], now: int) -> None:
     """Write to each feed's outbox what has changed, at ``now`` (epoch seconds).
 
-    ``publishing`` are the rules of each. It stands beside the database. Raise `StoreError`.
+    ``publishing`` are the rules of each; who has none any more takes back what it was given. It
+    stands beside the database. Raise `StoreError`.
     """
-    for name in store.published.feeds() - publishing.keys():
+    known = store.published.feeds()
+    for name in known - publishing.keys():
         store.published.forget(name)
     event = store.carried.last_event
     for name, named in publishing.items():
-        path = outbox.of(store.path, name)
-        if not path.exists():
+        if not named and name not in known:
+            continue
+        if not outbox.of(store.path, name).exists():
             store.published.forget(name)
+            if not named:
+                continue
         rules = sorted(r for r in set(named) if not r.startswith(_NEVER))
         if not store.published.is_current(name, rules, event):
             with store.transaction():  # or another one gives it as it was before, and gives it last
@@ -41,12 +46,12 @@ def _give(store: Store, name: str, rules: Sequence[str], now: int) -> None:
     store.published.keep(name, rules, event, due, now)
 
 
-def prepare(store: Store, publishing: Iterable[str], now: int) -> None:
+def prepare(store: Store, publishing: Mapping[str, Sequence[str]], now: int) -> None:
     """Make the outboxes that are missing: a feed's service sees only what was there at its start.
 
     Raise `StoreError`.
     """
-    for name in publishing:
+    for name, named in publishing.items():
         path = outbox.of(store.path, name)
-        if not path.exists():
+        if named and not path.exists():
             outbox.write(path, (), now, like=store.path)

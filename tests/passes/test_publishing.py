@@ -65,6 +65,23 @@ def test_what_people_ban_and_unban_is_given_at_once(place: Place) -> None:
     assert str(one) in place.treason("list").out
 
 
+def test_who_is_to_publish_nothing_any_more_takes_back_what_it_told(place: Place) -> None:
+    """As where one rule of several is left out; a feed that never published gets no outbox."""
+    table = '[feed.{}]\ntype = "list"\npath = "/nowhere"\npublish = [{}]\n'
+    place.configure(table.format("b", '"manual"') + table.format("a", ""))
+    assert place.treason("ban", str(A)).code == 0
+    [told] = given(place.path)
+    place.configure(table.format("b", ""))
+    place.treason("reconcile", "--no-scan")
+    place.treason("reconcile", "--no-scan")
+    assert given(place.path, told.id) == [Told(A, banned=False)]
+    assert [each.name for each in (place.path / "outbox").glob("*.db")] == ["b.db"]
+    last = given(place.path)[-1].id
+    place.configure(table.format("b", '"manual"'))
+    place.treason("reconcile", "--no-scan")
+    assert given(place.path, last) == [Told(A)]
+
+
 def tell(store: Store, *rules: str, now: int = NOW) -> list[Told]:
     """Make the step, and return what it gave."""
     before = given(store.path.parent) if (store.path.parent / "outbox/b.db").exists() else []

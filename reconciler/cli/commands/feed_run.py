@@ -64,7 +64,7 @@ def run(setup: Setup, name: str, once: bool, form: str) -> int:
             made = tamed(name, seconds, lambda run: run(feed.make))
             file = FeedFile(feed.store, feed.limits)
         tame = Tame(made, name, feed.settings.max_entries, seconds)
-        publishing = told if feed.settings.publish else None
+        publishing = told if feed.settings.publish or outbox.is_there(told) else None
         running = Engine(tame, file, feed.limits, publishing, keeper=keeper)
         if not isinstance(made, WakingFeed):
             return _tell(name, engine.once(running), form)
