@@ -16,7 +16,7 @@ from psycopg.pq import abc
 from feeds.postgresql import PostgresqlSettings, dsn
 from feeds.postgresql.failures import Lost, Silent
 from feeds.postgresql.session import Session, Statement
-from reconciler import secrets
+from reconciler import FeedUnreadable, secrets
 
 CONNECT: Final = 10.0
 """Seconds for one host."""
@@ -157,7 +157,13 @@ def conninfo(words: dict[str, str]) -> str:
 def _password(path: Path | None) -> str:
     if path is None:
         return ""
-    return secrets.read(path).decode(errors="replace").strip("\r\n")
+    password = secrets.read(path).decode(errors="replace").strip("\r\n")
+    if not password.isprintable():
+        raise FeedUnreadable(
+            f"{path}: this holds no password: there is more than one line of text in it",
+            "write what `treason fleet add-member` printed, and nothing else",
+        )
+    return password
 
 
 def _given(**words: str) -> dict[str, str]:

@@ -87,13 +87,15 @@ class Postgresql:
         if told.waiting:
             notes.append(f"this member's quota is full: networks that wait: {told.waiting:,}")
         if told.wide:
-            notes.append(f"networks too wide for the fleet, and not published: {told.wide:,}")
+            notes.append(f"networks too wide for the fleet, and not published: {len(told.wide):,}")
         return notes
 
     def publish(self, changes: Sequence[FeedBan | FeedLift]) -> None:
         """Publish to the others. Raise `FeedUnreadable`, also where the quota is full."""
-        since = self._published.since or self._clock()
-        self._published = self._link.reached(lambda session: publishing.publish(session, changes))
+        since, wide = self._published.since or self._clock(), self._published.wide
+        self._published = self._link.reached(
+            lambda session: publishing.publish(session, changes, wide)
+        )
         if waiting := self._published.waiting:
             self._published = Told(waiting, self._published.wide, since)
             at = time.strftime("%Y-%m-%d %H:%M", time.localtime(since))

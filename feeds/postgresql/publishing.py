@@ -28,25 +28,29 @@ class Told:
     """What became of it.
 
     So many networks are ``waiting`` as the quota is full, ``since`` when (seconds since the epoch);
-    so many are too ``wide`` for any fleet.
+    those that are too ``wide`` for any fleet are banned by this member alone.
     """
 
     waiting: int = 0
-    wide: int = 0
+    wide: frozenset[Network] = frozenset()
     since: float = 0.0
 
 
-def publish(session: Session, changes: Sequence[FeedBan | FeedLift]) -> Told:
+def publish(
+    session: Session, changes: Sequence[FeedBan | FeedLift], wide: frozenset[Network] = frozenset()
+) -> Told:
     """Publish the last word on each network: removals first, for which nobody waits, then bans.
 
-    Bans are told in order, up to the first for which the quota is full. Raise `Refused` and `Lost`.
+    Bans are told in order, up to the first for which the quota is full. ``wide`` are the networks
+    that were too wide before. Raise `Refused` and `Lost`.
     """
     last: dict[Network, FeedBan | FeedLift] = {}
     for change in changes:
         last |= dict.fromkeys(change.networks, change)
-    wide = [each for each in last if each.length < _WIDEST[each.version]]
-    for each in wide:
-        del last[each]
+    wide -= last.keys()
+    for each in [each for each in last if each.length < _WIDEST[each.version]]:
+        if isinstance(last.pop(each), FeedBan):
+            wide |= {each}
     removed = [network for network, change in last.items() if isinstance(change, FeedLift)]
     for some in _parts(removed):
         _called(session, Statement(_REMOVE, (_array(map(str, some)),), b"remove"))
@@ -54,8 +58,8 @@ def publish(session: Session, changes: Sequence[FeedBan | FeedLift]) -> Told:
     for number, part in enumerate(_parts(bans)):
         accepted = _published(session, part)
         if accepted < len(part):
-            return Told(len(bans) - number * _MOST - accepted, len(wide))
-    return Told(0, len(wide))
+            return Told(len(bans) - number * _MOST - accepted, wide)
+    return Told(0, wide)
 
 
 def _published(session: Session, bans: Sequence[tuple[Network, FeedBan]]) -> int:

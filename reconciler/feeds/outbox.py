@@ -7,6 +7,7 @@ it was removed before its time for 30 days.
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -50,6 +51,9 @@ OR until <= :forgotten OR (NOT banned AND at < :forgotten)
 
 A ban that has ended may have taken the place of a longer one that others know.
 """
+
+_ANEW: Final = "remove it: the next pass makes another one, and tells all again"
+_DAMAGED: Final = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _MOST: Final = 100_000
 """Rows that are read at once."""
@@ -106,7 +110,7 @@ def write(path: Path, rows: Iterable[Told], now: int, like: Path | None = None) 
         hint = files.remedy(error, "let the user that runs treason own it")
         raise StoreError(f"{path}: cannot write it: {error.strerror}", hint) from None
     except sqlite3.Error as error:
-        raise StoreError(f"{path}: cannot write it: {error}") from None
+        raise StoreError(f"{path}: cannot write it: {error}", _remedy(error)) from None
 
 
 def read(path: Path, after: int) -> list[Told]:
@@ -136,11 +140,13 @@ def waiting(path: Path, after: int) -> tuple[int, int | None]:
 def _rows(path: Path, query: str, after: int) -> list[tuple[Any, ...]]:
     """Return what a query finds behind a row, if there is a file. Raise `FeedUnreadable`."""
     try:
-        path.stat()
+        is_file = stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise FeedUnreadable(f"{path}: cannot read it: {error.strerror}") from None
+    if not is_file:
+        raise FeedUnreadable(f"{path}: cannot read it: it is not a file", _ANEW)
     with _as_unreadable(path), closing(_connected(path, "ro")) as database:
         if not database.execute("PRAGMA user_version").fetchone()[0]:
             return []
@@ -159,7 +165,12 @@ def _as_unreadable(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise FeedUnreadable(f"{path}: cannot read it: {error}") from None
+        raise FeedUnreadable(f"{path}: cannot read it: {error}", _remedy(error)) from None
+
+
+def _remedy(error: sqlite3.Error) -> str:
+    damaged = getattr(error, "sqlite_errorcode", None) in _DAMAGED
+    return _ANEW if damaged else ""
 
 
 def _connected(path: Path, mode: str) -> sqlite3.Connection:
@@ -171,6 +182,8 @@ def _connected(path: Path, mode: str) -> sqlite3.Connection:
 def _make(path: Path, like: Path | None) -> None:
     """Make what is missing, readable whatever the umask is."""
     made: list[Path] = []
+    if path.exists() and not path.is_file():
+        raise StoreError(f"{path}: cannot write it: it is not a file", _ANEW)
     if not path.parent.is_dir():
         path.parent.mkdir()
         path.parent.chmod(_DIRECTORY_MODE)

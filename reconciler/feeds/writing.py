@@ -80,7 +80,11 @@ def alone(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FeedUnreadable(f"{path}: another `treason feed run` writes it already") from None
+            raise FeedUnreadable(
+                f"{path}: another `treason feed run` writes it already",
+                "passes take what that brings; to run it by hand, stop that one first"
+                " (systemctl stop treason-feed@NAME)",
+            ) from None
         yield
     finally:
         os.close(descriptor)

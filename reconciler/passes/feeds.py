@@ -40,8 +40,8 @@ class FeedStanding:
     ``numbers`` count its networks by their states, ``members`` who name any of them. ``table`` is
     what the configuration says of it. ``refreshed`` is when its process was successful last (epoch
     seconds), None where that cannot be told; ``remarks`` is what that process said last. ``untold``
-    is None where it publishes nothing. It is ``forgotten`` where nothing is configured any more,
-    which no pass believes.
+    is None where it publishes nothing, or its own file does not tell. It is ``forgotten`` where
+    nothing is configured any more, which no pass believes.
     """
 
     name: str
@@ -151,6 +151,10 @@ def _untold(feed: ConfiguredFeed | None, path: Path) -> Untold | None:
     if feed is None or not feed.settings.publish:
         return None
     try:
-        return Untold(*outbox.waiting(path, reading.published(feed.store, feed.limits)))
+        published = reading.published(feed.store, feed.limits)
+    except FeedUnreadable:  # told as what keeps passes from taking it
+        return None
+    try:
+        return Untold(*outbox.waiting(path, published))
     except FeedUnreadable as error:
         return Untold(error=error.what)

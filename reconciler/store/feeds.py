@@ -10,6 +10,7 @@ from typing import Final
 from attrs import frozen
 
 from reconciler.feeding import HELD, FeedGroup
+from reconciler.lines import first_few
 from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks, covered
 from reconciler.store.changes import KEPT, Changes
@@ -18,6 +19,7 @@ from reconciler.store.released import Released
 
 _COLUMNS: Final = "four, six, member, reason, until, since, state"
 _ACTIVE: Final = "(until IS NULL OR until > ?1)"
+_TOLD: Final = 10
 
 
 @frozen
@@ -207,13 +209,19 @@ class Feeds:
         return found
 
     def holders(self, networks: Iterable[Network], now: int) -> dict[Network, list[str]]:
-        """Return the feeds that hold each of these, or a wider one, where there are any."""
+        """Return the feeds that hold each of these, or a wider one, where there are any.
+
+        With the members that name the first few, as in ``fleet (web1, web2)``.
+        """
         groups = self.groups(now=now)
         held = {name: enforced(groups[name]).outermost() for name in groups}
         found: dict[Network, list[str]] = {}
         for network in networks:
             if names := [name for name in held if covered(network, held[name])]:
-                found[network] = names
+                told = len(found) < _TOLD
+                found[network] = [
+                    name + (_members(network, groups[name]) if told else "") for name in names
+                ]
         return found
 
     def number(self, now: int) -> dict[str, dict[str, int]]:
@@ -280,6 +288,13 @@ class Feeds:
 def enforced(groups: Iterable[FeedGroup]) -> Networks:
     """Return all networks of the groups that are to be dropped."""
     return Networks.union(group.networks for group in groups if group.state == HELD)
+
+
+def _members(network: Network, groups: Iterable[FeedGroup]) -> str:
+    """Return which members name it, or a wider one, in parentheses; empty if nobody does."""
+    groups = [each for each in groups if each.member and each.state == HELD]
+    names = {each.member for each in groups if covered(network, each.networks.outermost())}
+    return f" ({first_few(sorted(names))})" if names else ""
 
 
 def _row(feed: str, group: FeedGroup) -> tuple[object, ...]:

@@ -79,9 +79,9 @@ def test_a_database_that_others_use_is_left_alone(place: Place, server: Postgres
     if way == "init":
         refused = fleet(place, base, "init")
         assert refused.code == 1
+        what = "it is not the fleet's alone: public.orders is in it"
         assert refused.err.splitlines() == [
-            f"treason: database {base.name} at {server.directory}: it is not the fleet's alone:"
-            " public.orders is in it",
+            f"treason: database {base.name} at {server.directory}: {what}",
             "  Make one for the fleet, and name that: createdb fleet",
         ]
     else:

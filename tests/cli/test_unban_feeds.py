@@ -4,6 +4,8 @@ import pytest
 from fed import group, taken
 from harness import Place
 
+NAMED = [f"192.0.2.{number}" for number in range(100, 111)]
+
 
 @pytest.fixture
 def fed(place: Place, host: None) -> Place:
@@ -31,6 +33,16 @@ def test_what_a_feed_names_is_said_to_stay(fed: Place) -> None:
         both: f"was not banned; drop and fleet {through.format(both).replace('names', 'name')}",
         one: f"was not banned; the feed drop {through.format(one)}",
     }
+
+
+def test_members_that_name_it_are_told(fed: Place) -> None:
+    """They alone can end it everywhere; of many networks the first ten."""
+    several = [group(*NAMED, member=each) for each in ("web2", "web\x1b1")]
+    taken(fed, "drop", *several, group(NAMED[0], member="web3", state="observed"))
+    result = fed.treason("unban", *NAMED)
+    told = result.out.splitlines()
+    assert f"{NAMED[0]}: was not banned; the feed drop (web\\x1b1, web2) names it: " in told[0]
+    assert "the feed drop names it: " in told[10]
 
 
 def test_all_bans_are_removed_and_feeds_stay(fed: Place) -> None:

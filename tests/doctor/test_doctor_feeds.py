@@ -226,6 +226,19 @@ def test_one_that_does_not_publish(own: Path, place: Place) -> None:
     assert found(place) == []
 
 
+def test_an_own_file_that_a_full_disk_left_empty(own: Path, place: Place) -> None:
+    """Is told once, and nobody is asked to move the outbox away for it."""
+    configure(place, own, 'publish = ["manual"]')
+    assert place.treason("reconcile").code == 0
+    outbox.write(outbox.of(place.database, "drop"), [Told(singles(1)[0])], int(time.time()))
+    own.write_bytes(b"")
+    assert place.treason("reconcile").code == 1
+    finding = the_one(place)
+    assert "nothing has been written to it yet" in finding.what
+    assert "outbox" not in finding.remedy
+    assert place.treason("status").out.count("nothing has been written to it yet") == 1
+
+
 def test_one_whose_secret_is_missing_or_known(
     place: Place, mocker: MockerFixture, tmp_path: Path
 ) -> None:

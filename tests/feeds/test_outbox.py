@@ -129,6 +129,24 @@ def test_what_cannot_be_read_or_written_is_told(path: Path) -> None:
         outbox.read(path / "below", 0)
 
 
+@pytest.mark.parametrize("what", ["pipe", "directory", "text"])
+def test_what_is_no_outbox_is_to_be_removed(path: Path, what: str) -> None:
+    """Nobody waits for a pipe; the next pass makes another one."""
+    path.parent.mkdir()
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "directory":
+        path.mkdir()
+    else:
+        path.write_text("no database\n" * 100)
+    with pytest.raises(FeedUnreadable, match="cannot read it") as unread:
+        outbox.read(path, 0)
+    with pytest.raises(StoreError, match="cannot write it") as unwritten:
+        outbox.write(path, [ONE], NOW)
+    assert unread.value.hint == unwritten.value.hint
+    assert "remove it: the next pass makes another one" in unread.value.hint
+
+
 def test_rows_of_no_network_are_left_out(path: Path) -> None:
     """Only treason writes there, but what is told goes far."""
     outbox.write(path, [ONE, TWO], NOW)

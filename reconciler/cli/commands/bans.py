@@ -148,7 +148,8 @@ def _named(network: Network, feeds: Sequence[str]) -> str:
     """Return that feeds name it, and what lets it through all the same; empty if none does."""
     if not feeds:
         return ""
-    which = f"the feed {feeds[0]} names" if len(feeds) == 1 else f"{' and '.join(feeds)} name"
+    named = [plain(each) for each in feeds]
+    which = f"the feed {named[0]} names" if len(named) == 1 else f"{' and '.join(named)} name"
     return f"; {which} it: treason whitelist add {network} lets it through"
 
 

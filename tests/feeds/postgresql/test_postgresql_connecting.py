@@ -159,6 +159,15 @@ def test_wrong_password(fleet: Fleet) -> None:
     assert "password_file" in error.hint
 
 
+@pytest.mark.parametrize("text", [b"a\nb\n", b"a\0b\n", b"\x7fELF"])
+def test_no_password_in_the_file(fleet: Fleet, text: bytes) -> None:
+    """Something else was written there."""
+    (fleet.directory / "password").write_bytes(text)
+    error = refused(by_name(fleet))
+    assert "this holds no password" in error.what
+    assert "add-member" in error.hint
+
+
 def test_no_password(fleet: Fleet) -> None:
     """As does one that is not there."""
     error = refused(evolve(by_name(fleet), password_file=None))

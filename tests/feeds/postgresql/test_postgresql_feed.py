@@ -255,6 +255,10 @@ def test_published(fleet: Fleet) -> None:
     ).fetchall()
     assert row == ("192.0.2.7/32", "ours", '"a", {b} \\ c', True)
     assert feed.notes() == ["networks too wide for the fleet, and not published: 2"]
+    feed.publish([FeedBan(two), FeedLift(networks("12.0.0.0/7", "14.0.0.0/7"))])
+    assert feed.notes() == ["networks too wide for the fleet, and not published: 1"]
+    feed.publish([FeedLift(networks("2001::/18"))])
+    assert feed.notes() == []
 
 
 def test_two_machines_of_one_name(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
