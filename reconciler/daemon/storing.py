@@ -1,7 +1,7 @@
 """How the writer stores what a source brought: by the very steps of a pass, one batch at a time."""
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from typing import Final
 
 from attrs import define, field, frozen
@@ -14,6 +14,7 @@ from reconciler.errors import StoreError, guarded, said
 from reconciler.host.clock import Clock
 from reconciler.interfaces import PacedSource, Source, WakingSource
 from reconciler.log import Log
+from reconciler.network import Network
 from reconciler.networks import NOTHING, Networks
 from reconciler.passes.reading import Reading
 from reconciler.passes.recognise import Recognition
@@ -27,6 +28,9 @@ MINUTE: Final = 60.0
 
 _SOONEST: Final = 0.1
 """Seconds after which it is read again at the soonest, whatever it says."""
+
+_FEW: Final = 256
+"""Bans of which feeds tell others before they are stored, at most."""
 
 _log = Log("storing")
 
@@ -81,7 +85,8 @@ class Storing:
     """Stores batches in an open store, at the time of a ``clock``.
 
     ``decided`` is told of the bans before they are committed, with what they were made of.
-    ``made`` counts the new bans of the last minute.
+    ``made`` counts the new bans of the last minute. What feeds are to tell others is given
+    ``ahead`` of the commit: those who hear of it need not wait for our disk.
     """
 
     store: Store
@@ -89,6 +94,7 @@ class Storing:
     clock: Clock
     decided: Callable[[Batch, Networks], object]
     made: int = 0
+    ahead: bool = True
     _source: Source | None = field(default=None, init=False)
     _bans: bool = field(default=False, init=False)
 
@@ -106,12 +112,14 @@ class Storing:
                     self.decided(batch, bans)
                 _undo(if_=bool(self.store.unwritten or reading.error))
                 unfounded = self._unfounded(batch)
+                given = self._publish_ahead([ban.network for ban in reading.bans])
         except _UndoneError:
             return self._not_kept(batch, stored, reading)
         except StoreError as error:  # the commit itself failed
             self.store.unwritten = error
             return self._not_kept(batch, stored, Reading(batch.source))
         self._bans |= bool(bans)
+        self._settle(given)
         return Kept(
             batch,
             self.store.cursors.get(batch.source),
@@ -128,6 +136,28 @@ class Storing:
         """Write to their outboxes what feeds are to tell others of the bans that were stored."""
         if self._bans:
             Pass(self.ways.setup, self.store, self.clock.now).publish()
+
+    def _publish_ahead(self, bans: Sequence[Network]) -> list[str]:
+        """Give feeds what they are to tell others; what cannot be given now, `publish` does."""
+        few = self.ahead and 0 < len(bans) <= _FEW
+        feeds = self.ways.setup.publishing if few else {}
+        if not feeds:
+            return []
+        from reconciler.passes.publishing import publish_ahead  # noqa: PLC0415 - few do
+
+        try:
+            return publish_ahead(self.store, feeds, bans, self.clock.now)
+        except StoreError as error:
+            _log.info("published behind the commit: %s", error)
+            return []
+
+    def _settle(self, feeds: Sequence[str]) -> None:
+        """Take notice that what was given them is stored."""
+        if feeds:
+            from reconciler.passes.publishing import settle  # noqa: PLC0415 - as above
+
+            with suppress(StoreError):  # then all is given anew
+                settle(self.store, feeds, self.clock.now)
 
     def _not_kept(self, batch: Batch, stored: str | None, reading: Reading) -> Kept:
         unwritten = str(self.store.unwritten or "")

@@ -191,6 +191,7 @@ class Writer:
         try:
             with access.opened_to_enforce(ways.setup, {}, create=False) as store:
                 storing = Storing(store, ways, access.told(store), self._early, self._made())
+                storing.ahead = not self._pause  # else each try would tell it again
                 version = store.changes.version
                 before = mark(store.path)
                 while left:

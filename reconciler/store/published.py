@@ -19,6 +19,13 @@ _ACTIVE: Final = (
 )
 
 
+_UNTOLD: Final = (
+    f"SELECT key, until, {_REASON} {_ACTIVE}"  # noqa: S608 - constants
+    " AND NOT EXISTS (SELECT 1 FROM published AS p WHERE p.feed = ?1 AND p.key = bans.key"
+    " AND p.until IS bans.until)"
+)
+
+
 @frozen
 class Publication:
     """A network whose ban others are to be told of: until when (epoch seconds; None: permanent).
@@ -50,9 +57,7 @@ class Published:
         And those that are not there any more before their time.
         """
         told = self._database.rows(
-            f"SELECT key, until, {_REASON} {_ACTIVE}"  # noqa: S608 - a constant
-            " AND NOT EXISTS (SELECT 1 FROM published AS p WHERE p.feed = ?1 AND p.key = bans.key"
-            " AND p.until IS bans.until) ORDER BY key",
+            f"{_UNTOLD} ORDER BY key",
             (feed, json.dumps(rules), now),
         )
         gone = self._database.rows(
@@ -65,10 +70,31 @@ class Published:
             *(Publication(Network.of_key(key), True, *rest) for key, *rest in told),
         ]
 
+    def new(
+        self, feed: str, rules: Sequence[str], networks: Iterable[Network], now: int
+    ) -> list[Publication]:
+        """Return what is to be told of the bans of these networks; the others are not read."""
+        values = feed, json.dumps(rules), now
+        return [
+            Publication(Network.of_key(key), True, *rest)
+            for network in networks
+            for key, *rest in self._database.rows(f"{_UNTOLD} AND key = ?4", (*values, network.key))
+        ]
+
     def keep(
         self, feed: str, rules: Sequence[str], event: int, given: Iterable[Publication], now: int
     ) -> None:
         """Remember that this was given, after which event; forget what has ended by its time."""
+        with self._database.transaction():
+            self.note(feed, given)
+            self._database.execute("DELETE FROM published WHERE until <= ?", (now,))
+            self._database.execute(
+                "INSERT OR REPLACE INTO publishings (feed, rules, event) VALUES (?, ?, ?)",
+                (feed, json.dumps(rules), event),
+            )
+
+    def note(self, feed: str, given: Iterable[Publication]) -> None:
+        """Remember that this was given, and maybe not all."""
         with self._database.transaction():
             for each in given:
                 if each.banned:
@@ -80,11 +106,6 @@ class Published:
                     self._database.execute(
                         "DELETE FROM published WHERE feed = ? AND key = ?", (feed, each.network.key)
                     )
-            self._database.execute("DELETE FROM published WHERE until <= ?", (now,))
-            self._database.execute(
-                "INSERT OR REPLACE INTO publishings (feed, rules, event) VALUES (?, ?, ?)",
-                (feed, json.dumps(rules), event),
-            )
 
     def feeds(self) -> set[str]:
         """Return to whom anything was given."""

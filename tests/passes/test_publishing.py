@@ -1,16 +1,20 @@
 """What a pass gives feeds to tell others: the bans of the rules that the configuration names."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from harness import SEED, Place
 
+from reconciler.errors import StoreError
 from reconciler.feeds import outbox
 from reconciler.feeds.outbox import Told
+from reconciler.host import clock
 from reconciler.model import Ban
 from reconciler.network import Network
-from reconciler.passes.publishing import publish
+from reconciler.passes.publishing import prepare, publish, publish_ahead, settle
 from reconciler.store.store import Store, open_store
 
 NOW = 1_800_000_000
@@ -59,7 +63,8 @@ def test_what_people_ban_and_unban_is_given_at_once(place: Place) -> None:
     assert second == [Told(one, banned=False)]
     assert place.treason("unban", "--all").code == 0
     assert given(place.path, second[-1].id) == [Told(two, banned=False)]
-    outbox.of(place.database, "b").write_bytes(b"x" * 5000)
+    outbox.of(place.database, "b").unlink()
+    outbox.of(place.database, "b").mkdir()
     result = place.treason("ban", str(one))
     assert (result.code, "behind the next pass" in result.err) == (0, True)
     assert str(one) in place.treason("list").out
@@ -118,3 +123,74 @@ def test_where_the_outbox_is_gone_all_is_given_anew(store: Store) -> None:
     tell(store, "x")
     (store.path.parent / "outbox/b.db").unlink()
     assert tell(store, "x") == [Told(A, reason="x")]
+
+
+def ahead(store: Store, *networks: Network, then: type[Exception] | None = None) -> None:
+    """Ban these for the rule x, and give that ahead; fail then, or store it."""
+    with suppress(*[then] if then else []), store.transaction():
+        store.bans.add([Ban(each, NOW, None, "x", "bad") for each in networks])
+        assert publish_ahead(store, {"b": ["x"]}, networks, NOW) == ["b"]
+        if then:
+            raise then
+    if not then:
+        settle(store, ["b"], NOW)
+
+
+def test_what_is_given_ahead_is_given_once(store: Store) -> None:
+    """Before it is stored; the pass behind it finds nothing that is due."""
+    tell(store, "x")
+    ahead(store, A)
+    assert given(store.path.parent) == [Told(A, reason="x")]
+    assert tell(store, "x") == []
+    ahead(store, B)
+    assert given(store.path.parent)[1:] == [Told(B, reason="x")]
+    assert tell(store, "x") == []
+
+
+def test_what_was_given_ahead_and_never_stored_is_taken_back(store: Store) -> None:
+    """As where the power fails in between, or the disk is full; what is stored is told again."""
+    tell(store, "x")
+    ahead(store, A)
+    ahead(store, B, then=KeyError)
+    assert given(store.path.parent) == [Told(A, reason="x"), Told(B, reason="x")]
+    assert tell(store, "x") == [Told(B, banned=False), Told(A, reason="x")]
+    assert tell(store, "x") == []
+    ahead(store, B, then=KeyError)
+    store.bans.add([Ban(B, NOW, None, "x", "bad")])
+    assert tell(store, "x") == [Told(A, reason="x"), Told(B, reason="x")]
+    assert tell(store, "x") == []
+
+
+def test_nothing_is_given_ahead_where_all_is_to_be_given_anew(store: Store) -> None:
+    """Nor to an outbox that is not there yet."""
+    for _ in range(2):
+        with pytest.raises(StoreError, match="given anew"):
+            ahead(store, A)
+        prepare(store, ["b"], NOW)
+    assert given(store.path.parent) == []
+    store.bans.add([Ban(A, NOW, None, "x", "bad")])
+    assert tell(store, "x") == [Told(A, reason="x")]
+
+
+def test_an_outbox_of_an_earlier_boot_is_not_believed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that is written to it waits for the disk: any of it may be missing, or too much."""
+    store.bans.add([Ban(A, NOW, None, "x", "bad")])
+    tell(store, "x")
+    path = outbox.of(store.path, "b")
+    outbox.write(path, [Told(B, reason="lost")], NOW)
+    assert tell(store, "x") == []
+    boot = evolve(clock.look(), boot="another")
+    monkeypatch.setattr(clock, "look", lambda: boot)
+    assert tell(store, "x") == [Told(B, banned=False), Told(A, reason="x")]
+    assert tell(store, "x") == []
+
+
+def test_a_damaged_outbox_is_made_anew(store: Store) -> None:
+    """It holds nothing that is not known."""
+    store.bans.add([Ban(A, NOW, None, "x", "bad")])
+    tell(store, "x")
+    outbox.of(store.path, "b").write_bytes(b"x" * 5000)
+    publish(store, {"b": ["x"]}, NOW)
+    assert given(store.path.parent) == [Told(A, reason="x")]
