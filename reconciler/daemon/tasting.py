@@ -5,30 +5,32 @@ it anew.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Final, Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from reconciler.config.feeds import ConfiguredFeed
 from reconciler.config.setup import Setup
 from reconciler.daemon.following import Following
 from reconciler.daemon.force import Force
-from reconciler.daemon.marks import Mark, mark
+from reconciler.daemon.marks import Mark, is_being_written, mark
 from reconciler.daemon.rest import Rest
 from reconciler.daemon.truth import Truth
 from reconciler.daemon.unstored import Unstored
 from reconciler.daemon.view import View, seconds_left
 from reconciler.daemon.writer import Writer
 from reconciler.embedding import TEREDO
-from reconciler.errors import StoreError, TreasonError
+from reconciler.errors import FeedUnreadable, StoreError, TreasonError
+from reconciler.feeding import FeedGroup
 from reconciler.feeds.reading import read
-from reconciler.host import lock
+from reconciler.host import clock, lock
+from reconciler.host.clock import Clock, Look
 from reconciler.networks import NOTHING, Networks, covered, overlaps
 from reconciler.passes import access
-from reconciler.passes.taking import FeedReading, Taker
+from reconciler.passes.taking import FeedReading, Looker
 from reconciler.store.feeds import FeedState
 from reconciler.store.store import Store
 
@@ -62,12 +64,17 @@ class Daemon(Protocol):
 
 @frozen(eq=False)
 class _Taste:
-    """What was found at ``now`` (epoch seconds) of a feed, of which ``known`` was known before."""
+    """What was found at ``now`` (epoch seconds) of a feed, of which ``known`` was known before.
+
+    That is the time that was ``told`` when the clock was ``seen``.
+    """
 
     known: FeedState
     reading: FeedReading
     now: int
     took: float
+    told: Clock
+    seen: Look
 
     @property
     def is_little(self) -> bool:
@@ -90,6 +97,21 @@ class _Stored:
     vain: Networks
     ends: float | None
     took: float
+    memory: "_Memory | None" = None
+
+
+@frozen(eq=False)
+class _Memory:
+    """What the database holds of a feed, for as long as it has this ``mark``.
+
+    ``told`` is the time that was believed when the clock was ``seen``.
+    """
+
+    mark: Mark | None
+    told: Clock
+    seen: Look
+    state: FeedState
+    held: Sequence[FeedGroup]
 
 
 class Tasting:
@@ -100,6 +122,7 @@ class Tasting:
         self._closed = False
         self._view: View | None = None
         self._since = NOTHING  # what was dropped since that view
+        self._memories: dict[str, _Memory | None] = {}  # of the writer's thread alone
 
     def close(self) -> None:
         """Take no more; the pass that follows takes all of it, and then this is to be finished."""
@@ -120,8 +143,7 @@ class Tasting:
         if name not in self._feeds or daemon.rest.closed or daemon.truth.view is None:
             then(False, 0.0)
         else:
-            work = partial(_tasted, self._setup, self._feeds[name])
-            daemon.writer.ask(work, partial(self._drop, then))
+            daemon.writer.ask(partial(self._taste, self._feeds[name]), partial(self._drop, then))
 
     def pending(self, name: str) -> Networks:
         """Return what of a feed is in force, and not stored yet."""
@@ -190,7 +212,13 @@ class Tasting:
         """Store it, unless a pass may have taken the feed out by now. Raise `TreasonError`."""
         if self._closed:
             raise StoreError(f"feed {found.reading.feed}: the configuration is another one by now")
-        return _stored(self._setup, found, late)
+        stored = _stored(self._setup, found, late)
+        self._memories[found.reading.feed] = stored.memory
+        return stored
+
+    def _taste(self, feed: ConfiguredFeed) -> _Taste:
+        """Return what a feed says, judged by what is remembered if nobody has written since."""
+        return _tasted(self._setup, feed, self._memories.get(feed.name))
 
     def _held(self) -> tuple[Networks, Networks]:
         """Return what is dropped now, as far as is known: what may be much, and what came since.
@@ -224,17 +252,31 @@ def _subject(name: str) -> str:
     return f"feed {name}"
 
 
-def _tasted(setup: Setup, feed: ConfiguredFeed) -> _Taste:
+def _tasted(setup: Setup, feed: ConfiguredFeed, memory: _Memory | None) -> _Taste:
     """Read a feed's file, and judge it as a pass does; store nothing. Raise `TreasonError`."""
-    begun = time.monotonic()
+    begun, seen, database = time.monotonic(), clock.look(), setup.config.treason.database
+    if memory and not is_being_written(database) and mark(database) == memory.mark:
+        return _judged(feed, memory, seen, begun)
     with access.opened(setup, write=False, backends={}, create=False, past_locks=True) as store:
-        clock = access.told(store)
-        if clock.doubt:
-            raise StoreError(f"the clock is in doubt: {clock.doubt}")
+        told = store.clock.believe(seen)
         known = store.feeds.states().get(feed.name, FeedState(feed.name))
-        quickly = partial(read, timeout=_PATIENCE, largest=_LARGEST)
-        reading = Taker(store, clock.now, write=False, read=quickly).look(feed, known)
-    return _Taste(known, reading, clock.now, time.monotonic() - begun)
+        held = store.feeds.groups(feed.name, told.now).get(feed.name, [])
+    return _judged(feed, _Memory(None, told, seen, known, held), seen, begun)
+
+
+def _judged(feed: ConfiguredFeed, memory: _Memory, seen: Look, begun: float) -> _Taste:
+    """Judge what the file says by what is held of it. Raise `TreasonError`."""
+    told = memory.told if seen == memory.seen else clock.believed(clock.mark_of(memory.seen), seen)
+    if told.doubt:
+        raise StoreError(f"the clock is in doubt: {told.doubt}")
+    held = [each for each in memory.held if each.until is None or each.until > told.now]
+    quickly = partial(read, timeout=_PATIENCE, largest=_LARGEST)
+    try:
+        reading = Looker(told.now, read=quickly).look(feed, memory.state, lambda: held)
+    except FeedUnreadable as error:
+        reading = FeedReading(feed.name, error=str(error))
+    taste = _Taste(memory.state, reading, told.now, 0.0, told, seen)
+    return evolve(taste, took=time.monotonic() - begun)
 
 
 def _stored(setup: Setup, found: _Taste, late: Networks) -> _Stored:
@@ -254,7 +296,9 @@ def _stored(setup: Setup, found: _Taste, late: Networks) -> _Stored:
             vain = store.feeds.settle(name, late, found.now)
         after = mark(store.path) if store.changes.version == version else None
         ends = seconds_left(store, found.now)
-    return _Stored(before, after, vain, ends, time.monotonic() - begun)
+        now_held = store.feeds.groups(name, found.now).get(name, [])
+    memory = _Memory(after, found.told, found.seen, state, now_held) if after else None
+    return _Stored(before, after, vain, ends, time.monotonic() - begun, memory)
 
 
 def _settled(setup: Setup, name: str, networks: Networks) -> Networks:

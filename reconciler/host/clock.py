@@ -109,12 +109,17 @@ def look() -> Look:
     return Look(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), _boot())
 
 
+def mark_of(seen: Look) -> Mark:
+    """Return what is to be remembered of a look that was believed."""
+    return Mark(seen.boot, seen.uptime, seen.wall, seen.wall)
+
+
 def judge(mark: Mark | None, seen: Look) -> tuple[Mark, Move | None]:
     """Return what is to be remembered of a look, and how stored times are to follow, if they are.
 
     They follow when the clock is believed again.
     """
-    fresh = Mark(seen.boot, seen.uptime, seen.wall, seen.wall)
+    fresh = mark_of(seen)
     unset = seen.wall < EARLIEST
     if mark is None:
         started = evolve(fresh, steady=seen.uptime, doubted=seen.wall)

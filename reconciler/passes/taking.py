@@ -48,6 +48,43 @@ class Taken:
 
 
 @frozen(eq=False)
+class Looker:
+    """Looks what one feed says, as `Taker` describes it, and stores nothing."""
+
+    now: int
+    doubted: bool = False
+    accepted: bool = False
+    read: Callable[[Path, Limits], Contents] = read
+
+    def look(
+        self, feed: ConfiguredFeed, state: FeedState, held: Callable[[], Sequence[FeedGroup]]
+    ) -> FeedReading:
+        """Return what is to be taken of a feed, of which this is known, and ``held``.
+
+        Raise `FeedUnreadable`.
+        """
+        name, now = feed.name, self.now
+        if state.file == _seen(feed, token(feed.store)) and not self.accepted:
+            return FeedReading(name)
+        before = held()
+        contents = self.read(feed.store, feed.limits)
+        standing = evolve(_standing(feed, state), doubted=self.doubted)
+        judged = judge(contents, before, feed.limits, now, standing, accepted=self.accepted)
+        taken = FeedState(
+            name,
+            file=_seen(feed, contents.token),
+            epoch=contents.epoch,
+            taken=now,
+            cut=len(judged.cut),
+            refused=sum(len(networks) for _, networks in judged.refused),
+            accepted=now if self.accepted else state.accepted,
+            quarantined=judged.quarantined,
+        )
+        old, new = enforced(before), enforced(judged.groups)
+        return FeedReading(name, new - old, old - new, judged, state=taken)
+
+
+@frozen(eq=False)
 class Taker:
     """Takes what feeds say at ``now`` (epoch seconds); stores nothing without ``write``.
 
@@ -86,34 +123,20 @@ class Taker:
 
     def look(self, feed: ConfiguredFeed, state: FeedState) -> FeedReading:
         """Take what one feed says of which this is known."""
-        accepted, name = feed.name in self.accepted, feed.name
+        name, now = feed.name, 0 if self.doubted else self.now
+        held = partial(self.store.feeds.groups, name, now)
+        looker = Looker(self.now, self.doubted, name in self.accepted, self.read)
         try:
-            if state.file == _seen(feed, token(feed.store)) and not accepted:
-                return FeedReading(name)
-            held = self.store.feeds.groups(name, 0 if self.doubted else self.now).get(name, [])
-            contents = self.read(feed.store, feed.limits)
-            standing = evolve(_standing(feed, state), doubted=self.doubted)
-            judged = judge(contents, held, feed.limits, self.now, standing, accepted=accepted)
+            reading = looker.look(feed, state, lambda: held().get(name, []))
         except FeedUnreadable as error:
             if self.write and state.trouble != str(error):
                 troubled = evolve(state, file="", trouble=str(error))
                 self.store.attempt(partial(self.store.feeds.note, troubled))
             return FeedReading(name, error=str(error))
-        taken = FeedState(
-            name,
-            file=_seen(feed, contents.token),
-            epoch=contents.epoch,
-            taken=self.now,
-            cut=len(judged.cut),
-            refused=sum(len(networks) for _, networks in judged.refused),
-            accepted=self.now if accepted else state.accepted,
-            quarantined=judged.quarantined,
-        )
-        if self.write:
+        if self.write and reading.judged is not None and reading.state is not None:
             take = partial(self.store.feeds.take, doubted=self.doubted)
-            self.store.attempt(partial(take, taken, judged.groups, self.now))
-        old, new = enforced(held), enforced(judged.groups)
-        return FeedReading(name, new - old, old - new, judged, state=taken)
+            self.store.attempt(partial(take, reading.state, reading.judged.groups, self.now))
+        return reading
 
     def _held(
         self, feeds: Mapping[str, ConfiguredFeed], judged: Mapping[str, Sequence[FeedGroup]]
