@@ -106,13 +106,14 @@ class Storing:
         writable = self.store.unwritten is None
         try:
             with self.store.transaction() if writable else nullcontext():
+                since = self.store.carried.last_event
                 reading = self._scanned(batch)
                 bans = collapse(ban.network for ban in reading.bans)
                 if bans:
                     self.decided(batch, bans)
                 _undo(if_=bool(self.store.unwritten or reading.error))
                 unfounded = self._unfounded(batch)
-                given = self._publish_ahead([ban.network for ban in reading.bans])
+                given = self._publish_ahead([ban.network for ban in reading.bans], since)
         except _UndoneError:
             return self._not_kept(batch, stored, reading)
         except StoreError as error:  # the commit itself failed
@@ -137,7 +138,7 @@ class Storing:
         if self._bans:
             Pass(self.ways.setup, self.store, self.clock.now).publish()
 
-    def _publish_ahead(self, bans: Sequence[Network]) -> list[str]:
+    def _publish_ahead(self, bans: Sequence[Network], since: int) -> list[str]:
         """Give feeds what they are to tell others; what cannot be given now, `publish` does."""
         few = self.ahead and 0 < len(bans) <= _FEW
         feeds = self.ways.setup.publishing if few else {}
@@ -146,7 +147,7 @@ class Storing:
         from reconciler.passes.publishing import publish_ahead  # noqa: PLC0415 - few do
 
         try:
-            return publish_ahead(self.store, feeds, bans, self.clock.now)
+            return publish_ahead(self.store, feeds, bans, self.clock.now, since)
         except StoreError as error:
             _log.info("published behind the commit: %s", error)
             return []

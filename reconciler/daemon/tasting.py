@@ -66,7 +66,8 @@ class Daemon(Protocol):
 class _Taste:
     """What was found at ``now`` (epoch seconds) of a feed, of which ``known`` was known before.
 
-    That is the time that was ``told`` when the clock was ``seen``.
+    That is the time that was ``told`` when the clock was ``seen``; ``held`` is what was taken
+    before.
     """
 
     known: FeedState
@@ -75,6 +76,15 @@ class _Taste:
     took: float
     told: Clock
     seen: Look
+    held: Sequence[FeedGroup]
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether all is as it was: the feed has noted something for itself alone."""
+        known, state, judged = self.known, self.reading.state, self.reading.judged
+        if judged is None or state is None or [*judged.groups] != [*self.held]:
+            return False
+        return evolve(state, file=known.file, taken=known.taken) == known
 
     @property
     def is_little(self) -> bool:
@@ -203,6 +213,8 @@ class Tasting:
         undone = daemon.following.undone or not daemon.force.all_by_reflex
         if undone or wider or not found.is_little:
             then(False, found.took)
+        elif found.is_nothing and not self.pending(name):
+            then(True, found.took)
         else:
             late = self.pending(name)
             told = partial(self._take, then, found, late)
@@ -275,7 +287,7 @@ def _judged(feed: ConfiguredFeed, memory: _Memory, seen: Look, begun: float) -> 
         reading = Looker(told.now, read=quickly).look(feed, memory.state, lambda: held)
     except FeedUnreadable as error:
         reading = FeedReading(feed.name, error=str(error))
-    taste = _Taste(memory.state, reading, told.now, 0.0, told, seen)
+    taste = _Taste(memory.state, reading, told.now, 0.0, told, seen, held)
     return evolve(taste, took=time.monotonic() - begun)
 
 

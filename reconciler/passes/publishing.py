@@ -42,20 +42,31 @@ def publish(store: Store, publishing: Mapping[str, Sequence[str]], now: int) -> 
 
 
 def publish_ahead(
-    store: Store, publishing: Mapping[str, Sequence[str]], networks: Collection[Network], now: int
+    store: Store,
+    publishing: Mapping[str, Sequence[str]],
+    networks: Collection[Network],
+    now: int,
+    since: int,
 ) -> list[str]:
     """Write the bans of these networks before they are stored, in the transaction that does that.
 
-    Return to which feeds that was: `settle` is due for them behind it. If it is never stored, the
-    next `publish` tells that nobody is banned. It waits for nobody. Raise `StoreError`.
+    They are what has been banned behind the event ``since`` of the history. Return to which feeds
+    that was: `settle` is due for them behind it. If it is never stored, the next `publish` tells
+    that nobody is banned. It waits for nobody. Raise `StoreError`.
     """
     given: list[str] = []
+    last = store.carried.last_event
     for name, named in publishing.items():
-        due = store.published.new(name, _rules(named), networks, now)
+        rules = _rules(named)
+        due = store.published.new(name, rules, networks, now)
         if due:
             path = outbox.of(store.path, name)
             outbox.write(path, _told(due), now, store.path, ahead=True)
             given.append(name)
+        is_all = last - since == len(networks)  # nothing else has happened
+        if is_all and store.published.is_current(name, rules, since):
+            store.published.keep(name, rules, last, due, now)
+        else:
             store.published.note(name, due)
     return given
 

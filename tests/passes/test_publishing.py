@@ -128,8 +128,9 @@ def test_where_the_outbox_is_gone_all_is_given_anew(store: Store) -> None:
 def ahead(store: Store, *networks: Network, then: type[Exception] | None = None) -> None:
     """Ban these for the rule x, and give that ahead; fail then, or store it."""
     with suppress(*[then] if then else []), store.transaction():
+        since = store.carried.last_event
         store.bans.add([Ban(each, NOW, None, "x", "bad") for each in networks])
-        assert publish_ahead(store, {"b": ["x"]}, networks, NOW) == ["b"]
+        assert publish_ahead(store, {"b": ["x"]}, networks, NOW, since) == ["b"]
         if then:
             raise then
     if not then:
@@ -144,6 +145,22 @@ def test_what_is_given_ahead_is_given_once(store: Store) -> None:
     assert tell(store, "x") == []
     ahead(store, B)
     assert given(store.path.parent)[1:] == [Told(B, reason="x")]
+    assert tell(store, "x") == []
+
+
+def test_what_else_has_happened_is_given_behind_it(store: Store) -> None:
+    """Before it was given ahead, or in the same transaction."""
+    tell(store, "x")
+    store.bans.add([Ban(A, NOW, None, "x", "bad")])
+    ahead(store, B)
+    assert tell(store, "x") == [Told(A, reason="x")]
+    with store.transaction():
+        since = store.carried.last_event
+        store.bans.lift([A], NOW)
+        store.bans.add([Ban(B, NOW, NOW + 9, "x", "bad")])
+        assert publish_ahead(store, {"b": ["x"]}, [B], NOW, since) == ["b"]
+    settle(store, ["b"], NOW)
+    assert tell(store, "x") == [Told(A, banned=False)]
     assert tell(store, "x") == []
 
 
