@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from reconciler.daemon.brake import PASSES, Brake
 from reconciler.daemon.children import Done, Left
 from reconciler.daemon.loop import Loop
+from reconciler.daemon.marks import Mark
 from reconciler.daemon.pace import Pace
 from reconciler.daemon.telling import say
 from reconciler.errors import FeedUnreadable, TreasonError
@@ -74,6 +75,11 @@ class Feeds:
             self._tasting.close()
             self._left.add(self._tasting)
             self._tasting = None
+
+    def wrote(self, before: Mark | None, after: Mark | None) -> None:
+        """Take the database's marks before and behind what the writer stored of the sources."""
+        if self._tasting is not None:
+            self._tasting.wrote(before, after)
 
     def passed(self) -> None:
         """Take notice that a pass, whoever asked for it, has brought all in line."""

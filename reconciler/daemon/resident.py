@@ -24,7 +24,7 @@ from reconciler.daemon.following import Following
 from reconciler.daemon.force import Force
 from reconciler.daemon.given import Given
 from reconciler.daemon.loop import Loop, Signals
-from reconciler.daemon.marks import Marks
+from reconciler.daemon.marks import Mark, Marks
 from reconciler.daemon.notify import Notifier
 from reconciler.daemon.reloading import Reloading
 from reconciler.daemon.rest import Rest
@@ -186,8 +186,9 @@ class Resident:
         """Let the writer close a descriptor of the database, between its transactions."""
         self.writer.ask(partial(os.close, descriptor), lambda _: None)
 
-    def _wrote(self, before: object, after: object) -> None:
-        self.truth.wrote(before, after)  # type: ignore[arg-type]
+    def _wrote(self, before: Mark | None, after: Mark | None) -> None:
+        self.truth.wrote(before, after)
+        self.feeds.wrote(before, after)
 
     def _close(self) -> None:
         """Let a pass close the connections of who is dropped now."""

@@ -132,7 +132,7 @@ class Tasting:
         self._closed = False
         self._view: View | None = None
         self._since = NOTHING  # what was dropped since that view
-        self._memories: dict[str, _Memory | None] = {}  # of the writer's thread alone
+        self._memories: dict[str, _Memory | None] = {}
 
     def close(self) -> None:
         """Take no more; the pass that follows takes all of it, and then this is to be finished."""
@@ -146,6 +146,12 @@ class Tasting:
         for name in self._feeds:
             if networks := self.pending(name):
                 self.settle(name, networks, lambda _: late())
+
+    def wrote(self, before: Mark | None, after: Mark | None) -> None:
+        """Take the marks of what the writer has stored: nothing of it concerns a feed."""
+        for name, memory in [*self._memories.items()]:
+            if memory and before and after and memory.mark == before:
+                self._memories[name] = evolve(memory, mark=after)
 
     def taste(self, name: str, then: Then) -> None:
         """Drop at once who is new in a feed's file, and store it; call ``then`` in the loop."""
