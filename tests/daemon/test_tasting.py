@@ -14,6 +14,7 @@ from reconciler.detection.policy import Policy
 from reconciler.errors import StoreError
 from reconciler.feeding import HELD, FeedGroup
 from reconciler.feeds.limits import Judged
+from reconciler.host import clock
 from reconciler.model import Desired
 from reconciler.networks import NOTHING, Networks
 from reconciler.passes.taking import FeedReading
@@ -66,7 +67,8 @@ def says(networks: Networks) -> _Taste:
     """Return what is found of a feed that says this, and of which nothing is stored."""
     groups = (FeedGroup(networks, state=HELD),)
     judged = Judged(groups, networks, NOTHING, NOTHING, (), frozenset())
-    return _Taste(FeedState("a"), FeedReading("a", networks, judged=judged), 0, 0.01)
+    reading = FeedReading("a", networks, judged=judged)
+    return _Taste(FeedState("a"), reading, 0, 0.01, clock.SURE, clock.look(), ())
 
 
 def test_what_is_found_is_dropped_before_it_is_stored() -> None:
