@@ -89,7 +89,7 @@ class Administration:
                 row = connection.execute(known, (name,)).fetchone()
                 if password:
                     keep(password)
-            if password and not is_new:
+            if password and not has_none:
                 _end_sessions(connection, name, notes)
         done = "added" if is_new else "has a new password" if password else "was changed"
         quota = f"{row[0]:,} new networks an hour" if row else ""

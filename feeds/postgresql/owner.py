@@ -1,13 +1,16 @@
 """The administrator's connection to the fleet's database, and what may go wrong with it."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import psycopg
-from psycopg import conninfo
+from psycopg import conninfo, pq
 
+from feeds.postgresql import connecting
 from feeds.postgresql import dsn as dsn_words
 from feeds.postgresql.failures import line
 from reconciler import TreasonError
@@ -15,6 +18,9 @@ from reconciler import TreasonError
 _PATIENCE: Final = 10
 """Seconds for a host to let us in."""
 
+
+_ROOT_CERTIFICATES: Final = Path("~/.postgresql/root.crt")
+"""Where libpq looks for the authorities of one user."""
 
 _AS_OWNER: Final = "on the server itself: sudo -u postgres treason fleet ... --dsn dbname=fleet"
 _REASONS: Final = (
@@ -26,7 +32,7 @@ _REASONS: Final = (
     (r"permission denied for database",
      "--dsn needs its owner, or a superuser: members see it by --feed NAME"),
     (r"pg_hba\.conf", "the server's pg_hba.conf lets nobody in that way"),
-    (r"certificate|SSL", "sslmode and sslrootcert in --dsn are libpq's"),
+    (r"certificate|SSL", "sslrootcert in --dsn names who signed the server's certificate"),
     (r"could not translate host name", "is the host in --dsn right, and does DNS answer?"),
     (r"starting up|shutting down|in recovery|too many clients|slots", "try it again in a while"),
     (r"refused|No such file|timeout|unreachable|No route",
@@ -65,11 +71,27 @@ def parsed(dsn: str) -> dict[str, Any]:
     return words
 
 
+def verifying(words: dict[str, Any]) -> dict[str, Any]:
+    """Return them with verified TLS to another machine, where nothing says how.
+
+    Whoever poses as the server would get the password of somebody who may do everything there.
+    """
+    address = words.get("hostaddr", "")
+    host = words.get("host") or os.environ.get("PGHOST") or address
+    says = {"sslmode", "service"} & words.keys() or {"PGSSLMODE", "PGSERVICE"} & os.environ.keys()
+    if says or not host or dsn_words.is_local({"host": host, "hostaddr": address}):
+        return words
+    made = {"sslmode": dsn_words.VERIFIED} | words
+    if not (_ROOT_CERTIFICATES.expanduser().exists() or "PGSSLROOTCERT" in os.environ):
+        made.setdefault("sslrootcert", connecting.authorities(pq.version()))
+    return made
+
+
 @contextmanager
 def connected(dsn: str) -> Iterator["psycopg.Connection[Any]"]:
     """Yield a connection (autocommit) to a server that can be written to. Raise `TreasonError`."""
     words: dict[str, Any] = {"connect_timeout": _PATIENCE, "application_name": "treason fleet"}
-    words |= parsed(dsn)
+    words |= verifying(parsed(dsn))
     with _speaking(dsn) as where:
         connection = psycopg.connect(conninfo.make_conninfo("", **words), autocommit=True)
         with connection:
