@@ -33,7 +33,7 @@ def publish(store: Store, publishing: Mapping[str, Sequence[str]], now: int) -> 
         if outbox.is_certain(path) and store.published.is_current(name, rules, event):
             continue
         with store.transaction():  # or another one gives it as it was before, and gives it last
-            if outbox.is_certain(path):
+            if name in known and outbox.is_certain(path):
                 _give(store, name, rules, now)
             elif named or path.exists():
                 _give_anew(store, name, rules, now)
@@ -97,7 +97,10 @@ def _give(store: Store, name: str, rules: Sequence[str], now: int) -> None:
 
 
 def _give_anew(store: Store, name: str, rules: Sequence[str], now: int) -> None:
-    """Write all that others are to know, and that what else they were told is not banned."""
+    """Write all that others are to know, and that what else they were told is not banned.
+
+    Another database may have told them, whose place this one takes: nobody else could end that.
+    """
     path = outbox.of(store.path, name)
     store.published.forget(name)
     due = store.published.due(name, rules, now)

@@ -87,6 +87,22 @@ def test_who_is_to_publish_nothing_any_more_takes_back_what_it_told(place: Place
     assert given(place.path, last) == [Told(A)]
 
 
+def test_what_another_database_told_is_taken_back(place: Place) -> None:
+    """Where one is begun anew, what it lacks ends for the others."""
+    place.configure('[feed.b]\ntype = "list"\npath = "/nowhere"\npublish = ["manual"]')
+    one, two, three = (Network.parse(f"192.0.2.{number}") for number in (1, 2, 3))
+    assert place.treason("ban", str(one), str(two), str(three)).code == 0
+    assert place.treason("unban", str(three)).code == 0
+    last = given(place.path)[-1].id
+    place.database.unlink()
+    assert place.treason("init", "--new-database").code == 0
+    assert place.treason("ban", str(one)).code == 0
+    assert given(place.path, last) == [Told(two, banned=False), Told(one)]
+    last = given(place.path)[-1].id
+    assert place.treason("unban", str(one)).code == 0
+    assert given(place.path, last) == [Told(one, banned=False)]
+
+
 def tell(store: Store, *rules: str, now: int = NOW) -> list[Told]:
     """Make the step, and return what it gave."""
     before = given(store.path.parent) if (store.path.parent / "outbox/b.db").exists() else []
