@@ -92,6 +92,7 @@ def test_all_that_is_known_of_a_feed_is_shown(own: Path, place: Place) -> None:
         place,
         "drop",
         group(*many, member="ann", reason="port scan"),
+        group(member="ann", reason="all of it was cut"),
         group("192.0.2.7", member="bob\x1b", state="quarantined", until=4_000_000_000),
         epoch="one\x1b",
         cut=2,
@@ -120,6 +121,7 @@ def test_all_that_is_known_of_a_feed_is_shown(own: Path, place: Place) -> None:
         "private false",
     ):
         assert line in lines, line
+    assert "all of it was cut" not in result.out
     [first] = [number for number, line in enumerate(lines) if line.startswith("members ")]
     for line, start in zip(lines[first:], ("members bob\\x1b: 1 quarantined", "ann: 30 held"),
                            strict=False):  # fmt: skip

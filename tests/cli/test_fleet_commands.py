@@ -305,6 +305,7 @@ def test_what_keeps_an_administrator_out_is_said_in_two_lines(place: Place, base
         (server.dsn(dbname="nowhere"), 'database "nowhere" does not exist', "createdb nowhere"),
         (f"host={socket} port=1 dbname=fleet user=postgres", "No such file", "is the server"),
         (server.dsn("nobody", base.name, host=socket), "password", "~/.pgpass"),
+        ("service=nowhere", "nowhere", "pg_service.conf"),
     ):  # fmt: skip
         told = place.treason("fleet", "status", "--dsn", dsn)
         assert (told.code, told.out) == (1, "")

@@ -308,6 +308,23 @@ def _passes(fleet: Fleet, days: int) -> None:
         )
 
 
+def test_who_publishes_nothing_any_more_takes_back_what_he_told(fleet: Fleet) -> None:
+    """Its own process tells that, too, though its table names no rule; it goes on to hear."""
+    a, b = fleet.grow("a", "b")
+    a.bans("203.0.113.1")
+    b.bans("203.0.113.2")
+    assert a.place.treason("feed", "run", "fleet", "--once").code == 0
+    b.settles()
+    assert b.dropped() == {"203.0.113.1", "203.0.113.2"}
+    text = a.place.config.read_text()
+    a.place.config.write_text(text.replace('publish = ["manual"]', "publish = []"))
+    assert a.place.treason("reconcile", "--no-scan").code == 0
+    assert a.place.treason("feed", "run", "fleet", "--once").code == 0
+    assert a.dropped() == {"203.0.113.1", "203.0.113.2"}
+    b.settles()
+    assert b.dropped() == {"203.0.113.2"}
+
+
 def test_a_full_quota_lets_removals_pass(fleet: Fleet) -> None:
     """Bans wait in order until the hour is over; who is unbanned is so everywhere at once."""
     a = fleet.add("a", max_new=10)

@@ -56,6 +56,7 @@ def show_(setup: Setup, name: str, networks: bool, form: str) -> int:
             show(json.listed("bans", json.bans(rows)) if form == "json" else lists.bans(rows, now))
             return OK
         groups = store.feeds.groups(name, now).get(name, [])
+        groups = [each for each in groups if each.networks]  # of some all was cut
     emit(form, lambda: feeds_json.whole(found, groups), text.page(found, groups, now))
     return ERROR if found.trouble else OK
 
