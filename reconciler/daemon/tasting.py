@@ -293,8 +293,8 @@ def _judged(feed: ConfiguredFeed, memory: _Memory, seen: Look, begun: float) -> 
         reading = Looker(told.now, read=quickly).look(feed, memory.state, lambda: held)
     except FeedUnreadable as error:
         reading = FeedReading(feed.name, error=str(error))
-    taste = _Taste(memory.state, reading, told.now, 0.0, told, seen, held)
-    return evolve(taste, took=time.monotonic() - begun)
+    took = time.monotonic() - begun
+    return _Taste(memory.state, reading, told.now, took, told=told, seen=seen, held=held)
 
 
 def _stored(setup: Setup, found: _Taste, late: Networks) -> _Stored:
@@ -316,7 +316,8 @@ def _stored(setup: Setup, found: _Taste, late: Networks) -> _Stored:
         ends = seconds_left(store, found.now)
         now_held = store.feeds.groups(name, found.now).get(name, [])
     memory = _Memory(after, found.told, found.seen, state, now_held) if after else None
-    return _Stored(before, after, vain, ends, time.monotonic() - begun, memory)
+    took = time.monotonic() - begun
+    return _Stored(before, after, vain, ends, took=took, memory=memory)
 
 
 def _settled(setup: Setup, name: str, networks: Networks) -> Networks:

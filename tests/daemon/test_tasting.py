@@ -68,7 +68,8 @@ def says(networks: Networks) -> _Taste:
     groups = (FeedGroup(networks, state=HELD),)
     judged = Judged(groups, networks, NOTHING, NOTHING, (), frozenset())
     reading = FeedReading("a", networks, judged=judged)
-    return _Taste(FeedState("a"), reading, 0, 0.01, clock.SURE, clock.look(), ())
+    seen = clock.look()
+    return _Taste(FeedState("a"), reading, 0, 0.01, told=clock.SURE, seen=seen, held=())
 
 
 def test_what_is_found_is_dropped_before_it_is_stored() -> None:
