@@ -139,7 +139,7 @@ class Storing:
             Pass(self.ways.setup, self.store, self.clock.now).publish()
 
     def _publish_ahead(self, bans: Sequence[Network], since: int) -> list[str]:
-        """Write for feeds what they are to tell others; what cannot be written now, `publish` does."""
+        """Write for feeds what they are to tell; what cannot be written now, `publish` does."""
         few = self.ahead and 0 < len(bans) <= _FEW
         feeds = self.ways.setup.publishing if few else {}
         if not feeds:
