@@ -81,7 +81,7 @@ class Scenes:
         say("The fleet is made in PostgreSQL's database, and each host becomes a member:")
         self._fleet("init")
         for each in self.members:
-            password = str(each.path / "password")
+            password = str(each.password)
             self._fleet(f"add-member {each.name} --max-new {_QUOTA} --password-file {password}")
             each.configure(
                 self.engine.member_dsn(each.name),
@@ -177,7 +177,7 @@ class Scenes:
 
     @contextmanager
     def _thief(self) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
-        password = (self.three.path / "password").read_text().strip()
+        password = self.three.password.read_text().strip()
         tls = f"sslmode=verify-full sslrootcert={self.engine.ca}"
         with (
             self.three.port.entered(),

@@ -56,7 +56,7 @@ class Fleet:
     def member(self, name: str) -> Member:
         """Add a member, whose daemon watches a log of its own, and that tells of what it finds."""
         made = self._stack.enter_context(Member(self.switch.join(name), self.path / name))
-        password = str(made.path / "password")
+        password = str(made.password)
         given = ("--max-new", str(_MOST), "--password-file", password)
         self.engine.treason("add-member", name, *given)
         made.log.touch()

@@ -24,17 +24,17 @@ PATIENCE: Final = 60.0
 
 _CONFIG: Final = """\
 [treason]
-database = "{path}/treason.db"
-lock = "{path}/lock"
+database = "{path}/lib/treason.db"
+lock = "{path}/run/lock"
 sources = [{sources}]
 [run]
-socket = "{path}/control"
+socket = "{path}/run/control"
 [feed.fleet]
 type = "postgresql"
 dsn = "{dsn}"
-password_file = "{path}/password"
+password_file = "{path}/etc/password"
 ca_file = "{ca}"
-store = "{path}/fleet/feed.db"
+store = "{path}/feeds/fleet/feed.db"
 publish = [{publish}]
 {more}
 """
@@ -42,7 +42,10 @@ publish = [{publish}]
 
 @define(eq=False)
 class Member:
-    """A host at a port of the switch. All it runs is ended at the end of ``with``."""
+    """A host at a port of the switch. All it runs is ended at the end of ``with``.
+
+    What is watched by different processes has directories of its own, as on any machine.
+    """
 
     port: Port
     path: Path
@@ -50,7 +53,8 @@ class Member:
 
     def __attrs_post_init__(self) -> None:
         self.path.mkdir(0o700)
-        (self.path / "fleet").mkdir(0o750)
+        for name in ("etc", "lib", "log", "out", "run", "feeds", "feeds/fleet"):
+            (self.path / name).mkdir(0o750)
 
     def __enter__(self) -> Self:
         return self
@@ -67,12 +71,17 @@ class Member:
     @property
     def config(self) -> Path:
         """The configuration."""
-        return self.path / "treason.toml"
+        return self.path / "etc/treason.toml"
+
+    @property
+    def password(self) -> Path:
+        """The file with its password for the fleet."""
+        return self.path / "etc/password"
 
     @property
     def log(self) -> Path:
         """A log of its own, for a daemon that is to watch one."""
-        return self.path / "kern.log"
+        return self.path / "log/kern.log"
 
     def configure(
         self, dsn: str, ca: Path, *, publish: Sequence[str], sources: Sequence[str], more: str = ""
@@ -99,7 +108,7 @@ class Member:
 
     def run_daemon(self) -> None:
         """Start the daemon, and wait until it waits for its sources."""
-        address = self.path / "manager"
+        address = self.path / "run/manager"
         address.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.bind(os.fspath(address))
@@ -129,7 +138,7 @@ class Member:
 
     def said(self, name: str) -> str:
         """Return what the ``daemon`` or the ``feed`` has printed."""
-        path = self.path / f"{name}.log"
+        path = self.path / f"out/{name}.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
     def until(self, true: Callable[[], object], name: str, patience: float = PATIENCE) -> None:
@@ -153,7 +162,7 @@ class Member:
             return Watch()
 
     def _start(self, name: str, *arguments: str, **environment: str) -> None:
-        with (self.path / f"{name}.log").open("ab") as log, self.port.entered():
+        with (self.path / f"out/{name}.log").open("ab") as log, self.port.entered():
             self._running[name] = subprocess.Popen(
                 self._command(*arguments),
                 stdin=subprocess.DEVNULL,
