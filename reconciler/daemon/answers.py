@@ -47,7 +47,7 @@ class Answers:
             self._rests(done)
         elif trouble := resident.troubles.of("state"):
             done(Enforced(names, trouble))
-        elif resident.passes.is_wanted:
+        elif resident.passes.is_wanted or resident.following.unverified:
             again = partial(self.enforce, done)
             resident.passes.ask(partial(self._passed, names, done), left=again)
         else:

@@ -81,6 +81,14 @@ class Feeds:
         if self._tasting is not None:
             self._tasting.wrote(before, after)
 
+    def let_go(self, name: str) -> None:
+        """Let a pass take out what a feed said for a moment only, behind the brake of its file."""
+        for file in self._files:
+            if file.name == name:
+                file.let_go()
+                return
+        self._daemon.make_pass()
+
     def passed(self) -> None:
         """Take notice that a pass, whoever asked for it, has brought all in line."""
         for file in self._files:
@@ -98,7 +106,7 @@ class _File:
     """
 
     def __init__(self, name: str, path: Path, daemon: Daemon, tasting: "Tasting | None") -> None:
-        self._name, self._path, self._daemon, self._loop = name, path, daemon, daemon.loop
+        self.name, self._path, self._daemon, self._loop = name, path, daemon, daemon.loop
         self._tasting = tasting
         self._subject = f"feed {name}"
         self._looks = Pace(_LEAST, ahead=_LOOKS)
@@ -119,6 +127,11 @@ class _File:
         self._loop.never(f"{self._subject}: pass")
         self._leave()
         self._daemon.trouble(self._subject, "")
+
+    def let_go(self) -> None:
+        """Let a pass follow, as one does that is to take what the feed says."""
+        self._due = True
+        self._pass_soon()
 
     def made_up_for(self) -> None:
         """Take notice of a pass that has brought all in line, behind one that has not."""
@@ -179,7 +192,7 @@ class _File:
             self._loop.soon(wait, f"{self._subject}: taste", self._take)
         else:
             self._is_tasted, self._again = True, False
-            self._tasting.taste(self._name, self._tasted)
+            self._tasting.taste(self.name, self._tasted)
 
     def _tasted(self, done: bool, took: float) -> None:
         """Go on from what came of it."""
@@ -205,7 +218,7 @@ class _File:
             return
         self._is_passed, self._due = True, False
         self._begun = time.monotonic()
-        self._left = self._tasting.pending(self._name) if self._tasting else NOTHING
+        self._left = self._tasting.pending(self.name) if self._tasting else NOTHING
         self._daemon.make_pass(self._passed, self._let_go)
 
     def _passed(self, error: str) -> None:
@@ -232,7 +245,7 @@ class _File:
     def _settle(self, networks: Networks) -> None:
         """Go by what the pass has stored of what was in force before it began."""
         if self._tasting and networks:
-            self._tasting.settle(self._name, networks, self._are_late)
+            self._tasting.settle(self.name, networks, self._are_late)
 
     def _are_late(self, networks: Networks) -> None:
         """Let the next pass that ends well settle these, too."""

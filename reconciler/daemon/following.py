@@ -40,12 +40,14 @@ class Following:
     """Holds what is desired now, drops at once who is new, and lets a pass do the rest.
 
     ``paused`` is the pause that counts now. ``undone``: somebody could not be dropped at once.
+    ``unverified``: what has changed while a pass ran was not looked for in the kernel yet, and the
+    pass may have read too early to know it.
     """
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon, self._loop = daemon, daemon.loop
         self.paused: Pause | None = None
-        self.undone = False
+        self.undone = self.unverified = False
 
     def drop(self, networks: Networks) -> None:
         """Drop these now; while everything is paused, once it is over."""
@@ -73,7 +75,8 @@ class Following:
         if new.ends is not None:
             self._loop.after(new.ends, "end of a ban", self.over)
         if done:
-            self.up_to_date(force.check)  # somebody may have changed something behind the pass
+            self.unverified |= new.desired != before
+            self.up_to_date(self._verify)  # somebody may have changed something behind the pass
             if not force.all_by_reflex and new.desired != before:
                 self._daemon.make_pass()  # the last one may not have known it
             return
@@ -81,6 +84,11 @@ class Following:
         late_added = added and not force.all_by_reflex
         if turned or new.overdue or less or self.undone or late_added:
             self._daemon.make_pass()
+
+    def _verify(self) -> None:
+        """Compare what is in force with what is held; a pass follows where there is more."""
+        if self._daemon.force.check():
+            self.unverified = False
 
     def over(self) -> None:
         """Hold a ban no more that has ended, or all again; then let a pass take it out."""

@@ -156,10 +156,13 @@ class Force:
             if kept.holds:
                 self._tried(name, partial(kept.reflexes.let_pass, networks))
 
-    def check(self) -> None:
-        """Look whether all that is held is in force, and put back what is not."""
-        for name in [*self._kept]:
-            self._repair(name)
+    def check(self) -> bool:
+        """Look whether all that is held is in force, and put back what is not.
+
+        Return whether all of it was looked at: after very much was put back, that has to wait.
+        """
+        looked = [self._repair(name) for name in [*self._kept]]
+        return all(looked)
 
     def _listen(self, name: str) -> None:
         backend = self._backends[name]()
@@ -234,16 +237,19 @@ class Force:
             self.ports = tuple(found)
         return bool(found)
 
-    def _repair(self, name: str, *, woken: bool = False) -> None:
-        """Put back what is missing, unless that was done too often; ``woken`` by a change."""
+    def _repair(self, name: str, *, woken: bool = False) -> bool:
+        """Put back what is missing, unless that was done too often; ``woken`` by a change.
+
+        Return whether it was looked at.
+        """
         kept = self._kept.get(name)
         if kept is None or not kept.holds or self._daemon.rest.closed:
-            return
+            return True
         now = time.monotonic()
         if wait := max(kept.brake.wait(now), kept.passes.wait(now)):
             self._stop_waiting(name, kept)
             self.loop.soon(wait, f"repair {name}", partial(self._go_on, name))
-            return
+            return False
         damage: list[str] = []
         begun = time.thread_time()
         with kept.pace.look():
@@ -253,12 +259,13 @@ class Force:
         if not done:
             if woken and {*self.ports} - {self._daemon.passes.pid}:  # else a pass of our own
                 self._note(name, kept.passes, now, kept.pass_took)
-            return
+            return True
         self._daemon.trouble(name, "")
         if damage:
             self._tell(name, "; ".join(damage), named(self.ports))
             if not self._note(name, kept.brake, now, time.thread_time() - begun):
                 say(f"put back: {self.repair}", WARNING)
+        return True
 
     def _passed(self, kept: _Kept, since: float, _error: str) -> None:
         """Take how long it took until a pass had put right what reflexes cannot."""

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import evolve, frozen
 
@@ -34,6 +34,9 @@ from reconciler.passes.taking import FeedReading, Looker
 from reconciler.store.feeds import FeedState
 from reconciler.store.store import Store
 
+if TYPE_CHECKING:
+    from reconciler.daemon.feeds import Feeds
+
 _LARGEST: Final = 1 << 18
 _PATIENCE: Final = 0.1
 """Bytes of a feed's file, and seconds to read it: what is more is left to a pass."""
@@ -55,11 +58,12 @@ class Daemon(Protocol):
     unstored: Unstored
     rest: Rest
 
+    @property
+    def feeds(self) -> "Feeds":
+        """Who waits for the feeds' files."""
+
     def drop(self, source: str, networks: Networks) -> None:
         """Drop these networks now; they are pending until they are stored."""
-
-    def make_pass(self) -> None:
-        """Ask for a pass over the backends."""
 
 
 @frozen(eq=False)
@@ -186,7 +190,7 @@ class Tasting:
         """Take notice that these are stored, but for those that nothing holds any more."""
         self._daemon.unstored.forget(networks & self.pending(name))
         if vain:
-            self._daemon.truth.refresh(self._daemon.make_pass)
+            self._daemon.truth.refresh(partial(self._daemon.feeds.let_go, name))
 
     def _drop(self, then: Then, found: _Taste | TreasonError) -> None:
         if self._closed:

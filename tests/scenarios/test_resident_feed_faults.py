@@ -218,16 +218,16 @@ def test_a_feed_that_rages_costs_little(
         with raging(place, file):
             often = "feed a: its file is written again and again"
             until(lambda: often in daemon.error, daemon.error, patience=120.0)
-            time.sleep(3)
-            begun, before = time.monotonic(), spent(daemon)
             goes_on(daemon, nft)
             assert says(place, "running since", 0)
             time.sleep(3)
+            begun, before = time.monotonic(), spent(daemon)
+            time.sleep(5)
             assert spent(daemon) - before < 0.5 + 0.5 * (time.monotonic() - begun)
         assert daemon.error.count("again and again") == 1
         feed_says(place, "192.0.2.10", LISTED)
         until(lambda: drops("192.0.2.10") and not drops("192.0.2.8"), daemon.error)
-        assert len(in_force()) == 5
+        until(lambda: len(in_force()) == 5)  # what it said for a moment only goes with a pass
 
 
 def spent(daemon: Resident) -> float:

@@ -162,15 +162,15 @@ def test_a_changed_configuration_is_taken_after_a_second_of_quiet(place: Place, 
     text = place.config.read_text()
     with running(place) as daemon:
         daemon.forget()
-        start = time.monotonic()
+        last, gap = time.monotonic(), 0.0  # a busy machine may leave it alone by chance
         for number in range(8):
             place.config.write_text(f"{text}[policy]\nthreshold = {number + 2}\n")
-            last = time.monotonic()
+            last, gap = time.monotonic(), max(gap, time.monotonic() - last)
             time.sleep(0.25)
         daemon.hears("RELOADING")
         reloaded = [each for each in daemon.told if each.startswith("RELOADING")]
         usec = int(reloaded[0].split("MONOTONIC_USEC=")[1].split()[0])
-        assert usec / 1e6 - last >= 1.0 or last - start > 8
+        assert usec / 1e6 - last >= 1.0 or gap > 0.9
         daemon.hears("READY")
         daemon.offend(PEER)
         daemon.offend(OTHER, port=1)
