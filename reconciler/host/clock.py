@@ -25,6 +25,9 @@ _LONGEST_OFF: Final = 366 * 86400
 _REFRESHED: Final = 3600
 """Seconds after which what is remembered is worth writing anew, though nothing else changed."""
 
+_AT_ONCE: Final = 0.01
+"""Seconds by which the beginning of one boot may differ from look to look."""
+
 _LATEST: Final = 1e10
 """More seconds than any clock of Linux counts (include/linux/ktime.h, KTIME_SEC_MAX)."""
 
@@ -124,7 +127,7 @@ def judge(mark: Mark | None, seen: Look) -> tuple[Mark, Move | None]:
     if mark is None:
         started = evolve(fresh, steady=seen.uptime, doubted=seen.wall)
         return (started if unset else fresh), None
-    same = mark.boot == seen.boot
+    same = _is_same_boot(mark, seen)
     time = mark.time + max(0.0, seen.uptime - (mark.uptime if same else 0.0))
     ahead = seen.wall - time
     doubted_before = mark.doubted is not None or mark.frame is not None
@@ -150,9 +153,25 @@ def believed(mark: Mark | None, seen: Look) -> Clock:
     return Clock(int(time), "" if settled else _doubt(seen.wall - time), seen.wall, seen.uptime)
 
 
+def _is_same_boot(mark: Mark, seen: Look) -> bool:
+    """Whether the machine has not been booted in between.
+
+    In a container of systemd-nspawn the boot has two names: a service that has a /proc of its own
+    sees the host's. But both began at the same moment.
+    """
+    if mark.boot == seen.boot:
+        return True
+    return seen.uptime >= mark.uptime and _drift(mark, seen) <= _AT_ONCE
+
+
 def _alike(mark: Mark, seen: Look) -> bool:
     """Whether the wall clock has gone on steadily since."""
-    return abs((seen.wall - seen.uptime) - (mark.told - mark.uptime)) <= STEP
+    return _drift(mark, seen) <= STEP
+
+
+def _drift(mark: Mark, seen: Look) -> float:
+    """Return how many seconds apart the two make the beginning of a boot."""
+    return abs((seen.wall - seen.uptime) - (mark.told - mark.uptime))
 
 
 def _doubt(ahead: float) -> str:

@@ -114,3 +114,12 @@ def test_only_times_of_the_doubted_clock_are_not_believed() -> None:
     assert [told.told_wrong(each) for each in (5000, 1000, T, None)] == [True, True, False, False]
     assert not evolve(told, doubt="").told_wrong(5000)
     assert EARLIEST < T
+
+
+def test_one_boot_may_have_two_names() -> None:
+    """In a container: it began at the same moment, and its seconds count once."""
+    for after in (0, 5, 2 * DAY):
+        there = seen(T + after, after, boot="b")
+        assert believed(START, there) == Clock(T + after, "", T + after, 1000 + after)
+    assert "hours behind" in believed(evolve(START, uptime=9000), Look(T + 5, 9005.5, "b")).doubt
+    assert not believed(evolve(START, uptime=9000), Look(T + 5, 9005.005, "b")).doubt
