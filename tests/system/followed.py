@@ -30,7 +30,8 @@ def listed(*networks: str) -> None:
 
 
 def read_anew() -> str:
-    """Let the list be read now; return how that ended."""
+    """Let the list be read now, once nobody reads it any more; return how that ended."""
+    until("nobody reads the list", lambda: shown(SERVICE, "MainPID") == "0", 30)
     run("systemctl", "reset-failed", SERVICE)  # which also forgets how often it was started
     run("systemctl", "start", SERVICE)
     until("the list was read", lambda: shown(SERVICE, "MainPID") == "0", 30)

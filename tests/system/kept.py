@@ -77,7 +77,8 @@ def keep() -> None:
 
 
 def read_anew() -> str:
-    """Let the feed be read now; return how that ended."""
+    """Let the feed be read now, once nobody reads it any more; return how that ended."""
+    until("nobody reads the feed", lambda: shown(SERVICE, "MainPID") == "0", 30)
     run("systemctl", "reset-failed", SERVICE)
     subprocess.run(["systemctl", "start", SERVICE], capture_output=True, check=False)
     until("the feed was read", lambda: shown(SERVICE, "ActiveState") in {"inactive", "failed"}, 30)
