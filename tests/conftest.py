@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,10 @@ from reconciler.execute import run
 from reconciler.host.netns import Namespace, Wire
 
 if TYPE_CHECKING:
-    from fleetplaces import Fleet
+    from fleetplaces import Fleet, Member
     from listservers import Site
     from postgres import Postgres
+    from thieves import Raw
 
 settings.register_profile("unhurried", deadline=None)  # a busy machine is no fault
 settings.load_profile("unhurried")
@@ -145,3 +147,24 @@ def fleet(
 
     with founded(fleet_server, tmp_path, capsys) as made:
         yield made
+
+
+@pytest.fixture
+def good(fleet: "Fleet") -> "Member":
+    """An honest member with a ban that another one knows."""
+    from thieves import honest  # noqa: PLC0415 - as above
+
+    return honest(fleet)
+
+
+@pytest.fixture
+def other(fleet: "Fleet", good: "Member") -> "Member":
+    """That other one."""
+    return fleet.members["other"]
+
+
+@pytest.fixture
+def thief(fleet: "Fleet", good: "Member") -> Iterator["Raw"]:
+    """Whoever has the password of a third one."""
+    with closing(fleet.add("web9", max_new=50).raw()) as connection:
+        yield connection

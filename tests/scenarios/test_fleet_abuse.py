@@ -6,40 +6,19 @@ whitelist.
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import psycopg
 import pytest
 from fleetplaces import Fleet, Member, refused, until
 from postgres import needed
-from thieves import KEPT, Raw, goes_on, honest, publish
+from thieves import KEPT, Raw, goes_on, publish
 
 from reconciler import Network, Networks
 
 pytestmark = needed
 
 QUOTA = "53400"
-
-
-@pytest.fixture
-def good(fleet: Fleet) -> Member:
-    """An honest member with a ban that another one knows."""
-    return honest(fleet)
-
-
-@pytest.fixture
-def other(fleet: Fleet, good: Member) -> Member:
-    """That other one."""
-    return fleet.members["other"]
-
-
-@pytest.fixture
-def thief(fleet: Fleet, good: Member) -> Iterator[Raw]:
-    """Whoever has the password of a third one."""
-    member = fleet.add("web9", max_new=50)
-    with closing(member.raw()) as connection:
-        yield connection
 
 
 def test_he_floods_and_is_stopped(fleet: Fleet, good: Member, other: Member, thief: Raw) -> None:

@@ -3,38 +3,15 @@
 He speaks to the server as he likes. What cannot be forbidden is told here as well.
 """
 
-from collections.abc import Iterator
-from contextlib import closing
-
 import psycopg
 import pytest
 from fleetplaces import Fleet, Member, refused
 from postgres import needed
-from thieves import Raw, goes_on, honest
+from thieves import Raw, goes_on
 
 pytestmark = needed
 
 DENIED = "42501"
-
-
-@pytest.fixture
-def good(fleet: Fleet) -> Member:
-    """An honest member with a ban that another one knows."""
-    return honest(fleet)
-
-
-@pytest.fixture
-def other(fleet: Fleet, good: Member) -> Member:
-    """That other one."""
-    return fleet.members["other"]
-
-
-@pytest.fixture
-def thief(fleet: Fleet, good: Member) -> Iterator[Raw]:
-    """Whoever has the password of a third one."""
-    member = fleet.add("web9", max_new=50)
-    with closing(member.raw()) as connection:
-        yield connection
 
 
 READS = {
