@@ -160,7 +160,7 @@ def _password(path: Path | None) -> str:
     password = secrets.read(path).decode(errors="replace").strip("\r\n")
     if not password.isprintable():
         raise FeedUnreadable(
-            f"{path}: this holds no password: there is more than one line of text in it",
+            f"{path}: this holds no password: it is not one line of printable text",
             "write what `treason fleet add-member` printed, and nothing else",
         )
     return password
