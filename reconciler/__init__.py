@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from reconciler.networks import Networks
     from reconciler.waiting import PolledReflexes, Reflexes, WakingBackend, WatchedBackend, Watcher
 
-__version__: Final = "0.1.0"
+__version__: Final = "0.2.0"
 
 __all__ = [
     "Answer",

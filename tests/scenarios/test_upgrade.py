@@ -1,4 +1,4 @@
-"""An upgrade from 0.1.0: what it enforced stays enforced, and is in sync at once."""
+"""An upgrade from an early 0.1.0: what it enforced stays enforced, and is in sync at once."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ from harness import ROOT, SEED
 from reconciler.execute import run
 
 OLD = "0591579c5091c5487da27adf95205ab16e35082f"
-"""The last commit of 0.1.0."""
+"""A commit of 0.1.0, early in its making."""
 
 CONFIG = """\
 [treason]

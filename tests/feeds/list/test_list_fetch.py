@@ -23,7 +23,7 @@ from listservers import (
     said,
 )
 
-from reconciler import Network, Networks
+from reconciler import Network, Networks, __version__
 
 NETWORKS = {"": Networks.of(map(Network.parse, ("192.0.2.1", "198.51.100.0/24")))}
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -42,7 +42,7 @@ def test_a_list_is_fetched(site: Site) -> None:
     [request] = server.requests
     assert request.startswith("GET /list HTTP/1.1\r\n")
     assert asked(request) == {
-        "Host": HOST, "User-Agent": "treason/0.1.0", "Accept-Encoding": "identity",
+        "Host": HOST, "User-Agent": f"treason/{__version__}", "Accept-Encoding": "identity",
     }  # fmt: skip
 
 
