@@ -2,7 +2,7 @@
 # installed; an ordinary user is told which ones are missing.
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-fleet test test-slow fuzz test-examples test-system test-kernel bench bench-quick bench-attack lint types contracts wheel check clean
+.PHONY: demo demo-fleet test test-slow fuzz test-examples test-system test-kernel bench bench-quick bench-attack generated lint types contracts wheel check clean
 
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
@@ -68,6 +68,10 @@ bench-quick: .venv/dev
 bench-attack: .venv/dev
 	PYTHONPATH=tests $(inside) $(python) -m bench.attack $(BENCH)
 
+# What is made of the code and committed: the manual pages. A test asserts that it is so.
+generated: .venv/dev
+	$(python) -m release manual
+
 lint: .venv/dev
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -97,7 +101,7 @@ check: lint types contracts test test-slow bench-quick test-examples
 
 .venv/dev: .venv/run
 	.ci/packages gcc libc6-dev python3-dev strace patch systemd systemd-journal-remote sqlite3 iptables ipset \
-		logrotate bzip2 xz-utils zstd busybox postgresql
+		logrotate bzip2 xz-utils zstd busybox postgresql mandoc
 	$(python) -m pip install --quiet --editable '.[dev]'
 	touch $@
 

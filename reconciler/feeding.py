@@ -27,7 +27,7 @@ def _set(networks: Iterable[Network]) -> Networks:
 
 @frozen
 class FeedBan:
-    """These networks are to be dropped: for so many ``seconds``, or (None) until they are lifted.
+    """These networks are to be dropped: for so many ``seconds``, or (None) until they are removed.
 
     ``networks`` are any `Network`, in any order; all of a list may be one ban. ``member`` is who of
     several says it, ``reason`` is for people. A ban of the same network by the same member
@@ -49,7 +49,7 @@ class FeedLift:
 
 
 class FeedSnapshot(Enum):
-    """Marks: the bans from the beginning to the end are all there are. What else was is lifted.
+    """Marks: the bans from the beginning to the end are all there are. What else was ends.
 
     Nothing but bans stands between them.
     """

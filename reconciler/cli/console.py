@@ -23,6 +23,15 @@ DRIFT: Final = 2
 USAGE: Final = 64
 """The shape of the command line is wrong (EX_USAGE of sysexits.h)."""
 
+MEANINGS: Final = {
+    OK: "Done, or in sync.",
+    ERROR: "An error: something cannot be read, is refused, or is not allowed."
+    " What failed has changed nothing.",
+    DRIFT: "Only of `reconcile --check`: a backend differs from what is desired.",
+    USAGE: "Wrong use: an unknown command or option.",
+}
+"""What each code says, as the manual has it."""
+
 _TOGETHER: Final = 1000
 """Lines that are printed at once: a list of any length needs no more memory than these."""
 

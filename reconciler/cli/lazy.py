@@ -2,12 +2,33 @@
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Final
 
 import click
 
+_LONG: Final = 1_000
+"""Characters of a sentence that is not cut."""
 
-class Lazy(click.Group):
+
+class Whole(click.Group):
+    """Lists its commands with the whole of their first sentences; click cuts them to a line."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([*self.sentences(ctx).items()])
+
+    def sentences(self, ctx: click.Context) -> Mapping[str, str]:
+        """Return the first sentence of each command by its name."""
+        found = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        return {
+            name: f"{each.get_short_help_str(_LONG).removesuffix('.')}."
+            for name, each in found
+            if each
+        }
+
+
+class Lazy(Whole):
     """Imports the module of a command only when that command is asked for.
 
     ``within`` has, by its name, where each command is (``module:name``), and its first sentence: to
@@ -30,7 +51,6 @@ class Lazy(click.Group):
         command: click.Command = getattr(import_module(f"reconciler.cli.commands.{module}"), name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """List them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self._within.items()])
+    def sentences(self, ctx: click.Context) -> Mapping[str, str]:  # noqa: ARG002
+        """Return what is told of each without importing it."""
+        return {name: text for name, (_, text) in self._within.items()}

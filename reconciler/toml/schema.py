@@ -98,7 +98,7 @@ def fill(cls: type[T], table: Mapping[str, Any], tables: tuple[str, ...] = ()) -
     tables. One made by `internal` is no key.
     """
     hints = get_type_hints(cls)
-    fields = {field.alias or field.name: field for field in _keys(cls) if field.init}
+    fields = {field.alias or field.name: field for field in attributes(cls) if field.init}
     problems = [
         Problem(tables, key, unknown("key", key, fields)) for key in table if key not in fields
     ]
@@ -141,7 +141,7 @@ def _try(attribute: "attrs.Attribute[Any]", value: Any) -> None:
 def plain(settings: Any) -> dict[str, Any]:
     """Return the TOML values of an attrs instance: what `fill` would read."""
     values = {}
-    for attribute in _keys(type(settings)):
+    for attribute in attributes(type(settings)):
         value = getattr(settings, attribute.name)
         write = attribute.metadata.get(_WRITE)
         if write is not None:
@@ -150,7 +150,8 @@ def plain(settings: Any) -> dict[str, Any]:
     return values
 
 
-def _keys(cls: type) -> "list[attrs.Attribute[Any]]":
+def attributes(cls: type) -> "list[attrs.Attribute[Any]]":
+    """Return the fields of an attrs class that are keys of its table."""
     return [field for field in attrs.fields(cls) if _INTERNAL not in field.metadata]
 
 

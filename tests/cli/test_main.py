@@ -13,7 +13,10 @@ import click
 import pytest
 from harness import Place
 
+from reconciler.cli.commands.config import config
 from reconciler.cli.commands.feed import feed
+from reconciler.cli.commands.fleet import fleet
+from reconciler.cli.commands.whitelist import whitelist
 from reconciler.cli.main import cli
 from reconciler.config import tables
 from reconciler.execute import run
@@ -426,14 +429,16 @@ def test_version_and_help_need_no_configuration(place: Place) -> None:
     assert "reconcile" in place.treason("--help").out
 
 
-@pytest.mark.parametrize("group", [cli, feed])
+@pytest.mark.parametrize("group", [cli, config, feed, fleet, whitelist])
 def test_the_list_of_commands_says_what_each_says_itself(group: click.Group) -> None:
-    """The list is written without importing them: its texts are their first sentences."""
+    """Its texts are their first sentences, as a whole, also where none was imported for it."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
-        said = " ".join(f"{name} {command.get_short_help_str(limit=200)}".split())
+        said = " ".join(
+            f"{name} {command.get_short_help_str(limit=1000).removesuffix('.')}.".split()
+        )
         assert said in " ".join(group.get_help(context).split())
 
 

@@ -9,7 +9,7 @@ from harness import ROOT
 
 MODULES = sorted(
     path
-    for name in ("reconciler", "backends", "sources", "feeds", "bench", "examples")
+    for name in ("reconciler", "backends", "sources", "feeds", "release", "bench", "examples")
     for path in (ROOT / name).rglob("*.py")
     if "build" not in path.parts
 )

@@ -13,7 +13,10 @@ from reconciler.cli.main import cli
 
 PARSED = {
     path: ast.parse(path.read_text())
-    for name in ("reconciler", "backends", "sources", "feeds", "bench", "tests", "examples")
+    for name in (
+        *("reconciler", "backends", "sources", "feeds"),
+        *("release", "bench", "tests", "examples"),
+    )
     for path in (ROOT / name).rglob("*.py")
     if "build" not in path.parts
 }
@@ -41,7 +44,12 @@ UNUSED = {
 
 def spoken() -> Iterator[tuple[str, str]]:
     """Yield what people read: pages, configuration, units, and the help of every command."""
-    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("conf/**/*")):
+    for path in (
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("conf/**/*"),
+        *ROOT.glob("docs/man/*"),
+    ):
         if path.is_file():
             text = path.read_text()
             yield str(path), text.partition("## Words that are not used")[0]
@@ -69,7 +77,13 @@ def messages() -> Iterator[tuple[str, str]]:
     """Yield the texts in the code of the program, its docstrings left out."""
     left_out = {id(constant) for _, constant in docstrings()}
     for path, tree in PARSED.items():
-        if path.relative_to(ROOT).parts[0] in ("reconciler", "backends", "sources", "feeds"):
+        if path.relative_to(ROOT).parts[0] in (
+            "reconciler",
+            "backends",
+            "sources",
+            "feeds",
+            "release",
+        ):
             for node in ast.walk(tree):
                 if not isinstance(node, ast.Constant) or id(node) in left_out:
                     continue

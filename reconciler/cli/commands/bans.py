@@ -39,7 +39,7 @@ _NOT_BANNED = "was not banned; a firewall that still drops it stops with the nex
 @given.networks
 @click.option("--for", "length", default="permanent", show_default=True, metavar="DURATION",
               help="How long: 90s, 10m, 1h, 30d, 2w or permanent.")  # fmt: skip
-@click.option("--reason", default="", help="Why; stored with the ban.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; stored with the ban.")
 @click.option(
     "--force", is_flag=True, help="Store the ban even if the network is too wide, or exempt."
 )
@@ -218,7 +218,10 @@ def _rows(setup: Setup, texts: list[Given]) -> tuple[list[InvalidRow], list[Give
 
 @click.command(epilog=examples("history --limit 10", "history 192.0.2.7"))
 @click.argument("network", required=False)
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, metavar="N",
+    help="List so many at most.",
+)  # fmt: skip
 @output_format
 @verbosity
 @click.pass_obj

@@ -4,6 +4,7 @@ import click
 import tomli_w
 
 from reconciler.cli.console import ERROR, OK, emit, say, show, warn
+from reconciler.cli.lazy import Whole
 from reconciler.cli.options import examples, output_format, verbose, verbosity
 from reconciler.config.setup import Setup
 from reconciler.errors import TreasonError
@@ -13,7 +14,7 @@ from reconciler.report import columns
 from reconciler.toml import schema
 
 
-@click.group(epilog=examples("config check", "config show -o json"))
+@click.group(cls=Whole, epilog=examples("config check", "config show -o json"))
 @verbosity
 def config() -> None:
     """Check or show the configuration."""

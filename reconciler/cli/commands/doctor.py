@@ -16,7 +16,7 @@ from reconciler.report import findings, json
 def doctor(setup: Setup, form: str) -> int:
     """Look for whatever keeps treason from its work, and print what mends it. Change nothing.
 
-    Exit codes: 0 nothing was found; 1 something was, or an error.
+    Exit codes: 0 nothing was found; 1 something was found, or an error.
     """
     found = examine(setup)
     emit(

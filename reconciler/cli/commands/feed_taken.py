@@ -25,7 +25,7 @@ from reconciler.store.listing import FEED, Choice
 def list_(setup: Setup, form: str) -> int:
     """List the feeds: what was taken of each, when, and what keeps more from being taken.
 
-    Ends with 1 if anything does.
+    Ends with 1 if anything keeps more from being taken.
     """
     with access.opened(setup, write=False) as store:
         now = access.told(store).now

@@ -37,7 +37,7 @@ from reconciler.store.listing import NETWORK, OFFENCES, ORDERS, Choice
     "--sort", type=click.Choice([*ORDERS]), default=NETWORK, show_default=True,
     help="since: the newest first; until: the next to end; offences: who offended most.",
 )  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), help="List so many at most.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="List so many at most.")
 @click.option(
     "--invalid", is_flag=True, help="List the rows that are not a network, so not enforced."
 )

@@ -50,7 +50,7 @@ _LONGEST: Final = 64
     "--for", "length", default="permanent", show_default=True, metavar="DURATION",
     help="How long, where a line has no timeout: 90s, 10m, 1h, 30d, 2w or permanent.",
 )  # fmt: skip
-@click.option("--reason", default="", help="Why, where a line does not say it.")
+@click.option("--reason", default="", metavar="TEXT", help="Why, where a line does not say it.")
 @click.option(
     "--skip-invalid", "skip", is_flag=True,
     help="Leave out what is refused, name it, and ban the others.",

@@ -102,8 +102,8 @@ def reconcile(
 ) -> int:
     """Read the sources, then bring every firewall in line with the bans and the whitelist.
 
-    Exit codes: 0 every backend is in sync, and was verified; 1 an error; 2 (only with --check) a
-    backend differs; 64 wrong use.
+    Exit codes: 0 every backend is in sync, and was verified; 1 an error; 2 a backend differs, only
+    with --check.
     """
     if observed is not None and not check:
         raise click.UsageError("--observed goes with --check")

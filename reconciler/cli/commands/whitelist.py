@@ -10,6 +10,7 @@ import click
 from reconciler.cli import given
 from reconciler.cli.console import OK, emit, say, warn
 from reconciler.cli.ending import enforce_now
+from reconciler.cli.lazy import Whole
 from reconciler.cli.options import examples, lock_timeout, output_format, verbosity
 from reconciler.config.setup import Setup
 from reconciler.errors import ConfigError, StoreError
@@ -24,7 +25,9 @@ from reconciler.report.times import ahead, iso
 from reconciler.toml import duration
 
 
-@click.group(epilog=examples("whitelist add 203.0.113.9 --comment office", "whitelist list"))
+@click.group(
+    cls=Whole, epilog=examples("whitelist add 203.0.113.9 --comment office", "whitelist list")
+)
 @verbosity
 def whitelist() -> None:
     """Show or change the networks that are never dropped.
@@ -44,7 +47,7 @@ def whitelist() -> None:
 @given.networks
 @click.option("--for", "length", default="permanent", show_default=True, metavar="DURATION",
               help="How long: 90s, 10m, 1h, 30d, 2w or permanent.")  # fmt: skip
-@click.option("--comment", default="", help="Why; stored with the entry.")
+@click.option("--comment", default="", metavar="TEXT", help="Why; stored with the entry.")
 @click.option("--force", is_flag=True, help="Add the network even if it is wider than /8 or /7.")
 @lock_timeout
 @verbosity
