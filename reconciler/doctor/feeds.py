@@ -186,9 +186,11 @@ def _accept(machine: Machine, name: str) -> str:
 
 
 def _run(machine: Machine, name: str) -> str:
-    """Return what refreshes a feed: by its service, if that is installed."""
-    if (machine.root / "etc/systemd/system" / SERVICE).exists():
-        return f"systemctl start {FeedUnit(name).service}"
+    """Return what refreshes a feed: by its service, if that was installed."""
+    units, feed = machine.root / "etc/systemd/system", FeedUnit(name)
+    enabled = (units / "timers.target.wants" / feed.timer).is_symlink()
+    if enabled or (units / SERVICE).exists():
+        return f"systemctl start {feed.service}"
     return machine.command("feed", "run", name, "--once")
 
 

@@ -14,9 +14,9 @@ from reconciler.diagnosis import Finding
 from reconciler.doctor.machine import Machine
 from reconciler.errors import TreasonError
 from reconciler.execute import CommandFailed, run
-from reconciler.host import feed_units, installing
+from reconciler.host import feed_units, installing, unit_files
 from reconciler.host.feed_units import FeedUnit
-from reconciler.host.units import DAEMON, EARLY, ONCE, RESTORE, TIMER
+from reconciler.host.units import DAEMON, EARLY, ONCE, RESTORE
 from reconciler.lines import first_few
 
 _TABLES: Final = ("etc/crontab", "var/spool/cron/crontabs/root", "var/spool/cron/root")
@@ -29,19 +29,18 @@ def check(machine: Machine) -> Iterator[Finding]:
     """Yield what keeps passes from being made; without systemd, nothing is known of that."""
     if not (machine.root / "run/systemd/system").is_dir():
         return
-    directory = installing.DIRECTORY
-    there = [name for name in (DAEMON, TIMER, ONCE, RESTORE, EARLY) if (directory / name).exists()]
+    there = unit_files.in_use()
     install = machine.command("init", "--systemd")
     if not there:
         if not (machine.resident.status() or _by_cron(machine)):
             yield Finding(
-                "no unit of treason's is installed, no daemon runs, and cron runs no pass",
+                "no unit of treason's is enabled, no daemon runs, and cron runs no pass",
                 _NO_PASSES,
                 install,
             )
         return
     feeds = [FeedUnit(name) for name in machine.setup.feeds]
-    if (directory / feed_units.SERVICE).exists():
+    if unit_files.file(feed_units.SERVICE).exists():
         there += [unit for feed in feeds for unit in (feed.timer, feed.service)]
         yield from _unknown(feeds, install)
     if machine.is_root:
@@ -109,12 +108,12 @@ def _due(machine: Machine) -> Iterator[Finding]:
     """Yield whether the installed units are those that this program would write."""
     setup = machine.setup
     try:
-        due = installing.due(setup.path, services(setup), setup.config.treason.database)
+        due = installing.due(setup.path, services(setup))
     except TreasonError as error:
         yield Finding(error.what, "the units cannot do what is configured", error.hint)
         return
     if due:
-        resident = not installing.timer_only()
+        resident = not unit_files.timer_only()
         kind = ["--systemd"] if resident else ["--systemd", "--timer-only"]
         are = "is not as it" if len(due) == 1 else "are not as they"
         yield Finding(

@@ -187,7 +187,7 @@ def check(
                 f"{path}: the sandboxed service may only write to {place}",
                 f"move it to {place / path.name}, and set that path in [{table}]",
             )
-        if not any(map(_real(path).is_relative_to, _kept(place))):
+        if not any(map(_real(path).is_relative_to, kept(place))):
             raise TreasonError(
                 f"{path} leads to {_real(path)}, where the sandboxed service may not write",
                 f"move what it leads to to {path} itself",
@@ -244,13 +244,13 @@ def _real(path: str | Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _kept(own: Path) -> tuple[Path, Path]:
+def kept(own: Path) -> tuple[Path, Path]:
     """Return a directory of a service's own, and where DynamicUser really keeps it."""
     return own, own.parent / "private" / own.name
 
 
 def _own() -> tuple[Path, ...]:
-    return (*_kept(STATE), *_kept(RUNTIME))
+    return (*kept(STATE), *kept(RUNTIME))
 
 
 def _is_own(path: Path) -> bool:

@@ -172,20 +172,21 @@ def texts(
     command: str,
     configuration: Path,
     services: Services = Services(),
-    mounts: Sequence[Path] = (sandbox.STATE,),
+    mounts: Sequence[Path] = (),
 ) -> dict[str, str]:
     """Return the units' texts by their paths below the directory of units.
 
-    What holds the configuration and ``mounts`` is mounted before they run, and they begin no
-    database.
+    What holds the configuration, the database and ``mounts`` is mounted before they run, and they
+    begin no database.
     """
+    stores = [feed_units.STORES] if services.feeds else []
     words = {
         "command": command,
         "config": word(str(configuration)).replace("$", "$$"),  # or systemd puts a variable there
         "condition": str(configuration).replace("%", "%%"),
-        "mounts": _mounts(configuration, *mounts),
+        "mounts": _mounts(configuration, *mounts, *sandbox.kept(sandbox.STATE), *stores),
     }
-    of_feeds = words | {"mounts": _mounts(configuration, feed_units.STORES)}
+    of_feeds = words | {"mounts": _mounts(configuration, *mounts, *stores)}
     enforcing = services.enforcing.text()
     reading = services.reading.text()
     early = {EARLY: _BEFORE_SAVED_RULES} if services.early else {}

@@ -12,7 +12,7 @@ from reconciler import __version__
 from reconciler.config import tables
 from reconciler.config.feeds import STORES
 from reconciler.errors import TreasonError
-from reconciler.host.installing import DIRECTORY
+from reconciler.host.unit_files import DIRECTORY
 from release.manual.prose import sentences
 from release.manual.roff import argument, literal, macro, tagged
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 from harness import Place
+from pytest_mock import MockerFixture
 
 from reconciler.cli.commands.init import observes, write_configuration
 from reconciler.config.setup import Setup
-from reconciler.config.template import default_text
+from reconciler.config.template import default_text, new_text
 from reconciler.detection.policy import Policy
 from reconciler.errors import ConfigError
 from reconciler.execute import run
@@ -214,6 +215,39 @@ def test_init_asks_on_a_terminal_whether_to_observe(
         setup.path.touch()
         assert not observes(setup, asked=False)
     os.close(ours)
+
+
+def test_a_configuration_that_nobody_touched_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mocker: MockerFixture
+) -> None:
+    """As a package brings it: --observe changes it; who has a database is not asked any more."""
+    path = tmp_path / "treason.toml"
+    database = tmp_path / "treason.db"
+    path.write_text(new_text())
+
+    def observing(*, asked: bool) -> bool:
+        setup = Setup(str(path))
+        main = evolve(setup.config.treason, database=database)
+        setup.config = evolve(setup.config, treason=main)
+        return observes(setup, asked=asked)
+
+    path.chmod(0o640)
+    monkeypatch.setattr("sys.stdin", mocker.Mock(isatty=lambda: True))
+    confirm = mocker.patch("click.confirm", return_value=True)
+    assert observing(asked=False)
+    confirm.assert_called_once()
+    database.touch()
+    assert not observing(asked=False)
+    write_configuration(path, observe=False)
+    assert path.read_text() == new_text()
+    assert observing(asked=True)
+    confirm.assert_called_once()
+    write_configuration(path, observe=True)
+    assert path.read_text() == new_text(observe=True)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    path.write_text(f"{new_text()}\n# mine\n")
+    with pytest.raises(ConfigError, match="--observe changes nothing"):
+        observing(asked=True)
 
 
 def test_config_check_tells_every_mistake(place: Place) -> None:

@@ -8,7 +8,7 @@ from harness import Place
 
 from reconciler.doctor import installed
 from reconciler.execute import CommandFailed
-from reconciler.host import installing
+from reconciler.host import unit_files
 from reconciler.host.units import Services
 
 _WELL = {"LoadState": "loaded", "ActiveState": "active", "NeedDaemonReload": "no"}
@@ -99,12 +99,12 @@ def test_a_pass_by_a_timer_is_not_always_active() -> None:
 
 def test_no_unit_at_all(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is systemd, and cron makes no pass either; without systemd nobody knows."""
-    monkeypatch.setattr(installing, "DIRECTORY", tmp_path / "units")
+    monkeypatch.setattr(unit_files, "DIRECTORY", tmp_path / "units")
     seen = machine(place, root=tmp_path)
     assert whats(installed.check, seen) == []
     (tmp_path / "run/systemd/system").mkdir(parents=True)
     [found] = installed.check(seen)
-    assert found.what.startswith("no unit of treason's is installed")
+    assert found.what.startswith("no unit of treason's is enabled")
     assert found.remedy == f"treason --config {place.config} init --systemd"
     (tmp_path / "etc/cron.d").mkdir(parents=True)
     (tmp_path / "etc/cron.d/treason").write_text("* * * * * root treason reconcile\n")
@@ -118,14 +118,11 @@ def test_units_of_another_version(
     units = tmp_path / "units"
     units.mkdir()
     (tmp_path / "run/systemd/system").mkdir(parents=True)
-    monkeypatch.setattr(installing, "DIRECTORY", units)
+    monkeypatch.setattr(unit_files, "DIRECTORY", units)
     monkeypatch.setattr(installed, "services", lambda _setup: Services())
     monkeypatch.setattr(installed, "run", lambda _argv: pytest.fail("asked"))
     monkeypatch.setattr(installed, "CommandFailed", pytest.fail.Exception)
-    rendered = installing._rendered(  # noqa: SLF001 - what `install` writes, without systemd
-        place.config, Services(), place.database
-    )
-    for path, text in rendered.items():
+    for path, text in unit_files.rendered(place.config, Services()).items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     seen = machine(place, root=tmp_path)
@@ -134,6 +131,42 @@ def test_units_of_another_version(
     [found] = installed.check(seen)
     assert found.what.startswith("treason.timer is not as it should be")
     assert found.remedy == f"treason --config {place.config} init --systemd"
+
+
+def test_what_a_package_ships_is_not_in_use_by_that(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is enabled until `init`; then systemd is asked about what is to run."""
+    units, shipped = tmp_path / "units", tmp_path / "shipped"
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    (units / "timers.target.wants").mkdir(parents=True)
+    shipped.mkdir()
+    names = ("treason.service", "treason.timer", "treason-pass.service", "treason-restore.service")
+    for name in (*names, "treason-feed@.service"):
+        (shipped / name).touch()
+    asked: list[str] = []
+
+    def show(argv: list[str]) -> object:
+        asked.extend(argv[3:])
+        raise CommandFailed("no systemd")
+
+    monkeypatch.setattr(unit_files, "DIRECTORY", units)
+    monkeypatch.setattr(unit_files, "SHIPPED", shipped)
+    monkeypatch.setattr(installed, "run", show)
+    monkeypatch.setattr(installed, "_due", lambda _machine: [])
+    seen = machine(place, root=tmp_path)
+    [found] = installed.check(seen)
+    assert found.what.startswith("no unit of treason's is enabled")
+    assert found.remedy == f"treason --config {place.config} init --systemd"
+    assert asked == []
+    timer = units / "timers.target.wants" / "treason.timer"
+    timer.symlink_to("/nowhere/treason.timer")
+    assert whats(installed.check, seen) == []
+    assert asked == [*names]
+    asked.clear()
+    (units / "treason.timer").touch()  # as without the daemon
+    assert whats(installed.check, seen) == []
+    assert asked == [*names[1:]]
 
 
 def test_what_reads_the_feeds(
@@ -151,7 +184,7 @@ def test_what_reads_the_feeds(
         asked.extend(argv[3:])
         raise CommandFailed("no systemd")
 
-    monkeypatch.setattr(installing, "DIRECTORY", units)
+    monkeypatch.setattr(unit_files, "DIRECTORY", units)
     monkeypatch.setattr(installed, "run", show)
     monkeypatch.setattr(installed, "_due", lambda _machine: [])
     assert whats(installed.check, machine(place, root=tmp_path)) == []

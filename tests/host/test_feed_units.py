@@ -18,7 +18,7 @@ from reconciler.errors import PluginError, TreasonError
 from reconciler.execute import CommandFailed, run
 from reconciler.feeds import outbox
 from reconciler.feeds.outbox import Told
-from reconciler.host import feed_units, installing, sandbox, units
+from reconciler.host import feed_units, installing, sandbox, unit_files, units
 from reconciler.host.feed_units import FeedUnit
 from reconciler.host.sandbox import Asked
 from reconciler.host.units import Services
@@ -62,7 +62,7 @@ def refused(place: Place) -> str:
 
 def names() -> set[str]:
     """Return the files that are there for feeds."""
-    found = (str(p.relative_to(installing.DIRECTORY)) for p in installing.DIRECTORY.rglob("*"))
+    found = (str(p.relative_to(unit_files.DIRECTORY)) for p in unit_files.DIRECTORY.rglob("*"))
     return {path for path in found if "feed" in path}
 
 
@@ -137,16 +137,16 @@ def test_init_installs_the_configured_feeds(place: Place, called: list[list[str]
         "treason-feed@two.timer.d",
         "treason-feed@two.timer.d/treason.conf",
     }
-    service = (installing.DIRECTORY / "treason-feed@.service").read_text()
+    service = (unit_files.DIRECTORY / "treason-feed@.service").read_text()
     assert f"-m reconciler --config {place.config} feed run %i\n" in service
-    assert installing.USERS.read_text() == (
+    assert unit_files.USERS.read_text() == (
         "g treason-feed -\n"
         'u treason-feed-one -:treason-feed "treason\'s feed one" /var/lib/treason-feed/one -\n'
         'u treason-feed-two -:treason-feed "treason\'s feed two" /var/lib/treason-feed/two -\n'
     )
     one, two = "treason-feed@one", "treason-feed@two"
     assert called[:2] == [
-        ["systemd-sysusers", str(installing.USERS)],
+        ["systemd-sysusers", str(unit_files.USERS)],
         ["systemctl", "daemon-reload"],
     ]
     started = called.index(["systemctl", "enable", f"{one}.timer", f"{two}.timer"])
@@ -193,7 +193,7 @@ def test_a_feed_that_is_gone_is_stopped(place: Place, called: list[list[str]]) -
     """Its file beside the templates goes, and the templates with the last feed."""
     write(place, "one", "two", more='refresh = "10m"\n')
     install(place)
-    wants = installing.DIRECTORY / "timers.target.wants"
+    wants = unit_files.DIRECTORY / "timers.target.wants"
     wants.mkdir()
     for feed in ("one", "two"):  # as `systemctl enable` does
         (wants / f"treason-feed@{feed}.timer").symlink_to(tmp := place.path / "no such file")
@@ -201,7 +201,7 @@ def test_a_feed_that_is_gone_is_stopped(place: Place, called: list[list[str]]) -
     write(place, "one")
     due = place.treason("config", "check", "--units")
     assert {*due.out.partition(": not")[0].split(", ")} == {
-        "treason-feed@two.timer.d/treason.conf", str(installing.USERS),
+        "treason-feed@two.timer.d/treason.conf", str(unit_files.USERS),
     }  # fmt: skip
     called.clear()
     told = install(place)
@@ -219,15 +219,15 @@ def test_a_feed_that_is_gone_is_stopped(place: Place, called: list[list[str]]) -
     write(place)
     install(place)
     assert names() == {f"timers.target.wants/treason-feed@{feed}.timer" for feed in ("one", "two")}
-    assert not installing.USERS.exists()
-    assert installing.USERS.parent.is_dir()
+    assert not unit_files.USERS.exists()
+    assert unit_files.USERS.parent.is_dir()
 
 
 def test_undo_stops_and_removes_them(place: Place, called: list[list[str]]) -> None:
     """With all other units; by the list of what is enabled."""
     write(place, "one")
     install(place)
-    wants = installing.DIRECTORY / "timers.target.wants"
+    wants = unit_files.DIRECTORY / "timers.target.wants"
     wants.mkdir()
     (wants / "treason-feed@one.timer").symlink_to(place.path / "no such file")
     called.clear()
@@ -236,15 +236,15 @@ def test_undo_stops_and_removes_them(place: Place, called: list[list[str]]) -> N
         ["systemctl", "disable", "--now", "treason-feed@one.timer"],
         ["systemctl", "stop", "treason-feed@one.service"],
     ]
-    assert {path.name for path in installing.DIRECTORY.iterdir()} == {"timers.target.wants"}
-    assert not installing.USERS.exists()
+    assert {path.name for path in unit_files.DIRECTORY.iterdir()} == {"timers.target.wants"}
+    assert not unit_files.USERS.exists()
 
 
 def test_users_that_cannot_be_made_are_told(place: Place, mocker: MockerFixture) -> None:
     """Nothing is started without them."""
 
     def refuse(argv: list[str], **_: object) -> None:
-        assert argv == ["systemd-sysusers", str(installing.USERS)]
+        assert argv == ["systemd-sysusers", str(unit_files.USERS)]
         raise CommandFailed("systemd-sysusers: is not installed")
 
     mocker.patch.object(installing, "run", side_effect=refuse)
@@ -253,20 +253,20 @@ def test_users_that_cannot_be_made_are_told(place: Place, mocker: MockerFixture)
     assert result.code == 1
     assert result.err == (
         "treason: systemd-sysusers: is not installed\n"
-        f"  each feed needs the user of its own that {installing.USERS} names\n"
+        f"  each feed needs the user of its own that {unit_files.USERS} names\n"
     )
 
 
 def test_users_of_somebody_elses_are_left(place: Place) -> None:
     """As units are."""
-    installing.USERS.parent.mkdir()
-    installing.USERS.write_text("u somebody -\n")
+    unit_files.USERS.parent.mkdir()
+    unit_files.USERS.write_text("u somebody -\n")
     write(place, "one")
     told = place.treason("init", "--systemd")
-    assert f"{installing.USERS}: it was not written by `treason init`" in told.err
-    assert (told.code, installing.USERS.read_text()) == (1, "u somebody -\n")
+    assert f"{unit_files.USERS}: it was not written by `treason init`" in told.err
+    assert (told.code, unit_files.USERS.read_text()) == (1, "u somebody -\n")
     install(place, "--adopt")
-    assert "treason-feed-one" in installing.USERS.read_text()
+    assert "treason-feed-one" in unit_files.USERS.read_text()
 
 
 def test_a_feed_writes_only_where_its_service_may(place: Place) -> None:

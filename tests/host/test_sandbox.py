@@ -16,7 +16,7 @@ from reconciler.config.plugins import Plugins
 from reconciler.config.tables import Config, Main
 from reconciler.errors import PluginError, TreasonError
 from reconciler.execute import run
-from reconciler.host import installing, sandbox, units
+from reconciler.host import installing, sandbox, unit_files, units
 from reconciler.host.sandbox import Asked, Sandbox
 from reconciler.planning import protection
 from reconciler.toml.file import TomlFile
@@ -36,7 +36,7 @@ def directory(tmp_path: Path, mocker: MockerFixture) -> Path:
     for name in ("STATE", "RUNTIME"):
         mocker.patch.object(sandbox, name, tmp_path / "own")
     (tmp_path / "own").mkdir()
-    mocker.patch.object(installing, "DIRECTORY", directory)
+    mocker.patch.object(unit_files, "DIRECTORY", directory)
     see_through(tmp_path, mocker)
     mocker.patch("os.geteuid", return_value=0)
     mocker.patch.object(installing, "run")
@@ -56,7 +56,7 @@ def installed(place: Place, name: str) -> list[str]:
     """Install the units, and return the lines of one."""
     result = place.treason("init", "--systemd")
     assert result.code == 0, result.err
-    return (installing.DIRECTORY / name).read_text().splitlines()
+    return (unit_files.DIRECTORY / name).read_text().splitlines()
 
 
 def refused(place: Place) -> str:

@@ -5,14 +5,16 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from harness import ROOT, Place
 from pytest_mock import MockerFixture
 from systemd import exposure, without_systemd
 
 from reconciler import BackendPlugin, Needs, SourcePlugin
-from reconciler.config import tables
+from reconciler.config import services, tables
+from reconciler.config.setup import Setup
 from reconciler.execute import CommandFailed, run
-from reconciler.host import installing, sandbox, units
+from reconciler.host import installing, sandbox, unit_files, units
 from reconciler.host.feed_units import FeedUnit
 from reconciler.host.sandbox import Asked, Sandbox
 from reconciler.host.units import Services
@@ -20,9 +22,15 @@ from reconciler.host.units import Services
 SHIPPED = ROOT / "conf" / "systemd"
 
 
-def test_the_shipped_units_are_what_init_renders() -> None:
-    """Their text stands in the code alone."""
-    rendered = units.texts(units.COMMAND, tables.DEFAULT, Services(feeds=(FeedUnit("any"),)))
+def test_the_shipped_units_are_what_init_renders(mocker: MockerFixture) -> None:
+    """Their text stands in the code alone: for the shipped configuration, and for any feed."""
+    mocker.patch.object(sandbox, "check")  # it is shipped to another place than this
+    needed = services.services(Setup(str(ROOT / "conf" / "treason.toml")))
+    rendered = units.texts(units.COMMAND, tables.DEFAULT, needed)
+    with_feeds = units.texts(
+        units.COMMAND, tables.DEFAULT, evolve(needed, feeds=(FeedUnit("any"),))
+    )
+    rendered |= {name: text for name, text in with_feeds.items() if "@" in name}
     shipped = {
         str(path.relative_to(SHIPPED)): path.read_text()
         for path in SHIPPED.rglob("*")
@@ -72,7 +80,7 @@ def test_the_exposure_is_small(
     """As `systemd-analyze security` counts; lower is better."""
     place.configure(main=f'sources = ["{source}"]')
     assert place.treason("init", "--systemd").code == 0
-    unit = installing.DIRECTORY / name
+    unit = unit_files.DIRECTORY / name
     assert exposure(unit) <= most
 
 
@@ -121,9 +129,9 @@ def test_init_installs_and_undo_removes(place: Place, systemctl: list[list[str]]
         ("treason.service", "run"),
         ("treason-pass.service", "reconcile --scheduled"),
     ):
-        service = (installing.DIRECTORY / name).read_text()
+        service = (unit_files.DIRECTORY / name).read_text()
         assert f"-m reconciler --config {place.config} {does} --no-create\n" in service
-    assert (installing.DIRECTORY / "nftables.service.d" / "treason.conf").is_file()
+    assert (unit_files.DIRECTORY / "nftables.service.d" / "treason.conf").is_file()
     assert systemctl == [
         ["systemctl", "daemon-reload"],
         ["systemctl", "restart", "--no-block", "treason.service"],
@@ -135,7 +143,7 @@ def test_init_installs_and_undo_removes(place: Place, systemctl: list[list[str]]
     systemctl.clear()
     undone = place.treason("init", "--systemd", "--undo")
     assert undone.code == 0
-    assert list(installing.DIRECTORY.iterdir()) == []
+    assert list(unit_files.DIRECTORY.iterdir()) == []
     assert systemctl == [
         ["systemctl", "disable", "--now", "treason.timer"],
         ["systemctl", "disable", "--now", "treason.service"],
@@ -147,7 +155,7 @@ def test_init_installs_and_undo_removes(place: Place, systemctl: list[list[str]]
 
 def installed() -> set[str]:
     """Return the names of the units."""
-    return {path.name for path in installing.DIRECTORY.glob("treason*")}
+    return {path.name for path in unit_files.DIRECTORY.glob("treason*")}
 
 
 def test_without_the_daemon_the_timer_runs_each_minute(
@@ -156,7 +164,7 @@ def test_without_the_daemon_the_timer_runs_each_minute(
     """And one goes over into the other: the daemon is stopped after the timer has begun."""
     assert place.treason("init", "--systemd", "--timer-only").code == 0
     assert installed() == {"treason-pass.service", "treason.timer", "treason-restore.service"}
-    timer = installing.DIRECTORY / "treason.timer"
+    timer = unit_files.DIRECTORY / "treason.timer"
     assert "OnCalendar=minutely\n" in timer.read_text()
     assert not [argv for argv in systemctl if "treason.service" in argv]
     assert place.treason("config", "check", "--units").code == 0
@@ -165,7 +173,7 @@ def test_without_the_daemon_the_timer_runs_each_minute(
     assert "treason.service" in installed()
     systemctl.clear()
     result = place.treason("init", "--systemd", "--timer-only")
-    daemon = installing.DIRECTORY / "treason.service"
+    daemon = unit_files.DIRECTORY / "treason.service"
     assert f"{daemon}: removed, nothing needs it any more\n" in result.out
     assert "treason.service" not in installed()
     started = systemctl.index(["systemctl", "restart", "treason.timer"])
@@ -183,7 +191,7 @@ def test_an_old_installation_becomes_one_with_the_daemon(
 ) -> None:
     """Its treason.service was the pass; it is due, and is replaced without being asked twice."""
     assert place.treason("init", "--systemd", "--timer-only").code == 0
-    once, daemon = (installing.DIRECTORY / f"treason{name}.service" for name in ("-pass", ""))
+    once, daemon = (unit_files.DIRECTORY / f"treason{name}.service" for name in ("-pass", ""))
     once.rename(daemon)
     with sqlite3.connect(place.database) as database:
         moved = "UPDATE marks SET object = ? WHERE object = ?"
@@ -191,7 +199,8 @@ def test_an_old_installation_becomes_one_with_the_daemon(
     database.close()
     due = place.treason("config", "check", "--units")
     assert due.code == 1
-    assert {"treason.service,", "treason-pass.service:"} <= {*due.out.split()}
+    named = due.out.partition(": not")[0].split(", ")
+    assert {"treason.service", "treason-pass.service"} <= {*named}
     result = place.treason("init", "--systemd")
     assert result.code == 0, result.err
     assert " run --no-create\n" in daemon.read_text()
@@ -236,10 +245,11 @@ def test_they_wait_for_the_mounts_and_create_no_database(
     result = place.treason("init", "--systemd")
     assert result.code == 0, result.err
     for name in ("treason.service", "treason-pass.service", "treason-restore.service"):
-        text = (installing.DIRECTORY / name).read_text()
+        text = (unit_files.DIRECTORY / name).read_text()
         [mounts] = re.findall(r"^RequiresMountsFor=(.*)$", text, re.MULTILINE)
         assert mounts.split() == [
-            *map(str, (place.config, place.path, real / "treason.toml", place.database))
+            *map(str, (place.config, real / "treason.toml", place.path)),
+            str(place.path.parent / "private" / place.path.name),
         ]
         assert " --no-create" in text
 
@@ -248,7 +258,7 @@ def test_what_saved_rules_need_is_made_before_them(
     place: Place, systemctl: list[list[str]]
 ) -> None:
     """With the backend ipset only; without it the unit goes again."""
-    early = installing.DIRECTORY / "treason-early.service"
+    early = unit_files.DIRECTORY / "treason-early.service"
     place.configure(main='backends = ["ipset"]')
     assert place.treason("init", "--systemd").code == 0
     text = early.read_text()
@@ -292,7 +302,7 @@ def test_own_files_must_be_where_the_services_may_write(
         f"treason: {elsewhere}: the sandboxed service may only write to {getattr(sandbox, there)}\n"
         f"  move it to {place.path / key}, and set that path in [{table}]\n"
     )
-    assert (systemctl, list(installing.DIRECTORY.iterdir())) == ([], [])
+    assert (systemctl, list(unit_files.DIRECTORY.iterdir())) == ([], [])
 
 
 @pytest.mark.parametrize("wrong", ["STATE", "RUNTIME", "executable"])
@@ -308,7 +318,7 @@ def test_what_the_sandbox_could_not_reach_is_refused(
     result = place.treason("init", "--systemd")
     assert result.code == 1
     assert "the sandboxed service" in result.err
-    assert (systemctl, list(installing.DIRECTORY.iterdir())) == ([], [])
+    assert (systemctl, list(unit_files.DIRECTORY.iterdir())) == ([], [])
 
 
 def test_odd_paths_are_quoted() -> None:
@@ -332,7 +342,7 @@ def test_without_systemd_nothing_is_made(
     place: Place, mocker: MockerFixture, tmp_path: Path
 ) -> None:
     """The refusal names the line for cron."""
-    mocker.patch.object(installing, "DIRECTORY", tmp_path / "none")
+    mocker.patch.object(unit_files, "DIRECTORY", tmp_path / "none")
     before = place.snapshot()
     result = place.treason("init", "--systemd")
     assert result.code == 1
@@ -345,7 +355,7 @@ def test_the_units_allow_what_the_backends_need(place: Place, systemctl: list[li
     place.configure(main='backends = ["ipset"]')
     assert place.treason("init", "--systemd").code == 0
     for name in ("treason.service", "treason-restore.service"):
-        text = (installing.DIRECTORY / name).read_text()
+        text = (unit_files.DIRECTORY / name).read_text()
         assert re.search(r"^AmbientCapabilities=CAP_NET_ADMIN.* CAP_NET_RAW\b", text, re.MULTILINE)
         assert "AF_NETLINK AF_INET AF_INET6" in text
         assert "CAP_NET_RAW" not in (SHIPPED / name).read_text()
@@ -370,7 +380,7 @@ def test_the_units_allow_what_the_sources_need(
     place.configure(main=f"sources = {sources}")
     assert place.treason("init", "--systemd").code == 0
     service, restore = (
-        (installing.DIRECTORY / name).read_text().splitlines()
+        (unit_files.DIRECTORY / name).read_text().splitlines()
         for name in ("treason.service", "treason-restore.service")
     )
     assert f"AmbientCapabilities=CAP_NET_ADMIN{capabilities}" in service
@@ -391,4 +401,4 @@ def test_a_group_that_is_not_there_is_left_out(
     mocker.patch("grp.getgrnam", side_effect=KeyError)
     place.configure(main='sources = ["journal"]')
     assert place.treason("init", "--systemd").code == 0
-    assert "SupplementaryGroups" not in (installing.DIRECTORY / "treason.service").read_text()
+    assert "SupplementaryGroups" not in (unit_files.DIRECTORY / "treason.service").read_text()

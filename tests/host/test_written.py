@@ -10,7 +10,7 @@ from harness import Place, see_through
 from pytest_mock import MockerFixture
 
 from reconciler.errors import StoreError, TreasonError
-from reconciler.host import installing, kernel_message, sandbox
+from reconciler.host import installing, kernel_message, sandbox, unit_files
 from reconciler.host.kernel_message import Kernel, turn_off, turn_on
 from reconciler.store.marks import Marks
 
@@ -34,7 +34,7 @@ def directory(tmp_path: Path, mocker: MockerFixture) -> Path:
     (directory / "nftables.service.d").mkdir(parents=True)
     for name in ("STATE", "RUNTIME"):
         mocker.patch.object(sandbox, name, tmp_path)
-    mocker.patch.object(installing, "DIRECTORY", directory)
+    mocker.patch.object(unit_files, "DIRECTORY", directory)
     see_through(tmp_path, mocker)
     mocker.patch.object(sys, "executable", "/opt/treason/bin/python")
     mocker.patch("os.geteuid", return_value=0)

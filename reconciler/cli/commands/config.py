@@ -56,15 +56,15 @@ def check(setup: Setup, of_units: bool) -> int:
 def _units(setup: Setup) -> list[str]:
     """Return why the services cannot work, or that their units are for another configuration."""
     from reconciler.config.services import services  # noqa: PLC0415 - most checks need none
-    from reconciler.host import installing  # noqa: PLC0415 - likewise
+    from reconciler.host import installing, unit_files  # noqa: PLC0415 - likewise
 
     try:
         installing.check()
-        due = installing.due(setup.path, services(setup), setup.config.treason.database)
+        due = installing.due(setup.path, services(setup))
     except TreasonError as error:
         return str(error).splitlines()
     what = f"{', '.join(due)}: not as this configuration needs"
-    command = installing.command(resident=not installing.timer_only())
+    command = installing.command(resident=not unit_files.timer_only())
     return [what, f"  run: {command}"] if due else []
 
 
