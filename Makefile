@@ -2,7 +2,7 @@
 # installed; an ordinary user is told which ones are missing.
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-fleet test test-slow fuzz test-examples test-system test-kernel bench bench-quick bench-attack generated lint types contracts wheel check clean
+.PHONY: demo demo-fleet test test-slow fuzz test-examples test-system test-kernel bench bench-quick bench-attack generated lint types contracts wheel sdist release test-release check clean
 
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
@@ -91,6 +91,20 @@ wheel: .venv/dev
 	$(python) -m build --wheel
 	$(python) tests/wheel.py dist/*.whl
 
+# sdist and wheel of the last commit, built twice and checked; what is not committed is not in them.
+sdist: .venv/release
+	$(python) -m release sdist dist
+
+# All of the last commit into dist/, built twice and checked; SHA256SUMS says that all was well.
+release: .venv/release
+	.ci/packages git debhelper dpkg-dev lintian mandoc
+	$(python) -m release build dist
+
+# Installs the wheel with pipx and with uv, as a user does.
+test-release: sdist
+	.ci/packages iproute2 util-linux nftables libnftables1 man-db
+	$(python) tests/installers.py dist/*.whl
+
 check: lint types contracts test test-slow bench-quick test-examples
 
 .venv/run: pyproject.toml
@@ -107,6 +121,10 @@ check: lint types contracts test test-slow bench-quick test-examples
 
 .venv/fuzz: .venv/dev
 	$(python) -m pip install --quiet --editable '.[fuzz]'
+	touch $@
+
+.venv/release: .venv/dev
+	$(python) -m pip install --quiet --editable '.[release]'
 	touch $@
 
 .venv/bench: .venv/dev

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from reconciler.errors import TreasonError
+from release import build
 from release.manual import render as manual
 
 WORKS: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
+    "build": (build.release, "dist"),
     "manual": (manual.write, "docs/man"),
+    "sdist": (build.sdist, "dist"),
 }
 """What can be made, by whom, and where it goes when no directory is named."""
 

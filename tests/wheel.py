@@ -9,10 +9,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("reconciler", "backends", "sources", "feeds")
+SHARED = {
+    "docs/man/*.1": "man/man1",
+    "docs/man/*.5": "man/man5",
+    "docs/man/*.7": "man/man7",
+    "conf/completions/*.bash": "bash-completion/completions",
+    "conf/completions/*.fish": "fish/vendor_completions.d",
+    "conf/completions/_*": "zsh/site-functions",
+}
+"""Which files go where below ``share``; each pattern has one at least."""
 
 
 def contents(wheel: Path) -> None:
-    """Every module of the packages, and the SQL of the fleet, and nothing else but the metadata."""
+    """Every module, the SQL of the fleet, manual and completion; besides them only metadata."""
     names = {n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n}
     expected = {
         str(path.relative_to(ROOT))
@@ -20,6 +29,12 @@ def contents(wheel: Path) -> None:
         for path in (ROOT / package).rglob("*")
         if path.name == "py.typed" or path.suffix in {".py", ".sql"}
     }
+    data = "-".join(wheel.name.split("-")[:2]) + ".data/data/share"
+    for pattern, place in SHARED.items():
+        files = [*ROOT.glob(pattern)]
+        if not files:
+            sys.exit(f"{pattern}: there is no such file")
+        expected |= {f"{data}/{place}/{path.name}" for path in files}
     if names != expected:
         sys.exit(f"the wheel holds or lacks: {sorted(names ^ expected)}")
 
