@@ -41,7 +41,7 @@ class Commit:
     @property
     def files(self) -> frozenset[str]:
         """The paths of all its files."""
-        listing = _git(self.root, "ls-tree", "-r", "-z", "--name-only", "--full-tree", self.name)
+        listing = _git(self.root, "ls-tree -r -z --name-only --full-tree", self.name)
         return frozenset(filter(None, listing.split("\0")))
 
     def text(self, path: str) -> str:
@@ -52,7 +52,7 @@ class Commit:
         """Write all its files into a new directory, dated by the commit, and return that."""
         directory.mkdir(parents=True)
         archive = directory.with_name(f"{directory.name}.tar")
-        _git(self.root, "-c", "tar.umask=0022", "archive", f"--output={archive}", self.name)
+        _git(self.root, "-c tar.umask=0022 archive", f"--output={archive}", self.name)
         with tarfile.open(archive) as files:
             files.extractall(directory, filter="tar")
         archive.unlink()
@@ -63,7 +63,7 @@ class Commit:
 
 def last_commit(root: Path) -> Commit:
     """Return the last commit of a checkout."""
-    name, moment = _git(root, "log", "-1", "--format=%H %ct").split()
+    name, moment = _git(root, "log -1", "--format=%H %ct").split()
     return Commit(root, name, int(moment))
 
 
@@ -72,7 +72,7 @@ def refuse_dirt(root: Path) -> None:
 
     What .gitignore names may be there.
     """
-    listing = _git(root, "status", "--porcelain", "--untracked-files=all", "--no-renames")
+    listing = _git(root, "status --porcelain --untracked-files=all --no-renames")
     dirt = listing.splitlines()
     if dirt:
         more = f"\n  and {len(dirt) - _SHOWN} more" if len(dirt) > _SHOWN else ""
@@ -85,5 +85,5 @@ def refuse_dirt(root: Path) -> None:
         )
 
 
-def _git(root: Path, *arguments: str) -> str:
-    return run(["git", "-C", str(root), *arguments]).output
+def _git(root: Path, words: str, *arguments: str) -> str:
+    return run(["git", "-C", str(root), *words.split(), *arguments]).output
