@@ -94,11 +94,15 @@ ARCHIVES: Final[Mapping[str, Callable[[Built], None]]] = {
     "sdist: builds the same wheel": sdist_builds_the_wheel,
     "twine check --strict": metadata,
     "check-wheel-contents": wheel_contents,
-    "wheel: works alone": wheel_works,
 }
 """What sdist and wheel must pass."""
 
-CHECKS: Final = {"mandoc -Tlint": manual, "lintian": package, **ARCHIVES}
+CHECKS: Final[Mapping[str, Callable[[Built], None]]] = {
+    **ARCHIVES,
+    "mandoc -Tlint": manual,
+    "lintian": package,
+    "wheel: works alone": wheel_works,
+}
 """What a release must pass."""
 
 
