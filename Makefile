@@ -2,7 +2,7 @@
 # installed; an ordinary user is told which ones are missing.
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-fleet test test-slow fuzz test-examples test-system test-kernel bench bench-quick bench-attack generated lint types contracts wheel sdist release test-release check clean
+.PHONY: demo demo-fleet test test-slow fuzz test-examples test-system test-kernel bench bench-quick bench-attack generated lint types contracts wheel sdist deb release test-release check clean
 
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
@@ -94,6 +94,11 @@ wheel: .venv/dev
 # sdist and wheel of the last commit, built twice and checked; what is not committed is not in them.
 sdist: .venv/release
 	$(python) -m release sdist dist
+
+# The Debian package of the last commit, for Debian 12 and 13.
+deb: .venv/release
+	.ci/packages git debhelper dpkg-dev gcc libc6-dev
+	$(python) -m release deb dist
 
 # All of the last commit into dist/, built twice and checked; SHA256SUMS says that all was well.
 release: .venv/release

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Final
 
 from reconciler.errors import TreasonError
-from release import build
+from release import build, deb
 from release.manual import render as manual
 
 WORKS: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
     "build": (build.release, "dist"),
+    "deb": (deb.build, "dist"),
     "manual": (manual.write, "docs/man"),
     "sdist": (build.sdist, "dist"),
 }
