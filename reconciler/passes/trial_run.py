@@ -39,12 +39,12 @@ def run(setup: Setup, trial: Trial, name: str) -> TrialResult:
     notes += [doubt for rule in trial.rules for doubt in rules.doubts(rule)]
     now = int(time.time())
     trial.offences = guessed(trial.offences, now)
-    policy, facts = _facts(setup, trial, now, notes)
-    found = verdicts(trial, policy, facts, now)
+    policy, known = facts(setup, trial, now, notes)
+    found = verdicts(trial, policy, known, now)
     return TrialResult(trial, found, policy, seconds, [*notes, *remarks(trial, policy)])
 
 
-def _recalled(setup: Setup, name: str, source: Source) -> tuple[str | None, list[str]]:
+def recalled(setup: Setup, name: str, source: Source) -> tuple[str | None, list[str]]:
     """Return the cursor of a source, and notes; a log is read from its beginning.
 
     One that judges what lasts gets what the last pass suspected, as far as that can be read.
@@ -64,7 +64,7 @@ def _read(setup: Setup, name: str, make: Callable[[], Source], trial: Trial, run
 
     def read() -> list[str]:
         source = make()
-        cursor, notes = _recalled(setup, name, source)
+        cursor, notes = recalled(setup, name, source)
         for record in source.read(cursor, [""]):
             trial.take(record)
             if len(trial.offences) >= _MOST:
@@ -118,7 +118,7 @@ def choose(setup: Setup, tried: str | None, names: Sequence[str], most: int | No
     return Trial(picked, (), userspace, ports, most, eager=True)
 
 
-def _facts(setup: Setup, trial: Trial, now: int, notes: list[str]) -> tuple[Policy, Facts]:
+def facts(setup: Setup, trial: Trial, now: int, notes: list[str]) -> tuple[Policy, Facts]:
     """Read what is banned and exempt, and the policy that this makes of the one configured.
 
     Whoever may not read the database is told so.

@@ -6,7 +6,7 @@ from typing import Any, Final
 from reconciler.detection.detect import Rule
 from reconciler.detection.policy import Policy
 from reconciler.lines import counted
-from reconciler.model import Offence
+from reconciler.model import Offence, Suspect
 from reconciler.passes.trial import Miss, RuleResult, Sample
 from reconciler.passes.verdicts import Fate, TrialResult, Verdict
 from reconciler.report.plain import plain
@@ -27,7 +27,7 @@ def text(tried: TrialResult, *, verbose: bool) -> Iterator[str]:
         yield f"what would follow ({'; '.join((_policy(tried.policy), *own))})"
         shown = found if verbose else found[:SHOWN]
         width = max(len(str(verdict.address)) for verdict in shown)
-        yield from (f"  {verdict.address!s:<{width}}  {_follows(verdict)}" for verdict in shown)
+        yield from (f"  {verdict.address!s:<{width}}  {follows(verdict)}" for verdict in shown)
         yield from _more(len(found) - len(shown))
     yield from (f"note: {plain(note)}" for note in tried.notes)
     sums = [sum(each) for each in zip(*map(_counts, trial.results.values()), strict=True)]
@@ -49,7 +49,8 @@ def _rule_text(result: RuleResult) -> Iterator[str]:
     sums = f"{matched:,} matched, {refused:,} not counted, {almost:,} almost matched"
     yield f"{result.rule.name}: {sums}"
     for offence in result.matches.first:
-        yield f"  + {_peer(offence)}  {plain(offence.evidence)}"
+        times = f", {offence.count:,} times" if offence.count > 1 else ""
+        yield f"  + {peer(offence)}{times}  {plain(offence.evidence)}"
     yield from _more(matched - len(result.matches.first), "matched")
     yield from _misses(result.refused, "x", "not counted")
     yield from _misses(result.almost, "~", "almost")
@@ -72,16 +73,16 @@ def _more(number: int, what: str = "") -> Iterator[str]:
         yield f"  and {number:,} more{what and f', {what}'}; -v shows all"
 
 
-def _peer(offence: Offence) -> str:
-    peer = str(offence.address)
-    if offence.peer_port is not None:
-        peer += f" port {offence.peer_port}"
-    if offence.local_port is not None:
-        peer += f" to {offence.local_port}"
-    return peer if offence.count == 1 else f"{peer}, {offence.count:,} times"
+def peer(one: Offence | Suspect) -> str:
+    """Return whose connection it is, and to which port of ours."""
+    text = str(one.address)
+    if one.peer_port is not None:
+        text += f" port {one.peer_port}"
+    return text if one.local_port is None else f"{text} to {one.local_port}"
 
 
-def _follows(verdict: Verdict) -> str:
+def follows(verdict: Verdict) -> str:
+    """Return what would follow for an address, and why."""
     many = counted(verdict.connections, "connection")
     wide = f", {verdict.why}" if verdict.why else ""
     match verdict.state:
