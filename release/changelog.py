@@ -71,6 +71,11 @@ def _section(part: str) -> Section:
                 f"CHANGELOG.md: {match['version']}: {heading.strip()!r} is not a heading",
                 f"use one of {', '.join(HEADINGS)}",
             )
+        if heading.strip() in entries:
+            raise InvalidChangelog(
+                f"CHANGELOG.md: {match['version']}: {heading.strip()!r} stands there twice",
+                "put its entries below the first one",
+            )
         if written := tuple(
             each.rstrip() for each in re.split(r"^- ", lines, flags=re.MULTILINE)[1:]
         ):

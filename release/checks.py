@@ -14,6 +14,8 @@ from release.commit import Commit, ReleaseRefused
 _GENERATED: Final = ("PKG-INFO", "setup.cfg", "treason.egg-info/")
 """What an sdist has besides the files of the commit."""
 
+_ELSEWHERE: Final = "STYLE: referenced manual not found"
+
 
 @frozen
 class Built:
@@ -76,11 +78,16 @@ def wheel_works(built: Built) -> None:
 
 
 def manual(built: Built) -> None:
-    """Raise `ReleaseRefused` where there is no manual, or mandoc has something to say of it."""
+    """Raise `ReleaseRefused` where there is no manual, or mandoc has something to say of it.
+
+    It may miss pages that are not on this machine.
+    """
     pages = sorted((built.tree / "docs/man").glob("*.[1-8]"))
     if not pages:
         raise ReleaseRefused("docs/man holds no page")
-    _pass(["mandoc", "-Tlint"], *pages)
+    done = run(["mandoc", "-Tlint", "-Wstyle", *map(str, pages)], codes=range(256))
+    if said := [line for line in done.output.splitlines() if _ELSEWHERE not in line]:
+        raise ReleaseRefused("mandoc -Tlint: " + "\n".join(said))
 
 
 def package(built: Built) -> None:
@@ -99,7 +106,7 @@ ARCHIVES: Final[Mapping[str, Callable[[Built], None]]] = {
 
 CHECKS: Final[Mapping[str, Callable[[Built], None]]] = {
     **ARCHIVES,
-    "mandoc -Tlint": manual,
+    "mandoc -Tlint -Wstyle": manual,
     "lintian": package,
     "wheel: works alone": wheel_works,
 }

@@ -61,6 +61,7 @@ def test_the_version_that_is_released_has_the_newest_section() -> None:
         ("## [1.1.0] - 2026-02-03", "## 1.1.0 (soon)", "'## 1.1.0 (soon)' is not the title"),
         ("- One thing\n  on two lines.\n- Another", "Another", "the section of 1.1.0 is empty"),
         ("### Fixed", "### Mended", "'Mended' is not a heading"),
+        ("### Fixed", "### Added", "1.1.0: 'Added' stands there twice"),
     ],
 )
 def test_what_is_not_ready_is_refused(found: str, put: str, told: str) -> None:
