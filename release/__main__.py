@@ -29,6 +29,8 @@ def main(arguments: list[str]) -> int:
     except TreasonError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

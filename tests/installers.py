@@ -1,6 +1,6 @@
-"""Install a wheel with pipx and with uv, as a user does, and use it: `make test-release`.
+"""Install the wheel in dist/ by README.md's own commands, and use it: `make test-release`.
 
-Each has an empty home. What is installed runs where there is no network.
+pipx and uv have an empty home each. What is installed runs where there is no network.
 """
 
 import os
@@ -10,6 +10,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from reconciler import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
 TOOLS = Path(sys.executable).parent
 PAGES = ("treason", "treason-ban", "treason.toml", "treason-plugins")
 OFFLINE = ("unshare", "--net", *(() if os.geteuid() == 0 else ("--user", "--map-root-user")))
@@ -25,21 +28,26 @@ def environment(home: Path) -> dict[str, str]:
     return kept | {"HOME": str(home), "PATH": f"{home}/.local/bin:{TOOLS}:{os.environ['PATH']}"}
 
 
-def said(env: Mapping[str, str], *argv: object) -> str:
+def documented(beginning: str) -> str:
+    """Return the one command of README.md that begins so."""
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    (line,) = (line.strip() for line in lines if line.startswith(f"    {beginning}"))
+    return line
+
+
+def said(env: Mapping[str, str], *argv: str) -> str:
     """Run a command that must succeed, and return what it printed."""
-    done = subprocess.run(
-        [str(word) for word in argv], env=env, cwd="/", capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"{argv}: ended with {done.returncode}:\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
-def works(env: Mapping[str, str], version: str) -> None:
+def works(env: Mapping[str, str]) -> None:
     """It is found by its name, says its version, and drops packets."""
     program = Path(env["HOME"], ".local/bin/treason")
     assert said(env, "sh", "-c", "command -v treason").strip() == str(program)
-    assert said(env, *OFFLINE, "treason", "--version") == f"treason {version}\n"
+    assert said(env, *OFFLINE, "treason", "--version") == f"treason {__version__}\n"
     assert "dropped" in said(env, *OFFLINE, "treason", "demo")
 
 
@@ -58,30 +66,26 @@ def gone(env: Mapping[str, str]) -> None:
     assert not left, left
 
 
-def pipx(wheel: Path, version: str) -> None:
+def pipx(env: Mapping[str, str]) -> None:
     """What pipx installs is whole, and is removed as a whole."""
-    with tempfile.TemporaryDirectory(prefix="treason-pipx.") as home:
-        env = environment(Path(home))
-        said(env, "pipx", "install", wheel)
-        works(env, version)
-        manual(env)
-        said(env, "pipx", "uninstall", "treason")
-        gone(env)
+    said(env, "sh", "-c", documented("pipx install"))
+    works(env)
+    manual(env)
+    said(env, "pipx", "uninstall", "treason")
 
 
-def uv(wheel: Path, version: str) -> None:
+def uv(env: Mapping[str, str]) -> None:
     """What uv installs is whole but for the manual's links, and is removed as a whole."""
-    with tempfile.TemporaryDirectory(prefix="treason-uv.") as home:
-        env = environment(Path(home))
-        said(env, "uv", "tool", "install", wheel)
-        works(env, version)
-        manual(env, "-M", f"{said(env, 'uv', 'tool', 'dir').strip()}/treason/share/man")
-        said(env, "uv", "tool", "uninstall", "treason")
-        gone(env)
+    said(env, "sh", "-c", documented("uv tool install"))
+    works(env)
+    manual(env, "-M", f"{said(env, 'uv', 'tool', 'dir').strip()}/treason/share/man")
+    said(env, "uv", "tool", "uninstall", "treason")
 
 
 if __name__ == "__main__":
-    built = Path(sys.argv[1]).absolute()
     for install in (pipx, uv):
-        install(built, built.name.split("-")[1])
-        print(f"{built.name}: {install.__name__} installs it, it works, and is removed again")
+        with tempfile.TemporaryDirectory(prefix=f"treason-{install.__name__}.") as home:
+            user = environment(Path(home))
+            install(user)
+            gone(user)
+        print(f"{install.__name__} installs the wheel, it works, and is removed again")
