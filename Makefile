@@ -68,9 +68,10 @@ bench-quick: .venv/dev
 bench-attack: .venv/dev
 	PYTHONPATH=tests $(inside) $(python) -m bench.attack $(BENCH)
 
-# What is made of the code and committed: the manual pages. A test asserts that it is so.
+# What is made of the code and committed: manual pages, completion. A test asserts that it is so.
 generated: .venv/dev
 	$(python) -m release manual
+	$(python) -m release completion
 
 lint: .venv/dev
 	.venv/bin/ruff check .
@@ -120,7 +121,7 @@ check: lint types contracts test test-slow bench-quick test-examples
 
 .venv/dev: .venv/run
 	.ci/packages gcc libc6-dev python3-dev strace patch systemd systemd-journal-remote sqlite3 iptables ipset \
-		logrotate bzip2 xz-utils zstd busybox postgresql mandoc
+		logrotate bzip2 xz-utils zstd busybox postgresql mandoc zsh fish
 	$(python) -m pip install --quiet --editable '.[dev]'
 	touch $@
 

@@ -13,6 +13,7 @@ from bench import bars, machine, report
 from bench.results import load
 from bench.run import Bench
 from bench.works import (
+    completing,
     confirming,
     endurance,
     feeds,
@@ -44,6 +45,7 @@ _ROOT_OF_ALL: Final = Path("/proc/self/uid_map").read_text().split()[2] != "1"
 """Whether this is no user namespace that holds one user alone, as `unshare -Ur` makes."""
 WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "start-up": startup.measure,
+    "completing": completing.measure,
     "scan": scanning.measure,
     "sources": sources.measure,
     "sockets": sockets.measure,
@@ -70,6 +72,7 @@ QUICK: Final = (
     *("sockets", "reflexes", "resident", "offender", "endurance", "listeners", "confirming"),
     "feeds",
     "fleet",
+    "completing",
 )
 
 

@@ -95,6 +95,13 @@ _SOCKETS: Final = (
 )
 
 
+_COMPLETING: Final = Bar(
+    "bans completed out of 100,000, to `treason --version`",
+    2.5,
+    Key("completing", "treason complete", 100_000),
+    Key("completing", "treason --version", 100_000),
+)
+
 _CONFIRMING: Final = Bar(
     "1,000 messages confirmed beside 10,000 sockets, in process",
     50,
@@ -159,6 +166,7 @@ BARS: Final = (
     _start("treason --version", 6),
     _start("treason --help", 6),
     _start("treason reconcile --check", 13),
+    _COMPLETING,
     Bar(
         "1,000,000 lines of 139 MB to bans in the database, to `grep -oP | sqlite3 .import`",
         3,
@@ -202,6 +210,7 @@ GUARDS: Final = (
     _start("treason --version", 12),
     _start("treason --help", 12),
     _start("treason reconcile --check", 26),
+    evolve(_COMPLETING, limit=2 * _COMPLETING.limit),
     *(evolve(bar, limit=bar.limit * _SCANNED[bar.measure]) for bar in BARS if bar.key == _SCAN),
     *(evolve(bar, limit=2 * bar.limit) for bar in (*_NEIGHBOURS, _ROUTES, _LISTS)),
     *(evolve(bar, limit=2 * bar.limit) for bar in (_UNCHANGED_LIST, _CHANGED_LIST)),

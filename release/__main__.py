@@ -7,10 +7,12 @@ from typing import Final
 
 from reconciler.errors import TreasonError
 from release import build, deb
+from release.completion import render as completion
 from release.manual import render as manual
 
 WORKS: Final[dict[str, tuple[Callable[[Path], object], str]]] = {
     "build": (build.release, "dist"),
+    "completion": (completion.write, "conf/completions"),
     "deb": (deb.build, "dist"),
     "manual": (manual.write, "docs/man"),
     "sdist": (build.sdist, "dist"),

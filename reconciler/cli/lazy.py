@@ -9,6 +9,8 @@ import click
 _LONG: Final = 1_000
 """Characters of a sentence that is not cut."""
 
+_NONE: Final[Mapping[str, str]] = {}
+
 
 class Whole(click.Group):
     """Lists its commands with the whole of their first sentences; click cuts them to a line."""
@@ -32,12 +34,19 @@ class Lazy(Whole):
     """Imports the module of a command only when that command is asked for.
 
     ``within`` has, by its name, where each command is (``module:name``), and its first sentence: to
-    list them, none is imported.
+    list them, none is imported. ``unlisted`` are commands that are not for people.
     """
 
-    def __init__(self, *given: Any, within: Mapping[str, tuple[str, str]], **more: Any) -> None:  # noqa: ANN401 - click's
+    def __init__(
+        self,
+        *given: Any,  # noqa: ANN401 - click's
+        within: Mapping[str, tuple[str, str]],
+        unlisted: Mapping[str, str] = _NONE,
+        **more: Any,  # noqa: ANN401 - likewise
+    ) -> None:
         super().__init__(*given, **more)
         self._within = within
+        self._places = {name: place for name, (place, _) in within.items()} | {**unlisted}
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return their names."""
@@ -45,9 +54,9 @@ class Lazy(Whole):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import one; None if it does not exist."""
-        if cmd_name not in self._within:
+        if cmd_name not in self._places:
             return None
-        module, name = self._within[cmd_name][0].split(":")
+        module, name = self._places[cmd_name].split(":")
         command: click.Command = getattr(import_module(f"reconciler.cli.commands.{module}"), name)
         return command
 

@@ -114,6 +114,9 @@ _COMMANDS: Final = {
 }
 """Where each command is, and its first sentence: to list them, none is imported."""
 
+_COMPLETE: Final = "complete"
+"""What shells ask at each press of a key: it reads little, and imports no more."""
+
 
 def main() -> None:
     """Run the command line, and end with its exit code."""
@@ -182,6 +185,7 @@ def _arguments() -> list[str]:
 @click.group(
     cls=Lazy,
     within=_COMMANDS,
+    unlisted={_COMPLETE: "complete:complete"},
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples("init", "reconcile --check --diff", "status"),
 )
@@ -195,6 +199,9 @@ def _arguments() -> list[str]:
 @click.pass_context
 def cli(context: click.Context, named: str | None) -> None:
     """Keep hostile peers out: bring every firewall in line with the bans and the whitelist."""
+    if context.invoked_subcommand == _COMPLETE:
+        context.obj = named
+        return
     from reconciler.config.setup import Setup  # noqa: PLC0415 - only commands need it
 
     context.obj = Setup(named, output.keep_apart)

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 from attrs import Factory, evolve, field, frozen
 from attrs.validators import and_, ge, le
 
+from reconciler.config import places
 from reconciler.detection.policy import Policy
 from reconciler.network import Network
 from reconciler.planning.protection import Protect
@@ -19,7 +20,7 @@ from reconciler.toml.schema import setting
 
 T = TypeVar("T")
 
-DEFAULT = Path("/etc/treason/treason.toml")
+DEFAULT: Final = Path(places.CONFIGURATION)
 
 _LONGEST: Final = 107
 """Bytes of the path of a socket, without the zero behind it (sun_path of unix(7))."""
@@ -63,7 +64,7 @@ class Main:
     are in seconds.
     """
 
-    database: Path = setting(Path("/var/lib/treason/treason.db"), _path, str)
+    database: Path = setting(Path(places.DATABASE), _path, str)
     lock: Path = setting(Path("/run/treason/lock"), _path, str)
     sources: tuple[str, ...] = ("kmsg",)
     backends: tuple[str, ...] = ("nftables",)

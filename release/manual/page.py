@@ -1,6 +1,5 @@
 """What all pages have: a head with the date of the release, and sections that many share."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -11,13 +10,12 @@ from attrs import frozen
 from reconciler import __version__
 from reconciler.config import tables
 from reconciler.config.feeds import STORES
-from reconciler.errors import TreasonError
 from reconciler.host.unit_files import DIRECTORY
+from release.changelog import InvalidChangelog, sections
 from release.manual.prose import sentences
 from release.manual.roff import argument, literal, macro, tagged
 
 ROOT: Final = Path(__file__).parent.parent.parent
-_DATED: Final = re.compile(r"^## \[(\d[^]]*)\] - (\d{4}-\d{2}-\d{2})$", re.MULTILINE)
 _MAIN: Final = tables.Main()
 
 CONFIGURATION: Final = str(tables.DEFAULT)
@@ -65,13 +63,13 @@ class Page:
 
 
 def released() -> date:
-    """Return the day of the latest release that CHANGELOG.md dates. Raise `TreasonError`."""
-    found = _DATED.search((ROOT / "CHANGELOG.md").read_text())
-    if found is None:
-        raise TreasonError(
-            "CHANGELOG.md has no dated section", "write one, as in: ## [0.2.0] - 2026-11-30"
-        )
-    return date.fromisoformat(found[2])
+    """Return the day of the latest release that CHANGELOG.md dates. Raise `InvalidChangelog`."""
+    days = (each.day for each in sections((ROOT / "CHANGELOG.md").read_text()))
+    if found := next(filter(None, days), None):
+        return found
+    raise InvalidChangelog(
+        "CHANGELOG.md has no dated section", "write one, as in: ## [0.2.0] - 2026-11-30"
+    )
 
 
 def head(name: str, section: int, purpose: str) -> Iterator[str]:
