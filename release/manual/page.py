@@ -32,7 +32,8 @@ FILES: Final = {
     LOCK: "The lock that a pass holds, and beside it what it remembers of the firewall.",
     SOCKET: "The socket at which the daemon is asked.",
     FEED: "What the feed of this name says.",
-    UNITS: "The units of systemd that `treason init --systemd` writes.",
+    UNITS: "The units of systemd that `treason init --systemd` writes, as far as those of a package"
+    " in /usr/lib/systemd/system are not what the configuration needs.",
 }
 """The files that the program reads and writes where the configuration names no others."""
 

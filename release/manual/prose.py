@@ -1,15 +1,17 @@
 """Paragraphs as people write them in docstrings, help and comments, as lines of mdoc(7).
 
 A blank line begins another paragraph. What stands between backticks, and each option, is set apart;
-a block that is indented, behind ``::``, is printed as it is.
+a block that is indented, behind ``::``, is printed as it is; lines that are indented below another
+one say what that means.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 from inspect import cleandoc
+from textwrap import dedent
 from typing import Final
 
-from release.manual.roff import argument, escaped, literal, wrapped
+from release.manual.roff import argument, escaped, literal, tagged, wrapped
 
 _WORD: Final = re.compile(r"[(\[]*(?:``.+?``|`.+?`)[^\s`]*|\S+")
 _MARKED: Final = re.compile(
@@ -24,9 +26,11 @@ def paragraphs(text: str) -> list[str]:
     lines: list[str] = []
     for number, block in enumerate(_blocks(cleandoc(text))):
         if block.startswith("    "):
-            lines += literal(cleandoc(block))
-            continue
-        lines += [".Pp"] * bool(number) + sentences(block)
+            lines += literal(dedent(block))
+        elif "\n    " in block:
+            lines += tagged(_items(block))
+        else:
+            lines += [".Pp"] * bool(number) + sentences(re.sub(r"::$", ":", block))
     return lines
 
 
@@ -34,7 +38,7 @@ def sentences(text: str) -> list[str]:
     """Return the lines of one paragraph."""
     lines: list[str] = []
     words: list[str] = []
-    for word in _WORD.findall(text):
+    for word in _WORD.findall(" ".join(text.split())):
         if marked := _MARKED.fullmatch(word):
             lines += [*wrapped(words), _apart(marked)]
             words = []
@@ -59,9 +63,16 @@ def _blocks(text: str) -> Iterator[str]:
         if held:
             yield "\n\n".join(held)
             held = []
-        yield re.sub(r"::$", ":", " ".join(block.split()))
+        yield block
     if held:
         yield "\n\n".join(held)
+
+
+def _items(block: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield each line that is not indented, as a term, with what stands below it."""
+    for item in re.split(r"\n(?! )", block):
+        term, _, below = item.partition("\n")
+        yield f"Ic {argument(term.strip('`'))}", sentences(below)
 
 
 def _apart(marked: re.Match[str]) -> str:

@@ -36,6 +36,9 @@ HOSTILE = (
     "  spaces   kept",
 )
 
+HEAD = ".Dd November 30, 2026\n.Dt X 1\n.Os\n.Sh NAME\n.Nm x\n.Nd y\n.Sh DESCRIPTION\n"
+"""The beginning of a page."""
+
 
 def rendered(text: str) -> str:
     """Return what mandoc prints of a page, without overstriking."""
@@ -160,12 +163,47 @@ def test_the_date_is_that_of_the_changelog() -> None:
         assert f"\n.Dd {day:%B} {day.day}, {day.year}\n" in each.text
 
 
+def test_a_docstring_keeps_its_shape() -> None:
+    """Paragraphs, what is said below a term, code as it stands, and a name over two lines."""
+    text = rendered(
+        HEAD
+        + "\n".join(
+            paragraphs(
+                """First `one
+                two`. Second::
+
+                    code()
+
+                        more
+
+                ``term``
+                    what it means,
+                    at length
+                ``other()``
+                    the other
+
+                Last.
+                """
+            )
+        )
+    )
+    below = text.partition("DESCRIPTION\n")[2].rpartition("\n\n")[0]
+    assert [line.rstrip() for line in below.splitlines() if line] == [
+        "     First one two.  Second:",
+        "           code()",
+        "               more",
+        "     term    what it means, at length",
+        "     other()",
+        "             the other",
+        "     Last.",
+    ]
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_nothing_in_a_text_has_a_meaning(text: str) -> None:
     """It is printed as it is, in a block, in a list, and in a paragraph."""
-    head = ".Dd November 30, 2026\n.Dt X 1\n.Os\n.Sh NAME\n.Nm x\n.Nd y\n.Sh DESCRIPTION\n"
-    assert f"{text}\n" in rendered(head + "\n".join(literal(text)))
+    assert f"{text}\n" in rendered(HEAD + "\n".join(literal(text)))
     listed = tagged([(f"Ic {argument(text)}", ["below"])])
-    assert words(text) in words(rendered(head + "\n".join(listed)))
+    assert words(text) in words(rendered(HEAD + "\n".join(listed)))
     plain = words(text).replace("`", "")
-    assert plain in words(rendered(head + "\n".join(paragraphs(f"Word {text}"))))
+    assert plain in words(rendered(HEAD + "\n".join(paragraphs(f"Word {text}"))))

@@ -29,7 +29,7 @@ def status(setup: Setup, protection: bool, form: str) -> int:
     """Show what is stored, what is exempt, and whether each backend is in sync.
 
     Also name the sources that see no kernel message, and whether the kernel prints its message at
-    all.
+    all. Ends with 1 if anything is paused, is in trouble, or cannot be told.
     """
     backends, sources = setup.backends(), setup.sources()
     if setup.config.rule:
