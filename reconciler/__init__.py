@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from reconciler import blocklist, execute, files, hints, inotify, lines, netlink, secrets
+    from reconciler import blocklist, bpf, execute, files, hints, inotify, lines, netlink, secrets
     from reconciler.asking import AskableBackend, Decision, Held
     from reconciler.diagnosis import Diagnosing, Finding
     from reconciler.dropped import CountingBackend, Dropped
@@ -149,6 +149,7 @@ __all__ = [
     "Watcher",
     "WitnessSource",
     "blocklist",
+    "bpf",
     "execute",
     "files",
     "hints",
@@ -160,7 +161,7 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    *("blocklist", "execute", "files", "hints", "inotify", "lines", "netlink", "secrets"),
+    *("blocklist", "bpf", "execute", "files", "hints", "inotify", "lines", "netlink", "secrets"),
 }
 
 if not TYPE_CHECKING:  # or any name would pass for a public one

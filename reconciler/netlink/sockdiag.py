@@ -6,6 +6,7 @@ Reading needs no privilege, ending needs CAP_NET_ADMIN. Only the network namespa
 
 import socket
 import struct
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -200,15 +201,22 @@ class Sockets:
         return self._exact(one.family, one.identity)
 
     def find(
-        self, local: Network, local_port: int, peer: Network | None, peer_port: int
+        self,
+        local: Network,
+        local_port: int,
+        peer: Network | None,
+        peer_port: int,
+        interface: int = 0,
     ) -> TcpSocket | None:
         """Return the socket of these addresses and ports, mapped ones included; None if none is.
 
-        Without a peer it is one that listens. Raise `NetlinkError`.
+        Without a peer it is one that listens. One that is bound to a device (SO_BINDTODEVICE) is
+        found only by the number of that ``interface``. Raise `NetlinkError`.
         """
         family = socket.AF_INET if local.version == 4 else socket.AF_INET6
         packed = [one.packed if one else b"" for one in (local, peer)]
-        identity = _IDENTITY.pack(local_port, peer_port, *packed) + bytes(4) + _ANY_COOKIE
+        identity = _IDENTITY.pack(local_port, peer_port, *packed)
+        identity += interface.to_bytes(4, sys.byteorder) + _ANY_COOKIE
         return self._exact(family, identity)
 
     def destroy(self, one: TcpSocket) -> bool:

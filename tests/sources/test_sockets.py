@@ -610,10 +610,15 @@ class Old(Sockets):
     """A kernel before 5.4."""
 
     def find(
-        self, local: Network, local_port: int, peer: Network | None, peer_port: int
+        self,
+        local: Network,
+        local_port: int,
+        peer: Network | None,
+        peer_port: int,
+        interface: int = 0,
     ) -> TcpSocket | None:
         """Find it, without the window."""
-        found = super().find(local, local_port, peer, peer_port)
+        found = super().find(local, local_port, peer, peer_port, interface)
         return found and found._replace(window=None)
 
 
