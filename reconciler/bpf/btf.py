@@ -207,12 +207,14 @@ class _Types:
             raise _damaged(f"the type {number} is nothing that has a size")
         first, at = self._marks[mark]
         piece, place = self._piece(at), 0
-        for _ in range(number - first):
-            if place + _BEGINNING.size > len(piece):
-                raise _damaged(f"there is no type {number}")
+        for left in range(number - first, -1, -1):
+            if place + _TYPE.size > len(piece):
+                break
+            if not left:
+                return at + place
             _, word = _BEGINNING.unpack_from(piece, place)
             place += self._steps[word]
-        return at + place
+        raise _damaged(f"there is no type {number}")
 
     def _piece(self, at: int) -> bytes:
         """Return the piece of the types that begins there."""

@@ -8,7 +8,6 @@ BpfError                the kernel refused; ``code`` is its errno, 0 where it wa
 import errno
 import os
 import re
-import resource
 from pathlib import Path
 from typing import Final
 
@@ -77,11 +76,19 @@ def _forbidden() -> tuple[str, str]:
         return f"{missing} is missing", "as a service: treason init --systemd gives it"
     if _is_inside():
         return "this is a user namespace of a container, where nobody may", ""
-    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    if release() < _NO_MORE_CHARGED and limit != resource.RLIM_INFINITY:
+    limit = _lockable()
+    if release() < _NO_MORE_CHARGED and limit is not None:
         said = f"the limit of locked memory (RLIMIT_MEMLOCK) is {limit >> 10} KiB"
         return said, "raise it to 8 MiB; in a unit: LimitMEMLOCK=8M"
     return "not permitted, though the capabilities are there", "a sandbox may forbid bpf(2)"
+
+
+def _lockable() -> int | None:
+    """Return how many bytes of memory may be locked; None where there is no limit."""
+    import resource  # noqa: PLC0415 - few kernels ask for it
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _missing() -> str:

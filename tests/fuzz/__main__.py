@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 INSTRUMENTED: Final = [
     *("sources", "reconciler.detection.detect", "reconciler.network", "reconciler.blocklist"),
+    "reconciler.bpf.btf",
 ]
 PARSERS: Final = [
     "network",
@@ -36,6 +37,7 @@ PARSERS: Final = [
     "paths",
     "cursor",
     "blocklist",
+    "btf",
 ]
 PATIENCE: Final = 1.0
 """Seconds that an input of a few thousand bytes may take; it takes well under a thousandth."""

@@ -22,6 +22,7 @@ import moments
 import mutations
 import paths
 import reference
+import structures
 from attrs import evolve, frozen
 from reference import NOW, Disagreement, Peer
 from stamps import without_stamp
@@ -441,4 +442,5 @@ TARGETS: Final = {
     "paths": Target(paths.fresh, paths.check),
     "cursor": Target(fresh_cursor, check_cursor),
     "blocklist": Target(blocklists.fresh, blocklists.check),
+    "btf": Target(structures.fresh, structures.check),
 }

@@ -13,6 +13,7 @@ from reference import Disagreement
 from targets import TARGETS
 
 from reconciler.blocklist import entries
+from reconciler.bpf import btf
 from reconciler.detection import detect
 from reconciler.model import Record
 from reconciler.network import Network
@@ -119,6 +120,9 @@ MISTAKES: dict[str, tuple[str, object, str, object]] = {
     "netmasks": ("blocklist", entries, "_NETMASKS", {}),
     "host bits": ("blocklist", entries, "_MASKS", {4: [b"\xff" * 4] * 33, 6: [b"\xff" * 16] * 129}),
     "mapped lists": ("blocklist", entries, "_MAPPED", b"nothing"),
+    "bit fields": ("btf", btf, "_FLAG", 0),
+    "other names for a type": ("btf", btf, "_SAME", {8, 9, 10, 11}),
+    "unnamed unions": ("btf", btf, "_UNION", 4),
     "seams": ("paths", reading, "_parts", lambda needle: [needle]),
 }
 
