@@ -26,7 +26,9 @@ _LARGEST: Final = 1 << 25
 _PIECE: Final = 1 << 13
 _TYPE: Final = struct.Struct("=III")
 """Name, what it is and how much follows, size or another type: struct btf_type."""
-_BEGINNING: Final = struct.Struct("=II")
+_WORD: Final = 4
+_LEAST: Final = 3
+"""Words of the shortest type."""
 _MEMBER: Final = struct.Struct("=III")  # struct btf_member: name, type, offset
 
 _INT, _PTR, _ENUM, _FLOAT, _ENUM64 = 1, 2, 6, 16, 19
@@ -39,6 +41,7 @@ _FOLLOWED: Final = {_INT: 4, 3: 12, 14: 4, 17: 4}
 _FOLLOWED_EACH: Final = {_STRUCT: 12, _UNION: 12, _ENUM: 8, 13: 8, 15: 12, _ENUM64: 12}
 """Bytes behind it for each member: also FUNC_PROTO, DATASEC."""
 _UNUSED: Final = 0x60FF0000
+_KIND, _STRUCTURE = 31 << 24, _STRUCT << 24
 _FLAG: Final = 1 << 31
 """Offsets of members have 24 bits; above them is the number of bits of one that is a bit field."""
 
@@ -79,14 +82,15 @@ def members(
 
 
 class _Steps(dict[int, int]):
-    """How many bytes a type takes, by the word that tells what it is."""
+    """How many words a type takes, by the second one, which tells what it is."""
 
     def __missing__(self, word: int) -> int:
         kind = word >> 24 & 31
         if word & _UNUSED or not 1 <= kind <= _ENUM64:
             raise _damaged(f"a type is of the unknown kind {word:#x}")
         size = _TYPE.size + _FOLLOWED.get(kind, 0)
-        self[word] = size + _FOLLOWED_EACH.get(kind, 0) * (word & 0xFFFF)
+        size += _FOLLOWED_EACH.get(kind, 0) * (word & 0xFFFF)
+        self[word] = size // _WORD
         return self[word]
 
 
@@ -145,18 +149,17 @@ class _Types:
     def _walk(self, sought: Collection[int]) -> Iterator[tuple[int, int]]:
         """Go over all types; yield name and place of structures with such names."""
         number, at, steps = 1, self._begin, self._steps
-        word_of = _BEGINNING.unpack_from
         while at < self._end:
             self._marks.append((number, at))
-            piece = self._piece(at)
-            place, last = 0, len(piece) - _TYPE.size
+            words = self._piece(at)
+            place, last = 0, len(words) - _LEAST
             while place <= last:
-                name, word = word_of(piece, place)
-                if name in sought and word >> 24 & 31 == _STRUCT:
-                    yield name, at + place
+                word = words[place + 1]
+                if word & _KIND == _STRUCTURE and words[place] in sought:
+                    yield words[place], at + place * _WORD
                 place += steps[word]
                 number += 1
-            at += place
+            at += place * _WORD
         if at != self._end:
             raise _damaged("the types do not end where they should")
 
@@ -206,22 +209,21 @@ class _Types:
         if mark < 0:
             raise _damaged(f"the type {number} is nothing that has a size")
         first, at = self._marks[mark]
-        piece, place = self._piece(at), 0
+        words, place = self._piece(at), 0
         for left in range(number - first, -1, -1):
-            if place + _TYPE.size > len(piece):
+            if place + _LEAST > len(words):
                 break
             if not left:
-                return at + place
-            _, word = _BEGINNING.unpack_from(piece, place)
-            place += self._steps[word]
+                return at + place * _WORD
+            place += self._steps[words[place + 1]]
         raise _damaged(f"there is no type {number}")
 
-    def _piece(self, at: int) -> bytes:
-        """Return the piece of the types that begins there."""
-        piece = self._read(at, min(_PIECE, self._end - at))
-        if len(piece) < _TYPE.size:
+    def _piece(self, at: int) -> memoryview:
+        """Return the words of the piece of the types that begins there."""
+        size = min(_PIECE, self._end - at)
+        if size < _TYPE.size or size % _WORD:
             raise _damaged("a type is cut off")
-        return piece
+        return memoryview(self._read(at, size)).cast("I")
 
     def _read(self, at: int, size: int) -> bytes:
         self._stream.seek(at)

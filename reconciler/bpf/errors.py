@@ -73,7 +73,7 @@ def _reason(code: int) -> tuple[str, str]:
 def _forbidden() -> tuple[str, str]:
     """Return what EPERM means, which has many causes."""
     if missing := _missing():
-        return f"{missing} is missing", "as a service: treason init --systemd gives it"
+        return missing, "as a service: treason init --systemd gives what is needed"
     if _is_inside():
         return "this is a user namespace of a container, where nobody may", ""
     limit = _lockable()
@@ -92,7 +92,7 @@ def _lockable() -> int | None:
 
 
 def _missing() -> str:
-    """Return which capability is missing; empty where none is, or it cannot be known."""
+    """Return that a capability is missing; empty where none is, or it cannot be known."""
     try:
         held = int(_STATUS.read_text().partition("CapEff:")[2].split()[0], 16)
     except (OSError, ValueError, IndexError):
@@ -100,7 +100,10 @@ def _missing() -> str:
     if held >> _ADMIN & 1:
         return ""
     needed = {"CAP_BPF": _BPF, "CAP_PERFMON": _PERFMON}
-    return " and ".join(name for name, bit in needed.items() if not held >> bit & 1)
+    lacking = [name for name, bit in needed.items() if not held >> bit & 1]
+    if not lacking:
+        return ""
+    return f"{' and '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"
 
 
 def _is_inside() -> bool:

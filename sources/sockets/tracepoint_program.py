@@ -15,7 +15,7 @@ allows. In C it would be::
         u64 now = bpf_ktime_get_ns();
         u64 *last = bpf_map_lookup_elem(&told, &sk);     // the 4,096 sockets told of lately
         if (last && now - *last < PAUSE)
-            return 0;                                    // told of 200 ms ago, or less
+            return 0;                                    // told of less than 200 ms ago
         bpf_map_update_elem(&told, &sk, &now, BPF_ANY);
 
         struct record *record = bpf_ringbuf_reserve(&ring, sizeof *record, 0);
@@ -23,7 +23,7 @@ allows. In C it would be::
             __sync_fetch_and_add(&lost, 1);              // the ring is full
             return 0;
         }
-        *record = ...                                    // `_Field`, each a member of sk
+        *record = ...;                                   // time, in flight, window, members of sk
         bpf_ringbuf_submit(record, 0);
         return 0;
     }
@@ -102,7 +102,7 @@ _FIELDS: Final = {
 _OF_IPV6: Final = {"skc_v6_daddr", "skc_v6_rcv_saddr"}
 """What a kernel without IPv6 does not have."""
 
-_SIZES: Final = {
+SIZES: Final = {
     "tcp_sock": {"snd_wnd": 4, "snd_una": 4, "snd_nxt": 4},
     "sock_common": {"skc_net": 8} | {name: size for name, (_, size) in _FIELDS.items()},
     "ns_common": {"inum": 4},
@@ -241,9 +241,9 @@ def _probe(base: Register, place: int, block: Register, to: int, size: int) -> S
 
 def places() -> Places:
     """Return where a socket has what is read. Raise `BpfUnavailable` where it has it not so."""
-    found = members({"net": ["ns"]} | {name: [*each] for name, each in _SIZES.items()})
+    found = members({"net": ["ns"]} | {name: [*each] for name, each in SIZES.items()})
     where: Places = {}
-    for structure, sizes in _SIZES.items():
+    for structure, sizes in SIZES.items():
         for name, size in sizes.items():
             one = found[structure].get(name)
             if one is None and name in _OF_IPV6:

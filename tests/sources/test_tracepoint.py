@@ -2,16 +2,18 @@
 
 import ctypes
 import os
+import re
 import select
 import socket
+import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from itertools import pairwise
 
 import pytest
-from harness import REAL_ROOT
+from harness import REAL_ROOT, ROOT
 from peers import (
     PORT,
     SERVER4,
@@ -27,12 +29,26 @@ from programs import attached, descriptors, ends
 
 from reconciler import Network
 from reconciler.bpf import BpfError, Counter, attach, load
-from reconciler.bpf.assembler import ATOMIC_ADD, DW, EXIT, MAP_VAL, MOV, R0, R1, R2, assemble
+from reconciler.bpf.assembler import (
+    ATOMIC_ADD,
+    CALL,
+    DW,
+    EXIT,
+    JA,
+    MAP_VAL,
+    MOV,
+    R0,
+    R1,
+    R2,
+    Instruction,
+    Label,
+    assemble,
+)
 from reconciler.host.netns import Namespace
 from reconciler.netlink import HOLDING, Sockets, TcpSocket
-from sources.sockets import tracepoint
+from sources.sockets import tracepoint, tracepoint_program
 from sources.sockets.tracepoint import Retransmission, Retransmissions, decoded
-from sources.sockets.tracepoint_program import PAUSE, RECORD
+from sources.sockets.tracepoint_program import PAUSE, RECORD, Maps, code
 
 kernel = pytest.mark.skipif(not REAL_ROOT, reason="only root may load programs into the kernel")
 
@@ -265,3 +281,37 @@ def test_what_is_not_tcp_over_ip_is_left_out() -> None:
     """A record with another family."""
     values = (1, 2, 3, 0, socket.AF_UNIX, 5, 6, 7, bytes(4), bytes(4), bytes(16), bytes(16))
     assert decoded(RECORD.pack(*values)) is None
+
+
+PAGE = (ROOT / "docs" / "explanation" / "the-bpf-program.md").read_text()
+
+
+def test_the_page_for_reviewers_shows_the_program_as_its_docstring_does() -> None:
+    """Word for word."""
+    [shown] = re.findall(r"```c\n(.*?)```", PAGE, re.DOTALL)
+    assert textwrap.indent(shown, "    ") in (tracepoint_program.__doc__ or "")
+
+
+def test_the_page_counts_what_there_is() -> None:
+    """Instructions, those of the longest way, calls, and the bytes of a record."""
+    sizes = {name: size for one in tracepoint_program.SIZES.values() for name, size in one.items()}
+    steps = code(dict.fromkeys(sizes, 0), 1, Maps(3, 4, 5))
+    longest, calls = longest_way(steps)
+    assert f"{len(assemble(steps)) // 8} instructions, about" in PAGE
+    assert f"longest way through it is {longest}\n  instructions, {calls} of them calls" in PAGE
+    assert f"{RECORD.size} bytes a record" in PAGE
+
+
+def longest_way(steps: Sequence[Instruction | Label]) -> tuple[int, int]:
+    """Return how many instructions the longest way has from a step on, and how many calls."""
+    behind = {step.name: at for at, step in enumerate(steps) if isinstance(step, Label)}
+    ways = [(0, 0)]  # from each step on, the last first
+    for step in reversed(steps):
+        if isinstance(step, Label):
+            ways.append(ways[-1])
+            continue
+        jump = [ways[len(steps) - behind[step.target]]] if step.target else []
+        longest, calls = max([*jump, *(() if step == JA(step.target) else ways[-1:])])
+        width = 1 if step.following is None else 2
+        ways.append((longest + width, calls + (step.opcode == CALL(0).opcode)))
+    return ways[-1]
