@@ -126,6 +126,31 @@ class PacedSource(Source, Protocol):
         """Return after how many seconds a resident process is to read it again."""
 
 
+@runtime_checkable
+class HeedingSource(WakingSource, SuspectingSource, PacedSource, Protocol):
+    """A source that is woken by what may become an offence, and judges it by itself later.
+
+    Where its descriptor can be had, a resident process keeps one object: it heeds at each
+    wake-up, and has it read, after `recall`, when `heed` says so. That may be by another thread, at
+    the same time. Where `fileno` raises `SourceUnreadable`, the text says why to the administrator,
+    and another object is read each `due` seconds. All that `fileno` needs of the capabilities that
+    are declared (`Needs.attaching`) is gone once it has returned.
+    """
+
+    def heed(self) -> float:
+        """Take what woke, so that it wakes no more, and look no longer than a few milliseconds.
+
+        Return after how many seconds to heed again if nothing wakes before: 0 says to read now,
+        infinity that there is nothing to wait for. Raise `SourceUnreadable` as `read` does.
+        """
+
+    def way(self) -> str:
+        """Return in a few words how it sees, for the administrator: what was lost, say."""
+
+    def insists(self) -> bool:
+        """Whether the settings say that it must be woken: then it is wrong where it cannot be."""
+
+
 class Backend(Protocol):
     """Holds what is to be dropped. It owns its objects by name and touches nothing else."""
 
@@ -228,7 +253,9 @@ class Needs:
     ``root`` says that only root can do the work; to write outside of the services' own directories
     implies it. ``loopback`` says that it makes loopback connections of its own, of IPv4.
     ``secrets``, of feeds alone, are absolute paths of files that root alone reads: `secrets.read`
-    returns what they hold.
+    returns what they hold. ``attaching`` are capabilities (capabilities(7)) that a resident process
+    alone needs, until `fileno` of its source has returned: it gives them up then, for good, and
+    passes never have them.
     """
 
     reads: tuple[str, ...] = ()
@@ -237,6 +264,7 @@ class Needs:
     root: bool = False
     loopback: bool = False
     secrets: tuple[str, ...] = ()
+    attaching: tuple[str, ...] = ()
 
 
 def _nothing(_settings: object) -> Needs:

@@ -13,6 +13,7 @@ pytest.register_assert_rewrite(
             "backend",
             "diagnosing",
             "feed",
+            "heeding",
             "judging",
             "packets",
             "optional",
@@ -31,6 +32,7 @@ pytest.register_assert_rewrite(
 from reconciler.testing.backend import EXAMPLE, BackendContract  # noqa: E402 - rewritten from here on
 from reconciler.testing.diagnosing import DiagnosingContract  # noqa: E402
 from reconciler.testing.feed import FeedContract  # noqa: E402
+from reconciler.testing.heeding import HeedingSourceContract  # noqa: E402
 from reconciler.testing.judging import JudgingSourceContract  # noqa: E402
 from reconciler.testing.memory import Memory, Table  # noqa: E402
 from reconciler.testing.optional import (  # noqa: E402
@@ -65,6 +67,7 @@ __all__ = [
     "EpochFeedContract",
     "FeedContract",
     "FingerprintedContract",
+    "HeedingSourceContract",
     "JudgingSourceContract",
     "MarkedContract",
     "Memory",

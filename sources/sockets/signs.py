@@ -32,6 +32,15 @@ def last_sent(one: TcpSocket) -> int:
     return one.sent - one.sent_again
 
 
+def like(one: TcpSocket) -> str:
+    """Return what else makes the kernel wait for a peer, and is no attack; empty: nothing does."""
+    if one.timer == PERSIST:
+        return "its window is closed with nothing in flight: a slow reader, by the rules"
+    if one.backoff:
+        return "it does not acknowledge, but its window is open: a dead peer, a bad line"
+    return ""
+
+
 def told(one: TcpSocket, seconds: float) -> str:
     """Return what a look has found, in words for people."""
     return (

@@ -16,34 +16,26 @@ from reconciler import (
     Network,
     Record,
     Seen,
+    SourceUnreadable,
     Suspect,
     netlink,
 )
 from reconciler.netlink import PERSIST, RETRANSMIT, Sockets, TcpSocket
-from sources.sockets import Settings, signs, witness
+from sources.sockets import BPF, DUMP, Settings, eye, signs, suspicion, witness
+from sources.sockets.candidates import Candidates
+from sources.sockets.eye import Eye, Ring
 from sources.sockets.proof import blindness, proved, readable
-
-RULE: Final = "zero-window"
-IN_COMPANY: Final = "zero-window-in-company"
-SOCKSTRESS: Final = "sockstress"
+from sources.sockets.suspicion import IN_COMPANY, RULE, SOCKSTRESS
 
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _APART: Final = 0.005
 """Seconds between two looks of a pass: what was seen in between two packets is over by then."""
 
-_LOOKS: Final = 3
 _MANY: Final = 16
 """Bad connections at once for which no healthy ones make up."""
 
-_ANEW: Final = 3600
-"""Seconds after which what goes on is an offence again: as long as the first ban."""
-
 _RESTING: Final = 10.0
 """Seconds between two looks of a resident process while nothing is suspicious."""
-
-_LONG: Final = 30
-"""Times ``lasting`` for which a closed window without anything in flight is suspicious."""
-
 
 _NONE: Final = Answer(Seen.NOTHING, "this machine has no such connection")
 _NOT_SO: Final = Answer(Seen.OPEN, "the connection shows no attack now")
@@ -58,7 +50,8 @@ class SocketsSource:
 
     A pass looks twice at what the first look finds suspicious. The cursor is the id of the boot,
     within which a socket's cookie is its own. ``uptime`` are seconds of CLOCK_BOOTTIME, which
-    nobody sets; ``own`` gives this machine's addresses.
+    nobody sets; ``own`` gives this machine's addresses. Once it has a descriptor it looks at those
+    sockets alone of which the kernel has told (`eye`).
     """
 
     settings: Settings = field(factory=Settings)
@@ -66,26 +59,71 @@ class SocketsSource:
     uptime: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME)
     own: Callable[[], Collection[Network]] = netlink.addresses
     pause: Callable[[float], None] = time.sleep
+    open_ring: Callable[[], Ring] = eye.opened
     _boot: str = field(factory=lambda: _BOOT.read_text().strip(), init=False)
     _fresh: bool = field(default=True, init=False)
     _recalled: dict[str, Suspect] = field(factory=dict, init=False)
     _suspects: dict[str, Suspect] = field(factory=dict, init=False)
     _misses: list[tuple[str, TcpSocket, str]] = field(factory=list, init=False)
     _notes: list[str] = field(factory=list, init=False)
+    _eye: Eye | None = field(default=None, init=False)
+    _early: dict[str, Suspect] = field(factory=dict, init=False)
+    _aside: set[str] = field(factory=set, init=False)
 
     def recall(self, suspects: Sequence[Suspect]) -> None:
         """Take what the last pass suspected."""
         self._recalled = {suspect.thing: suspect for suspect in suspects}
+        if self._eye is not None:
+            self._eye.recall(self._recalled)
 
     def read(self, cursor: str | None, _needles: Sequence[str]) -> Iterator[Record]:
         """Look, and yield what is judged now. Raise `SourceUnreadable`."""
         if cursor != self._boot:
             self._recalled = {}
         self._fresh = cursor != self._boot
+        self._suspects, self._aside = {}, set()
+        self._misses.clear()
+        self._notes.clear()
         with readable():
-            sockets = self.open_sockets()
-            proved(sockets)
-            yield from self._judged(sockets, self._looked(sockets))
+            yield from self._listed() if self._eye is None else self._read_by(self._eye)
+        self._recalled = dict(self._suspects)  # unless a pass is to read next
+
+    def fileno(self) -> int:
+        """Let the kernel tell of suspects from now on. Raise `SourceUnreadable` with the reason."""
+        if self._eye is None:
+            if self.settings.way == DUMP:
+                raise SourceUnreadable('[source.sockets] has way = "dump"')
+            self._eye = Eye(
+                self.open_ring(),
+                Candidates(self.settings.lasting.total_seconds(), frozenset(self.settings.ports)),
+                self.open_sockets,
+                self.uptime,
+                closely=self._paced if self.settings.sockstress else lambda: None,
+            )
+        return self._eye.ring.fileno()
+
+    def close(self) -> None:
+        """Let it tell nothing more; from now on each `read` lists all sockets."""
+        if self._eye is not None:
+            self._eye.close()
+            self._eye = None
+
+    def heed(self) -> float:
+        """Take what the kernel tells; return in how many seconds to do so again, 0: to read."""
+        if self._eye is None:
+            return self._paced()
+        with readable():
+            return self._eye.heed()
+
+    def way(self) -> str:
+        """Return how suspects are found, in a few words."""
+        if self._eye is None:
+            return DUMP
+        return f"{self._eye.told()}{', and lists for sockstress' * self.settings.sockstress}"
+
+    def insists(self) -> bool:
+        """Whether the settings allow no other way than to be woken."""
+        return self.settings.way == BPF
 
     def confirm(self, connections: Collection[Connection]) -> dict[Connection, Answer]:
         """Look twice at the sockets of these connections, on any port. Raise `SourceUnreadable`."""
@@ -136,6 +174,9 @@ class SocketsSource:
 
     def due(self) -> float:
         """Return after how many seconds to look again: while something is suspicious, sooner."""
+        return self._paced() if self._eye is None else self._eye.wait()
+
+    def _paced(self) -> float:
         return self.settings.lasting.total_seconds() / 2 if self._suspects else _RESTING
 
     def silence(self) -> str | None:
@@ -153,16 +194,37 @@ class SocketsSource:
         for rule, one, why in self._misses:
             yield NearMiss(rule, signs.told_briefly(one), why)
         with readable():
+            for one, suspect in self._eye.unripe(self._suspects) if self._eye else ():
+                why = self._open(one, suspect, self.uptime() - suspect.since)
+                yield NearMiss(RULE, signs.told_briefly(one), why or "the next look decides")
             for one in self._found(self.open_sockets(), PERSIST, RETRANSMIT):
-                if one.is_over:
-                    continue
-                text = signs.told_briefly(one)
-                if one.timer == PERSIST:
-                    why = "its window is closed with nothing in flight: a slow reader, by the rules"
-                    yield NearMiss(RULE, text, why)
-                elif one.backoff:
-                    why = "it does not acknowledge, but its window is open: a dead peer, a bad line"
-                    yield NearMiss(RULE, text, why)
+                if not one.is_over and (why := signs.like(one)):
+                    yield NearMiss(RULE, signs.told_briefly(one), why)
+
+    def _read_by(self, this: Eye) -> Iterator[Record]:
+        """Look at those that are worth it; all others that were suspected, stay so."""
+        this.heed()
+        if this.woke():
+            self._recalled = {thing: one for thing, one in self._recalled.items() if one.judged}
+        looked, self._early = this.begin(), this.known()
+        if looked is None:
+            yield from self._listed()
+        elif things := [each.suspect.thing for each in looked if each.suspect]:
+            sockets = self.open_sockets()
+            first = [sockets.exact(suspicion.named(thing)) for thing in things]
+            over = [(one, RULE) for one in first if one is not None and one.is_over]
+            yield from self._judged(sockets, self._twice(sockets, over) if over else [])
+            for thing in things:
+                self._recalled.pop(thing, None)
+        if looked is not None:
+            self._suspects = self._recalled | self._suspects
+        this.end(looked, self._suspects, self._aside)
+
+    def _listed(self) -> Iterator[Record]:
+        """Look at all sockets."""
+        sockets = self.open_sockets()
+        proved(sockets)
+        yield from self._judged(sockets, self._looked(sockets))
 
     def _found(self, sockets: Sockets, *timers: int) -> Iterator[TcpSocket]:
         for timer in timers:
@@ -184,7 +246,8 @@ class SocketsSource:
         self.pause(_APART)
         twice = []
         for one, rule in first:
-            if one.peer in own or _is_loopback(one.peer):
+            if one.peer in own or suspicion.is_loopback(one.peer):
+                self._aside.add(suspicion.name_of(one))
                 self._miss(rule, one, "it is this machine's own connection to itself")
                 continue
             again = sockets.exact(one)
@@ -197,20 +260,9 @@ class SocketsSource:
 
     def _suspected(self, one: TcpSocket, rule: str, seen: float) -> Suspect:
         """Return what is suspected of a socket now that it was looked at twice."""
-        thing, note = f"{one.family}:{one.identity.hex()}", str(signs.last_sent(one))
-        known = self._recalled.get(thing)
-        if known is None or (known.rule, known.note) != (rule, note) or _is_old(known, seen):
-            known = Suspect(
-                thing=thing,
-                rule=rule,
-                address=one.peer,
-                since=seen,
-                looks=0,
-                peer_port=one.peer_port,
-                local_port=one.local_port,
-                note=note,
-            )
-        suspect = evolve(known, looks=min(known.looks + 2, _LOOKS))  # more would be written anew
+        thing = suspicion.name_of(one)
+        known = suspicion.earlier(self._recalled.get(thing), self._early.get(thing))
+        suspect = suspicion.suspected(one, rule, seen, known, looks=2)
         self._suspects[thing] = suspect
         return suspect
 
@@ -248,14 +300,8 @@ class SocketsSource:
 
     def _open(self, one: TcpSocket, suspect: Suspect, seconds: float) -> str:
         """Return why it is not judged now; empty where it is."""
-        lasting = self.settings.lasting.total_seconds() * (1 if suspect.rule == RULE else _LONG)
-        if suspect.judged:
-            return "it was judged in an earlier pass, which counts"
-        if seconds < lasting:
-            return f"seen for {seconds:.0f} s; it takes {lasting:.0f} s"
-        if suspect.looks < _LOOKS and one.waited < lasting:
-            return "seen in this pass alone; the next one decides"
-        return ""
+        lasting = self.settings.lasting.total_seconds()
+        return suspicion.open_because(suspect, seconds, lasting, one.waited)
 
     def _company(
         self, sockets: Sockets, peers: Collection[Network], ports: Sequence[int]
@@ -297,12 +343,3 @@ class SocketsSource:
 
 def _record(text: str, who: Judgement) -> Record:
     return Record(text, carrier="sockets", trusted=True, time=time.time(), judgement=who)
-
-
-def _is_old(known: Suspect, seen: float) -> bool:
-    """Whether the judgement was so long ago that it is made again."""
-    return known.judged and seen - known.since >= _ANEW
-
-
-def _is_loopback(peer: Network) -> bool:
-    return peer.address >> 24 == 127 if peer.version == 4 else peer.address == 1

@@ -38,7 +38,8 @@ from reconciler.host.netns import HOST4, Namespace, Wire
 from reconciler.netlink import NetlinkError, Sockets, TcpSocket
 from reconciler.testing import JudgingSourceContract, WitnessContract
 from sources.sockets import Settings
-from sources.sockets.source import IN_COMPANY, RULE, SOCKSTRESS, SocketsSource
+from sources.sockets.source import SocketsSource
+from sources.sockets.suspicion import IN_COMPANY, RULE, SOCKSTRESS
 
 CLOSING = 8081
 """The port of the server that closes once it has sent."""
