@@ -151,7 +151,10 @@ _TEXT: Final = """\
 # What looks like the attack at every look for so long is an offence. With ports, only connections
 # to these local ports are looked at. sockstress judges also windows that stay closed for thirty
 # times as long with nothing in flight: slow readers do that, too, so it takes twenty of one peer.
+# way is how the daemon finds suspects. "auto": the kernel tells of them (BPF), else it lists all
+# sockets each ten seconds; `treason status` says why. With "bpf" that is a fault. "dump": it lists.
 # [source.sockets]
+# way = "auto"
 # lasting = "10s"
 # ports = [80, 443]
 # sockstress = false

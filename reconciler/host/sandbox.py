@@ -40,7 +40,7 @@ RuntimeDirectoryPreserve=yes
 UMask=0077
 AmbientCapabilities=CAP_NET_ADMIN{capabilities}
 CapabilityBoundingSet=CAP_NET_ADMIN{capabilities}
-NoNewPrivileges=yes
+{limits}NoNewPrivileges=yes
 ProtectSystem=strict
 {writable}ProtectHome=yes
 PrivateTmp=yes
@@ -77,6 +77,11 @@ _NO_DEVICES: Final = "ProtectKernelLogs=yes\n"
 _DEVICES: Final = {"CAP_SYSLOG": "DeviceAllow=/dev/kmsg r\nBindReadOnlyPaths=-/dev/kmsg\n"}
 """What a capability is good for only with a device, which PrivateDevices takes away with all."""
 
+_CALLS: Final = {"CAP_BPF": "bpf"}
+_LIMITS: Final = {"CAP_BPF": "LimitMEMLOCK=8M\n"}  # Linux before 5.11 locks the memory of maps
+"""What a capability is good for only with a system call, and with a limit."""
+_GIVING_UP: Final = "capset"  # it gives nobody what he has not
+
 _UNNAMED: Final = re.compile(r"[\0-\x1f\x7f\ud800-\udfff]")
 """What no line of a unit can hold: the ends of lines, and bytes that are not UTF-8."""
 
@@ -101,7 +106,8 @@ class Sandbox:
     """What a service has besides CAP_NET_ADMIN and its own two directories.
 
     ``writable`` are directories. ``root`` takes the place of a user that exists only meanwhile.
-    ``loopback`` lets it connect to this machine by IPv4, and to nothing else.
+    ``loopback`` lets it connect to this machine by IPv4, and to nothing else. ``attaching`` are
+    capabilities that the daemon alone has, until it gives them up.
     """
 
     capabilities: frozenset[str] = frozenset()
@@ -109,6 +115,7 @@ class Sandbox:
     writable: frozenset[Path] = frozenset()
     root: bool = False
     loopback: bool = False
+    attaching: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, asked: Iterable[Asked], groups: Iterable[str] = (), *, root: bool) -> "Sandbox":
@@ -134,12 +141,22 @@ class Sandbox:
                     capabilities.add(_READER)
             for program in each.needs.runs:
                 find(each.who, program)
-        loopback = any(each.needs.loopback for each in asked)
-        return cls(frozenset(capabilities), frozenset(groups), frozenset(writable), root, loopback)
+        return cls(
+            frozenset(capabilities),
+            frozenset(groups),
+            frozenset(writable),
+            root=root,
+            loopback=any(each.needs.loopback for each in asked),
+            attaching=frozenset(name for each in asked for name in each.needs.attaching),
+        )
 
-    def text(self) -> str:
+    def text(self, *, daemon: bool = False) -> str:
         """Return the lines of a unit."""
-        capabilities = sorted(self.capabilities)
+        attaching = self.attaching if daemon else ()
+        capabilities = sorted(self.capabilities.union(attaching))
+        calls = ["@chown"] if self.root else []
+        calls += [_CALLS[name] for name in capabilities if name in _CALLS]
+        calls += [_GIVING_UP] if attaching else []
         writable = [word(f"-{path}") for path in sorted(self.writable)]  # one may be gone one day
         return _TEXT.format(
             user=_ROOT if self.root else _USER,
@@ -150,7 +167,8 @@ class Sandbox:
             or _NO_DEVICES,
             families=self._families,
             reachable="IPAddressAllow=localhost\n" if self.loopback else "",
-            calls="SystemCallFilter=@chown\n" if self.root else "",
+            limits="".join(_LIMITS[name] for name in capabilities if name in _LIMITS),
+            calls=line("SystemCallFilter", calls),
         )
 
     @property

@@ -188,10 +188,10 @@ def texts(
     }
     of_feeds = words | {"mounts": _mounts(configuration, *mounts, *stores)}
     enforcing = services.enforcing.text()
-    reading = services.reading.text()
+    reading, daemon = services.reading.text(), services.reading.text(daemon=True)
     early = {EARLY: _BEFORE_SAVED_RULES} if services.early else {}
     return {
-        **({DAEMON: _DAEMON.format(**words, sandbox=reading)} if services.resident else {}),
+        **({DAEMON: _DAEMON.format(**words, sandbox=daemon)} if services.resident else {}),
         ONCE: _ONCE.format(**words, sandbox=reading),
         TIMER: _TIMER.format(**(_BESIDE_THE_DAEMON if services.resident else _ALONE)),
         **{
