@@ -1,6 +1,7 @@
 """Make the sources and backends that the configuration or the command line chose."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,18 @@ def needs(config: Config, plugins: Plugins, file: TomlFile) -> "list[Asked]":
             told = needed(noun, spec, plugin.needs, *make.args)
             found.append(Asked(f"{noun} {spec!r}", plugin, told))
     return found
+
+
+def attaching(
+    sources: Mapping[str, Callable[[], Source]], plugins: Plugins
+) -> Iterator[tuple[str, str]]:
+    """Yield the sources that need capabilities to be woken, each with one of these."""
+    for spec, make in sources.items():
+        plugin = plugins.sources.get(Spec.parse(spec).name)
+        if plugin is not None and isinstance(make, partial) and make.func is not _broken:
+            with suppress(TreasonError):  # what no unit can do, may be done by hand
+                told = needed("source", spec, plugin.needs, *make.args)
+                yield from ((spec, name) for name in told.attaching)
 
 
 def needed(noun: str, spec: str, tell: Callable[[Any], object], settings: object) -> Needs:

@@ -3,7 +3,7 @@
 It opens neither the database nor a firewall, and prints nothing: what people should know is logged.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from copy import copy
 from functools import cached_property
@@ -249,6 +249,12 @@ class Setup:
         from reconciler.config import compose  # noqa: PLC0415 - as above
 
         return compose.needs(self.config, self.plugins, self.file)
+
+    def attaching(self, names: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+        """Yield the sources that need capabilities to be woken, each with one of these."""
+        from reconciler.config import compose  # noqa: PLC0415 - as above
+
+        return compose.attaching(self.sources(names), self.plugins)
 
     def problems(self) -> list[str]:
         """Return every mistake in the configuration, the whitelist and the plugins' settings."""

@@ -79,6 +79,7 @@ class Answers:
             repaired=resident.force.repaired,
             repair=resident.force.repair,
             troubles=resident.troubles.texts(),
+            ways={name: watch.heeding.way for name, watch in watches if watch.heeding.way},
             paused=resident.following.paused is not None,
             **self.rest.told(),
         )

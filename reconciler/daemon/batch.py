@@ -19,7 +19,8 @@ class Batch:
     """The records between two cursors of a source, those alone that are offences.
 
     ``dropped`` are in force already for them. A batch without ``records`` stands for all that comes
-    behind the stored cursor: the writer reads it, from what ``make`` makes.
+    behind the stored cursor: the writer reads it, from what ``make`` makes, and closes that unless
+    somebody ``keeps`` it.
     """
 
     source: str
@@ -28,6 +29,7 @@ class Batch:
     records: tuple[Record, ...] | None
     dropped: Networks = NOTHING
     make: Callable[[], Source] | None = None
+    keeps: bool = False
 
     def made(self) -> Source:
         """Return the source that the scan of a pass is to read."""

@@ -17,8 +17,9 @@ class Given:
     """The configuration file, as it was named, and what the command line says besides.
 
     From ``level`` on is logged (`reconciler.log`). ``resolved`` are the plugins that are needed,
-    with their modules, and ``needs`` are the capabilities that these declare. ``max_new`` is that
-    of each feed, whose plugin is not needed.
+    with their modules, and ``needs`` are the capabilities that these declare; those in
+    ``attaching``, with the sources that need them, are needed until these are woken. ``max_new`` is
+    that of each feed, whose plugin is not needed.
     """
 
     named: str | None
@@ -29,6 +30,7 @@ class Given:
     resolved: tuple[tuple[str, str], ...] = ()
     needs: tuple[str, ...] = ()
     max_new: tuple[tuple[str, int], ...] = ()
+    attaching: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(cls, text: str) -> "Given":
@@ -36,6 +38,7 @@ class Given:
         told = json.loads(text)
         lists = {name: tuple(told[name]) for name in ("sources", "backends", "needs")}
         resolved = tuple((name, value) for name, value in told["resolved"])
+        attaching = tuple((name, value) for name, value in told["attaching"])
         limits = tuple((name, int(number)) for name, number in told["max_new"])
         create, level = bool(told["create"]), int(told["level"])
         return cls(
@@ -45,6 +48,7 @@ class Given:
             level=level,
             resolved=resolved,
             max_new=limits,
+            attaching=attaching,
         )
 
     def written(self) -> str:

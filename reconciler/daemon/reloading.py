@@ -13,6 +13,7 @@ from reconciler.daemon.loop import Loop
 from reconciler.daemon.notify import Notifier
 from reconciler.daemon.preparing import setup_of
 from reconciler.daemon.truth import Truth
+from reconciler.daemon.watch import Watch
 from reconciler.errors import TreasonError
 from reconciler.host.capabilities import held
 
@@ -38,6 +39,7 @@ class Daemon(Protocol):
     given: Given
     truth: Truth
     passes: Passes
+    watches: dict[str, Watch]
 
     def trouble(self, subject: str, text: str) -> None:
         """Note what is wrong; an empty text: nothing is."""
@@ -65,6 +67,7 @@ class Reloading:
         self._edited: float | None = None  # since when files are written
         self._socket = daemon.truth.setup.config.run.socket
         self._ungranted = self._lacking(daemon.given)  # by the unit, or by who started us by hand
+        self._granted = held()  # and some of it is given up, but would be given again
         self._tell_ungranted()
 
     def now(self) -> None:
@@ -144,11 +147,11 @@ class Reloading:
     def _begin_anew(self, resolved: str) -> None:
         try:
             given = Given.read(resolved)
-            lacking = self._lacking(given)
-            if new := lacking - self._ungranted:
+            lacking, setup = self._lacking(given), setup_of(given)
+            if new := (lacking - self._ungranted) | self._given_up(given, setup):
                 self._want(new)
                 return
-            self._daemon.begin_anew(given, setup_of(given))
+            self._daemon.begin_anew(given, setup)
         except TreasonError as error:
             self._refused(str(error))
         else:
@@ -168,6 +171,16 @@ class Reloading:
 
     def _lacking(self, given: Given) -> frozenset[str]:
         return frozenset(given.needs) - held()
+
+    def _given_up(self, given: Given, setup: Setup) -> frozenset[str]:
+        """Return what sources need to be woken that are new or others, and a start would give."""
+        if not (given.attaching and self._daemon.notifier.is_heard):
+            return frozenset()  # by hand they are read by a timer then
+        makers, watches = setup.sources(given.sources), self._daemon.watches
+        new = {name for name in makers if name not in watches}
+        new |= {name for name in {*makers} - new if not watches[name].reads_as(makers[name])}
+        wanted = {each for name, each in given.attaching if name in new}
+        return frozenset(wanted & self._granted) - held()
 
     def _tell_ungranted(self) -> None:
         """Note what the unit does not give; by hand there may be other ways to what it is for."""

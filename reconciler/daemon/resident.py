@@ -8,7 +8,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -50,6 +50,8 @@ _CLOSING: Final = 10.0
 
 _NEEDED: Final = frozenset({"configuration", "database", "lock", "state"})
 """What a pass needs as well."""
+
+NO_WATCHES: Final[Mapping[str, Watch]] = {}
 
 _SOON: Final = 0.1
 """Seconds until the service manager is told of a trouble that began or ended, with others."""
@@ -244,6 +246,7 @@ class Resident:
             self.force = self.force.instead_of(force)
             for name, watch in self.watches.items():
                 self.watches[name] = watch.instead_of(watches.get(name))
+        self.attach(watches)
         for name, watch in watches.items():
             if watch is not self.watches.get(name):
                 watch.close()
@@ -251,6 +254,11 @@ class Resident:
         passes.let_go()
         self.rest.begun_anew(others={*self.force.names} != {*force.names})
         self.passes.ask(self.beginning.enforced)
+
+    def attach(self, before: Mapping[str, Watch] = NO_WATCHES) -> None:
+        """Let sources be woken that need more for it than we keep; ``before`` some were already."""
+        for name, watch in self.watches.items():
+            watch.attach(before.get(name))
 
     def go_on_as_before(self) -> None:
         """Begin anew by the same configuration, where a rest is over that waited for another."""

@@ -8,7 +8,8 @@ from reconciler.daemon.given import Given
 from reconciler.daemon.notify import Notifier
 from reconciler.daemon.telling import listen, say
 from reconciler.errors import TreasonError
-from reconciler.log import ERROR
+from reconciler.host import capabilities
+from reconciler.log import ERROR, WARNING
 
 
 def run(text: str, begun: str) -> int:
@@ -20,6 +21,7 @@ def run(text: str, begun: str) -> int:
     """
     given = Given.read(text)
     listen(given.level)
+    capabilities.lower(_passing(given))  # no pass has them
     notifier = Notifier(os.environ)
     first = execute.taken_over(begun)
     try:
@@ -28,6 +30,12 @@ def run(text: str, begun: str) -> int:
         first.end()
         say(str(error), ERROR)
         return 1
+
+
+def _passing(given: Given) -> frozenset[str]:
+    """Return the capabilities that are given up once sources are woken, if nothing else is."""
+    attaching = (name for _, name in given.attaching)
+    return (capabilities.ATTACHING.union(attaching) - {*given.needs}) & capabilities.held()
 
 
 def _stayed(given: Given, notifier: Notifier, first: execute.Background) -> int:
@@ -51,6 +59,9 @@ def _stayed(given: Given, notifier: Notifier, first: execute.Background) -> int:
         resident = Resident(given, setup, loop, notifier)
         control = Control(claim.listener, loop, Answers(resident))
         claim.keep(control, resident)
+        resident.attach()
+        if not capabilities.drop(_passing(given)):
+            say("the sandbox refuses to give up CAP_BPF and CAP_PERFMON (capset(2))", WARNING)
         code = resident.run(first)
         control.close()
     return code

@@ -189,7 +189,7 @@ class Storing:
             confirming=this.confirming(reflex.policy),
         )
         [reading] = scanner.scan({batch.source: lambda: self._made(batch)})
-        if isinstance(self._source, WakingSource):
+        if isinstance(self._source, WakingSource) and not batch.keeps:
             guarded(self._source.close, lambda _error: None, batch.source)
         return reading
 

@@ -12,13 +12,14 @@ from typing import Final, Protocol
 from attrs import evolve
 
 from reconciler.daemon.batch import MOST, Batch
+from reconciler.daemon.heeding import Heeding
 from reconciler.daemon.loop import Loop
 from reconciler.daemon.preparing import makes_the_same
 from reconciler.daemon.storing import MINUTE, Kept, Ways
 from reconciler.daemon.telling import failure, say
 from reconciler.detection.detect import Rule
 from reconciler.errors import SourceUnreadable, guarded
-from reconciler.interfaces import Source, WakingSource
+from reconciler.interfaces import HeedingSource, Source, WakingSource
 from reconciler.log import WARNING
 from reconciler.model import Offence, Record
 from reconciler.networks import NOTHING, Networks
@@ -66,12 +67,14 @@ class Watch:
     """Reads one source, when its descriptor wakes, or when its time has come.
 
     A source that cannot be read is read by the writer as in a pass, until that succeeds. So is one
-    that brings more than is to be held; who offends there is dropped here as well.
+    that brings more than is to be held; who offends there is dropped here as well. One that judges
+    by itself always is, as what it suspects is stored; what wakes it is heeded.
     """
 
     def __init__(self, name: str, make: Callable[[], Source], daemon: Daemon) -> None:
         self.name = name
         self._make, self._daemon, self._loop = make, daemon, daemon.loop
+        self.heeding = Heeding(name, daemon)
         self._source: WakingSource | None = None
         self._descriptor = -1
         self._cursor: str | None = None
@@ -84,14 +87,25 @@ class Watch:
     @property
     def awake(self) -> bool:
         """Whether a descriptor wakes it."""
-        return self._source is not None
+        return self._source is not None or self.heeding.is_awake
+
+    def reads_as(self, make: Callable[[], Source]) -> bool:
+        """Whether what is made so reads the same in the same way."""
+        return makes_the_same(self._make, make)
+
+    def attach(self, before: "Watch | None" = None) -> None:
+        """Be woken by a source that judges by itself; as ``before``, if that one reads the same."""
+        same = before is not None and before is not self and before.reads_as(self._make)
+        self.heeding.attach(self._make, before.heeding if before and same else None)
 
     def begin(self, cursor: str | None) -> None:
         """Wait for it, from this cursor on, and read what has come already."""
-        if self._closed or self._source is not None:
+        if self._closed or self._source is not None or self.heeding.begin(self._not_heeded):
             return
         source = guarded(self._make, self._refused, self.name)
-        if isinstance(source, WakingSource) and cursor is None and not self._read_once:
+        if isinstance(source, HeedingSource):
+            self._not_heeded()
+        elif isinstance(source, WakingSource) and cursor is None and not self._read_once:
             self._read_once = True  # all that there is may be much
             self._read_by_writer()
         elif isinstance(source, WakingSource):
@@ -109,13 +123,14 @@ class Watch:
 
     def instead_of(self, other: "Watch | None") -> "Watch":
         """Return the other one, if it reads the same in the same way; else this one."""
-        return other if other and makes_the_same(self._make, other._make) else self
+        return other if other and other.reads_as(self._make) else self
 
     def close(self) -> None:
         """Wait for it no more."""
         self._closed = True
         self._loop.never(f"source {self.name}")
         self._loop.never(f"waiting {self.name}")
+        self.heeding.close()
         self._leave()
 
     def read(self) -> Networks:
@@ -129,22 +144,29 @@ class Watch:
         if kept.waits:
             self._loop.soon(_WAITING, f"waiting {self.name}", self._ask_again)
         if kept.batch.records is None:
-            self._daemon.trouble(self.name, kept.error)
-            if kept.unwritten and self._source is None and not self._timed:
-                self.begin(kept.cursor)  # who offends now is dropped all the same
-            elif kept.error or kept.unwritten or self._timed:
-                self._later(kept.due)
-            elif self._source is None:
-                self.begin(kept.cursor)
-            else:
-                return self._catch_up(kept)
-        elif kept.error:  # as more new bans than are allowed: it is to be read again as a whole
+            return self._kept_whole(kept)
+        if kept.error:  # as more new bans than are allowed: it is to be read again as a whole
             self._failed_with(kept.error)
             return NOTHING
-        elif kept.unwritten:
+        if kept.unwritten:
             if len(kept.batch.records) > MOST:  # which the writer does not keep
                 self._fall_behind()
         elif kept.overtaken and not self._behind:
+            return self._catch_up(kept)
+        return kept.unfounded
+
+    def _kept_whole(self, kept: Kept) -> Networks:
+        """Go on behind what the writer has read."""
+        if self.heeding.kept(kept.error, stored=not (kept.error or kept.unwritten)):
+            return kept.unfounded
+        self._daemon.trouble(self.name, kept.error)
+        if kept.unwritten and self._source is None and not self._timed:
+            self.begin(kept.cursor)  # who offends now is dropped all the same
+        elif kept.error or kept.unwritten or self._timed:
+            self._later(kept.due)
+        elif self._source is None:
+            self.begin(kept.cursor)
+        else:
             return self._catch_up(kept)
         return kept.unfounded
 
@@ -259,9 +281,13 @@ class Watch:
     def _unwaiting(self) -> Source:
         """Make it for the writer, whom nothing interrupts: it is not to wait for a pipe's end."""
         source = self._make()
-        if isinstance(source, WakingSource):
+        if isinstance(source, WakingSource) and not isinstance(source, HeedingSource):
             guarded(source.fileno, lambda _error: -1, self.name)
         return source
+
+    def _not_heeded(self) -> None:
+        self._timed = True
+        self._read_by_writer()
 
     def _later(self, seconds: float) -> None:
         if not self._closed:

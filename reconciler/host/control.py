@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from attrs import AttrsInstance, asdict, field, fields_dict, frozen
-from attrs.validators import deep_iterable, instance_of, optional
+from attrs.validators import deep_iterable, deep_mapping, instance_of, optional
 
 from reconciler.errors import DaemonError, InvalidNetwork
 from reconciler.log import Log
@@ -46,6 +46,7 @@ _text = field(validator=instance_of(str))
 _texts = field(
     default=(), converter=tuple, validator=deep_iterable(instance_of(str), instance_of(tuple))
 )
+_words = deep_mapping(instance_of(str), instance_of(str), instance_of(dict))
 _numbers = deep_iterable(instance_of(int), instance_of(tuple))
 
 _log = Log("control")
@@ -93,7 +94,8 @@ class Enforced:
 class DaemonStatus:
     """How a daemon is, which runs ``since`` (epoch seconds).
 
-    ``awake`` are the sources that wake it, ``timed`` those that it reads by a timer. ``pending``
+    ``awake`` are the sources that wake it, ``timed`` those that it reads by a timer. ``ways`` tells
+    of sources that see in several ways by which one, and why by no better one. ``pending``
     networks are in force and not stored yet. ``repaired`` (epoch seconds) is when it put back last
     what somebody else had changed, ``repair`` what that was. ``troubles`` are for people, and
     ``rests``: why it changes nothing now. Processes that ``held`` are let it do so, or somebody who
@@ -112,6 +114,7 @@ class DaemonStatus:
     held: tuple[int, ...] = field(default=(), converter=tuple, validator=_numbers)
     still: float | None = field(default=None, validator=optional(instance_of((int, float))))
     paused: bool = field(default=False, validator=instance_of(bool))
+    ways: dict[str, str] = field(factory=dict, validator=_words)
 
 
 def packed(message: Mapping[str, Any]) -> bytes:

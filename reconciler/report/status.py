@@ -91,6 +91,7 @@ def _daemon(how: DaemonStatus) -> Row:
         lines.append(f"woken by {', '.join(how.awake)}")
     if how.timed:
         lines.append(f"reads by a timer: {', '.join(how.timed)}")
+    lines += [f"{name} sees by {way}" for name, way in how.ways.items()]
     if how.repaired is not None:
         lines.append(f"repaired the firewall last at {iso(how.repaired)}: {how.repair}")
     colour = BAD if how.troubles else DOUBTFUL if how.rests or how.paused else GOOD

@@ -94,6 +94,7 @@ def _daemon(how: DaemonStatus | None) -> dict[str, Any] | None:
         "since": iso(how.since),
         "awake": list(how.awake),
         "timed": list(how.timed),
+        "ways": dict(how.ways),
         "pending": how.pending,
         "repaired": iso(how.repaired),
         "repair": how.repair or None,

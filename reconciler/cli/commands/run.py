@@ -54,7 +54,8 @@ def _become_the_daemon(setup: Setup, given: Given) -> NoReturn:
     """Begin the first pass, which refuses by itself what is wrong, and resolve meanwhile."""
     hangup = {signal.SIGHUP}
     signal.pthread_sigmask(signal.SIG_BLOCK, hangup)  # until the daemon can reload
-    first = execute.begun(given.command(scan=False))
+    with capabilities.withheld(capabilities.ATTACHING):
+        first = execute.begun(given.command(scan=False))
     try:
         given = _resolved(setup, given)
     except BaseException:
@@ -83,6 +84,7 @@ def _resolved(setup: Setup, given: Given) -> Given:
         resolved=_plugins(setup, chosen),
         needs=needs,
         max_new=tuple((name, each.limits.max_new) for name, each in setup.feeds.items()),
+        attaching=tuple(setup.attaching(given.sources)),
     )
 
 
