@@ -116,8 +116,9 @@ def renew(configuration: Path, services: Services, written: Written) -> Iterator
         _systemctl("try-restart", "--no-block", *running)
     if resident := _running([DAEMON]):
         _wait_for_the_daemon("try-restart")
-    told = ", ".join([*running, *resident])
-    yield f"{told}: restarted" if told else "no unit runs, so none is restarted"
+    yield "the units are up to date"
+    if running or resident:
+        yield f"{', '.join([*running, *resident])}: restarted"
 
 
 def due(configuration: Path, services: Services) -> list[str]:

@@ -17,6 +17,7 @@ from reconciler.host import installing, sandbox, unit_files, units
 from reconciler.host.feed_units import FeedUnit
 
 NFTABLES = "nftables.service.d/treason.conf"
+RENEWED = "the units are up to date\n"
 RESIDENT = {"treason.service", "treason.timer", "treason-restore.service"}
 
 
@@ -253,7 +254,7 @@ def test_what_runs_is_renewed(place: Place, systemd: Systemd, mocker: MockerFixt
     place.configure(main='sources = ["journal"]')
     init(place)
     systemd.called.clear()
-    assert init(place, "--renew") == "treason.timer, treason.service: restarted\n"
+    assert init(place, "--renew") == f"{RENEWED}treason.timer, treason.service: restarted\n"
     texts = units.texts
     mocker.patch.object(
         units, "texts", lambda *words: {k: f"{t}# newer\n" for k, t in texts(*words).items()}
@@ -264,7 +265,7 @@ def test_what_runs_is_renewed(place: Place, systemd: Systemd, mocker: MockerFixt
         f"{unit_files.DIRECTORY}/treason.service: written\n"
         f"{unit_files.DIRECTORY}/treason-pass.service: written\n"
         f"{unit_files.DIRECTORY}/{NFTABLES}: written\n"
-        "treason.timer, treason.service: restarted\n"
+        f"{RENEWED}treason.timer, treason.service: restarted\n"
     )
     assert restarted(systemd) == {"treason.timer", "treason.service"}
     assert ["systemctl", "daemon-reload"] in systemd.called
@@ -281,7 +282,7 @@ def test_what_was_stopped_stays_so(place: Place, systemd: Systemd, *, enabled: b
         systemd.run(["systemctl", "disable", "treason.service"])
     before = systemd.enabled()
     systemd.called.clear()
-    assert init(place, "--renew") == "no unit runs, so none is restarted\n"
+    assert init(place, "--renew") == RENEWED
     assert systemd.enabled() == before
     assert ("treason.service" in before) is enabled
     assert (systemd.running, restarted(systemd), started(systemd)) == (set(), set(), [])
@@ -294,7 +295,7 @@ def test_a_mask_stays_when_units_are_renewed(place: Place, systemd: Systemd) -> 
     mask.symlink_to("/dev/null")
     systemd.running.discard("treason.service")
     systemd.called.clear()
-    assert init(place, "--renew") == "treason.timer: restarted\n"
+    assert init(place, "--renew") == f"{RENEWED}treason.timer: restarted\n"
     assert mask.readlink() == Path("/dev/null")
     assert not [
         argv for argv in systemd.called if "treason.service" in argv[2:] and argv[1] != "is-active"
@@ -306,7 +307,7 @@ def test_the_timer_alone_is_renewed_as_such(place: Place, systemd: Systemd) -> N
     """No daemon comes by it."""
     init(place, "--timer-only")
     systemd.called.clear()
-    assert init(place, "--renew") == "treason.timer: restarted\n"
+    assert init(place, "--renew") == f"{RENEWED}treason.timer: restarted\n"
     assert own() == {NFTABLES, "treason.timer"}
     assert {*systemd.enabled()} == {"treason.timer", "treason-restore.service"}
 
