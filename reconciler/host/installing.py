@@ -85,7 +85,8 @@ def not_renewable() -> str:
     if not RUNNING.is_dir():
         return "systemd does not run here, so no unit is renewed"
     if (path := unit_files.of_another()) is not None:
-        let = command(resident=not timer_only())
+        own = command(resident=not timer_only()).removeprefix("treason")  # PATH has the other one
+        let = f"{unit_files.program()}{own}"
         return f"{path} runs another treason, so no unit is renewed; to change over: {let}"
     return ""
 

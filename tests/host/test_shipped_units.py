@@ -187,7 +187,7 @@ def test_from_a_wheel_to_the_package_and_back(
     mocker.patch.object(sandbox, "program", return_value=Path(units.COMMAND))
     assert init(place, "--renew") == (
         f"{unit_files.DIRECTORY}/treason.service runs another treason, so no unit is renewed;"
-        " to change over: treason init --systemd\n"
+        f" to change over: {units.COMMAND} init --systemd\n"
     )
     systemd.called.clear()
     init(place)
