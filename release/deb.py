@@ -12,7 +12,7 @@ from typing import Final
 from reconciler.execute import run
 from release import archives
 from release.build import ROOT
-from release.changelog import Section, released, sections
+from release.changelog import InvalidChangelog, Section, sections
 from release.commit import last_commit
 
 PYTHONS: Final = ("3.11", "3.13")
@@ -76,12 +76,17 @@ def build(directory: Path) -> None:
 
 
 def changelog(text: str, current: str) -> str:
-    """Return CHANGELOG.md, whose newest version is ``current``, as deb-changelog(5) has it.
+    """Return CHANGELOG.md from the version ``current`` on, as deb-changelog(5) has it.
 
     Raise `InvalidChangelog`.
     """
-    released(text, current)
-    return "\n".join(_entry(each, each.day) for each in sections(text) if each.day)
+    dated = [(section, section.day) for section in sections(text) if section.day]
+    if not dated or dated[0][0].version != current:
+        raise InvalidChangelog(
+            f"CHANGELOG.md: the newest section with a date is not that of {current}",
+            f"write it as: ## [{current}] - 2026-11-30",
+        )
+    return "\n".join(_entry(section, day) for section, day in dated)
 
 
 def _entry(section: Section, day: date) -> str:
