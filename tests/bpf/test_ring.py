@@ -219,7 +219,7 @@ class Faked:
         self.memory[start + 8 : start + 8 + len(record)] = record
 
     def reach(self, place: int) -> None:
-        """Say how far it was written."""
+        """Let it be written up to there."""
         self.memory[mmap.PAGESIZE : mmap.PAGESIZE + 8] = struct.pack("=Q", place)
 
     @property

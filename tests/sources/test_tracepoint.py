@@ -246,7 +246,7 @@ def test_once_it_is_there_it_needs_no_capability(lab: Peers) -> None:
 
 
 def lost_all() -> None:
-    """Give up all capabilities of the thread, by capset(2)."""
+    """Drop all capabilities of the thread, by capset(2)."""
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)
     nothing = (ctypes.c_uint32 * 6)()
     assert ctypes.CDLL(None, use_errno=True).capset(header, nothing) == 0
