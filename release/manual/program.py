@@ -84,7 +84,8 @@ The Debian package is upgraded as any other, for instance by `apt install
 takes the database over, and starts again what ran.
 
 Who had it by pip, pipx or uv before changes over by installing the package, and then
-`treason init --systemd`: the database and the configuration stay as they are.
+`/usr/bin/treason init --systemd` (the one before may still come first in PATH): the database and
+the configuration stay as they are.
 
 Installed by pip, pipx or uv, treason is upgraded by that program; behind it `treason init
 --systemd --renew` writes the units as the new version has them, and restarts what runs."""
