@@ -19,8 +19,8 @@ GROUPS: Final = {
     "SOURCES": (
         "Where attacks are seen. A source yields records; rules decide what in them is an offence.",
         ("SourcePlugin", "Source", "NotingSource", "SilenceAwareSource", "WakingSource",
-         "PacedSource", "SuspectingSource", "WitnessSource", "ExplainingSource", "Record",
-         "Judgement", "Suspect", "Connection", "Seen", "Answer", "NearMiss"),
+         "PacedSource", "HeedingSource", "SuspectingSource", "WitnessSource", "ExplainingSource",
+         "Record", "Judgement", "Suspect", "Connection", "Seen", "Answer", "NearMiss"),
     ),
     "BACKENDS": (
         (
