@@ -254,7 +254,7 @@ class Needs:
     implies it. ``loopback`` says that it makes loopback connections of its own, of IPv4.
     ``secrets``, of feeds alone, are absolute paths of files that root alone reads: `secrets.read`
     returns what they hold. ``attaching`` are capabilities (capabilities(7)) that a resident process
-    alone needs, until `fileno` of its source has returned: it gives them up then, for good, and
+    alone needs, until `fileno` of its source has returned: it gives them up then, permanently, and
     passes never have them.
     """
 

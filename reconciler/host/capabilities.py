@@ -66,7 +66,7 @@ def withheld(names: Iterable[str]) -> Iterator[None]:
 
 
 def drop(names: Iterable[str]) -> bool:
-    """Give these up for good, in this thread and those that it begins; return whether none is left.
+    """Renounce these, in this thread and those that it begins; return whether none is left.
 
     The programs that it runs have none of them either: as root where they may gain nothing
     (NoNewPrivileges in systemd.exec(5)). A sandbox must allow capset(2).

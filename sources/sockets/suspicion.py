@@ -18,6 +18,8 @@ LOOKS: Final = 3
 ANEW: Final = 3600
 """Seconds after which what goes on is an offence again: as long as the first ban."""
 
+_NONE: Final = TcpSocket(*(0,) * 4, b"", *(0,) * 5)
+
 _LONG: Final = 30
 """Times ``lasting`` for which a closed window without anything in flight is suspicious."""
 
@@ -30,7 +32,7 @@ def name_of(one: TcpSocket) -> str:
 def named(thing: str) -> TcpSocket:
     """Return enough of the socket of a name to look at it again (`Sockets.exact`)."""
     family, _, identity = thing.partition(":")
-    return TcpSocket(int(family), 0, 0, 0, bytes.fromhex(identity), 0, 0, 0, 0, 0)
+    return _NONE._replace(family=int(family), identity=bytes.fromhex(identity))
 
 
 def suspected(

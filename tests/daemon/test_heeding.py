@@ -83,15 +83,15 @@ class Sensor:
         return self.says()
 
     def way(self) -> str:
-        """Tell."""
+        """Answer."""
         return "lists" if self.refuses else "bell"
 
     def insists(self) -> bool:
-        """Tell."""
+        """Answer."""
         return self.wants
 
     def due(self) -> float:
-        """Tell."""
+        """Answer."""
         return 7.0
 
     def recall(self, suspects: Sequence[Suspect]) -> None:

@@ -71,6 +71,8 @@ def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path, services: Service
         ("treason.service", "kmsg", 1.4),
         ("treason.service", "journal", 1.1),
         ("treason-pass.service", "kmsg", 1.4),
+        ("treason.service", "sockets", 1.5),
+        ("treason-pass.service", "sockets", 1.4),
         ("treason-restore.service", "kmsg", 1.1),
     ],
 )
@@ -82,6 +84,27 @@ def test_the_exposure_is_small(
     assert place.treason("init", "--systemd").code == 0
     unit = unit_files.DIRECTORY / name
     assert exposure(unit) <= most
+
+
+@pytest.mark.parametrize(("way", "granted"), [("auto", True), ("bpf", True), ("dump", False)])
+def test_only_the_daemon_gets_what_wakes_a_source(
+    place: Place, systemctl: list[list[str]], way: str, *, granted: bool
+) -> None:
+    """And only where the source is configured, and may be woken so."""
+    lines = {
+        "AmbientCapabilities=CAP_NET_ADMIN CAP_BPF CAP_PERFMON",
+        "CapabilityBoundingSet=CAP_NET_ADMIN CAP_BPF CAP_PERFMON",
+        "LimitMEMLOCK=8M",
+        "SystemCallFilter=bpf capset",
+    }
+    place.configure(f'[source.sockets]\nway = "{way}"', main='sources = ["sockets"]')
+    assert place.treason("init", "--systemd").code == 0
+    for path in unit_files.DIRECTORY.glob("*.service"):
+        found = lines.intersection(path.read_text().splitlines())
+        assert found == (lines if granted and path.name == "treason.service" else set())
+    place.configure(f'[source.sockets]\nway = "{way}"', main='sources = ["dmesg"]')
+    assert place.treason("init", "--systemd").code == 0
+    assert "BPF" not in (unit_files.DIRECTORY / "treason.service").read_text()
 
 
 def test_who_connects_to_this_machine_reaches_nothing_else(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_without_it_the_daemon_goes_by_lists_and_says_why(
         found = place.treason("status")
         assert found.code == 0
         assert "sockets sees by dump, because" in found.out
-        assert "CAP_BPF and CAP_PERFMON is missing" in found.out
+        assert "CAP_BPF and CAP_PERFMON are missing" in found.out
         assert told(place)["timed"] == ["sockets"]
 
 

@@ -74,7 +74,7 @@ class Ring:
         return found
 
     def close(self) -> None:
-        """Tell nothing more."""
+        """Be asked no more."""
 
 
 @define
