@@ -44,11 +44,24 @@ def _made(settings: PostgresqlSettings) -> Feed:
     try:
         from feeds.postgresql.feed import Postgresql  # noqa: PLC0415 - every command imports this
     except ImportError as error:
-        raise FeedUnreadable(
+        raise FeedUnreadable(*_missing(error)) from None
+    return Postgresql(settings)
+
+
+def _missing(error: ImportError) -> tuple[str, str]:
+    """Return what is missing, and what brings it.
+
+    Where psycopg is there without a libpq of its own, it looks for the system's.
+    """
+    if isinstance(error, ModuleNotFoundError):
+        return (
             f"the fleet needs a library: {error}",
             "pip install 'treason[fleet]', or python3-psycopg",
-        ) from None
-    return Postgresql(settings)
+        )
+    return (
+        "the fleet needs libpq, the library of PostgreSQL's programs, and none is found",
+        "apt-get install libpq5 (of pip, 'treason[fleet]' brings one of its own)",
+    )
 
 
 def _needs(settings: PostgresqlSettings) -> Needs:
@@ -61,10 +74,7 @@ def _administration() -> Fleet:
     try:
         from feeds.postgresql.administration import Administration  # noqa: PLC0415 - as above
     except ImportError as error:
-        raise TreasonError(
-            f"the fleet needs a library: {error}",
-            "pip install 'treason[fleet]', or python3-psycopg",
-        ) from None
+        raise TreasonError(*_missing(error)) from None
     return Administration()
 
 

@@ -262,6 +262,23 @@ def test_without_the_library(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> N
     assert "treason[fleet]" in caught.value.hint
 
 
+def test_without_libpq() -> None:
+    """It says what to install where psycopg is there without a libpq, as in Debian's package."""
+    script = (
+        "import ctypes.util, sys\n"
+        "ctypes.util.find_library = lambda name: None\n"
+        "sys.modules.update(psycopg_c=None, psycopg_binary=None)\n"
+        "from feeds.postgresql import PostgresqlSettings, treason_feeds\n"
+        "try:\n"
+        "    treason_feeds()[0].factory(PostgresqlSettings('host=/run dbname=fleet user=web1'))\n"
+        "except Exception as error:\n"
+        "    print(error.what, error.hint, sep='\\n')\n"
+    )
+    what, hint = run([sys.executable, "-c", script]).output.splitlines()
+    assert "needs libpq" in what
+    assert hint.startswith("apt-get install libpq5 ")
+
+
 @pytest.mark.parametrize(
     ("words", "made"),
     [
