@@ -104,11 +104,15 @@ class Answer:
 
 @frozen
 class NearMiss:
-    """What comes near an offence against a rule and is none, or not yet: evidence, and why."""
+    """What comes near an offence against a rule and is none, or not yet: evidence, and why.
+
+    ``suspect`` is what becomes one of the source's suspects if it goes on.
+    """
 
     rule: str
     text: str
     why: str
+    suspect: Suspect | None = None
 
 
 @frozen

@@ -6,7 +6,7 @@ The source is read as the daemon reads it: when it wakes, or when it is due. Not
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from math import inf
@@ -26,8 +26,9 @@ from reconciler.interfaces import (
     Source,
     SuspectingSource,
     WakingSource,
+    WitnessSource,
 )
-from reconciler.model import NearMiss, Offence, Record, Suspect
+from reconciler.model import Connection, NearMiss, Offence, Record, Seen, Suspect
 from reconciler.network import Network
 from reconciler.passes import trial_run
 from reconciler.passes.counting import guessed
@@ -37,7 +38,7 @@ from reconciler.passes.verdicts import Verdict, verdicts
 _RESTING: Final = 10.0
 """Seconds between two looks where the source does not say when it is due."""
 
-_LEAST: Final = 0.05
+_LEAST: Final = 0.2
 """Seconds between two looks at least, however often the source wakes."""
 
 _KEPT: Final = 1_000
@@ -165,7 +166,9 @@ class Follower:
     _rested: float = field(default=0.0, init=False)
     _recalled: bool = field(default=False, init=False)
     _suspects: dict[str, Suspect] = field(factory=dict, init=False)
-    _near: set[NearMiss] = field(factory=set, init=False)
+    _gone: set[str] = field(factory=set, init=False)
+    _asked: float = field(default=0.0, init=False)
+    _near: set[tuple[str, str, str]] = field(factory=set, init=False)
     _unread: list[str] = field(factory=list, init=False)
     _told: deque[str] = field(factory=partial(deque, maxlen=_KEPT), init=False)
     _offences: list[Offence] = field(factory=list, init=False)
@@ -239,10 +242,25 @@ class Follower:
         self._due = None if self._waking else _RESTING
         if isinstance(source, PacedSource):
             self._due = due if (due := source.due()) < inf else None
-        suspects = source.suspects() if isinstance(source, SuspectingSource) else ()
+        suspects = self._suspected(source) if isinstance(source, SuspectingSource) else ()
         near = source.near_misses() if isinstance(source, ExplainingSource) else ()
         notes = source.notes() if isinstance(source, NotingSource) else ()
         return _Found(records, [*suspects], [*near], [*map(str, notes)])
+
+    def _suspected(self, source: SuspectingSource) -> Iterator[Suspect]:
+        """Yield whom the source suspects, without connections that are gone.
+
+        One that is woken lists them for longer than people wait; so it is asked, now and then.
+        """
+        every = {each.thing: each for each in source.suspects()}
+        self._gone &= every.keys()
+        left = {thing: each for thing, each in every.items() if thing not in self._gone}
+        if left and self._waking and time.monotonic() > self._asked + _RESTING:
+            self._asked = time.monotonic()
+            self._gone |= _gone(self._make(), left)
+        if self._waking and left.keys() - self._gone:
+            self._due = min(self._due or inf, _RESTING)
+        yield from (each for thing, each in left.items() if thing not in self._gone)
 
     def _fresh(self) -> Source:
         """Make the source of one look, which is given what the last one suspected."""
@@ -254,27 +272,25 @@ class Follower:
         return source
 
     def _recall(self, source: Source) -> None:
-        """Give the source what the last pass suspected, so far as that can be read."""
+        """Let the source have what the last pass suspected, so far as that can be read."""
         self._cursor, self._unread = trial_run.recalled(self.setup, self.name, source)
         self._recalled = True
 
     def _compared(self, found: _Found) -> Iterator[Event]:
         """Yield what is suspected now and was not, and the reverse; and what came near."""
         tried = {rule.name for rule in self.trial.rules}
-        before, self._suspects = (
-            self._suspects,
-            {each.thing: each for each in found.suspects if each.rule in tried},
-        )
+        ripening = (each.suspect for each in found.near if each.suspect)
+        every = {each.thing: each for each in (*ripening, *found.suspects) if each.rule in tried}
+        before, self._suspects = self._suspects, every
         for thing, suspect in self._suspects.items():
             if thing not in before:
                 yield Suspected(suspect)
         for thing, suspect in before.items():
             if thing not in self._suspects:
                 yield Cleared(suspect)
-        known = self._near
-        self._near = {each for each in found.near if each.rule in tried}
+        known, self._near = self._near, {_said(near) for near in found.near if near.rule in tried}
         for near in found.near:
-            if near in self._near and near not in known:
+            if _said(near) in self._near and _said(near) not in known:
                 yield Missed(near)
 
     def _judged(self, records: Iterable[Record]) -> Iterator[Event]:
@@ -313,3 +329,20 @@ class Follower:
                 self._told.append(note)
                 yield Noted(note)
         self._unread = []
+
+
+def _said(near: NearMiss) -> tuple[str, str, str]:
+    return near.rule, near.text, near.why
+
+
+def _gone(source: Source, suspects: Mapping[str, Suspect]) -> set[str]:
+    """Return those of the suspects whose connections are not there any more."""
+    if not isinstance(source, WitnessSource):
+        return set()
+    ends = {
+        thing: Connection(each.address, each.peer_port, each.local_port)
+        for thing, each in suspects.items()
+        if each.peer_port is not None and each.local_port is not None
+    }
+    answers = source.confirm({*ends.values()})
+    return {thing for thing, end in ends.items() if answers[end].seen == Seen.NOTHING}

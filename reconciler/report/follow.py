@@ -128,15 +128,15 @@ def _value(event: Event) -> dict[str, Any]:
         case Began(rules, why, hint):
             way = BPF if event.wakes else DUMP
             return {"way": way, "why": why or None, "hint": hint or None, "rules": [*rules]}
-        case Looked(woken, suspects, near, seconds):
-            found = {"suspects": suspects, "near_misses": near}
+        case Looked(woken, suspects, near_misses, seconds):
+            found = {"suspects": suspects, "near_misses": near_misses}
             return {"woken": woken, **found, "seconds": round(seconds, 6)}
         case Suspected(suspect) | Cleared(suspect):
             return _ends(suspect) | {"looks": suspect.looks, "judged": suspect.judged}
         case Judged(offence):
             return _ends(offence) | {"text": offence.evidence} | _fate(event)
-        case Missed(near_miss):
-            return asdict(near_miss)
+        case Missed(near):
+            return {"rule": near.rule, "text": near.text, "why": near.why}
         case _:
             return asdict(event)
 

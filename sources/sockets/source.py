@@ -196,7 +196,8 @@ class SocketsSource:
         with readable():
             for one, suspect in self._eye.unripe(self._suspects) if self._eye else ():
                 why = self._open(one, suspect, self.uptime() - suspect.since)
-                yield NearMiss(RULE, signs.told_briefly(one), why or "the next look decides")
+                why = why or "the next look decides"
+                yield NearMiss(RULE, signs.told_briefly(one), why, suspect)
             for one in self._found(self.open_sockets(), PERSIST, RETRANSMIT):
                 if not one.is_over and (why := signs.like(one)):
                     yield NearMiss(RULE, signs.told_briefly(one), why)

@@ -7,18 +7,28 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from math import inf
 from typing import Any
 
 import jsonschema
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from harness import ROOT, Place
 from peers import Flow, Peers, Server, healthy, shrinking, slow
 
-from reconciler import Judgement, NearMiss, Network, Record, SourceUnreadable, Suspect
+from reconciler import (
+    Answer,
+    Connection,
+    Judgement,
+    NearMiss,
+    Network,
+    Record,
+    Seen,
+    SourceUnreadable,
+    Suspect,
+)
 from reconciler.config.setup import Setup
 from reconciler.passes import follow, trial_run
 from reconciler.passes.follow import Began, Event, Failed, Judged, Looked, Missed, Noted
@@ -138,9 +148,11 @@ def test_what_has_not_lasted_is_told_with_what_it_takes(lab: Peers, watched: Pla
 
 def test_people_are_told_in_lines_and_each_is_there_at_once(lab: Peers, watched: Place) -> None:
     """Without a terminal; what was found is told before the next look."""
+    watched.configure(f'{LASTING}way = "dump"\n', main=MAIN)
     flow = attacked(lab, "10.9.1.7")
     with following(watched) as follower:
         lines = follower.until(lambda line: " judged " in line)
+        assert '(way dump): [source.sockets] has way = "dump"' in lines[0]
         assert any(" suspect  10.9.1.7 port 4638 to 8080, by zero-window" in each for each in lines)
         assert "window 0, for " in lines[-1]
         assert "1 connection: a ban until " in lines[-1]
@@ -276,12 +288,50 @@ def test_what_wakes_is_read_again_and_closed_in_the_end(place: Place) -> None:
     assert len(source.recalled) <= 1
 
 
+@define
+class Witness(Scripted):
+    """The same, which can tell that a connection is gone."""
+
+    def blindness(self) -> str | None:
+        """Return None."""
+        return None
+
+    def confirm(self, connections: Collection[Connection]) -> dict[Connection, Answer]:
+        """Say of each that it is gone."""
+        return dict.fromkeys(connections, Answer(Seen.NOTHING))
+
+
+def test_a_connection_that_is_gone_clears_a_source_that_wakes(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the source suspects it until its next list; it is not suspected again."""
+    reading, writing = os.pipe()
+    monkeypatch.setattr(follow, "_RESTING", 0.0)
+    there = evolve(SUSPECT, peer_port=4638, local_port=8080)
+    looks = [{"near": [evolve(NEAR, suspect=there)]}, {"suspects": [there]}, {"suspects": [there]}]
+    events = told(place, Witness([*looks], wakes=reading, waker=writing), 3)
+    os.close(writing)
+    os.close(reading)
+    kinds = [type(each).__name__ for each in events]
+    assert kinds == ["Began", "Suspected", "Missed", "Looked", "Cleared", "Looked", "Looked"]
+
+
 def test_the_same_near_miss_is_told_once(place: Place) -> None:
     """Again once it says something else, or was away."""
     later = NearMiss(NEAR.rule, NEAR.text, "nearly")
     looks = [{"near": [NEAR]}, {"near": [NEAR]}, {"near": [later]}, {}, {"near": [later]}]
     events = told(place, Scripted([*looks]), 5)
     assert [each.near for each in events if isinstance(each, Missed)] == [NEAR, later, later]
+
+
+def test_what_ripens_is_suspected_from_the_first(place: Place) -> None:
+    """Though the source stores it later; it is told once."""
+    ripening = NearMiss(NEAR.rule, NEAR.text, NEAR.why, SUSPECT)
+    events = told(place, Scripted([{"near": [ripening]}, {"suspects": [SUSPECT]}, {}]), 3)
+    kinds = [type(each).__name__ for each in events]
+    looks = [each.suspects for each in events if isinstance(each, Looked)]
+    assert kinds == ["Began", "Suspected", "Missed", "Looked", "Looked", "Cleared", "Looked"]
+    assert looks == [1, 1, 0]
 
 
 def test_a_look_that_fails_is_told_and_the_next_one_is_made(
