@@ -24,6 +24,9 @@ _LEAST, _MOST = 0.05, 0.4
 _QUIET: Final = 1.0
 """Seconds without a wake-up after which that begins again."""
 
+_RESTART: Final = "systemctl restart treason"
+"""What alone lets it be woken again."""
+
 _AGAIN: Final = 10.0
 """Seconds until what went wrong is tried again."""
 
@@ -79,6 +82,8 @@ class Heeding:
         if self._attached:
             return
         self._attached = True
+        if before is None:
+            self._daemon.trouble(self.subject, "")
         if before is not None:
             self._source, self._descriptor, self._why_not = before.handed_over()
             return
@@ -118,11 +123,11 @@ class Heeding:
 
     def close(self) -> None:
         """Wait for it no more."""
-        self._daemon.trouble(self._subject, "")
         self._leave()
 
     @property
-    def _subject(self) -> str:
+    def subject(self) -> str:
+        """What is in trouble where it cannot be woken, until the source is another one."""
         return f"way of {self._name}"
 
     def _have(self, source: HeedingSource) -> None:
@@ -131,12 +136,14 @@ class Heeding:
 
     def _without(self, source: HeedingSource, error: BaseException) -> None:
         """Note why it is not woken; that is wrong where the settings want it to be."""
-        known = isinstance(error, SourceUnreadable)
-        why = error.what if isinstance(error, SourceUnreadable) else failure(error, self._name)
+        why, hint = failure(error, self._name), ""
+        if isinstance(error, SourceUnreadable):
+            why, hint = error.what, error.hint
         guarded(source.close, lambda _error: None, self._name)
         self._why_not = f"{source.way()}, because {why}"
-        if not known or source.insists():
-            self._daemon.trouble(self._subject, f"{self._name}: {self._why_not}")
+        if source.insists() or not isinstance(error, SourceUnreadable):
+            text = f"{self._name}: {self._why_not}\n  {hint and f'{hint}; then: '}{_RESTART}"
+            self._daemon.trouble(self.subject, text)
 
     def _later(self, seconds: float, call: Callable[[], object]) -> None:
         self._loop.after(seconds, f"heed {self._name}", call)
@@ -195,7 +202,7 @@ class Heeding:
             self._later(_AGAIN, self._heed)
             return
         self._leave()
-        self._daemon.trouble(self._subject, text)
+        self._daemon.trouble(self.subject, f"{text}\n  {_RESTART}")
         self._failed()
 
     def _leave(self) -> None:

@@ -251,6 +251,8 @@ class Resident:
             if watch is not self.watches.get(name):
                 watch.close()
                 self.trouble(name, "")
+            if name not in self.watches:
+                self.trouble(watch.heeding.subject, "")
         passes.let_go()
         self.rest.begun_anew(others={*self.force.names} != {*force.names})
         self.passes.ask(self.beginning.enforced)
