@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
+from math import inf
 from typing import Any, ClassVar
 
 import pytest
@@ -38,6 +39,7 @@ from reconciler.testing import (
     ConfirmingContract,
     DiagnosingContract,
     FingerprintedContract,
+    HeedingSourceContract,
     JudgingSourceContract,
     Memory,
     PolledReflexesContract,
@@ -840,6 +842,189 @@ EXPECTED_JUDGING: Mapping[type[Watch], set[str]] = {
 for _watch in EXPECTED_JUDGING:
     _name = f"Test{_watch.__name__}"
     globals()[_name] = type(_name, (WatchContract,), {"kind": _watch, "__doc__": _watch.__doc__})
+
+
+@define
+class Alarm:
+    """A scene in memory and the source that its bell wakes; also what breaks a promise.
+
+    Who acts for ten seconds of the scene's clock is judged.
+    """
+
+    acts: list[int] = field(factory=list)
+    clock: list[float] = field(factory=lambda: [0.0])
+    bells: list[int] = field(factory=list)
+    bell: int = -1
+    since: dict[int, float] = field(factory=dict)
+    known: dict[str, Suspect] = field(factory=dict)
+    seen: dict[str, Suspect] = field(factory=dict)
+
+    def offend(self) -> None:
+        """Let one more act."""
+        self.acts.append(len(self.acts) + 1)
+        for bell in self.bells:
+            os.eventfd_write(bell, 1)
+
+    def behave(self) -> None:
+        """Let one do nothing."""
+
+    def wait(self) -> None:
+        """Let some seconds pass by."""
+        self.clock[0] += 5
+
+    def source(self) -> "Alarm":
+        """Look anew."""
+        return evolve(self, bell=-1, since={}, known={}, seen={})
+
+    def fileno(self) -> int:
+        """Return the bell."""
+        if self.bell < 0:
+            self.bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.bells.append(self.bell)
+        return self.bell
+
+    def close(self) -> None:
+        """Give it back."""
+        if self.bell >= 0:
+            self.bells.remove(self.bell)
+            os.close(self.bell)
+            self.bell = -1
+
+    def heed(self) -> float:
+        """Take what rang, and see how long everybody has acted."""
+        self.quieten()
+        left = [10 - self.lasted(act) for act in self.heard() if not self.is_judged(act)]
+        return max(0.0, min(left, default=inf))
+
+    def quieten(self) -> None:
+        """Take it."""
+        with suppress(BlockingIOError):
+            os.eventfd_read(self.fileno())
+
+    def heard(self) -> list[int]:
+        """Return who acts."""
+        return self.acts
+
+    def lasted(self, act: int) -> float:
+        """Return for how long one has."""
+        return self.clock[0] - self.since.setdefault(act, self.clock[0])
+
+    def is_judged(self, act: int) -> bool:
+        """Whether one was judged, as far as is stored."""
+        known = self.known.get(f"{act}") or self.seen.get(f"{act}")
+        return known is not None and known.judged
+
+    def way(self) -> str:
+        """Return how it sees."""
+        return "bell"
+
+    def insists(self) -> bool:
+        """Return that it need not."""
+        return False
+
+    def due(self) -> float:
+        """Return when a pass would look again."""
+        return 5.0
+
+    def recall(self, suspects: Sequence[Suspect]) -> None:
+        """Take what is stored."""
+        self.known, self.seen = {suspect.thing: suspect for suspect in suspects}, {}
+
+    def read(self, _cursor: str | None, _needles: Sequence[str]) -> Iterator[Record]:
+        """Judge who has acted for long enough."""
+        for act in self.acts:
+            address = Network.of(4, 0xC0000200 + act, 32)
+            lasted, judged = self.lasted(act), self.is_judged(act)
+            if lasted >= 10 and not judged:
+                who = Judgement("act", address)
+                yield Record(f"{address} acts", "alarm", trusted=True, judgement=who)
+                judged = True
+            self.seen[f"{act}"] = Suspect(f"{act}", "act", address, 0.0, 1, judged=judged)
+
+    def cursor(self) -> str | None:
+        """Return none."""
+        return None
+
+    def suspects(self) -> list[Suspect]:
+        """Return who acts."""
+        return [*self.seen.values()]
+
+
+class AlarmContract(HeedingSourceContract):
+    """The contract, on a scene in memory."""
+
+    kind: ClassVar[type[Alarm]] = Alarm
+
+    @pytest.fixture
+    def scene(self) -> Alarm:
+        """A scene of the kind that is judged."""
+        return type(self).kind()
+
+
+class RingsOn(Alarm):
+    """Leaves its bell ringing."""
+
+    def quieten(self) -> None:
+        """Take nothing."""
+
+
+class OverlooksThePast(Alarm):
+    """Heeds only who acts from then on."""
+
+    def fileno(self) -> int:
+        """Count who acts already."""
+        self.since.setdefault(0, len(self.acts))
+        return super().fileno()
+
+    def heard(self) -> list[int]:
+        """Leave these out."""
+        return [act for act in self.acts if act > self.since[0]]
+
+
+class ForgetsTheOthers(Alarm):
+    """Suspects only whom it has just judged."""
+
+    def suspects(self) -> list[Suspect]:
+        """Leave out who was judged before."""
+        return [each for each in super().suspects() if each.thing == f"{len(self.acts)}"]
+
+
+class TrustsItself(Alarm):
+    """Remembers what it has judged, whether it was stored or not."""
+
+    def recall(self, suspects: Sequence[Suspect]) -> None:
+        """Add it to what was known."""
+        super().recall([*(self.known | self.seen).values(), *suspects])
+
+
+class KeepsItsBell(Alarm):
+    """Closes nothing."""
+
+    def close(self) -> None:
+        """Leave it open."""
+
+
+class NamesNoWay(Alarm):
+    """Leaves the administrator in the dark."""
+
+    def way(self) -> str:
+        """Return no words."""
+        return ""
+
+
+EXPECTED_HEEDING: Mapping[type[Alarm], set[str]] = {
+    RingsOn: {"test_judged", "test_one_by_one", "test_what_was_not_stored_is_judged_again"},
+    OverlooksThePast: {"test_there_before"},
+    ForgetsTheOthers: {"test_one_by_one"},
+    TrustsItself: {"test_what_was_not_stored_is_judged_again"},
+    KeepsItsBell: {"test_descriptor"},
+    NamesNoWay: {"test_is_heeding"},
+}
+"""Each source that is woken by what it judges later, and the cases that it fails."""
+
+for _alarm in EXPECTED_HEEDING:
+    _name = f"Test{_alarm.__name__}"
+    globals()[_name] = type(_name, (AlarmContract,), {"kind": _alarm, "__doc__": _alarm.__doc__})
 
 
 def _told(contract: Any, damage: Callable[[Any], object]) -> None:

@@ -147,6 +147,7 @@ class HeedingSourceContract:
         scene.offend()
         first = kept.until_judged(stored=False)
         again = kept.read()
+        assert len(first) == 1
         assert [record.judgement for record in again] == [record.judgement for record in first]
         assert kept.read() == []
 

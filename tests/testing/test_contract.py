@@ -11,6 +11,7 @@ from harness import ROOT
 from sabotaged import (
     EXPECTED,
     EXPECTED_ASKED,
+    EXPECTED_HEEDING,
     EXPECTED_JUDGING,
     EXPECTED_PATIENTS,
     EXPECTED_POLLED,
@@ -18,6 +19,7 @@ from sabotaged import (
     EXPECTED_SOURCES,
     EXPECTED_WATCHED,
     EXPECTED_WITNESSES,
+    AlarmContract,
     AskableMemoryContract,
     EyewitnessContract,
     MemoryContract,
@@ -61,6 +63,10 @@ class TestAskable(AskableMemoryContract):
 
 class TestTape(TapeContract):
     """The source in memory."""
+
+
+class TestAlarm(AlarmContract):
+    """What a bell wakes, in memory."""
 
 
 class TestWatch(WatchContract):
@@ -145,6 +151,7 @@ def test_a_sabotaged_backend_fails_just_the_case_that_names_it(
     [
         *EXPECTED_SOURCES.items(),
         *EXPECTED_JUDGING.items(),
+        *EXPECTED_HEEDING.items(),
         *EXPECTED_REFLEXES.items(),
         *EXPECTED_POLLED.items(),
         *EXPECTED_WATCHED.items(),
