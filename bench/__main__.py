@@ -35,6 +35,7 @@ from bench.works import (
     sockets,
     sources,
     startup,
+    telling,
 )
 from reconciler.errors import TreasonError
 from reconciler.execute import search_path
@@ -49,6 +50,7 @@ WORKS: Final[dict[str, Callable[[Bench], None]]] = {
     "scan": scanning.measure,
     "sources": sources.measure,
     "sockets": sockets.measure,
+    "telling": telling.measure,
     "confirming": confirming.measure,
     "first-apply": first_apply.measure,
     "passes": passes.measure,
@@ -72,6 +74,7 @@ QUICK: Final = (
     *("sockets", "reflexes", "resident", "offender", "endurance", "listeners", "confirming"),
     "feeds",
     "fleet",
+    "telling",
     "completing",
 )
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from attrs import evolve
 
-from bench import fleet_bars, resident_bars
+from bench import bpf_bars, fleet_bars, resident_bars
 from bench.bar import Bar
 from bench.results import Key, Results
 
@@ -184,6 +184,7 @@ BARS: Final = (
     _from_list(1_000_000, 1.5),
     _from_list(1_000_000, 0.4, "memory"),
     *_SOCKETS,
+    *bpf_bars.BARS,
     *resident_bars.BARS,
     *fleet_bars.BARS,
     _CONFIRMING,
@@ -217,6 +218,7 @@ GUARDS: Final = (
     _from_list(100_000, 3),
     evolve(_CONFIRMING, limit=2 * _CONFIRMING.limit, measure="cpu"),
     *(evolve(bar, limit=2 * bar.limit) for bar in _SOCKETS if bar.key.size != 50_000),
+    *bpf_bars.GUARDS,
     *resident_bars.GUARDS,
     *fleet_bars.GUARDS,
 )

@@ -50,7 +50,11 @@ kernel's buffer is read again and again until 100,000 records came: by dd, which
 took, as many times, and by one process of the source; none of them holds a message about a peer,
 one in a hundred of the journal's does. "Without the starts" is what dd says, and what treason takes
 once Python and its modules are there (of /dev/kmsg the processor's time, since dd is too short to
-be interrupted).
+be interrupted). The peers that keep the kernel telling are one program behind a TUN device: they
+let the server's segments be small, shrink their windows, and acknowledge one by one; a daemon's
+share is what it takes until the attacker among them is dropped, and not the pass behind that.
+Healthy traffic is 375 MB, which the sender itself limits to 1 Gbit/s; wake-ups are all that the
+kernel told meanwhile.
 """
 
 

@@ -10,6 +10,7 @@ import traceback
 from pathlib import Path
 
 from attacked import play, say, treason
+from told import by_the_kernel
 
 from sources.kmsg import Kmsg
 
@@ -88,7 +89,8 @@ def second_boot() -> None:
     say(treason("init", "--kernel-message", "--undo").rstrip())
     assert (state(), flags()) == ("off", {"=_"})
     lost_records()
-    say(EXPECTED)
+    if by_the_kernel():
+        say(EXPECTED)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ SUITES = ("bullseye", SUITE, f"{SUITE}-backports")
 """Whose kernels are tried; the older ones first, since a later one replaces the name."""
 READY = CACHE / f"{BASE.name}-kernels-{len(SUITES)}"
 PEERS = HERE.parent / "peers.py"
+PROGRAMS = ("attacked.py", "told.py", "forger.py", "shrinker.py")
 MINUTES = 12
 EXPECTED = "all as expected"
 # In the emulation of qemu 7.2 the kernel's cmpxchg16b ends in a double fault.
@@ -72,7 +73,7 @@ def main() -> None:
         run("cp", "--archive", "--reflink=auto", READY, system)
         install(system, Path(sys.argv[1]).resolve())
         shutil.copy(HERE / "inside_kernel.py", system / "opt/treason/inside.py")
-        for each in (HERE / "attacked.py", HERE / "forger.py", HERE / "shrinker.py", PEERS):
+        for each in (*(HERE / name for name in PROGRAMS), PEERS):
             shutil.copy(each, system / "opt/treason")
         run("mke2fs", "-q", "-F", "-t", "ext4", "-d", system, disk, "2G", stdout=subprocess.DEVNULL)
         kernels = sorted(system.glob("boot/vmlinuz-*"))
