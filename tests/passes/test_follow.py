@@ -297,7 +297,7 @@ class Witness(Scripted):
         return None
 
     def confirm(self, connections: Collection[Connection]) -> dict[Connection, Answer]:
-        """Say of each that it is gone."""
+        """Return of each that it is gone."""
         return dict.fromkeys(connections, Answer(Seen.NOTHING))
 
 

@@ -93,27 +93,27 @@ def by_the_kernel() -> bool:
     text = '[treason]\ndatabase = "none.db"\nsources = []\n[source.sockets]\nlasting = "3s"\n'
     (_PLACE / "treason.toml").write_text(text)
     peers, servers = Peers(), [Server("::")]
+    well = True
     try:
-        findings = [
-            _tell("the kernel tells nobody's user with these capabilities alone", _told(peers)),
-            *(_tell(f"{what}: {why}", wrong) for what, why, wrong in _fallbacks()),
-            _tell("it tells the installed service, which keeps no capability", _served(peers)),
-        ]
-        if LOCKDOWN.exists():  # the last of all: it stays so until the next boot
-            LOCKDOWN.write_text("confidentiality")
-            why = _why(user(*_NEEDED))
-            wrong = "" if "locked down" in why else "NO SUCH REASON"
-            findings.append(_tell(f"locked down: {why}", wrong))
+        for what, wrong in _findings(peers):
+            say(f"way bpf: {what}: {f'NOT SO: {wrong}' if wrong else 'as expected'}")
+            well = well and not wrong
     finally:
         for each in servers:
             each.close()
         peers.close()
-    return all(findings)
+    return well
 
 
-def _tell(what: str, wrong: str) -> bool:
-    say(f"way bpf: {what}: {f'NOT SO: {wrong}' if wrong else 'as expected'}")
-    return not wrong
+def _findings(peers: Peers) -> Iterator[tuple[str, str]]:
+    """Yield what was found, and what is wrong with that."""
+    yield "the kernel tells nobody's user with these capabilities alone", _told(peers)
+    yield from _fallbacks()
+    yield "it tells the installed service, which keeps no capability of these", _served(peers)
+    if LOCKDOWN.exists():  # the last of all: it stays so until the next boot
+        LOCKDOWN.write_text("confidentiality")
+        why = _why(user(*_NEEDED))
+        yield f"locked down: {why}", "" if "locked down" in why else "NO SUCH REASON"
 
 
 def _told(peers: Peers) -> str:
@@ -135,8 +135,8 @@ def _told(peers: Peers) -> str:
     return "" if any(woken) else f"no look was woken: {woken}"
 
 
-def _fallbacks() -> Iterator[tuple[str, str, str]]:
-    """Yield what is missing, the reason that is told, and what is wrong with that."""
+def _fallbacks() -> Iterator[tuple[str, str]]:
+    """Yield what is missing and the reason that is told, and what is wrong with that."""
     hidden = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {BTF} && exec "$@"', "sh"]
     old = os.uname().release.startswith("5.10.")
     for what, before, expected in (
@@ -147,7 +147,8 @@ def _fallbacks() -> Iterator[tuple[str, str, str]]:
     ):
         why = _why(before)
         good = expected in why if expected else not why
-        yield what, why or "the kernel tells all the same", "" if good else f"WANTED {expected}"
+        told = why or "the kernel tells all the same"
+        yield f"{what}: {told}", "" if good else f"WANTED {expected}"
 
 
 def _why(before: Sequence[str]) -> str:
