@@ -398,3 +398,32 @@ def test_a_unit_that_was_forgotten_in_the_database_is_removed(
     with closing(sqlite3.connect(place.database)) as database:
         marks = [row[0] for row in database.execute("SELECT object FROM marks")]
     assert marks == [str(unit_files.DIRECTORY / NFTABLES)]
+
+
+def test_renewing_follows_units_to_where_they_stand_now(place: Place, systemd: Systemd) -> None:
+    """Systemd is led to the file that is in force, here and there."""
+    init(place)
+    place.configure(main='sources = ["journal"]')
+    init(place, "--renew")
+    assert enabled_where(systemd)["treason.service"] == "units"
+    place.configure()
+    init(place, "--renew")
+    assert enabled_where(systemd) == dict.fromkeys(RESIDENT, "shipped")
+
+
+def test_a_timer_of_ones_own_does_not_stop_the_daemon(place: Place, systemd: Systemd) -> None:
+    """As `systemctl edit --full` makes one: what is enabled says that there is a daemon."""
+    init(place)
+    timer = (unit_files.SHIPPED / "treason.timer").read_text()
+    (unit_files.DIRECTORY / "treason.timer").write_text(f"{timer}# mine\n")
+    assert not unit_files.timer_only()
+    told = place.treason("config", "check", "--units").out
+    assert told.endswith("run: treason init --systemd\n")
+
+
+def test_a_link_to_nowhere_makes_place_for_the_shipped_unit(place: Place, systemd: Systemd) -> None:
+    """Or systemd would find none."""
+    (unit_files.DIRECTORY / "treason.service").symlink_to(place.path / "nowhere")
+    init(place)
+    assert own() == {NFTABLES}
+    assert enabled_where(systemd) == dict.fromkeys(RESIDENT, "shipped")
