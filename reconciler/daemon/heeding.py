@@ -30,6 +30,10 @@ _RESTART: Final = "systemctl restart treason"
 _AGAIN: Final = 10.0
 """Seconds until what went wrong is tried again."""
 
+_BEHIND: Final = 2.0
+"""Seconds between a read and the next one that is wanted right behind it: no rule may apply to the
+source, so that nothing was read."""
+
 
 class Daemon(Protocol):
     """What is needed of the daemon."""
@@ -116,7 +120,7 @@ class Heeding:
         self._reading = False
         self._daemon.trouble(self._name, error)
         if stored:
-            self._heed()
+            self._guarded(partial(self._go_by, _BEHIND))
         else:
             self._later(_AGAIN, self._read)
         return True
@@ -168,10 +172,11 @@ class Heeding:
     def _heed(self) -> None:
         self._guarded(self._go_by)
 
-    def _go_by(self) -> None:
+    def _go_by(self, at_once: float = 0.0) -> None:
+        """Heed, and wait or read as it says; ``at_once`` are the seconds that 0 stands for."""
         if self._source is None:
             return
-        seconds = self._source.heed()
+        seconds = self._source.heed() or at_once
         if self._unwell:
             self._unwell = False
             self._daemon.trouble(self._name, "")

@@ -189,6 +189,21 @@ def test_what_could_not_be_stored_is_read_again_later(daemon: Daemon) -> None:
     made.close()
 
 
+def test_what_wants_to_be_read_right_behind_a_read_waits(daemon: Daemon) -> None:
+    """As where no rule applies to it, so that nothing is read, however often."""
+    sensor = Sensor(says=lambda: 0.0)
+    made = attached(daemon, sensor)
+    made.begin(lambda: None)
+    made.kept("", stored=True)
+    run(daemon, 0.1)
+    assert len(daemon.batches) == 1
+    sensor.ring()
+    made.begin(lambda: None)
+    run(daemon, 0.1)
+    assert len(daemon.batches) == 2
+    made.close()
+
+
 def test_what_cannot_be_read_is_heeded_again(daemon: Daemon, mocker: MockerFixture) -> None:
     """It is told as long as that lasts."""
     mocker.patch("reconciler.daemon.heeding._AGAIN", 0.02)
