@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Protocol
 from attrs import define, evolve, field
 
 from reconciler import Network, Suspect
-from reconciler.netlink import Sockets, TcpSocket
+from reconciler.netlink import NetlinkError, Sockets, TcpSocket
 from sources.sockets import suspicion
 from sources.sockets.suspicion import ANEW, RULE
 
@@ -133,8 +133,8 @@ class Candidates:
                 self._hold(Candidate(where, now), now + _SOON)
 
     def adopt(self, suspects: Iterable[Suspect], now: float) -> None:
-        """Take what a list has shown, and is not judged yet."""
-        for suspect in suspects:
+        """Take what a list has shown; what is judged may turn out not to be stored (`recall`)."""
+        for suspect in sorted(suspects, key=lambda each: each.judged):
             one = suspicion.named(suspect.thing)
             interface = int.from_bytes(one.identity[36:40], "little")
             where = Where(one.local, one.local_port, one.peer, one.peer_port, interface)
@@ -147,17 +147,24 @@ class Candidates:
                 known = Candidate(where, now)
                 self._held[where] = known
             known.suspect = suspect
-            self._at(known, max(now, suspect.since + self.lasting))
+            if suspect.judged:
+                known.settled, known.due = suspect.since + ANEW, inf
+            else:
+                self._at(known, max(now, suspect.since + self.lasting))
 
     def look(self, sockets: Callable[[], Sockets], now: float) -> None:
-        """Look at those that are due."""
+        """Look at those that are due. Raise `NetlinkError`; the one it was about stays due."""
         self._looks = min(_BURST, self._looks + _RATE * (now - self._filled))
         self._filled = now
         left = min(_AT_ONCE, int(self._looks))
         while left and (each := self._next(now)) is not None:
             left -= 1
             self._looks -= 1
-            self._look_at(each, sockets(), now)
+            try:
+                self._look_at(each, sockets(), now)
+            except NetlinkError:
+                self._at(each, now)
+                raise
 
     def wait(self, now: float) -> float:
         """Return after how many seconds the next one is to be looked at; inf: none is."""
@@ -194,6 +201,8 @@ class Candidates:
     ) -> None:
         """Take what a read has ``found`` of those that it looked at, and which it put ``aside``."""
         for each in looked:
+            if self._held.get(each.where) is not each:  # dropped meanwhile; another may be there
+                continue
             self.ripe.pop(each.where, None)
             thing = each.suspect.thing if each.suspect else ""
             suspect = found.get(thing)

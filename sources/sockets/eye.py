@@ -79,7 +79,8 @@ class Eye:
     _turn: threading.RLock = field(factory=threading.RLock, init=False)
     _sockets: Sockets | None = field(default=None, init=False)
     _doubted: bool = field(default=True, init=False)
-    _woke: bool = field(default=False, init=False)
+    _reading: bool = field(default=False, init=False)
+    _awake_since: float = field(default=-inf, init=False)
     _asleep: float | None = field(default=None, init=False)
     _begun: float = field(default=-inf, init=False)
     _listed: float = field(default=-inf, init=False)
@@ -98,7 +99,7 @@ class Eye:
             if lost := self.ring.lost():
                 self._lost += lost
                 self._doubted = True
-            self._notice_sleep()
+            self._notice_sleep(now)
             self.candidates.hear(told, now)
             self.candidates.look(self._opened, now)
             return self.wait()
@@ -112,9 +113,13 @@ class Eye:
             return min(read, self.candidates.wait(now))
 
     def begin(self) -> list[Candidate] | None:
-        """Return whom a read is to look at; None: at all sockets."""
+        """Return whom a read is to look at; None: at all sockets.
+
+        Where a read had no `end`, all are listed once more: nobody knows what it has missed.
+        """
         with self._turn:
             self._begun = now = self.uptime()
+            self._doubted, self._reading = self._doubted or self._reading, True
             if self._until_list(now) > 0:
                 return self.candidates.worth_a_look()
             self._listed, self._doubted, self.candidates.full = now, False, False
@@ -129,11 +134,11 @@ class Eye:
         """Take what a read has found, of those that it looked at, and which it left alone."""
         with self._turn:
             now = self.uptime()
-            self._took = now - self._begun
+            self._took, self._reading = now - self._begun, False
             each = [*self.candidates.seen()] if looked is None else looked
             self.candidates.settle(each, found, aside, now)
             if looked is None:
-                self.candidates.adopt((one for one in found.values() if not one.judged), now)
+                self.candidates.adopt(found.values(), now)
             self._stored = len(found)
 
     def recall(self, stored: Mapping[str, Suspect]) -> None:
@@ -154,11 +159,10 @@ class Eye:
             if one is not None and one.is_over:
                 yield one, suspect
 
-    def woke(self) -> bool:
-        """Whether the machine was suspended since this was asked last."""
+    def counts(self, suspect: Suspect) -> bool:
+        """Whether what is stored of a suspect counts: not what began before a suspend."""
         with self._turn:
-            woke, self._woke = self._woke, False
-            return woke
+            return suspect.judged or suspect.since >= self._awake_since
 
     def told(self) -> str:
         """Return how it sees, in a few words."""
@@ -187,8 +191,8 @@ class Eye:
             waits.append(closely)
         return max(0.0, self._listed + min(waits) - now) if waits else inf
 
-    def _notice_sleep(self) -> None:
+    def _notice_sleep(self, now: float) -> None:
         before, self._asleep = self._asleep, self.slept()
         if before is not None and self._asleep - before > _SLEPT:
             self.candidates.forget()
-            self._doubted = self._woke = True
+            self._doubted, self._awake_since = True, now

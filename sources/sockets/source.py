@@ -205,8 +205,7 @@ class SocketsSource:
     def _read_by(self, this: Eye) -> Iterator[Record]:
         """Look at those that are worth it; all others that were suspected, stay so."""
         this.heed()
-        if this.woke():
-            self._recalled = {thing: one for thing, one in self._recalled.items() if one.judged}
+        self._recalled = {thing: one for thing, one in self._recalled.items() if this.counts(one)}
         looked, self._early = this.begin(), this.known()
         if looked is None:
             yield from self._listed()

@@ -1,5 +1,6 @@
 """Whom the kernel has told of: looked at in time, in memory that is bounded, without any kernel."""
 
+import errno
 from collections.abc import Sequence
 from math import inf
 from typing import cast
@@ -8,9 +9,10 @@ import pytest
 from attrs import define, evolve, field
 
 from reconciler import Network, Suspect
-from reconciler.netlink import HOLDING, RETRANSMIT, Sockets, TcpSocket
+from reconciler.netlink import HOLDING, RETRANSMIT, NetlinkError, Sockets, TcpSocket
 from sources.sockets.candidates import MOST, Candidates, Told, Where
 from sources.sockets.eye import Eye
+from sources.sockets.suspicion import RULE, suspected
 
 OWN = Network.parse("192.0.2.1")
 LASTING = 10.0
@@ -241,9 +243,10 @@ def test_a_suspend_lets_all_begin_anew(scene: Scene) -> None:
     scene.asleep += 3600
     assert scene.eye.heed() == 0
     assert scene.eye.begin() is None
-    assert scene.eye.woke()
-    assert not scene.eye.woke()
     assert len(scene.candidates) == 0
+    before = Suspect("2:00", "zero-window", OWN, scene.now - 10, 3)
+    judged, behind = evolve(before, judged=True), evolve(before, since=scene.now)
+    assert [*map(scene.eye.counts, (before, judged, behind))] == [False, True, True]
 
 
 def judge(scene: Scene, *, aside: bool = False) -> list[Suspect]:
@@ -309,8 +312,73 @@ def test_what_is_stored_counts(scene: Scene) -> None:
     scene.now += 1
     scene.eye.recall({judged.thing: judged})
     assert scene.eye.begin() == []
+    scene.eye.end([], {}, ())
     scene.eye.recall({})
     assert [each.suspect.judged for each in scene.eye.begin() or [] if each.suspect] == [False]
+
+
+def test_what_a_list_judged_and_was_not_stored_is_judged_again(scene: Scene) -> None:
+    """Though the kernel has not told of it."""
+    at = where(1)
+    scene.kernel.put(at, stuck(at))
+    scene.ring.missed = 1
+    assert scene.pass_by(30) < inf
+    assert scene.eye.begin() is None
+    found = suspected(stuck(at), RULE, scene.now - 60, None, looks=3)
+    scene.eye.end(None, {found.thing: evolve(found, judged=True)}, ())
+    scene.now += 1
+    scene.eye.recall({})
+    assert [each.suspect.judged for each in scene.eye.begin() or [] if each.suspect] == [False]
+
+
+def test_a_list_that_failed_is_made_again(scene: Scene) -> None:
+    """It proves that the kernel tells at all: till then its silence is no peace."""
+    scene.ring.missed = 1
+    assert scene.pass_by(30) < inf
+    assert scene.eye.begin() is None  # and no end
+    scene.now += LASTING
+    assert scene.eye.begin() is None
+    scene.eye.end(None, {}, ())
+    scene.now += LASTING
+    assert scene.eye.begin() == []
+
+
+def test_what_could_not_be_asked_is_asked_again(scene: Scene) -> None:
+    """One failure lets nobody get away."""
+    at = attack(scene, 1)
+    scene.now += 0.005
+    sockets, scene.eye.open_sockets = scene.eye.open_sockets, broken
+    with pytest.raises(NetlinkError):
+        scene.eye.heed()
+    scene.eye.open_sockets = sockets
+    assert scene.pass_by(30) < inf
+    assert [each.where for each in scene.eye.begin() or []] == [at]
+
+
+def test_a_read_settles_no_other_than_it_has_looked_at(scene: Scene) -> None:
+    """Who was dropped meanwhile, and told of again, goes on."""
+    at = attack(scene, 1)
+    other = where(1, 81)
+    scene.kernel.put(other, stuck(other))
+    scene.pass_by(5)
+    scene.hear(other)
+    scene.pass_by(10)
+    looked = scene.eye.begin() or []
+    assert [each.where for each in looked] == [at, other]
+    scene.now += LASTING
+    scene.kernel.put(other, stuck(other, window=9000))
+    scene.eye.heed()
+    scene.kernel.put(other, stuck(other))
+    scene.hear(other)
+    scene.eye.end(looked, {}, ())
+    assert len(scene.candidates) == 1
+    assert scene.pass_by(300) < inf  # as that read took long
+    assert [each.where for each in scene.eye.begin() or []] == [other]
+
+
+def broken() -> Sockets:
+    """Fail."""
+    raise NetlinkError(errno.ENOBUFS, "no room")
 
 
 def test_two_reads_are_apart(scene: Scene) -> None:
