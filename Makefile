@@ -94,16 +94,17 @@ wheel: .venv/dev
 
 # sdist and wheel of the last commit, built twice and checked; what is not committed is not in them.
 sdist: .venv/release
+	.ci/packages git
 	$(python) -m release sdist dist
 
 # The Debian package of the last commit, for Debian 12 and 13.
 deb: .venv/release
-	.ci/packages git debhelper dpkg-dev gcc libc6-dev
+	.ci/packages git debhelper build-essential
 	$(python) -m release deb dist
 
 # All of the last commit into dist/, built twice and checked; SHA256SUMS says that all was well.
 release: .venv/release
-	.ci/packages git debhelper dpkg-dev lintian mandoc
+	.ci/packages git debhelper build-essential lintian mandoc
 	$(python) -m release build dist
 
 # Installs the wheel with pipx and with uv, as a user does.
@@ -121,7 +122,7 @@ check: lint types contracts test test-slow bench-quick test-examples
 
 .venv/dev: .venv/run
 	.ci/packages gcc libc6-dev python3-dev strace patch systemd systemd-journal-remote sqlite3 iptables ipset \
-		logrotate bzip2 xz-utils zstd busybox postgresql mandoc zsh fish
+		logrotate bzip2 xz-utils zstd busybox postgresql mandoc zsh fish dpkg-dev
 	$(python) -m pip install --quiet --editable '.[dev]'
 	touch $@
 
