@@ -271,6 +271,60 @@ def test_purge_removes_the_rules() -> None:
 
 
 @pytest.mark.usefixtures("host")
+def test_purge_without_nft() -> None:
+    """What has only the library of nft removes the table as well."""
+    run(["nft", f"add table {statements.TABLE}; add table inet other"])
+    without = 'have() { [ "$1" != nft ] && command -v "$1" >/dev/null; }; '
+    assert postrm(f"{without} tell_what_holds").endswith("\n  apt-get purge treason\n")
+    postrm(f"{without} remove_rules")
+    assert run(["nft", "list", "tables"]).output == "table inet other\n"
+
+
+@pytest.mark.usefixtures("host")
+def test_purge_without_any_nftables() -> None:
+    """It goes on where nothing can be asked, and says so."""
+    told = postrm("have() { false; }; python3() { false; }; remove_rules")
+    assert "nftables cannot be asked" in told
+
+
+@pytest.mark.usefixtures("host")
+def test_purge_spares_a_set_in_use() -> None:
+    """A set that a rule of somebody else names stays, and the rest goes."""
+    for name in ("treason4", "treason6"):
+        run(["ipset", "create", name, "hash:ip"])
+    run(["iptables-legacy", "-A", "INPUT", "-m", "set", "--match-set", "treason4", "src"])
+    postrm("remove_rules")
+    assert run(["ipset", "list", "-name"]).output == "treason4\n"
+
+
+def test_purge_knows_the_users_of_feeds() -> None:
+    """Somebody whom only the name is like is no user of a feed."""
+    text = feed_units.users([feed_units.FeedUnit("a")])
+    made = re.findall(r'^u (\S+) .* "(.*?)"', text, re.MULTILINE)
+    given = "".join(f"{name}:x:999:999:{what}:/:/sbin/nologin\n" for name, what in made)
+    given += "treason-feed-b:x:1000:1000:Bob:/home/b:/bin/sh\n"
+    given += "my-treason-feed-c:x:998:999:treason's feed c:/:/sbin/nologin\n"
+    assert postrm("feed_users", given) == "treason-feed-a\n"
+
+
+@pytest.mark.parametrize("script", ["prerm", "postrm"])
+def test_units_of_another(script: str, tmp_path: Path) -> None:
+    """Units that run the treason of somebody else are told from the package's, tailored or not."""
+
+    def another() -> bool:
+        call = f'. "{DEBIAN}/treason.{script}"; UNITS="{tmp_path}"; runs_another || echo no'
+        return run(["sh", "-c", call]).output == ""
+
+    assert not another()
+    for program, expected in ((units.COMMAND, False), ("/opt/treason/bin/treason", True)):
+        for name, text in units.texts(program, Path("/etc/treason/treason.toml")).items():
+            path = tmp_path / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        assert another() is expected
+
+
+@pytest.mark.usefixtures("host")
 def test_removal_says_what_still_holds() -> None:
     """It names the one command that removes it."""
     run(["nft", f"add table {statements.TABLE}"])
