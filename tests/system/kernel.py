@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
 
-from make import BASE, CACHE, HERE, SUITE, extended, install, run
+from make import BASE, HERE, SUITE, extended, install
+from roots import copied, run
 
 KERNEL = "linux-image-cloud-amd64"
 SUITES = ("bullseye", SUITE, f"{SUITE}-backports")
 """Whose kernels are tried; the older ones first, since a later one replaces the name."""
-READY = CACHE / f"{BASE.name}-kernels-{len(SUITES)}"
+READY = f"{BASE}-kernels-{len(SUITES)}"
 PEERS = HERE.parent / "peers.py"
 PROGRAMS = ("attacked.py", "told.py", "forger.py", "shrinker.py")
 MINUTES = 12
@@ -68,9 +69,10 @@ def tried(kernel: Path, disk: Path, place: Path) -> bool:
 
 def main() -> None:
     """Make the disk once; boot each kernel twice on a copy; tell what they found."""
-    with tempfile.TemporaryDirectory(prefix="run.", dir=ready().parent) as directory:
+    base = ready()
+    with tempfile.TemporaryDirectory(prefix="run.", dir=base.parent) as directory:
         system, disk = Path(directory, "system"), Path(directory, "disk")
-        run("cp", "--archive", "--reflink=auto", READY, system)
+        copied(base, system)
         install(system, Path(sys.argv[1]).resolve())
         shutil.copy(HERE / "inside_kernel.py", system / "opt/treason/inside.py")
         for each in (*(HERE / name for name in PROGRAMS), PEERS):

@@ -4,68 +4,54 @@ As root. The base system is made once, by debootstrap, and cached, also with Pos
 run works on a copy.
 """
 
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from roots import MIRROR, cached, copied, named, run, starting_nothing
+
 HERE = Path(__file__).resolve().parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "treason-system"
 SUITE = "bookworm"
 PACKAGES = (
     "systemd,systemd-sysv,dbus,python3,python3-venv,nftables,iproute2,util-linux,iptables,ipset,"
     "netfilter-persistent,iptables-persistent"
 )
-BASE = CACHE / f"{SUITE}-{zlib.crc32(PACKAGES.encode()):08x}"
-SERVED = CACHE / f"{BASE.name}-postgresql"
-MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
+BASE = named(SUITE, PACKAGES.split(","))
+SERVED = f"{BASE}-postgresql"
 MINUTES = 12
 
 
-def run(*argv: object, **options: object) -> None:
-    """Run a command that must succeed."""
-    subprocess.run([str(word) for word in argv], check=True, **options)  # type: ignore[call-overload]  # options by name
-
-
 def base() -> Path:
-    """The cached system; it is made under another name first, so that a half one is never used."""
-    if not BASE.is_dir():
-        CACHE.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix="part.", dir=CACHE))
-        part.chmod(0o755)
-        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, part, MIRROR)
-        part.rename(BASE)
-    return BASE
+    """The cached system."""
+
+    def make(system: Path) -> None:
+        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, system, MIRROR)
+
+    return cached(BASE, make)
 
 
-def extended(ready: Path, suites: Iterable[str], packages: Iterable[str]) -> Path:
+def extended(name: str, suites: Iterable[str], packages: Iterable[str]) -> Path:
     """The cached system with more packages, one after the other; none of them is started."""
-    if ready.is_dir():
-        return ready
-    with tempfile.TemporaryDirectory(prefix="part.", dir=base().parent) as directory:
-        system = Path(directory, "system")
-        run("cp", "--archive", "--reflink=auto", BASE, system)
+
+    def make(system: Path) -> None:
+        copied(base(), system)
         (system / "etc/apt/sources.list").write_text(
             "".join(f"deb {MIRROR} {each} main\n" for each in suites)
         )
         shutil.copy("/etc/resolv.conf", system / "etc/resolv.conf")
-        policy = system / "usr/sbin/policy-rc.d"  # invoke-rc.d(8)
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
         inside = ["chroot", system, "env", "DEBIAN_FRONTEND=noninteractive", "LC_ALL=C"]
         run(*inside, "apt-get", "-qq", "update")
         get = [*inside, "apt-get", "-qq", "install", "--yes", "--no-install-recommends"]
-        for each in packages:
-            run(*get, each, stdout=subprocess.DEVNULL)
+        with starting_nothing(system):
+            for each in packages:
+                run(*get, each, stdout=subprocess.DEVNULL)
         run(*inside, "apt-get", "clean")
         shutil.rmtree(system / "var/lib/apt/lists")
-        policy.unlink()
-        system.rename(ready)
-    return ready
+
+    return cached(name, make)
 
 
 def served() -> Path:
@@ -139,7 +125,7 @@ def main() -> None:
     ready = served()
     with tempfile.TemporaryDirectory(prefix="run.", dir=ready.parent) as directory:
         system = Path(directory, "system")
-        run("cp", "--archive", "--reflink=auto", ready, system)
+        copied(ready, system)
         install(system, Path(sys.argv[1]).resolve())
         boot(system)
         report = system / "opt/treason/report"
