@@ -2,7 +2,7 @@
 # installed; an ordinary user is told which ones are missing.
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-fleet test test-slow fuzz test-examples test-system test-kernel bench bench-quick bench-attack generated lint types contracts wheel sdist deb release test-release check clean
+.PHONY: demo demo-fleet test test-slow fuzz test-examples test-system test-kernel test-packages bench bench-quick bench-attack generated lint types contracts wheel sdist deb release test-release check clean
 
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
@@ -52,6 +52,11 @@ test-system: wheel
 test-kernel: wheel
 	.ci/packages debootstrap e2fsprogs qemu-system-x86
 	$(python) tests/system/kernel.py dist/*.whl
+
+# As root: the Debian package in fresh Debian 12 and 13: installed, upgraded, removed, purged.
+test-packages: deb
+	.ci/packages mmdebstrap systemd-container
+	unshare --mount $(python) tests/system/packages.py "$$(ls -t dist/*.deb | head -n 1)"
 
 # A quarter of an hour on two cores that have nothing else to do; BENCH='--only passes' chooses.
 bench: .venv/bench
