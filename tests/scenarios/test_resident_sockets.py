@@ -163,3 +163,15 @@ def test_what_was_suspected_outlives_the_database(lab: Peers, place: Place, nft:
             until(lambda: drops(address))
             database.execute("ROLLBACK")
         until(lambda: listed(place) == {address})
+
+
+def test_who_stood_still_goes_on_with_what_was_attached(lab: Peers, place: Place, nft: Nft) -> None:
+    """All begins anew then, and the capabilities are gone."""
+    configure(place)
+    with running(place):
+        assert place.treason("teardown").code == 0
+        assert place.treason("resume").code == 0
+        until(lambda: told(place)["still"] is None)
+        address = attack(lab, 7)
+        until(lambda: drops(address))
+        assert told(place)["ways"] == {"sockets": "bpf"}
