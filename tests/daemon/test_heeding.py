@@ -252,6 +252,7 @@ def test_a_descriptor_that_is_gone_is_left(daemon: Daemon) -> None:
     made.begin(lambda: left.append(True))
     assert left == [True]
     assert not made.is_awake
+    assert "Bad file descriptor" in daemon.troubles["way of sensor"]
 
 
 @pytest.mark.parametrize("wants", [False, True])
