@@ -115,11 +115,13 @@ class Eye:
     def begin(self) -> list[Candidate] | None:
         """Return whom a read is to look at; None: at all sockets.
 
-        Where a read had no `end`, all are listed once more: nobody knows what it has missed.
+        Where a read had no `end`, all are listed next: nobody knows what it has missed.
         """
         with self._turn:
             self._begun = now = self.uptime()
-            self._doubted, self._reading = self._doubted or self._reading, True
+            if self._reading:
+                self._doubted, self._listed = True, -inf
+            self._reading = True
             if self._until_list(now) > 0:
                 return self.candidates.worth_a_look()
             self._listed, self._doubted, self.candidates.full = now, False, False
