@@ -884,7 +884,7 @@ class Alarm:
         return self.bell
 
     def close(self) -> None:
-        """Give it back."""
+        """Return it to the kernel."""
         if self.bell >= 0:
             self.bells.remove(self.bell)
             os.close(self.bell)
