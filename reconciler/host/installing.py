@@ -117,7 +117,7 @@ def renew(configuration: Path, services: Services, written: Written) -> Iterator
         _systemctl("try-restart", "--no-block", *running)
     if resident := _running([DAEMON]):
         _wait_for_the_daemon("try-restart")
-    yield "the units are up to date"
+    yield "treason's units are up to date"
     if running or resident:
         yield f"{', '.join([*running, *resident])}: restarted"
 

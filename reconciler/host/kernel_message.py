@@ -118,7 +118,8 @@ def check(kernel: Kernel) -> None:
     if state is State.CANNOT:
         raise TreasonError(
             "this kernel never prints the message: it has no dynamic debug (CONFIG_DYNAMIC_DEBUG)",
-            "boot a kernel that has it, such as those of Debian, Ubuntu and RHEL",
+            "boot a kernel that has it, such as those of Debian, Ubuntu and RHEL;"
+            " or set all else up without --kernel-message",
         )
     if state is not State.ALWAYS:
         _need_root("turn on")

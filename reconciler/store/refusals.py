@@ -30,7 +30,7 @@ def as_store_error(path: Path) -> Iterator[None]:
         if isinstance(error, FileNotFoundError):
             raise StoreError(
                 f"{path}: the database's directory does not exist",
-                f"create it: install -d -m 0700 {path.parent}",
+                f"treason init creates it; by hand: install -d -m 0700 {path.parent}",
             ) from None
         if _is_denied(error.errno == errno.EACCES):
             raise _denied(path) from None

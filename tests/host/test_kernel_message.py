@@ -181,6 +181,7 @@ def test_a_kernel_that_cannot_is_refused_before_anything_is_made(
     result = place.treason("init", "--kernel-message")
     assert result.code == 1
     assert "has no dynamic debug (CONFIG_DYNAMIC_DEBUG)\n  boot a kernel that has it" in result.err
+    assert result.err.endswith("without --kernel-message\n")
     assert place.snapshot() == before
 
 

@@ -17,7 +17,7 @@ from reconciler.host import installing, sandbox, unit_files, units
 from reconciler.host.feed_units import FeedUnit
 
 NFTABLES = "nftables.service.d/treason.conf"
-RENEWED = "the units are up to date\n"
+RENEWED = "treason's units are up to date\n"
 RESIDENT = {"treason.service", "treason.timer", "treason-restore.service"}
 
 

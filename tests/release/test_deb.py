@@ -237,6 +237,27 @@ def test_purge_knows_all_sets() -> None:
     assert postrm('grep -xE "$SETS"', given).split() == ours
 
 
+@pytest.mark.parametrize(
+    ("link", "named"),
+    [
+        ("", "nothing runs yet"),
+        ("sysinit.target.wants/treason-restore.service", "nothing runs yet"),
+        ("timers.target.wants/treason.timer", "/usr/bin/treason init --systemd --timer-only"),
+        ("multi-user.target.wants/treason.service", "/usr/bin/treason init --systemd"),
+        ("default.target.wants/treason.service", "are those of another installation"),
+    ],
+)
+def test_installation_names_the_next_step(tmp_path: Path, link: str, named: str) -> None:
+    """What is enabled decides, wherever it is wanted; one of the daemon and the timer is enough."""
+    if link:
+        (tmp_path / link).parent.mkdir()
+        (tmp_path / link).symlink_to("/nowhere")
+    script = f"py3compile() {{ :; }}; . {DEBIAN}/treason.postinst; UNITS={tmp_path}"
+    told = run(["sh", "-c", f"{script}; name_the_next_step"]).output
+    assert named in told
+    assert ("another installation" in told) == ("nothing runs yet" not in told)
+
+
 def test_what_undoes_saved_rules() -> None:
     """Chain, notes and jumps go; what others wrote stays, whatever its comments say."""
     assert postrm("without_ours undo", SAVED) == UNDOING

@@ -160,6 +160,7 @@ def test_a_missing_directory_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(StoreError) as refused:
         connect(tmp_path / "no" / "treason.db", write=True, timeout=1)
     assert refused.value.what.endswith("the database's directory does not exist")
+    assert refused.value.hint.startswith("treason init creates it")
     assert f"install -d -m 0700 {tmp_path}/no" in refused.value.hint
 
 
