@@ -258,6 +258,23 @@ def test_installation_names_the_next_step(tmp_path: Path, link: str, named: str)
     assert ("another installation" in told) == ("nothing runs yet" not in told)
 
 
+@pytest.mark.parametrize("script", ["prerm", "postrm"])
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("treason-notify.service", "ExecStart=/usr/local/bin/notify\n", False),
+        ("treason.service", "ExecStart=\nExecStart=-/usr/bin/treason run\n", False),
+        ("treason.service", "ExecStart=/usr/bin/nice -n 5 /usr/bin/treason run", False),
+        ("treason.service", "ExecStart=/opt/usr/bin/treason run", True),
+    ],
+)
+def test_units_by_hand(script: str, tmp_path: Path, name: str, text: str, expected: bool) -> None:
+    """Units of others with a like name, and ours changed by hand, are not another treason's."""
+    (tmp_path / name).write_text(f"[Service]\n{text}")
+    call = f'. "{DEBIAN}/treason.{script}"; UNITS="{tmp_path}"; runs_another && echo yes; true'
+    assert (run(["sh", "-c", call]).output == "yes\n") is expected
+
+
 def test_what_undoes_saved_rules() -> None:
     """Chain, notes and jumps go; what others wrote stays, whatever its comments say."""
     assert postrm("without_ours undo", SAVED) == UNDOING
