@@ -5,7 +5,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from roots import ENVIRONMENT, run
@@ -13,6 +13,7 @@ from roots import ENVIRONMENT, run
 from reconciler.host.netns import Namespace, Wire
 
 MINUTES = 12
+HIERARCHIES = Path("/sys/fs/cgroup")
 _PATIENCE = 90
 
 
@@ -70,6 +71,37 @@ class Network:
             self._stack.close()
 
 
+class Group:
+    """Control groups of a machine's own: in one of several, systemd would end the others' services.
+
+    systemd keeps its services in the unified hierarchy, or in one named systemd, or in both
+    (cgroups(7)).
+    """
+
+    def __init__(self, name: str) -> None:
+        places = [HIERARCHIES, HIERARCHIES / "systemd", HIERARCHIES / "unified"]
+        self._own = [each / name for each in places if (each / "cgroup.procs").exists()]
+        for each in self._own:
+            each.mkdir()
+
+    @property
+    def entering(self) -> list[str]:
+        """What a command begins with that is to be in it."""
+        enter = "".join(f"echo $$ > {each}/cgroup.procs; " for each in self._own)
+        return ["sh", "-c", f'{enter}exec "$@"', "sh"]
+
+    def remove(self) -> None:
+        """Remove them, and what was made in them; the last process leaves a little later."""
+        until("all of it has ended", self._removed)
+
+    def _removed(self) -> bool:
+        for each in self._own:
+            for path, _, _ in os.walk(each, topdown=False):
+                with suppress(OSError):
+                    Path(path).rmdir()
+        return not any(each.exists() for each in self._own)
+
+
 class Machine:
     """A booted system in a network of its own."""
 
@@ -77,14 +109,14 @@ class Machine:
         self.network = network
         self._system = system
         self._console = system.parent / "console"
+        self._group = Group(f"treason-{os.getpid()}-{id(self):x}")
         self.boot()
 
     def boot(self) -> None:
         """Start it, and wait until all is started."""
-        console = self._console.open("wb")
-        with console:
+        with self._console.open("wb") as console:
             self._nspawn = subprocess.Popen(
-                ["timeout", "--signal=KILL", f"{MINUTES}m",
+                [*self._group.entering, "timeout", "--signal=KILL", f"{MINUTES}m",
                  "systemd-nspawn", "--quiet", "--register=no", "--keep-unit",
                  f"--network-namespace-path={self.network.own.path}",
                  "--capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYSLOG", "--bind=/dev/kmsg",
@@ -145,6 +177,7 @@ class Machine:
         else:
             self._nspawn.kill()
         self._nspawn.wait()
+        self._group.remove()
 
     def _led(self) -> bool:
         """Whether the first process of it is known: the child of systemd-nspawn."""
