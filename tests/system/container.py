@@ -116,7 +116,8 @@ class Machine:
         """Start it, and wait until all is started."""
         with self._console.open("wb") as console:
             self._nspawn = subprocess.Popen(
-                [*self._group.entering, "timeout", "--signal=KILL", f"{MINUTES}m",
+                [*self._group.entering, "setpriv", "--pdeathsig=TERM",
+                 "timeout", "--signal=KILL", f"{MINUTES}m",
                  "systemd-nspawn", "--quiet", "--register=no", "--keep-unit",
                  f"--network-namespace-path={self.network.own.path}",
                  "--capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_SYSLOG", "--bind=/dev/kmsg",

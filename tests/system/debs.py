@@ -69,8 +69,13 @@ def colliding(tree: Path) -> None:
     theirs.write_text("")
 
 
-def install(machine: Machine, deb: Path) -> str:
-    """Install a package in it; return what is printed."""
+def put(machine: Machine, deb: Path) -> str:
+    """Put a package into it; return where it is."""
     place = f"/root/{deb.name}"
     machine.path(place).write_bytes(deb.read_bytes())
-    return machine.run("apt-get", "install", "--yes", *KEEPING, place)
+    return place
+
+
+def install(machine: Machine, deb: Path) -> str:
+    """Install a package in it; return what is printed."""
+    return machine.run("apt-get", "install", "--yes", *KEEPING, put(machine, deb))

@@ -5,7 +5,17 @@ from pathlib import Path
 from secrets import randbelow
 
 from container import Machine, booted, until
-from debs import KEEPING, Stage, asking_more, colliding, install, refusing, repacked, version_of
+from debs import (
+    KEEPING,
+    Stage,
+    asking_more,
+    colliding,
+    install,
+    put,
+    refusing,
+    repacked,
+    version_of,
+)
 from roots import Say, furnished
 from traffic import Traffic
 
@@ -91,8 +101,7 @@ def while_attacked(machine: Machine, deb: Path, say: Say) -> None:
     machine.run("treason", "init", "--systemd")
     machine.run("systemctl", "restart", DAEMON)
     attacker = f"198.18.{randbelow(256)}.{1 + randbelow(254)}"
-    name = f"/root/{deb.name}"
-    machine.path(name).write_bytes(deb.read_bytes())
+    name = put(machine, deb)
     with machine.begun("apt-get", "install", "--yes", *KEEPING, name) as upgrade:
         until("the daemon has ended", lambda: not machine.active(DAEMON))
         with Path("/dev/kmsg").open("w") as kmsg:
@@ -153,8 +162,7 @@ def tailored(machine: Machine, deb: Path, say: Say) -> None:
 def in_vain(machine: Machine, deb: Path, say: Say) -> None:
     """A package that cannot be installed leaves all as it was, with a daemon."""
     version = machine.run("dpkg-query", "-Wf${Version}", "treason")
-    name = f"/root/{deb.name}"
-    machine.path(name).write_bytes(deb.read_bytes())
+    name = put(machine, deb)
     with Traffic(machine.network, BANNED, FRIEND) as traffic:
         code, told, errors = machine.tried("apt-get", "install", "--yes", *KEEPING, name)
     assert code != 0, told
