@@ -240,8 +240,8 @@ def test_purge_knows_all_sets() -> None:
 @pytest.mark.parametrize(
     ("link", "named"),
     [
-        ("", "nothing runs yet"),
-        ("sysinit.target.wants/treason-restore.service", "nothing runs yet"),
+        ("", "no service of it is set up"),
+        ("sysinit.target.wants/treason-restore.service", "no service of it is set up"),
         ("timers.target.wants/treason.timer", "/usr/bin/treason init --systemd --timer-only"),
         ("multi-user.target.wants/treason.service", "/usr/bin/treason init --systemd"),
         ("default.target.wants/treason.service", "are those of another installation"),
@@ -255,7 +255,15 @@ def test_installation_names_the_next_step(tmp_path: Path, link: str, named: str)
     script = f"py3compile() {{ :; }}; . {DEBIAN}/treason.postinst; UNITS={tmp_path}"
     told = run(["sh", "-c", f"{script}; name_the_next_step"]).output
     assert named in told
-    assert ("another installation" in told) == ("nothing runs yet" not in told)
+    assert ("another installation" in told) == ("no service of it is set up" not in told)
+
+
+def test_a_full_disk_stops_no_upgrade() -> None:
+    """What cannot be compiled is told, and what comes behind it is done."""
+    script = f"py3compile() {{ return 1; }}; . {DEBIAN}/treason.postinst; echo behind"
+    told = run(["sh", "-c", script]).output.splitlines()
+    assert told[0].startswith("treason: its modules are not compiled")
+    assert told[-1] == "behind"
 
 
 @pytest.mark.parametrize("script", ["prerm", "postrm"])
