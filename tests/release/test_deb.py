@@ -258,6 +258,30 @@ def test_installation_names_the_next_step(tmp_path: Path, link: str, named: str)
     assert ("another installation" in told) == ("no service of it is set up" not in told)
 
 
+def test_what_is_started_again(tmp_path: Path) -> None:
+    """What ran before the upgrade, without the timer of a feed that is disabled by then."""
+    stopped = tmp_path / "stopped"
+    stopped.write_text(
+        "treason.service\ntreason.timer\ntreason.timer\n"
+        "treason-feed@drop.timer\ntreason-feed@gone.timer\n"
+    )
+    script = f"""
+        py3compile() {{ :; }}
+        systemctl() {{
+            case $* in *is-enabled*@gone*) return 1;; *is-enabled*) ;; *) echo "$@";; esac
+        }}
+        . {DEBIAN}/treason.postinst
+        booted() {{ :; }}; STOPPED={stopped}; start_again
+    """
+    started = run(["sh", "-c", script]).output
+    assert started.split() == [
+        "start", "treason-feed@drop.timer", "treason.service", "treason.timer",
+    ]  # fmt: skip
+    assert not stopped.exists()
+    stopped.write_text("treason-feed@gone.timer\n")
+    assert run(["sh", "-c", script]).output == ""
+
+
 def test_a_full_disk_stops_no_upgrade() -> None:
     """What cannot be compiled is told, and what comes behind it is done."""
     script = f"py3compile() {{ return 1; }}; . {DEBIAN}/treason.postinst; echo behind"
