@@ -103,9 +103,10 @@ def in_use() -> list[str]:
 
 
 def of_another() -> Path | None:
-    """Return a unit that runs another program than this one, if one does."""
+    """Return a unit that runs another program than this one, if one does; also one of a package."""
     ours = f"ExecStart={program()} "
-    for path in present():
+    enabled = [file(name) for name in _RUN if links(name)]
+    for path in dict.fromkeys([*present(), *enabled]):
         runs = re.findall(r"^ExecStart=.*", content(path) or "", re.MULTILINE)
         if runs and not any(line.startswith(ours) for line in runs):
             return path

@@ -200,6 +200,20 @@ def test_from_a_wheel_to_the_package_and_back(
     assert enabled_where(systemd) == dict.fromkeys(RESIDENT, "units")
 
 
+def test_renewing_takes_nothing_from_the_package(
+    place: Place, systemd: Systemd, mocker: MockerFixture
+) -> None:
+    """A wheel's program leaves enabled units of the package as they are, and says whose."""
+    init(place)
+    mocker.patch.object(sandbox, "program", return_value=place.path / "treason")
+    assert init(place, "--renew") == (
+        f"{unit_files.SHIPPED}/treason.service runs another treason, so no unit is renewed;"
+        f" to change over: {place.path}/treason init --systemd\n"
+    )
+    assert own() == {NFTABLES}
+    assert enabled_where(systemd) == dict.fromkeys(RESIDENT, "shipped")
+
+
 def test_bin_is_the_same_directory(place: Place, systemd: Systemd, mocker: MockerFixture) -> None:
     """The package's program is known also by the name by which PATH may find it."""
     program = Path(units.COMMAND)
