@@ -86,11 +86,10 @@ class Heeding:
         if self._attached:
             return
         self._attached = True
-        if before is None:
-            self._daemon.trouble(self.subject, "")
         if before is not None:
             self._source, self._descriptor, self._why_not = before.handed_over()
             return
+        self._daemon.trouble(self.subject, "")
         source = guarded(make, lambda _error: None, self._name)  # whoever reads it is told
         if isinstance(source, HeedingSource):
             guarded(partial(self._have, source), partial(self._without, source), self._name)
