@@ -2,7 +2,7 @@
 # installed; an ordinary user is told which ones are missing.
 
 .DELETE_ON_ERROR:
-.PHONY: demo demo-fleet test test-slow fuzz test-examples test-system test-kernel test-packages bench bench-quick bench-attack generated lint types contracts wheel sdist deb release test-release check clean
+.PHONY: demo demo-fleet test coverage test-slow fuzz test-examples test-system test-kernel test-packages bench bench-quick bench-attack generated lint types contracts wheel sdist deb release test-release check clean
 
 python := .venv/bin/python
 # Nothing below may reach the machine's own firewall: it runs in a network namespace of its own.
@@ -24,8 +24,13 @@ demo-fleet: .venv/dev
 
 test: .venv/dev
 	mkdir -p .cache
+	$(inside) $(python) -m pytest --basetemp=.cache/pytest $(workers) $(PYTEST) $(call again,$(python) -m pytest)
+
+# The same in nearly twice the time: which lines and branches the tests reach, 95 % at least.
+coverage: .venv/dev
+	mkdir -p .cache
 	.venv/bin/coverage erase
-	$(inside) .venv/bin/coverage run -m pytest --basetemp=.cache/pytest $(workers) $(PYTEST) $(call again,.venv/bin/coverage run -m pytest)
+	$(inside) .venv/bin/coverage run -m pytest --basetemp=.cache/pytest $(workers) $(PYTEST)
 	.venv/bin/coverage combine --quiet
 	$(if $(PYTEST),,.venv/bin/coverage report)
 
