@@ -210,7 +210,7 @@ def test_what_cannot_be_read_is_heeded_again(daemon: Daemon, mocker: MockerFixtu
 
     def refuse() -> float:
         if sensor.heeds < 3:
-            raise SourceUnreadable("no sock_diag")
+            raise SourceUnreadable("cannot ask the kernel about its TCP sockets")
         return inf
 
     sensor = Sensor(says=refuse)
@@ -219,7 +219,7 @@ def test_what_cannot_be_read_is_heeded_again(daemon: Daemon, mocker: MockerFixtu
     made = attached(daemon, sensor)
     made.begin(lambda: None)
     made.kept("", stored=True)
-    assert daemon.troubles == {"sensor": "no sock_diag"}
+    assert daemon.troubles == {"sensor": "cannot ask the kernel about its TCP sockets"}
     run(daemon, 0.2)
     assert sensor.heeds == 3
     assert not daemon.troubles
