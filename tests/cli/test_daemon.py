@@ -333,6 +333,7 @@ def test_the_status_shows_the_daemon(guarded: Place, daemon: Answers) -> None:
         since=1_800_000_000,
         awake=("kmsg", "file"),
         timed=("sockets",),
+        ways={"sockets": "dump, because BTF is missing"},
         pending=1234,
         repaired=1_800_000_060.5,
         repair="the set banned4 was empty",
@@ -345,6 +346,7 @@ def test_the_status_shows_the_daemon(guarded: Place, daemon: Answers) -> None:
         "running since 2027-01-15T08:00:00Z (process 12); 1,234 networks in force and not stored",
         "woken by kmsg, file",
         "reads by a timer: sockets",
+        "sockets sees by dump, because BTF is missing",
         "repaired the firewall last at 2027-01-15T08:01:00Z: the set banned4 was empty",
         "the disk is full\\x1b[2J",
     ):
@@ -355,6 +357,7 @@ def test_the_status_shows_the_daemon(guarded: Place, daemon: Answers) -> None:
         "since": "2027-01-15T08:00:00Z",
         "awake": ["kmsg", "file"],
         "timed": ["sockets"],
+        "ways": {"sockets": "dump, because BTF is missing"},
         "pending": 1234,
         "repaired": "2027-01-15T08:01:00Z",
         "repair": "the set banned4 was empty",
