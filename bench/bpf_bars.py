@@ -50,6 +50,6 @@ GUARDS: Final = (
     evolve(_TOLD, limit=20),
     evolve(_SHARE, limit=5),
     evolve(_JUDGED, limit=5),
-    evolve(_TIME, limit=2 * _TIME.limit, measure="cpu"),
+    evolve(_TIME, limit=5 * _TIME.limit, measure="cpu"),
     evolve(_MEMORY, limit=1.3 * _MEMORY.limit),
 )
